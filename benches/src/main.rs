@@ -1,0 +1,2 @@
+//! Benchmarks of Stepwell against bare lower bounds.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Local building and testing of actions in the same sandbox as production.

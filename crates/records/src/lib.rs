@@ -1,0 +1,1 @@
+//! Objects, fields, records, filters, indexes and views on top of the store.

@@ -1,0 +1,1 @@
+//! The HTTP front: webhooks, REST API, OpenAPI and metrics.

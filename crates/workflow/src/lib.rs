@@ -1,0 +1,1 @@
+//! Workflow definitions, their validation, expressions, and the pure run state machine.

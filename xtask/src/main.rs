@@ -1,0 +1,2 @@
+//! The README commands.
+fn main() {}
