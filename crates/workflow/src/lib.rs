@@ -1,1 +1,3 @@
 //! Workflow definitions, their validation, expressions, and the pure run state machine.
+
+pub mod model;

@@ -1,0 +1,520 @@
+//! Steps: what all of them have, and what each kind has.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::action_ref::ActionRef;
+use super::trigger::Method;
+use super::units::{ByteSize, Millis};
+use super::{Condition, Template, one_or_many};
+
+/// Values by name; strings inside may be templates.
+pub type Fields = Map<String, Value>;
+
+/// One step of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The step is skipped when this is false.
+    #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+    /// Siblings that must be done first; only in the list of a `parallel`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Of one attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Millis>,
+    #[serde(default, skip_serializing_if = "OnError::is_fail")]
+    pub on_error: OnError,
+    #[serde(flatten)]
+    pub kind: StepKind,
+}
+
+impl Step {
+    /// The lists of steps inside this one, in document order: arms, `else`, a parallel's steps, `on_error.do`.
+    pub fn blocks(&self) -> Vec<&[Step]> {
+        let mut blocks: Vec<&[Step]> = Vec::new();
+        match &self.kind {
+            StepKind::Branch(branch) => {
+                blocks.extend(branch.branches.iter().map(|arm| arm.steps.as_slice()));
+                blocks.extend(branch.otherwise.iter().map(|block| block.steps.as_slice()));
+            }
+            StepKind::Parallel(parallel) => blocks.push(&parallel.steps),
+            _ => {}
+        }
+        if let OnError::Do { steps } = &self.on_error {
+            blocks.push(steps);
+        }
+        blocks
+    }
+}
+
+/// What a step does; told apart by `type`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum StepKind {
+    Code(Code),
+    SearchRecords(SearchRecords),
+    CreateRecord(CreateRecord),
+    UpdateRecord(UpdateRecord),
+    UpsertRecord(UpsertRecord),
+    Branch(Branch),
+    Filter(FilterStep),
+    Parallel(Parallel),
+    Set(Set),
+    Stop(Stop),
+    HttpRequest(Box<HttpRequest>),
+    SendEmail(Box<SendEmail>),
+}
+
+impl StepKind {
+    /// The `type` as documents write it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            StepKind::Code(_) => "code",
+            StepKind::SearchRecords(_) => "search_records",
+            StepKind::CreateRecord(_) => "create_record",
+            StepKind::UpdateRecord(_) => "update_record",
+            StepKind::UpsertRecord(_) => "upsert_record",
+            StepKind::Branch(_) => "branch",
+            StepKind::Filter(_) => "filter",
+            StepKind::Parallel(_) => "parallel",
+            StepKind::Set(_) => "set",
+            StepKind::Stop(_) => "stop",
+            StepKind::HttpRequest(_) => "http_request",
+            StepKind::SendEmail(_) => "send_email",
+        }
+    }
+}
+
+/// Runs an action in the sandbox. Output: the action's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Code {
+    pub action: ActionRef,
+    #[serde(default = "empty_object")]
+    pub input: Value,
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+}
+
+fn empty_object() -> Value {
+    Value::Object(Map::new())
+}
+
+/// Limits of one call; what is absent is the action's, or else the host's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<ByteSize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wall_ms: Option<u64>,
+}
+
+impl Limits {
+    pub fn is_empty(&self) -> bool {
+        *self == Limits::default()
+    }
+}
+
+/// Output: `{records, total, index}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SearchRecords {
+    pub object: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Value>,
+    /// Field paths, `-` in front for descending.
+    #[serde(default, with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub sort: Vec<String>,
+    /// A number, or a template that gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Value>,
+}
+
+/// Output: `{record, outcome}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CreateRecord {
+    pub object: String,
+    #[serde(default)]
+    pub record: Fields,
+}
+
+/// Output: `{record, outcome}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpdateRecord {
+    pub object: String,
+    pub record_id: Template,
+    pub record: Fields,
+    /// A number, or a template that gives one; another version in the store is `stale`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_version: Option<Value>,
+}
+
+/// Output: `{record, outcome}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpsertRecord {
+    pub object: String,
+    /// One declared unique field set of the object.
+    #[serde(rename = "match", with = "one_or_many")]
+    pub match_on: Vec<String>,
+    pub record: Fields,
+    /// Fields of `record` that are written only when the record is new.
+    #[serde(default, with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub create_only: Vec<String>,
+}
+
+/// The first arm whose `when` holds. Output: the taken arm's `output`, or its last step's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Branch {
+    pub branches: Vec<Arm>,
+    #[serde(default, rename = "else", skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<Block>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Arm {
+    pub when: Condition,
+    #[serde(rename = "do", default)]
+    pub steps: Vec<Step>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+}
+
+/// A list of steps with an output; documents write `{do, output}`, or the list alone.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Block {
+    #[serde(rename = "do")]
+    pub steps: Vec<Step>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+}
+
+impl<'de> Deserialize<'de> for Block {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            List(Vec<Step>),
+            Block {
+                #[serde(rename = "do", default)]
+                steps: Vec<Step>,
+                #[serde(default)]
+                output: Option<Value>,
+            },
+        }
+        Ok(match Written::deserialize(from)? {
+            Written::List(steps) => Block { steps, output: None },
+            Written::Block { steps, output } => Block { steps, output },
+        })
+    }
+}
+
+/// Ends the innermost item, or else the run as completed, when `when` is false.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FilterStep {
+    pub when: Condition,
+}
+
+/// Steps that start together, each as soon as what it `needs` is done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Parallel {
+    pub steps: Vec<Step>,
+}
+
+/// Output: the values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Set {
+    pub values: Fields,
+}
+
+/// Ends the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stop {
+    #[serde(default)]
+    pub status: StopStatus,
+    /// Why the run failed; only with `status: failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Template>,
+    /// The run's result; only with `status: completed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopStatus {
+    #[default]
+    Completed,
+    Failed,
+}
+
+/// Output: `{status, headers, body}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpRequest {
+    #[serde(default)]
+    pub method: Method,
+    /// Scheme and host are literal; parts filled in are percent-encoded.
+    pub url: Template,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Template>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub query: Fields,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Body>,
+    #[serde(default)]
+    pub response: Response,
+    /// Of the answer's body.
+    #[serde(default = "HttpRequest::default_max_bytes")]
+    pub max_bytes: ByteSize,
+    /// Sent as `Idempotency-Key`, the same in every attempt; made from the run and the step when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<Template>,
+}
+
+impl HttpRequest {
+    pub const DEFAULT_MAX_BYTES: ByteSize = ByteSize(1 << 20);
+
+    fn default_max_bytes() -> ByteSize {
+        Self::DEFAULT_MAX_BYTES
+    }
+}
+
+/// A request's body: `{json: …}`, `{form: …}` or `{text: …}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    Json(Value),
+    Form(Fields),
+    Text(Template),
+}
+
+/// What answer counts as success.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Response {
+    #[serde(default = "any_success", with = "one_or_many")]
+    pub status: Vec<StatusRange>,
+    /// JSON Schema of the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+}
+
+impl Default for Response {
+    fn default() -> Self {
+        Response { status: any_success(), schema: None }
+    }
+}
+
+impl Response {
+    pub fn accepts(&self, status: u16) -> bool {
+        self.status.iter().any(|range| range.contains(status))
+    }
+}
+
+fn any_success() -> Vec<StatusRange> {
+    vec![StatusRange { from: 200, to: 299 }]
+}
+
+/// Statuses of HTTP answers: `404`, `2xx`, `200-204`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusRange {
+    pub from: u16,
+    pub to: u16,
+}
+
+impl StatusRange {
+    pub fn contains(&self, status: u16) -> bool {
+        (self.from..=self.to).contains(&status)
+    }
+
+    /// From a number, or text such as `2xx` or `200-204`.
+    pub fn parse(value: &Value) -> Option<StatusRange> {
+        let number = |text: &str| {
+            let status: u16 = text.parse().ok()?;
+            (100..=599).contains(&status).then_some(status)
+        };
+        let (from, to) = match value {
+            Value::Number(n) => {
+                let status = number(&n.to_string())?;
+                (status, status)
+            }
+            Value::String(text) => match text.split_once('-') {
+                Some((from, to)) => (number(from)?, number(to)?),
+                None => match text.strip_suffix("xx") {
+                    Some(class) if class.len() == 1 => {
+                        let from = number(&format!("{class}00"))?;
+                        (from, from + 99)
+                    }
+                    _ => {
+                        let status = number(text)?;
+                        (status, status)
+                    }
+                },
+            },
+            _ => return None,
+        };
+        (from <= to).then_some(StatusRange { from, to })
+    }
+}
+
+impl Serialize for StatusRange {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if self.from == self.to {
+            to.serialize_u16(self.from)
+        } else {
+            to.collect_str(&format_args!("{}-{}", self.from, self.to))
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for StatusRange {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(from)?;
+        StatusRange::parse(&value)
+            .ok_or_else(|| serde::de::Error::custom("a status is `404`, `2xx` or a range `200-204`"))
+    }
+}
+
+/// Output: `{message_id, accepted}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SendEmail {
+    /// Addresses; a template may give one or a list.
+    #[serde(with = "one_or_many")]
+    pub to: Vec<Template>,
+    #[serde(default, with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub cc: Vec<Template>,
+    #[serde(default, with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub bcc: Vec<Template>,
+    /// The server's default sender when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Template>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<Template>,
+    pub subject: Template,
+    /// At least one of `text` and `html` is there. `{% … %}` works here too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Template>,
+    /// What is filled in is escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub html: Option<Template>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Template>,
+}
+
+/// When and how often a failed attempt is made again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// All attempts, the first one included.
+    #[serde(default = "Retry::default_attempts")]
+    pub attempts: u32,
+    #[serde(default)]
+    pub backoff: Backoff,
+    /// No attempt starts later than this after the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Millis>,
+    /// A filter over the error (`code`, `source`, `status`, …); without it, what can be retried is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<Value>,
+}
+
+impl Retry {
+    pub const DEFAULT_ATTEMPTS: u32 = 3;
+
+    fn default_attempts() -> u32 {
+        Self::DEFAULT_ATTEMPTS
+    }
+}
+
+/// The wait before attempt n + 1: `initial × factor^(n-1)`, at most `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Backoff {
+    pub initial: Millis,
+    pub factor: f64,
+    pub max: Millis,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff { initial: Millis::seconds(1), factor: 2.0, max: Millis::seconds(300) }
+    }
+}
+
+/// What happens when a step has failed for good.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The run fails.
+    #[default]
+    Fail,
+    /// The run goes on; the step reads like a skipped one.
+    Continue,
+    /// These steps run, seeing `error`; their last output is the step's, and the run goes on.
+    #[serde(untagged)]
+    Do {
+        #[serde(rename = "do")]
+        steps: Vec<Step>,
+    },
+}
+
+impl OnError {
+    fn is_fail(&self) -> bool {
+        *self == OnError::Fail
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Workflow;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_definition_reads_what_it_wrote() {
+        let document = json!({
+            "name": "web-form",
+            "trigger": {"type": "webhook", "path": "web-form", "method": "POST",
+                        "respond": {"status": 201, "body": "{{ create.record.id }}"},
+                        "auth": {"hmac": {"secret": "{{ secrets.HOOK }}"}}},
+            "steps": [
+                {"id": "normalize", "type": "code", "action": "normalize-lead@1", "input": "{{ trigger.body }}",
+                 "limits": {"fuel": 50000000, "memory_bytes": "32MiB", "wall_ms": 500},
+                 "retry": {"attempts": 5}, "timeout": "30s"},
+                {"id": "person", "type": "branch",
+                 "branches": [{"when": {"value": "{{ normalize.score }}", "greater_than": 0},
+                               "do": [{"id": "ok", "type": "set", "values": {"a": 1.5}}], "output": "{{ ok }}"}],
+                 "else": [{"id": "create", "type": "upsert_record", "object": "person",
+                           "match": ["emails.primaryEmail"], "record": {"jobTitle": "x"}}]},
+                {"id": "both", "type": "parallel", "steps": [
+                    {"id": "get", "type": "http_request", "url": "https://example.com", "response": {"status": ["2xx", 404]},
+                     "on_error": {"do": [{"id": "done", "type": "stop", "status": "failed", "message": "no"}]}},
+                    {"id": "mail", "type": "send_email", "needs": ["get"], "to": "a@example.com", "subject": "s",
+                     "text": "t", "on_error": "continue"}]}
+            ],
+            "output": {"id": "{{ person.record.id }}"}
+        });
+        let read: Workflow = serde_json::from_value(document).unwrap();
+        let written = serde_json::to_value(&read).unwrap();
+        let again: Workflow = serde_json::from_value(written).unwrap();
+        assert_eq!(read, again);
+        let ids: Vec<_> = read.every_step().iter().map(|s| s.id.as_str()).collect();
+        assert_eq!(ids, ["normalize", "person", "ok", "create", "both", "get", "done", "mail"]);
+    }
+
+    #[test]
+    fn statuses_are_numbers_classes_or_ranges() {
+        let range = |v| StatusRange::parse(&v).map(|r| (r.from, r.to));
+        assert_eq!(range(json!(404)), Some((404, 404)));
+        assert_eq!(range(json!("2xx")), Some((200, 299)));
+        assert_eq!(range(json!("200-204")), Some((200, 204)));
+        for wrong in [json!(99), json!(600), json!("6xx"), json!("204-200"), json!("ok"), json!(true)] {
+            assert_eq!(range(wrong.clone()), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What starts a run.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::units::Millis;
+use super::{Template, one_or_many};
+
+/// What starts a run. Other kinds become variants here, told apart by `type`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Trigger {
+    Webhook(Webhook),
+    Manual(Manual),
+}
+
+impl Trigger {
+    /// The `type` as documents write it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Trigger::Webhook(_) => "webhook",
+            Trigger::Manual(_) => "manual",
+        }
+    }
+}
+
+/// An HTTP request to `/hooks/{workspace}/{path}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Webhook {
+    /// Below the workspace, without a leading slash.
+    pub path: String,
+    #[serde(rename = "method", with = "one_or_many", default = "post")]
+    pub methods: Vec<Method>,
+    /// JSON Schema of the body; a body that breaks it starts no run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_schema: Option<Value>,
+    #[serde(default)]
+    pub respond: Respond,
+    /// How long a caller waits for a result before it gets 202 with the run's id.
+    #[serde(default = "Webhook::default_respond_within")]
+    pub respond_within: Millis,
+    #[serde(default)]
+    pub auth: Auth,
+    /// An expression over `trigger`; the `Idempotency-Key` header when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<Template>,
+}
+
+impl Webhook {
+    pub const DEFAULT_RESPOND_WITHIN: Millis = Millis::seconds(30);
+
+    fn default_respond_within() -> Millis {
+        Self::DEFAULT_RESPOND_WITHIN
+    }
+}
+
+fn post() -> Vec<Method> {
+    vec![Method::Post]
+}
+
+/// HTTP methods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    #[default]
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Head,
+    Options,
+}
+
+impl Method {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+            Method::Head => "HEAD",
+            Method::Options => "OPTIONS",
+        }
+    }
+}
+
+/// What the caller of a webhook gets.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Respond {
+    /// 202 with the run's id, once the run is on disk.
+    #[default]
+    Accepted,
+    /// The run's result, when it is there within `respond_within`.
+    Result,
+    /// An answer made from the finished run.
+    #[serde(untagged)]
+    Answer(Answer),
+}
+
+/// An HTTP answer, by template over everything the run's `output` may refer to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// A number, or a template that gives one.
+    #[serde(default = "ok_status")]
+    pub status: Value,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Template>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+}
+
+fn ok_status() -> Value {
+    Value::from(200)
+}
+
+/// Who may call a webhook: `none`, `api_key`, or `{hmac: {…}}`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    #[default]
+    None,
+    /// `Authorization: Bearer KEY` with a key of the workspace.
+    ApiKey,
+    /// A signature over the raw bytes.
+    Hmac(Hmac),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hmac {
+    #[serde(default)]
+    pub scheme: HmacScheme,
+    /// One, or several while keys are rotated.
+    #[serde(rename = "secret", with = "one_or_many")]
+    pub secrets: Vec<Template>,
+    /// How far the signed time may be from now.
+    #[serde(default = "Hmac::default_tolerance")]
+    pub tolerance: Millis,
+}
+
+impl Hmac {
+    pub const DEFAULT_TOLERANCE: Millis = Millis::seconds(300);
+
+    fn default_tolerance() -> Millis {
+        Self::DEFAULT_TOLERANCE
+    }
+}
+
+/// How a signature is made and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HmacScheme {
+    /// `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+    #[default]
+    StandardWebhooks,
+}
+
+/// Started by hand, through API or CLI.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Manual {
+    /// JSON Schema of what is given at the start (`trigger.input`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<Value>,
+}
