@@ -1,0 +1,5 @@
+//! Values by template: `{{ expression }}`.
+
+mod filled;
+
+pub use filled::{Filled, RevealError, SecretAt, SecretsIn, Text};

@@ -1,0 +1,176 @@
+//! What the machine asks of the engine.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stepwell_records::filter::Filter;
+
+use super::event::Timer;
+use super::failure::Failure;
+use super::path::StepPath;
+use super::state::RunStatus;
+use crate::expr::{Filled, Text};
+use crate::model::{Limits, Method, Response};
+
+/// Something to do. Each is given once; after a crash [`super::outstanding`] gives those not yet done again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Make this attempt and report it by `StepDone`.
+    Execute(Box<Execute>),
+    /// Report `TimerFired` at `due`, not before.
+    SetTimer { timer: Timer, due: Timestamp },
+    /// Answer whoever waits for the run's result, if somebody still does.
+    Respond(Answer),
+    /// The run is over; its timers and inbox can go.
+    Finished(Finished),
+}
+
+/// One attempt at a step's call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Execute {
+    pub path: StepPath,
+    /// From 1.
+    pub attempt: u32,
+    /// Raised when a person retries a run whose step had got a definite answer.
+    pub generation: u32,
+    pub call: Call,
+    /// Of this attempt, kept by the engine: past it, `StepDone` with the code `timeout`.
+    pub timeout_ms: Option<u64>,
+    /// Whether the world outside can notice: journal `AttemptStarted` first.
+    pub outside: bool,
+    /// The run's clock when the step started; the same in every attempt. `now` of its templates, the start of
+    /// the sandbox's clock, and the time in the ids of new records.
+    pub started_at: Timestamp,
+    /// For everything random in this attempt.
+    pub seed: u64,
+    /// The same in every attempt of a generation, and different for every step and item of every run.
+    pub key: String,
+}
+
+/// A fully rendered call. Secrets are references until the engine fills them in at sending.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Call {
+    Code(CodeCall),
+    Search(SearchCall),
+    Create(CreateCall),
+    Update(UpdateCall),
+    Upsert(UpsertCall),
+    Http(Box<HttpCall>),
+    Email(Box<EmailCall>),
+}
+
+/// Output: the action's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CodeCall {
+    /// As resolved at the run's start.
+    pub action: String,
+    pub input: Filled,
+    pub limits: Limits,
+}
+
+/// Output: `{records, total, index}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SearchCall {
+    pub object: String,
+    /// Every value filled in; `None` matches everything.
+    pub filter: Option<Filter>,
+    pub sort: Vec<String>,
+    pub limit: Option<u64>,
+}
+
+/// Output: `{record, outcome}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CreateCall {
+    pub object: String,
+    pub record: serde_json::Map<String, Value>,
+}
+
+/// Output: `{record, outcome}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpdateCall {
+    pub object: String,
+    pub record_id: String,
+    pub record: serde_json::Map<String, Value>,
+    pub if_version: Option<u64>,
+}
+
+/// Output: `{record, outcome}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpsertCall {
+    pub object: String,
+    pub match_on: Vec<String>,
+    pub record: serde_json::Map<String, Value>,
+    pub create_only: Vec<String>,
+}
+
+/// Output: `{status, headers, body}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpCall {
+    pub method: Method,
+    /// Parts filled in are percent-encoded.
+    pub url: Text,
+    /// Free of CR and LF.
+    pub headers: BTreeMap<String, Text>,
+    /// Not yet encoded; a list in the definition is the name several times.
+    pub query: Vec<(String, Text)>,
+    pub body: Option<HttpBody>,
+    pub response: Response,
+    pub max_bytes: u64,
+    /// The author's key, or [`Execute::key`].
+    pub idempotency_key: String,
+}
+
+/// What a request carries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HttpBody {
+    Json(Filled),
+    Form(Vec<(String, Text)>),
+    Text(Text),
+}
+
+/// Output: `{message_id, accepted}`. No part of it holds secrets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EmailCall {
+    pub to: Vec<String>,
+    pub cc: Vec<String>,
+    pub bcc: Vec<String>,
+    pub from: Option<String>,
+    pub reply_to: Option<String>,
+    pub subject: String,
+    pub text: Option<String>,
+    pub html: Option<String>,
+    pub headers: BTreeMap<String, String>,
+}
+
+/// The answer to whoever started the run and waits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    /// `None`: no body.
+    pub body: Option<Value>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finished {
+    /// `completed`, `failed` or `cancelled`.
+    pub status: RunStatus,
+    /// The run's result; null when it has none.
+    pub output: super::Payload,
+    pub error: Option<RunFailure>,
+}
+
+/// Why a run failed, and where.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunFailure {
+    /// The step whose failure it is; `None` when the run's own output could not be made.
+    pub step: Option<StepPath>,
+    #[serde(flatten)]
+    pub failure: Failure,
+}

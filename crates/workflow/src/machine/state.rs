@@ -1,0 +1,202 @@
+//! A run's state: what the machine knows between events, small enough to be written with every commit.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::command::RunFailure;
+use super::event::Start;
+use super::failure::Failure;
+use super::path::StepPath;
+use super::payload::{BlobRef, Payload};
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Not begun.
+    #[default]
+    Queued,
+    /// Some step is being worked on.
+    Running,
+    /// Nothing can be done before a timer fires (later: an input comes, a child run ends).
+    Waiting,
+    /// Nothing can be done before a person resumes it.
+    Paused,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl RunStatus {
+    /// Whether the run is over. A failed run may still be retried by a person.
+    pub fn is_final(self) -> bool {
+        matches!(self, RunStatus::Completed | RunStatus::Failed | RunStatus::Cancelled)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunStatus::Queued => "queued",
+            RunStatus::Running => "running",
+            RunStatus::Waiting => "waiting",
+            RunStatus::Paused => "paused",
+            RunStatus::Completed => "completed",
+            RunStatus::Failed => "failed",
+            RunStatus::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    /// Its call, or a step inside it, is being worked on.
+    Running,
+    /// For its timer.
+    Waiting,
+    /// For a person.
+    Paused,
+    Completed,
+    Failed,
+    Cancelled,
+    Skipped,
+}
+
+impl StepStatus {
+    pub fn is_final(self) -> bool {
+        !matches!(self, StepStatus::Running | StepStatus::Waiting | StepStatus::Paused)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StepStatus::Running => "running",
+            StepStatus::Waiting => "waiting",
+            StepStatus::Paused => "paused",
+            StepStatus::Completed => "completed",
+            StepStatus::Failed => "failed",
+            StepStatus::Cancelled => "cancelled",
+            StepStatus::Skipped => "skipped",
+        }
+    }
+}
+
+/// A run's state. Equal histories give equal states.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct State {
+    pub status: RunStatus,
+    /// What the run began with; `None` before it has.
+    pub start: Option<Box<Start>>,
+    /// The run's clock: the time of the last event from outside.
+    pub clock: Timestamp,
+    /// Steps that have begun, or were skipped.
+    pub steps: BTreeMap<StepPath, StepState>,
+    /// The failure that the `on_failure` list is working on, or that the run ended with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<RunFailure>,
+    /// The `filter` or `stop` step that ended the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<StepPath>,
+    /// The run's result, once completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+}
+
+/// One step's part of the state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepState {
+    pub status: StepStatus,
+    /// The attempt being made, or the last one made; 0 for a step that makes none.
+    pub attempt: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u32,
+    /// An outside call that has been sent, so that what became of it is not known until it is done.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sent: bool,
+    /// The run's clock when the step began.
+    pub started_at: Timestamp,
+    /// When the next attempt is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Which of its lists the step is in, or was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Taken>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+    /// The last failure; kept when it was dealt with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// The failure was dealt with (`continue`, or a `do` list): the run goes on.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub handled: bool,
+}
+
+/// The list inside a step that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Taken {
+    /// The arm of a branch, from 0.
+    Arm(u32),
+    Else,
+    /// The list of a parallel.
+    Steps,
+    /// The list of `on_error: {do: …}`.
+    OnError,
+}
+
+/// A step's output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// Its own.
+    Own(Payload),
+    /// That of a step inside it: kept once.
+    Of(StepPath),
+    /// Those of the steps of a parallel, by id: put together when asked for.
+    Children,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+fn is_false(b: &bool) -> bool {
+    !*b
+}
+
+impl State {
+    /// A run that has not begun.
+    pub fn new() -> State {
+        State::default()
+    }
+
+    pub fn step(&self, path: &StepPath) -> Option<&StepState> {
+        self.steps.get(path)
+    }
+
+    /// Every value the run keeps; to store large ones elsewhere ([`Payload::store_as`]).
+    pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut Payload> {
+        let start = self.start.iter_mut().flat_map(|s| [&mut s.trigger, &mut s.settings]);
+        let own = self.steps.values_mut().map(|s| &mut s.output).chain([&mut self.output]);
+        start.chain(own.filter_map(|output| match output {
+            Some(Output::Own(payload)) => Some(payload),
+            _ => None,
+        }))
+    }
+
+    /// Blobs to read, and put in by [`Payload::fill`], before the next event is applied.
+    pub fn missing(&self) -> Vec<&BlobRef> {
+        let start = self.start.iter().flat_map(|s| [&s.trigger, &s.settings]);
+        let own = self.steps.values().map(|s| &s.output).chain([&self.output]);
+        start
+            .chain(own.filter_map(|output| match output {
+                Some(Output::Own(payload)) => Some(payload),
+                _ => None,
+            }))
+            .filter_map(Payload::missing)
+            .collect()
+    }
+}
