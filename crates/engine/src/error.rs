@@ -1,0 +1,135 @@
+//! The one error of the crate: a stable code, what kind of trouble it is, and every problem found.
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+/// What kind of trouble an [`EngineError`] is. It knows nothing of HTTP; a front maps it to what its callers know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// Named something that is not there.
+    NotFound,
+    /// The path is known, the method is not one of the trigger's.
+    MethodNotAllowed,
+    /// Was there once and is no more (a pruned payload, a pruned position of the log).
+    Gone,
+    /// The request cannot be read or breaks a rule; `problems` say where.
+    Invalid,
+    /// Well-formed, but what is stored says otherwise (unique field, stale version, other bytes for a version).
+    Conflict,
+    /// Larger than a limit; the message names the limit and the amount.
+    TooLarge,
+    /// No key, or one that is unknown or revoked.
+    Unauthorized,
+    /// The key's scopes do not reach this.
+    Forbidden,
+    /// A run that was waited for has failed; `run_id` names it.
+    RunFailed,
+    /// The disk is full: nothing was written, and trying again helps only once there is room.
+    StorageFull,
+    /// Cannot be done now; trying again later may help.
+    Unavailable,
+    /// A defect of Stepwell or of its data; the log says more.
+    Internal,
+}
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A stable word, for programs.
+    pub code: String,
+    /// What is wrong, for people.
+    pub message: String,
+    /// A JSON pointer or dotted path to the place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The line in the text given, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// The column in the text given, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
+    /// The step it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// What would be right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Why a call on the engine did not do what was asked. Unless its kind says otherwise nothing was changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub struct EngineError {
+    pub kind: ErrorKind,
+    pub code: Cow<'static, str>,
+    pub message: String,
+    pub problems: Vec<Problem>,
+    /// The run that the error is about, where there is one.
+    pub run_id: Option<String>,
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        for problem in &self.problems {
+            f.write_str("\n  ")?;
+            match (problem.line, &problem.path) {
+                (Some(line), _) => write!(f, "line {line}: ")?,
+                (None, Some(path)) if !path.is_empty() => write!(f, "{path}: ")?,
+                _ => {}
+            }
+            f.write_str(&problem.message)?;
+            if let Some(hint) = &problem.hint {
+                write!(f, " ({hint})")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl EngineError {
+    pub fn new(kind: ErrorKind, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { kind, code: code.into(), message: message.into(), problems: Vec::new(), run_id: None }
+    }
+
+    pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotFound, code, message)
+    }
+
+    pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, code, message)
+    }
+
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Conflict, code, message)
+    }
+
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable, "unavailable", message)
+    }
+
+    /// For what cannot happen unless the data or the program is broken.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, "internal", message)
+    }
+
+    pub fn with_problems(mut self, problems: Vec<Problem>) -> Self {
+        self.problems = problems;
+        self
+    }
+
+    pub fn with_run(mut self, run_id: impl Into<String>) -> Self {
+        self.run_id = Some(run_id.into());
+        self
+    }
+}
+
+/// Why an engine did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The configuration contradicts itself.
+    #[error("the engine's configuration is wrong: {0}")]
+    Config(String),
+    /// What is stored cannot be read or written.
+    #[error("the engine cannot start: {0}")]
+    Start(#[from] EngineError),
+}

@@ -1,0 +1,83 @@
+//! Time as the engine sees it: the system's, or one that a test or `--dev` moves.
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+#[async_trait]
+pub trait Clock: Send + Sync + 'static {
+    /// The time of day.
+    fn now(&self) -> Timestamp;
+
+    /// Time that only moves forward, for measuring how long something took.
+    fn elapsed(&self) -> Duration;
+
+    /// Returns when [`Clock::now`] has reached `at`, at once if it has already, also after the clock was moved.
+    async fn sleep_until(&self, at: Timestamp);
+
+    /// Returns after so much [`Clock::elapsed`] time.
+    async fn sleep(&self, for_: Duration);
+}
+
+/// The system's clock, plus an offset that `--dev` may grow.
+pub struct SystemClock {
+    started: Instant,
+    offset: watch::Sender<Duration>,
+    last: Mutex<Timestamp>,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            offset: watch::Sender::new(Duration::ZERO),
+            last: Mutex::new(Timestamp::UNIX_EPOCH),
+        }
+    }
+}
+
+impl SystemClock {
+    /// Moves the time of day forward; whatever sleeps until a time that is reached wakes.
+    pub fn advance(&self, by: Duration) {
+        self.offset.send_modify(|offset| *offset += by);
+    }
+}
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let now = Timestamp::now().checked_add(*self.offset.borrow()).unwrap_or(Timestamp::MAX);
+        // A system clock that steps back must not make a later event look earlier within one process.
+        let mut last = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *last = now.max(*last);
+        *last
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        let mut moved = self.offset.subscribe();
+        loop {
+            moved.borrow_and_update();
+            let left = at.duration_since(self.now());
+            let Ok(left) = Duration::try_from(left) else { return };
+            if left.is_zero() {
+                return;
+            }
+            // A long sleep is cut, so that a step of the system's clock is noticed.
+            let nap = left.min(Duration::from_secs(30));
+            tokio::select! {
+                biased;
+                _ = moved.changed() => {}
+                () = tokio::time::sleep(nap) => {}
+            }
+        }
+    }
+
+    async fn sleep(&self, for_: Duration) {
+        tokio::time::sleep(for_).await;
+    }
+}

@@ -1,0 +1,77 @@
+//! What a `code` step needs of the sandbox. A module is named by the SHA-256 of its bytes, in hexadecimal.
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::RwLock;
+use stepwell_sandbox::{
+    Action, ActionInfo, Call, CallError, ErrorSource, Host, LoadError, Outcome, Usage, code,
+};
+
+#[async_trait]
+pub trait CodeRunner: Send + Sync + 'static {
+    /// Scans and compiles a module (or takes it from a cache), and keeps it ready for [`CodeRunner::call`].
+    async fn load(&self, module: Bytes) -> Result<ActionInfo, LoadError>;
+
+    /// Whether a module is ready to be called.
+    fn loaded(&self, sha256: &str) -> bool;
+
+    /// Calls a module that is ready. The same module, input, seed, start and limits give the same outcome.
+    async fn call(&self, sha256: &str, call: Call) -> Outcome;
+
+    /// What no call can go above.
+    fn maxima(&self) -> stepwell_sandbox::Limits;
+}
+
+/// The real sandbox.
+pub struct SandboxRunner {
+    host: Host,
+    actions: RwLock<HashMap<String, Action>>,
+}
+
+impl SandboxRunner {
+    pub fn new(host: Host) -> Self {
+        Self { host, actions: RwLock::default() }
+    }
+
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn action(&self, sha256: &str) -> Option<Action> {
+        self.actions.read().unwrap_or_else(|poisoned| poisoned.into_inner()).get(sha256).cloned()
+    }
+}
+
+#[async_trait]
+impl CodeRunner for SandboxRunner {
+    async fn load(&self, module: Bytes) -> Result<ActionInfo, LoadError> {
+        let action = self.host.load(module).await?;
+        let info = action.info().clone();
+        let mut actions = self.actions.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        actions.insert(info.sha256.clone(), action);
+        Ok(info)
+    }
+
+    fn loaded(&self, sha256: &str) -> bool {
+        self.action(sha256).is_some()
+    }
+
+    async fn call(&self, sha256: &str, call: Call) -> Outcome {
+        match self.action(sha256) {
+            Some(action) => self.host.call(&action, call).await,
+            None => not_loaded(sha256, &call),
+        }
+    }
+
+    fn maxima(&self) -> stepwell_sandbox::Limits {
+        self.host.maxima()
+    }
+}
+
+/// Calling what was not loaded is a fault of the caller, and answered as one of the host's.
+pub(crate) fn not_loaded(sha256: &str, call: &Call) -> Outcome {
+    let message = format!("module {sha256} is not loaded");
+    let usage = Usage { input_bytes: call.input.len() as u64, ..Usage::default() };
+    let error = CallError::new(ErrorSource::Engine, code::INTERNAL, message);
+    Outcome { result: Err(error), logs: Vec::new(), logs_truncated: false, usage }
+}

@@ -1,0 +1,39 @@
+//! What an `http_request` step needs of a client. The request is frozen: it is stored before it is sent, and a retry sends the same bytes.
+use super::OutsideError;
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// A rendered request, as it is stored and as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpRequest {
+    pub method: String,
+    /// Absolute, `http` or `https`.
+    pub url: String,
+    /// In the author's order; the idempotency key is among them when the step sends one.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    #[serde(default, with = "super::base64_bytes", skip_serializing_if = "Bytes::is_empty")]
+    pub body: Bytes,
+    pub timeout_ms: u64,
+    /// A larger answer is the failure `response_too_large`.
+    pub max_response_bytes: u64,
+    /// How many redirects are followed; each target is held against the address policy again.
+    pub max_redirects: u32,
+}
+
+/// What came back, whole and within the size limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpResponse {
+    pub status: u16,
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    #[serde(default, with = "super::base64_bytes", skip_serializing_if = "Bytes::is_empty")]
+    pub body: Bytes,
+}
+
+/// A client with an address policy. Any status is an answer; an error means that no whole answer came.
+#[async_trait]
+pub trait HttpClient: Send + Sync + 'static {
+    async fn send(&self, request: &HttpRequest) -> Result<HttpResponse, OutsideError>;
+}
