@@ -23,6 +23,7 @@
 //! # Ok(()) }
 //! ```
 
+mod blobs;
 pub mod keys;
 pub mod limits;
 mod lines;
@@ -34,6 +35,9 @@ mod transact;
 mod txn;
 mod types;
 
+pub use blobs::{
+    BlobId, Blobs, FileBlobs, IsNamed, MAX_BLOB_BYTES, MemoryBlobs, NotABlobId, Swept, UNNAMED_AGE,
+};
 pub use lines::Turn;
 pub use logs::{LogError, LogPage, first_position, prune_log, read_log};
 pub use memory::{Fault, MemoryStore};
