@@ -1,0 +1,273 @@
+//! The one table of what a workflow document may hold: what is read, the published JSON Schema and the
+//! reference page are all made from it.
+
+use super::form_steps::ON_FAILURE;
+
+/// A map with known keys.
+#[derive(Debug)]
+pub struct Form {
+    /// What messages call it: "a retry", "the trigger".
+    pub name: &'static str,
+    pub fields: &'static [Field],
+}
+
+/// One key of a [`Form`].
+#[derive(Debug)]
+pub struct Field {
+    pub key: &'static str,
+    pub shape: Shape,
+    pub need: Need,
+    pub about: &'static str,
+}
+
+/// Whether a key must be there, and what holds without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    Required,
+    /// May be absent; then there is no such thing.
+    Optional,
+    /// May be absent; then it is this.
+    Default(&'static str),
+}
+
+/// A variant of something told apart by its `type`: a trigger, a step.
+#[derive(Debug)]
+pub struct Kind {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// What templates find under its name.
+    pub output: &'static str,
+    pub fields: &'static [Field],
+}
+
+/// What a value may be.
+#[derive(Debug)]
+pub enum Shape {
+    /// Any text, read by people only.
+    Prose,
+    /// Text without templates.
+    Text,
+    /// Text that may hold `{{ … }}`.
+    Template,
+    /// Any value; texts inside may hold `{{ … }}`.
+    Value,
+    /// A map of any values.
+    Values,
+    /// A map of templates.
+    Templates,
+    Whole {
+        min: u64,
+        max: u64,
+    },
+    Decimal {
+        min: f64,
+        max: f64,
+    },
+    /// A whole number, or one template that gives it.
+    WholeOrTemplate {
+        min: u64,
+        max: u64,
+    },
+    /// At most so many milliseconds.
+    Duration {
+        max_ms: u64,
+    },
+    Size {
+        max: u64,
+    },
+    Choice(&'static [&'static str]),
+    /// `[a-z][a-z0-9-]*`
+    Name,
+    /// `[a-z][a-z0-9_]*`
+    Id,
+    /// `name`, `name@1`, `name@1.2.0`
+    Action,
+    /// Below `/hooks/{workspace}/`.
+    HookPath,
+    /// A filter over values, or one expression.
+    Condition,
+    /// A filter over a record's fields.
+    RecordFilter,
+    /// A filter over a failure's members.
+    ErrorFilter,
+    JsonSchema,
+    /// `404`, `2xx`, `200-204`
+    Status,
+    Steps,
+    List(&'static Shape),
+    OneOrMany(&'static Shape),
+    Form(&'static Form),
+    /// Exactly one of the keys.
+    OneKey(&'static Form),
+    /// The first one that takes this kind of value.
+    Either(&'static [Shape]),
+    /// By `type`, with the fields that all kinds have.
+    Kinds {
+        name: &'static str,
+        kinds: &'static [Kind],
+    },
+}
+
+pub const SECOND: u64 = 1_000;
+pub const MINUTE: u64 = 60 * SECOND;
+pub const HOUR: u64 = 60 * MINUTE;
+pub const DAY: u64 = 24 * HOUR;
+
+const METHODS: Shape = Shape::Choice(&["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]);
+
+/// A whole document.
+pub static TOP: Form = Form {
+    name: "a workflow",
+    fields: &[
+        Field {
+            key: "name",
+            shape: Shape::Name,
+            need: Need::Required,
+            about: "The workflow's identity; the same as the file's name without its ending.",
+        },
+        Field {
+            key: "description",
+            shape: Shape::Prose,
+            need: Need::Optional,
+            about: "What the workflow is for.",
+        },
+        Field {
+            key: "trigger",
+            shape: Shape::Kinds { name: "a trigger", kinds: TRIGGERS },
+            need: Need::Required,
+            about: "What starts a run.",
+        },
+        Field { key: "steps", shape: Shape::Steps, need: Need::Required, about: "Run from top to bottom." },
+        Field {
+            key: "output",
+            shape: Shape::Value,
+            need: Need::Default("the last step's output"),
+            about: "The run's result.",
+        },
+        ON_FAILURE,
+    ],
+};
+
+/// What starts a run.
+pub static TRIGGERS: &[Kind] = &[
+    Kind {
+        name: "webhook",
+        about: "An HTTP request to `/hooks/{workspace}/{path}`.",
+        output: "`trigger`: `{type, method, path, headers, query, body}`",
+        fields: &[
+            Field {
+                key: "path",
+                shape: Shape::HookPath,
+                need: Need::Required,
+                about: "Below `/hooks/{workspace}/`; segments of letters, digits, `.`, `_`, `~` and `-`.",
+            },
+            Field {
+                key: "method",
+                shape: Shape::OneOrMany(&METHODS),
+                need: Need::Default("POST"),
+                about: "The method that is answered, or a list of them.",
+            },
+            Field {
+                key: "body_schema",
+                shape: Shape::JsonSchema,
+                need: Need::Optional,
+                about: "JSON Schema of the body; a body that breaks it is refused with 422 and starts no run.",
+            },
+            Field {
+                key: "respond",
+                shape: Shape::Either(&[Shape::Choice(&["accepted", "result"]), Shape::Form(&ANSWER)]),
+                need: Need::Default("accepted"),
+                about: "`accepted`: 202 with the run's id, once the run is on disk. `result`: the run's result. A map: an answer made from the finished run.",
+            },
+            Field {
+                key: "respond_within",
+                shape: Shape::Duration { max_ms: 5 * MINUTE },
+                need: Need::Default("30s"),
+                about: "How long the caller waits for a result; then it gets 202 with the run's id.",
+            },
+            Field {
+                key: "auth",
+                shape: Shape::Either(&[Shape::Choice(&["none", "api_key"]), Shape::OneKey(&AUTH)]),
+                need: Need::Default("none"),
+                about: "Who may call: anybody, the holder of an API key (`Authorization: Bearer KEY`), or who signs with a shared secret.",
+            },
+            Field {
+                key: "idempotency_key",
+                shape: Shape::Template,
+                need: Need::Default("the `Idempotency-Key` header"),
+                about: "A template over `trigger`; a second request with the same key starts no second run.",
+            },
+        ],
+    },
+    Kind {
+        name: "manual",
+        about: "Started by a person or a program through API or CLI.",
+        output: "`trigger`: `{type, input}`",
+        fields: &[Field {
+            key: "input_schema",
+            shape: Shape::JsonSchema,
+            need: Need::Optional,
+            about: "JSON Schema of the input given at the start.",
+        }],
+    },
+];
+
+static ANSWER: Form = Form {
+    name: "an answer",
+    fields: &[
+        Field {
+            key: "status",
+            shape: Shape::WholeOrTemplate { min: 200, max: 599 },
+            need: Need::Default("200"),
+            about: "HTTP status.",
+        },
+        Field {
+            key: "headers",
+            shape: Shape::Templates,
+            need: Need::Optional,
+            about: "HTTP headers; a value may not hold line breaks.",
+        },
+        Field {
+            key: "body",
+            shape: Shape::Value,
+            need: Need::Optional,
+            about: "Sent as JSON; a text is sent as it is.",
+        },
+    ],
+};
+
+static AUTH: Form = Form {
+    name: "an authentication",
+    fields: &[Field {
+        key: "hmac",
+        shape: Shape::Form(&HMAC),
+        need: Need::Required,
+        about: "A signature over the raw bytes.",
+    }],
+};
+
+static HMAC: Form = Form {
+    name: "a signature",
+    fields: &[
+        Field {
+            key: "scheme",
+            shape: Shape::Choice(&["standard_webhooks"]),
+            need: Need::Default("standard_webhooks"),
+            about: "How it is made: `webhook-id`, `webhook-timestamp` and `webhook-signature` headers.",
+        },
+        Field {
+            key: "secret",
+            shape: Shape::OneOrMany(&Shape::Template),
+            need: Need::Required,
+            about: "The shared secret, or several while keys are changed: `{{ secrets.NAME }}`.",
+        },
+        Field {
+            key: "tolerance",
+            shape: Shape::Duration { max_ms: HOUR },
+            need: Need::Default("5m"),
+            about: "How far the signed time may be from now.",
+        },
+    ],
+};
+
+pub(super) const HTTP_METHOD: Shape = METHODS;

@@ -1,0 +1,503 @@
+//! The part of the table that is about steps: what every step has, and what each type has.
+
+use super::form::{DAY, Field, Form, HOUR, HTTP_METHOD, Kind, MINUTE, Need, Shape};
+
+/// What every step has beside the fields of its type.
+pub static COMMON: &[Field] = &[
+    Field {
+        key: "id",
+        shape: Shape::Id,
+        need: Need::Required,
+        about: "How templates call its output; unique in the document, not a reserved word.",
+    },
+    Field { key: "description", shape: Shape::Prose, need: Need::Optional, about: "What the step is for." },
+    Field {
+        key: "if",
+        shape: Shape::Condition,
+        need: Need::Optional,
+        about: "The step is skipped when this is false.",
+    },
+    Field {
+        key: "needs",
+        shape: Shape::OneOrMany(&Shape::Id),
+        need: Need::Optional,
+        about: "Siblings that must be done first; only in the list of a `parallel`.",
+    },
+    Field {
+        key: "retry",
+        shape: Shape::Form(&RETRY),
+        need: Need::Default("one attempt"),
+        about: "When and how often a failed attempt is made again. What fails the same way each time is never retried. Not on `branch` and `parallel`.",
+    },
+    Field {
+        key: "timeout",
+        shape: Shape::Duration { max_ms: HOUR },
+        need: Need::Default("the step type's"),
+        about: "Of one attempt. Not on `branch` and `parallel`.",
+    },
+    Field {
+        key: "on_error",
+        shape: Shape::Either(&[Shape::Choice(&["fail", "continue"]), Shape::Form(&HANDLER)]),
+        need: Need::Default("fail"),
+        about: "`fail`: the run fails. `continue`: the run goes on, the step reads like a skipped one. `{do: [...]}`: these steps run, seeing `error`; the last one's output is the step's.",
+    },
+];
+
+/// The list at the top level that runs when the run has failed.
+pub(super) const ON_FAILURE: Field = Field {
+    key: "on_failure",
+    shape: Shape::Steps,
+    need: Need::Optional,
+    about: "Run when the run has failed; sees `error` and `steps`.",
+};
+
+static HANDLER: Form = Form {
+    name: "a handler",
+    fields: &[Field {
+        key: "do",
+        shape: Shape::Steps,
+        need: Need::Required,
+        about: "The steps to run; they see `error`.",
+    }],
+};
+
+static RETRY: Form = Form {
+    name: "a retry",
+    fields: &[
+        Field {
+            key: "attempts",
+            shape: Shape::Whole { min: 1, max: 100 },
+            need: Need::Default("3"),
+            about: "All attempts, the first one included.",
+        },
+        Field {
+            key: "backoff",
+            shape: Shape::Form(&BACKOFF),
+            need: Need::Optional,
+            about: "The wait between attempts.",
+        },
+        Field {
+            key: "within",
+            shape: Shape::Duration { max_ms: 30 * DAY },
+            need: Need::Optional,
+            about: "No attempt starts later than this after the first.",
+        },
+        Field {
+            key: "on",
+            shape: Shape::ErrorFilter,
+            need: Need::Default("what can be retried"),
+            about: "A filter over the failure (`source`, `code`, `message`, `details.…`): only such a one is retried.",
+        },
+    ],
+};
+
+static BACKOFF: Form = Form {
+    name: "a backoff",
+    fields: &[
+        Field {
+            key: "initial",
+            shape: Shape::Duration { max_ms: HOUR },
+            need: Need::Default("1s"),
+            about: "The wait after the first attempt.",
+        },
+        Field {
+            key: "factor",
+            shape: Shape::Decimal { min: 1.0, max: 100.0 },
+            need: Need::Default("2"),
+            about: "Each wait is this many times the one before.",
+        },
+        Field {
+            key: "max",
+            shape: Shape::Duration { max_ms: DAY },
+            need: Need::Default("5m"),
+            about: "The longest wait.",
+        },
+    ],
+};
+
+const OBJECT: Field =
+    Field { key: "object", shape: Shape::Text, need: Need::Required, about: "The object's name." };
+
+const RECORD: Field =
+    Field { key: "record", shape: Shape::Values, need: Need::Required, about: "Fields and their values." };
+
+const WRITE_OUTPUT: &str = "`{record, outcome}`, outcome one of created, updated, unchanged";
+
+/// What a step can do.
+pub static STEPS: &[Kind] = &[
+    Kind {
+        name: "code",
+        about: "Runs an action in the sandbox.",
+        output: "what the action gives",
+        fields: &[
+            Field {
+                key: "action",
+                shape: Shape::Action,
+                need: Need::Required,
+                about: "`name` (its latest version), `name@1` (the latest 1.x) or `name@1.2.0`.",
+            },
+            Field {
+                key: "input",
+                shape: Shape::Value,
+                need: Need::Default("{}"),
+                about: "What the action gets.",
+            },
+            Field {
+                key: "limits",
+                shape: Shape::Form(&LIMITS),
+                need: Need::Default("the action's, or else the host's"),
+                about: "Limits of one call; at most the host's maxima.",
+            },
+        ],
+    },
+    Kind {
+        name: "search_records",
+        about: "Finds records.",
+        output: "`{records, total, index}`",
+        fields: &[
+            OBJECT,
+            Field {
+                key: "filter",
+                shape: Shape::RecordFilter,
+                need: Need::Default("every record"),
+                about: "Which records.",
+            },
+            Field {
+                key: "sort",
+                shape: Shape::OneOrMany(&Shape::Text),
+                need: Need::Default("the order of creation"),
+                about: "Fields, `-` in front for descending: `[-createdAt, city]`.",
+            },
+            Field {
+                key: "limit",
+                shape: Shape::WholeOrTemplate { min: 1, max: 1_000 },
+                need: Need::Default("50"),
+                about: "At most so many records.",
+            },
+        ],
+    },
+    Kind {
+        name: "create_record",
+        about: "Creates a record.",
+        output: WRITE_OUTPUT,
+        fields: &[OBJECT, RECORD],
+    },
+    Kind {
+        name: "update_record",
+        about: "Changes fields of a record.",
+        output: WRITE_OUTPUT,
+        fields: &[
+            OBJECT,
+            Field {
+                key: "record_id",
+                shape: Shape::Template,
+                need: Need::Required,
+                about: "The record's id.",
+            },
+            RECORD,
+            Field {
+                key: "if_version",
+                shape: Shape::WholeOrTemplate { min: 1, max: u64::MAX },
+                need: Need::Optional,
+                about: "Fails with `stale` when the record has another version by then.",
+            },
+        ],
+    },
+    Kind {
+        name: "upsert_record",
+        about: "Finds a record by a unique field set and changes it, or creates it, in one transaction.",
+        output: WRITE_OUTPUT,
+        fields: &[
+            OBJECT,
+            Field {
+                key: "match",
+                shape: Shape::OneOrMany(&Shape::Text),
+                need: Need::Required,
+                about: "One declared unique field set of the object.",
+            },
+            RECORD,
+            Field {
+                key: "create_only",
+                shape: Shape::OneOrMany(&Shape::Text),
+                need: Need::Optional,
+                about: "Fields of `record` that are written only when the record is new.",
+            },
+        ],
+    },
+    Kind {
+        name: "branch",
+        about: "Takes the first arm whose `when` holds, or else `else`.",
+        output: "the taken arm's `output`, or its last step's output; skipped when no arm is taken",
+        fields: &[
+            Field {
+                key: "branches",
+                shape: Shape::List(&Shape::Form(&ARM)),
+                need: Need::Required,
+                about: "The arms, looked at from top to bottom.",
+            },
+            Field {
+                key: "else",
+                shape: Shape::Either(&[Shape::Steps, Shape::Form(&OTHERWISE)]),
+                need: Need::Optional,
+                about: "Steps for when no arm holds: a list, or `{do, output}`.",
+            },
+        ],
+    },
+    Kind {
+        name: "filter",
+        about: "Ends the run as completed when `when` is false. Not inside `parallel` or `on_failure`.",
+        output: "nothing",
+        fields: &[Field {
+            key: "when",
+            shape: Shape::Condition,
+            need: Need::Required,
+            about: "The run goes on when this is true.",
+        }],
+    },
+    Kind {
+        name: "parallel",
+        about: "Steps that start together, each as soon as what it `needs` is done.",
+        output: "its steps' outputs by id; they can also be used by their ids directly",
+        fields: &[Field { key: "steps", shape: Shape::Steps, need: Need::Required, about: "The steps." }],
+    },
+    Kind {
+        name: "set",
+        about: "Gives names to values.",
+        output: "the values",
+        fields: &[Field {
+            key: "values",
+            shape: Shape::Values,
+            need: Need::Required,
+            about: "Names and their values.",
+        }],
+    },
+    Kind {
+        name: "stop",
+        about: "Ends the run. Not inside `parallel` or `on_failure`.",
+        output: "nothing: no step runs after it",
+        fields: &[
+            Field {
+                key: "status",
+                shape: Shape::Choice(&["completed", "failed"]),
+                need: Need::Default("completed"),
+                about: "How the run ends.",
+            },
+            Field {
+                key: "message",
+                shape: Shape::Template,
+                need: Need::Optional,
+                about: "Why it failed; with `status: failed`.",
+            },
+            Field {
+                key: "output",
+                shape: Shape::Value,
+                need: Need::Optional,
+                about: "The run's result; with `status: completed`.",
+            },
+        ],
+    },
+    Kind {
+        name: "http_request",
+        about: "Calls an HTTP server.",
+        output: "`{status, headers, body}`; the body is JSON when the answer says so, or else text",
+        fields: &[
+            Field { key: "method", shape: HTTP_METHOD, need: Need::Default("GET"), about: "HTTP method." },
+            Field {
+                key: "url",
+                shape: Shape::Template,
+                need: Need::Required,
+                about: "Scheme and host are literal; parts filled in are percent-encoded.",
+            },
+            Field {
+                key: "headers",
+                shape: Shape::Templates,
+                need: Need::Optional,
+                about: "HTTP headers; a value may not hold line breaks.",
+            },
+            Field {
+                key: "query",
+                shape: Shape::Values,
+                need: Need::Optional,
+                about: "Query parameters, encoded; a list repeats its name, null leaves it out.",
+            },
+            Field {
+                key: "body",
+                shape: Shape::OneKey(&BODY),
+                need: Need::Optional,
+                about: "What is sent: `{json: …}`, `{form: …}` or `{text: …}`. Not with GET and HEAD.",
+            },
+            Field {
+                key: "response",
+                shape: Shape::Form(&RESPONSE),
+                need: Need::Optional,
+                about: "What answer is a success.",
+            },
+            Field {
+                key: "max_bytes",
+                shape: Shape::Size { max: 64 << 20 },
+                need: Need::Default("1MiB"),
+                about: "A larger answer is an error.",
+            },
+            Field {
+                key: "idempotency_key",
+                shape: Shape::Template,
+                need: Need::Default("made from run and step"),
+                about: "Sent as `Idempotency-Key`, the same in every attempt.",
+            },
+        ],
+    },
+    Kind {
+        name: "send_email",
+        about: "Sends an e-mail. At least one of `text` and `html` must be there.",
+        output: "`{message_id, accepted}`",
+        fields: &[
+            Field {
+                key: "to",
+                shape: Shape::OneOrMany(&Shape::Template),
+                need: Need::Required,
+                about: "Addresses; a template may give one or a list.",
+            },
+            Field {
+                key: "cc",
+                shape: Shape::OneOrMany(&Shape::Template),
+                need: Need::Optional,
+                about: "Addresses that get a copy.",
+            },
+            Field {
+                key: "bcc",
+                shape: Shape::OneOrMany(&Shape::Template),
+                need: Need::Optional,
+                about: "Addresses that get a copy and are not shown.",
+            },
+            Field {
+                key: "from",
+                shape: Shape::Template,
+                need: Need::Default("the server's sender"),
+                about: "The sender.",
+            },
+            Field {
+                key: "reply_to",
+                shape: Shape::Template,
+                need: Need::Optional,
+                about: "Where answers go.",
+            },
+            Field { key: "subject", shape: Shape::Template, need: Need::Required, about: "One line." },
+            Field {
+                key: "text",
+                shape: Shape::Template,
+                need: Need::Optional,
+                about: "The plain body; `{% … %}` works here.",
+            },
+            Field {
+                key: "html",
+                shape: Shape::Template,
+                need: Need::Optional,
+                about: "The HTML body; `{% … %}` works here, and what is filled in is escaped.",
+            },
+            Field {
+                key: "headers",
+                shape: Shape::Templates,
+                need: Need::Optional,
+                about: "Further headers; a value may not hold line breaks.",
+            },
+        ],
+    },
+];
+
+static LIMITS: Form = Form {
+    name: "limits",
+    fields: &[
+        Field {
+            key: "fuel",
+            shape: Shape::Whole { min: 1, max: i64::MAX as u64 },
+            need: Need::Optional,
+            about: "Instructions, about one a unit.",
+        },
+        Field {
+            key: "memory_bytes",
+            shape: Shape::Size { max: 4 << 30 },
+            need: Need::Optional,
+            about: "Memory and tables, all together.",
+        },
+        Field {
+            key: "wall_ms",
+            shape: Shape::Whole { min: 1, max: 10 * MINUTE },
+            need: Need::Optional,
+            about: "Real time in milliseconds.",
+        },
+    ],
+};
+
+static ARM: Form = Form {
+    name: "an arm",
+    fields: &[
+        Field {
+            key: "when",
+            shape: Shape::Condition,
+            need: Need::Required,
+            about: "The arm is taken when this is true.",
+        },
+        Field { key: "do", shape: Shape::Steps, need: Need::Required, about: "The arm's steps." },
+        Field {
+            key: "output",
+            shape: Shape::Value,
+            need: Need::Default("the last step's output"),
+            about: "The branch's output when this arm is taken.",
+        },
+    ],
+};
+
+static OTHERWISE: Form = Form {
+    name: "`else`",
+    fields: &[
+        Field { key: "do", shape: Shape::Steps, need: Need::Required, about: "The steps." },
+        Field {
+            key: "output",
+            shape: Shape::Value,
+            need: Need::Default("the last step's output"),
+            about: "The branch's output when no arm is taken.",
+        },
+    ],
+};
+
+static BODY: Form = Form {
+    name: "a body",
+    fields: &[
+        Field {
+            key: "json",
+            shape: Shape::Value,
+            need: Need::Optional,
+            about: "Sent as `application/json`.",
+        },
+        Field {
+            key: "form",
+            shape: Shape::Values,
+            need: Need::Optional,
+            about: "Sent as `application/x-www-form-urlencoded`.",
+        },
+        Field {
+            key: "text",
+            shape: Shape::Template,
+            need: Need::Optional,
+            about: "Sent as `text/plain` unless a header says otherwise.",
+        },
+    ],
+};
+
+static RESPONSE: Form = Form {
+    name: "a response",
+    fields: &[
+        Field {
+            key: "status",
+            shape: Shape::OneOrMany(&Shape::Status),
+            need: Need::Default("2xx"),
+            about: "Statuses that are a success: `404`, `2xx`, `200-204`.",
+        },
+        Field {
+            key: "schema",
+            shape: Shape::JsonSchema,
+            need: Need::Optional,
+            about: "JSON Schema of the body; another body is an error, and paths are checked against it.",
+        },
+    ],
+};

@@ -1,0 +1,27 @@
+//! Reading a document: text → tree of values with places → the definition, with every problem on the way.
+//!
+//! [`tree`] reads YAML or JSON without knowing what a workflow is; [`form`] is the one table of what a
+//! workflow document may hold; [`read`] goes through a tree with that table and reports what does not fit.
+
+mod describe;
+mod form;
+mod form_steps;
+mod path;
+mod read;
+mod read_text;
+mod scalar;
+mod source;
+mod tree;
+mod yaml;
+
+pub use form::{Field, Form, Kind, Need, Shape, TOP, TRIGGERS};
+pub use form_steps::{COMMON, STEPS};
+pub use path::{Path, Segment};
+pub use read::{Draft, read};
+pub use read_text::{MAX_ID, RESERVED};
+pub use source::Source;
+pub use tree::{Data, Entry, Node, Style};
+pub use yaml::{MAX_BYTES, MAX_DEPTH, MAX_VALUES, parse};
+
+#[cfg(test)]
+mod tests;

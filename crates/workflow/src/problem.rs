@@ -1,0 +1,238 @@
+//! What is wrong with a document: one type for every finding, and how a person gets to see it.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::{Path, Source};
+
+/// One finding. Serialises to what the API's problem documents list under `errors`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Where in the document, as `steps[2].filter.is`; empty for the document itself.
+    pub path: String,
+    /// From 1; 0 when there is no text to point into.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The id of the innermost step concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// One of [`CODES`].
+    pub code: String,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// How many characters to underline; at least 1.
+    #[serde(skip, default = "one")]
+    pub length: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Problem {
+    /// A finding at the bytes `from..to` of the source.
+    pub(crate) fn at(
+        source: &Source<'_>,
+        from: usize,
+        to: usize,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Problem {
+        let (line, column) = source.line_and_column(from);
+        let line_end = source.line_end(line);
+        let underlined = source.slice(from, to.min(line_end).max(from));
+        Problem {
+            path: String::new(),
+            line,
+            column,
+            step: None,
+            code: code.to_owned(),
+            message: message.into(),
+            hint: None,
+            length: underlined.trim_end().chars().count().max(1),
+        }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Problem {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn maybe_hint(mut self, hint: Option<String>) -> Problem {
+        self.hint = hint.or(self.hint);
+        self
+    }
+
+    pub(crate) fn set_hint(&mut self, hint: impl Into<String>) {
+        self.hint = Some(hint.into());
+    }
+
+    pub(crate) fn path(mut self, path: &Path<'_>) -> Problem {
+        self.path = path.to_string();
+        self
+    }
+
+    pub(crate) fn step(mut self, step: Option<&str>) -> Problem {
+        self.step = step.filter(|id| !id.is_empty()).map(str::to_owned);
+        self
+    }
+
+    /// As a compiler shows it: code, message, place, the line itself with carets, the hint.
+    pub fn render(&self, file: &str, text: &str) -> String {
+        let mut out = String::new();
+        let step = match &self.step {
+            Some(id) => format!(" (step `{id}`)"),
+            None => String::new(),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "error[{}]: {}", self.code, self.message);
+        let number = self.line.to_string();
+        let margin = " ".repeat(number.len());
+        if self.line == 0 {
+            let _ = writeln!(out, " --> {file}{step}");
+        } else {
+            let _ = writeln!(out, "{margin}--> {file}:{}:{}{step}", self.line, self.column);
+        }
+        if let Some(line) = self.line.checked_sub(1).and_then(|n| text.lines().nth(n)) {
+            let (shown, shift) = window(line, self.column);
+            let before: String = shown
+                .chars()
+                .take(self.column - 1 - shift)
+                .map(|c| if c == '\t' { '\t' } else { ' ' })
+                .collect();
+            let room = shown.chars().count().saturating_sub(before.chars().count());
+            let carets = "^".repeat(self.length.min(room).max(1));
+            let _ = writeln!(out, "{margin} |");
+            let _ = writeln!(out, "{number} | {shown}");
+            let _ = writeln!(out, "{margin} | {before}{carets}");
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(out, "{margin} = hint: {hint}");
+        }
+        out
+    }
+}
+
+/// All problems one after the other, with a closing count.
+pub fn render_all(problems: &[Problem], file: &str, text: &str) -> String {
+    let mut out = String::new();
+    for problem in problems {
+        out.push_str(&problem.render(file, text));
+        out.push('\n');
+    }
+    let noun = if problems.len() == 1 { "problem" } else { "problems" };
+    let _ = writeln!(out, "{file}: {} {noun}", problems.len());
+    out
+}
+
+/// The part of a long line around a column, and how many characters were cut before it.
+fn window(line: &str, column: usize) -> (String, usize) {
+    const WIDTH: usize = 160;
+    let count = line.chars().count();
+    if count <= WIDTH {
+        return (line.to_owned(), 0);
+    }
+    let from = column.saturating_sub(WIDTH / 2).min(count - WIDTH);
+    (line.chars().skip(from).take(WIDTH).collect(), from)
+}
+
+/// Every code a problem of a workflow document can have, and what it means.
+pub const CODES: &[(&str, &str)] = &[
+    ("too_large", "The document is larger, or has more values, than is read."),
+    ("too_deep", "Lists and maps are nested deeper than is read."),
+    ("not_utf8", "The document is not UTF-8 text."),
+    ("empty", "There is no document."),
+    ("syntax", "The text is not YAML 1.2, or not JSON."),
+    ("several_documents", "A file holds more than one document."),
+    ("duplicate_key", "A map has the same key twice."),
+    ("complex_key", "A key is a list or a map."),
+    ("merge_key", "`<<`, which YAML 1.2 does not have."),
+    ("tag", "A YAML tag such as `!!str`."),
+    ("alias_limit", "Aliases repeat more than is read."),
+    ("unquoted_template", "`{{ … }}` stands without quotes, so YAML reads a map."),
+    ("number", "A number that JSON cannot hold, or that YAML reads differently than it looks."),
+    ("unknown_key", "A key that has no meaning here."),
+    ("missing_key", "A key that must be there is not."),
+    ("wrong_type", "A value of another type than the key takes."),
+    ("invalid_value", "A value of the right type that is not allowed."),
+    ("unknown_type", "A step or trigger type that does not exist."),
+    ("invalid_id", "A step's id is not `[a-z][a-z0-9_]*`, or too long."),
+    ("reserved_id", "A step's id is a word that means something else in templates."),
+    ("duplicate_id", "Two steps have the same id."),
+    ("invalid_schema", "A JSON Schema that is none."),
+    ("template_syntax", "A template that cannot be read."),
+    ("template_not_allowed", "A template where only a plain value can stand."),
+    ("unknown_reference", "A template uses a name that nothing has."),
+    ("not_yet_run", "A template uses a step that has not certainly run before."),
+    ("unknown_path", "A template uses a path that its source does not give."),
+    ("may_be_missing", "A path that some arm of a branch does not give, without `default()`."),
+    ("unknown_step", "`needs` names a step that is no sibling."),
+    ("misplaced", "A step or a key stands where it cannot work."),
+    ("cycle", "Steps need each other in a circle."),
+    ("unreachable", "A step comes after the run has certainly ended."),
+    ("unknown_action", "No action, or none in this version, has that name."),
+    ("unknown_object", "No object has that name."),
+    ("unknown_field", "The object has no such field."),
+    ("invalid_input", "A code step's input cannot fit the action's schema."),
+    ("invalid_field_value", "A value that the field cannot hold."),
+    ("invalid_filter", "A filter or condition that cannot be read."),
+    ("not_unique", "`match` names no declared unique field set of the object."),
+    ("limit_too_high", "A limit above the host's maximum."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_shown_with_its_line_and_carets() {
+        let text = "name: demo\nsteps:\n  - id: Ärger\n";
+        let source = Source::new(text);
+        let from = text.find("Ärger").unwrap();
+        let problem = Problem::at(&source, from, from + 6, "invalid_id", "no capital letters")
+            .step(Some("Ärger"))
+            .hint("write `aerger`");
+        assert_eq!((problem.line, problem.column), (3, 9));
+        assert_eq!(
+            problem.render("demo.yaml", text),
+            "error[invalid_id]: no capital letters\n \
+             --> demo.yaml:3:9 (step `Ärger`)\n  \
+             |\n3 |   - id: Ärger\n  \
+             |         ^^^^^\n  \
+             = hint: write `aerger`\n"
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place() {
+        let text = format!("a: {}HERE{}", "x".repeat(500), "y".repeat(500));
+        let source = Source::new(&text);
+        let from = text.find("HERE").unwrap();
+        let shown = Problem::at(&source, from, from + 4, "syntax", "m").render("f", &text);
+        assert!(shown.lines().all(|line| line.chars().count() < 180), "{shown}");
+        let lines: Vec<_> = shown.lines().collect();
+        let caret = lines[4].find('^').unwrap();
+        assert_eq!(&lines[3][caret..caret + 4], "HERE");
+    }
+
+    #[test]
+    fn it_serialises_to_the_seven_members_of_the_contract() {
+        let source = Source::new("a: 1");
+        let problem = Problem::at(&source, 0, 1, "syntax", "m").step(Some("s")).hint("h");
+        let json = serde_json::to_value(&problem).unwrap();
+        let mut keys: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        assert_eq!(keys, ["code", "column", "hint", "line", "message", "path", "step"]);
+    }
+
+    #[test]
+    fn a_code_is_listed_once() {
+        let mut codes: Vec<_> = CODES.iter().map(|(code, _)| code).collect();
+        codes.sort();
+        codes.dedup();
+        assert_eq!(codes.len(), CODES.len());
+    }
+}
