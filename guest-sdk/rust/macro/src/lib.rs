@@ -1,0 +1,125 @@
+//! The attribute `#[stepwell_action::action]`.
+
+use proc_macro::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Error, FnArg, ItemFn, Safety, Type};
+
+/// Makes a function the action that this crate is.
+///
+/// The function takes one argument by value, of a type that implements `serde::Deserialize`, and
+/// returns `Result<Out, Failure>`, `Result<Out, E>` or `Out`, where `Out` implements
+/// `serde::Serialize`. It stays callable as it is, so that tests can call it. A crate has one
+/// action.
+#[proc_macro_attribute]
+pub fn action(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = proc_macro2::TokenStream::from(item);
+    let checked = syn::parse2::<ItemFn>(item.clone())
+        .map_err(|error| {
+            Error::new(
+                error.span(),
+                "#[action] belongs on a function: fn name(input: In) -> Result<Out, Failure>",
+            )
+        })
+        .and_then(|function| {
+            if arguments.is_empty() {
+                check(&function).map(|input| (function.clone(), input))
+            } else {
+                Err(Error::new(
+                    function.sig.span(),
+                    "#[action] takes no arguments; limits and the name are set in action.toml",
+                ))
+            }
+        });
+    match checked {
+        Ok((function, input)) => expand(&function, &input).into(),
+        // The function is kept, so that one mistake does not make every use of it an error too.
+        Err(error) => {
+            let error = error.into_compile_error();
+            quote!(#item #error).into()
+        }
+    }
+}
+
+/// The type of the input, if the function has the shape of an action.
+fn check(function: &ItemFn) -> Result<Type, Error> {
+    let signature = &function.sig;
+    if let Some(token) = &signature.asyncness {
+        return Err(Error::new(
+            token.span(),
+            "an action is not async: it sees only its input and waits for nothing",
+        ));
+    }
+    if !matches!(signature.safety, Safety::Default) {
+        return Err(Error::new(signature.safety.span(), "an action cannot be an unsafe function"));
+    }
+    if !signature.generics.params.is_empty() {
+        return Err(Error::new(signature.generics.span(), "an action is not generic: its input is one type"));
+    }
+    let mut inputs = signature.inputs.iter();
+    let (Some(first), None) = (inputs.next(), inputs.next()) else {
+        return Err(Error::new(
+            signature.inputs.span(),
+            "an action takes one argument, its input: put several values into a struct that derives serde::Deserialize",
+        ));
+    };
+    match first {
+        FnArg::Receiver(receiver) => {
+            Err(Error::new(receiver.span(), "an action is a free function, not a method"))
+        }
+        FnArg::Typed(typed) => match &*typed.ty {
+            Type::Reference(reference) => {
+                Err(Error::new(reference.span(), "an action takes its input by value"))
+            }
+            Type::ImplTrait(implied) => {
+                Err(Error::new(implied.span(), "an action's input is one type, not `impl Trait`"))
+            }
+            owned => Ok(owned.clone()),
+        },
+    }
+}
+
+fn expand(function: &ItemFn, input: &Type) -> proc_macro2::TokenStream {
+    let name = &function.sig.ident;
+    // With the span of the type, an error about a missing `Deserialize` points at the type.
+    let parse = quote_spanned!(input.span()=> ::stepwell_action::__private::parse::<#input>);
+    quote! {
+        #function
+
+        #[allow(unexpected_cfgs)]
+        const _: () = {
+            use ::stepwell_action::__private as glue;
+            #[allow(unused_imports)]
+            use glue::{AnswerError as _, AnswerFailure as _, AnswerPlain as _, HasResultSchema as _, HasSchema as _, NoSchema as _};
+
+            fn run(input: ::std::string::String) -> ::core::result::Result<::std::string::String, ::stepwell_action::Failure> {
+                let input = #parse(input)?;
+                (&&&glue::probe_output(#name)).answer(#name(input), ::core::file!(), ::core::line!())
+            }
+            // Compiled everywhere, so that an editor and a native test see what is wrong.
+            const _: fn(::std::string::String) -> ::core::result::Result<::std::string::String, ::stepwell_action::Failure> = run;
+
+            #[cfg(target_arch = "wasm32")]
+            struct Handler;
+
+            #[cfg(target_arch = "wasm32")]
+            impl glue::Guest for Handler {
+                fn run(input: ::std::string::String) -> ::core::result::Result<::std::string::String, glue::WireFailure> {
+                    glue::start();
+                    glue::answer(run(input))
+                }
+            }
+
+            #[cfg(target_arch = "wasm32")]
+            ::stepwell_action::bindings::export!(Handler);
+
+            #[cfg(all(target_arch = "wasm32", stepwell_describe))]
+            #[unsafe(export_name = "stepwell-describe")]
+            extern "C" fn describe() -> u64 {
+                let input = (&&&glue::probe_input(#name)).schema(glue::input_settings());
+                let output = (&&&glue::probe_output(#name)).schema(glue::output_settings());
+                glue::describe(glue::description(input, output))
+            }
+        };
+    }
+}

@@ -1,0 +1,98 @@
+//! The guest side of the contract: logs and panics to the host, results in the contract's types.
+
+use std::fmt::Write;
+use std::panic::PanicHookInfo;
+
+use log::kv::{Error, Key, Value, VisitSource};
+use log::{LevelFilter, Log, Metadata, Record};
+use serde_json::Map;
+
+use crate::Failure;
+use crate::bindings::stepwell::action::{log as host, types};
+
+/// Sends logs and panics to the host. Called at the start of every call.
+pub fn start() {
+    static LOGGER: HostLog = HostLog;
+    // An author who set a logger of their own keeps it.
+    if log::set_logger(&LOGGER).is_ok() {
+        log::set_max_level(LevelFilter::Trace);
+    }
+    std::panic::set_hook(Box::new(report_panic));
+}
+
+fn report_panic(info: &PanicHookInfo<'_>) {
+    let message = info.payload_as_str().unwrap_or("the panic carries no text");
+    let mut place = String::new();
+    if let Some(location) = info.location() {
+        // Writing to a string does not fail.
+        let _ = write!(place, "{}:{}:{}", location.file(), location.line(), location.column());
+    }
+    host::panic(message, &place);
+}
+
+/// The answer in the contract's types.
+pub fn answer(result: Result<String, Failure>) -> Result<String, types::Failure> {
+    result.map_err(|failure| types::Failure {
+        code: failure.code,
+        message: failure.message,
+        retryable: failure.retryable,
+        retry_after_ms: failure.retry_after.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+        details: failure.details.map(|details| details.to_string()),
+    })
+}
+
+/// The description's address and length in one number, for an export without a memory protocol.
+pub fn describe(description: String) -> u64 {
+    let text = description.leak();
+    (text.as_ptr() as u64) << 32 | text.len() as u64
+}
+
+struct HostLog;
+
+impl Log for HostLog {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        // The contract counts from 0 for trace to 4 for error; the log crate from 1 for error.
+        let level = 5 - record.level() as u8;
+        let fields = fields(record);
+        match record.args().as_str() {
+            Some(message) => host::log(level, message, &fields),
+            None => host::log(level, &record.args().to_string(), &fields),
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// The record's key-value pairs as a JSON object, or nothing.
+fn fields(record: &Record<'_>) -> String {
+    struct Collect(Map<String, serde_json::Value>);
+    impl<'kvs> VisitSource<'kvs> for Collect {
+        fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+            let value = if let Some(value) = value.to_bool() {
+                value.into()
+            } else if let Some(value) = value.to_u64() {
+                value.into()
+            } else if let Some(value) = value.to_i64() {
+                value.into()
+            } else if let Some(value) = value.to_f64() {
+                value.into()
+            } else {
+                value.to_string().into()
+            };
+            self.0.insert(key.to_string(), value);
+            Ok(())
+        }
+    }
+    if record.key_values().count() == 0 {
+        return String::new();
+    }
+    let mut collected = Collect(Map::new());
+    match record.key_values().visit(&mut collected) {
+        Ok(()) => serde_json::Value::Object(collected.0).to_string(),
+        Err(_) => String::new(),
+    }
+}
