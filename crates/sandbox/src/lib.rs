@@ -1,6 +1,7 @@
 //! The code-action host: compiles strangers' WebAssembly, runs it under limits and meters it.
 
 pub mod admit;
+pub mod config;
 mod error;
 mod host;
 mod limits;

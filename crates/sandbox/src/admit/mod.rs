@@ -9,6 +9,29 @@ use std::path::PathBuf;
 
 use crate::LimitsPatch;
 
+mod cache;
+mod child;
+mod compile;
+mod component_scan;
+mod core_scan;
+mod features;
+mod kind;
+mod metadata;
+mod prepare;
+mod rules;
+#[cfg(test)]
+mod samples;
+mod scan;
+mod sections;
+mod signature;
+
+pub use child::compile_child_main;
+pub use compile::{Compiler, Loaded};
+pub use metadata::{SECTION as METADATA_SECTION, is_action_name, write as write_metadata};
+pub use rules::{OTHER_REFUSALS, RULES, Rule, markdown as rules_markdown};
+pub use scan::scan;
+pub use sections::{Strip, append_custom, is_debug_section, strip};
+
 /// How a guest is run, told from its bytes alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -36,8 +59,8 @@ pub struct Admitted {
     pub imports: Vec<String>,
     /// What it exports, by name.
     pub exports: Vec<String>,
-    /// What the compiler is given: the uploaded bytes, or the component made of them.
-    pub runnable: Bytes,
+    /// The bytes as they were uploaded.
+    pub module: Bytes,
 }
 
 /// What a module says about itself in its custom section `stepwell:action`.
@@ -82,6 +105,17 @@ pub struct Refusal {
     pub found: Option<u64>,
 }
 
+impl Refusal {
+    pub(crate) fn new(rule: &str, message: impl Into<String>) -> Self {
+        Self { rule: rule.to_owned(), message: message.into(), hint: None, limit: None, found: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
@@ -104,7 +138,7 @@ pub enum CompileStrategy {
     Child {
         /// The program, usually `std::env::current_exe()`.
         program: PathBuf,
-        /// Its arguments: those that make it call [`compile_child`].
+        /// Its arguments: those that make it call [`compile_child_main`].
         args: Vec<OsString>,
         /// What it may use.
         limits: CompileLimits,

@@ -1,0 +1,276 @@
+//! Compiled code on disk. Loading it runs it as native code, so every entry is authenticated with
+//! a key that only this folder's owner can read, and the very bytes that were verified are the
+//! ones that are loaded.
+
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use subtle::ConstantTimeEq as _;
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
+
+use super::{GuestKind, Loaded};
+use crate::host::hex;
+
+const KEY_FILE: &str = "key";
+const KEY_BYTES: usize = 32;
+const MAC_BYTES: usize = 32;
+/// Before every entry, so that a file of another format is told apart from a damaged one.
+const MAGIC: &[u8; 16] = b"stepwell code 1\n";
+/// The ending of an entry's name.
+const ENDING: &str = ".code";
+/// No entry is larger: what the compiler may make, and then some.
+const MOST: u64 = 128 << 20;
+
+/// Machine code that this process, its own child or the owner of the cache's key has made.
+/// Nothing else may become one: whoever makes one has to be trusted with this process.
+pub(super) struct Artifact(Vec<u8>);
+
+impl Artifact {
+    /// Takes what the compiler made just now.
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Makes the code ready to be instantiated.
+    #[expect(unsafe_code, reason = "the one place where compiled code is loaded")]
+    pub(super) fn load(&self, engine: &Engine, kind: GuestKind) -> wasmtime::Result<Loaded> {
+        // SAFETY: both functions run whatever the bytes say as native code, and ask that they were
+        // made by this engine's compiler and not changed since. An `Artifact` is either that
+        // compiler's output in this process, its output in a child whose pipe nobody else holds,
+        // or the content of a file whose authentication code was verified over exactly these
+        // bytes in memory.
+        unsafe {
+            Ok(match kind {
+                GuestKind::WasiCommandP1 => Loaded::Module(Module::deserialize(engine, &self.0)?),
+                GuestKind::Component | GuestKind::WasiCommandP2 => {
+                    Loaded::Component(Component::deserialize(engine, &self.0)?)
+                }
+            })
+        }
+    }
+}
+
+/// A folder of compiled code. Cheap to clone.
+#[derive(Clone)]
+pub struct Cache {
+    dir: PathBuf,
+    key: [u8; KEY_BYTES],
+    /// What code depends on besides the module: the engine, its settings and the processor.
+    fingerprint: [u8; 32],
+}
+
+/// Without the key.
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+/// An entry, for accounting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheEntry {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size on disk.
+    pub bytes: u64,
+    /// When it was last used.
+    pub used: SystemTime,
+}
+
+impl Cache {
+    /// Opens the folder `dir`, made with a new key if it is not there.
+    pub(crate) fn open(dir: &Path, fingerprint: [u8; 32]) -> io::Result<Self> {
+        if let Some(parent) = dir.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+            Err(error) => return Err(error),
+        }
+        let key = key(dir)?;
+        Ok(Self { dir: dir.to_owned(), key, fingerprint })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The code of a module, if it is here, whole, and was put here under this key.
+    pub(super) fn get(&self, sha256: &[u8; 32]) -> Option<Artifact> {
+        let path = self.path(sha256);
+        let bytes = match read(&path, MOST) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot read cached code; compiling again");
+                return None;
+            }
+        };
+        let Some(artifact) = self.open_entry(sha256, bytes) else {
+            tracing::warn!(path = %path.display(), "cached code is damaged or foreign; compiling again");
+            return None;
+        };
+        // The order of eviction; a cache on a read-only disk works without it.
+        if let Ok(file) = File::open(&path) {
+            let _ = file.set_modified(SystemTime::now());
+        }
+        Some(artifact)
+    }
+
+    /// Keeps the code of a module, in the place of whatever was there.
+    pub(super) fn put(&self, sha256: &[u8; 32], artifact: &Artifact) -> io::Result<()> {
+        let mac = self.mac(sha256, &artifact.0).finalize().into_bytes();
+        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.dir)?;
+        file.write_all(MAGIC)?;
+        file.write_all(&mac)?;
+        file.write_all(&artifact.0)?;
+        // Not synced: an entry that a power cut tore does not verify.
+        file.persist(self.path(sha256)).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Every entry, for whichever engine, the one not used for longest first.
+    pub fn entries(&self) -> io::Result<Vec<CacheEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if !entry.file_name().to_string_lossy().ends_with(ENDING) {
+                continue;
+            }
+            // Another process may have evicted it meanwhile.
+            let Ok(metadata) = entry.metadata() else { continue };
+            let (bytes, used) = (metadata.len(), metadata.modified()?);
+            entries.push(CacheEntry { path: entry.path(), bytes, used });
+        }
+        entries.sort_by(|a, b| (a.used, &a.path).cmp(&(b.used, &b.path)));
+        Ok(entries)
+    }
+
+    /// Removes what was not used for longest until no more than `bytes` are kept, and says how
+    /// many bytes went.
+    pub fn shrink(&self, bytes: u64) -> io::Result<u64> {
+        let entries = self.entries()?;
+        let mut kept: u64 = entries.iter().map(|entry| entry.bytes).sum();
+        let mut freed = 0;
+        for entry in entries {
+            if kept <= bytes {
+                break;
+            }
+            match fs::remove_file(&entry.path) {
+                Ok(()) => freed += entry.bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            kept -= entry.bytes;
+        }
+        Ok(freed)
+    }
+
+    /// One entry a module and fingerprint, so that servers of two versions can share a folder.
+    fn path(&self, sha256: &[u8; 32]) -> PathBuf {
+        self.dir.join(format!("{}-{}{ENDING}", hex(sha256), hex(&self.fingerprint[..8])))
+    }
+
+    fn open_entry(&self, sha256: &[u8; 32], mut bytes: Vec<u8>) -> Option<Artifact> {
+        let rest = bytes.strip_prefix(MAGIC)?;
+        let (mac, code) = rest.split_at_checked(MAC_BYTES)?;
+        let right = self.mac(sha256, code).finalize().into_bytes();
+        if !bool::from(right.as_slice().ct_eq(mac)) {
+            return None;
+        }
+        bytes.drain(..MAGIC.len() + MAC_BYTES);
+        Some(Artifact(bytes))
+    }
+
+    fn mac(&self, sha256: &[u8; 32], code: &[u8]) -> Hmac<Sha256> {
+        let mut mac = Hmac::new_from_slice(&self.key).expect("HMAC takes a key of any length");
+        // All parts but the last have a fixed length, so no two entries share a text.
+        mac.update(MAGIC);
+        mac.update(&self.fingerprint);
+        mac.update(sha256);
+        mac.update(code);
+        mac
+    }
+}
+
+/// The key in the folder, or a new one. A key that others could have read or written is replaced,
+/// and with it everything that was authenticated by it.
+fn key(dir: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let path = dir.join(KEY_FILE);
+    let folder = fs::metadata(dir)?;
+    if folder.mode() & 0o077 != 0 {
+        tracing::warn!(dir = %dir.display(), "the folder of compiled code was open to others; its key is replaced");
+        fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+        remove(&path)?;
+    }
+    for _ in 0..100 {
+        match read_key(&path)? {
+            Some(key) => return Ok(key),
+            None => new_key(dir, &path)?,
+        }
+    }
+    Err(io::Error::other(format!("the key {} keeps changing", path.display())))
+}
+
+fn read_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
+    let file = match OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let metadata = file.metadata()?;
+    let mut key = Vec::with_capacity(KEY_BYTES + 1);
+    file.take(KEY_BYTES as u64 + 1).read_to_end(&mut key)?;
+    let mine = metadata.uid() == rustix::process::geteuid().as_raw();
+    match key.try_into() {
+        Ok(key) if mine && metadata.mode() & 0o077 == 0 => Ok(Some(key)),
+        _ => {
+            tracing::warn!(path = %path.display(), "the key of compiled code is damaged or open to others; it is replaced");
+            remove(path)?;
+            Ok(None)
+        }
+    }
+}
+
+/// Puts a whole new key in place unless another process was first.
+fn new_key(dir: &Path, path: &Path) -> io::Result<()> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    // Made with permissions for its owner alone.
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
+    file.write_all(&key)?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.error),
+    }
+}
+
+/// A link in the key's place would be a key that somebody else chose.
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mut bytes = Vec::with_capacity(file.metadata()?.len().min(most) as usize);
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,49 @@
+//! Small guests in the text format, for the tests of admission.
+
+use bytes::Bytes;
+
+/// A component that exports the handler and answers with its own input.
+pub(super) fn echo() -> String {
+    handler("string", "(result string (error $failure))")
+}
+
+/// The same with other types for the handler's parameter and result.
+pub(super) fn handler(param: &str, result: &str) -> String {
+    component("stepwell:action/handler@1.0.0", "", param, result)
+}
+
+/// The same under another name, and with more in it.
+pub(super) fn component(export: &str, more: &str, param: &str, result: &str) -> String {
+    format!(
+        r#"(component
+            (import "stepwell:action/types@1.0.0" (instance $types
+                (type $record (record (field "code" string) (field "message" string)
+                    (field "retryable" bool) (field "retry-after-ms" (option u64))
+                    (field "details" (option string))))
+                (export "failure" (type (eq $record)))))
+            (alias export $types "failure" (type $failure))
+            {more}
+            (core module $m
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+                (func (export "run") (param i32 i32) (result i32)
+                    (i32.store8 (i32.const 16) (i32.const 0))
+                    (i32.store (i32.const 24) (local.get 0))
+                    (i32.store (i32.const 28) (local.get 1))
+                    i32.const 16))
+            (core instance $i (instantiate $m))
+            (func $run (param "input" {param}) (result {result})
+                (canon lift (core func $i "run") (memory $i "memory") (realloc (func $i "realloc"))))
+            (instance $handler (export "run" (func $run)))
+            (export "{export}" (instance $handler)))"#
+    )
+}
+
+/// A command for WASI preview 1 with this inside.
+pub(super) fn command(body: &str) -> String {
+    format!(r#"(module {body} (memory (export "memory") 1) (func (export "_start")))"#)
+}
+
+pub(super) fn wat(text: &str) -> Bytes {
+    wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}")).into()
+}
