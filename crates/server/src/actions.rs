@@ -1,0 +1,109 @@
+//! `/api/v1/actions`: code actions, uploaded, listed, inspected, downloaded, tested.
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ETAG};
+use serde::Deserialize;
+use serde_json::Value;
+use stepwell_engine::{ActionDetail, ActionTest};
+use stepwell_sandbox::LimitsPatch;
+
+use crate::App;
+use crate::auth::{Reader, Writer};
+use crate::body;
+use crate::page::{self, PageQuery};
+use crate::problem::Answer;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PutQuery {
+    #[serde(default)]
+    dev: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VersionQuery {
+    version: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestQuery {
+    version: Option<String>,
+    fuel: Option<u64>,
+    memory_bytes: Option<u64>,
+    wall_ms: Option<u64>,
+}
+
+/// `name` or `name@version`, as workflows write it.
+fn reference(name: &str, version: Option<&str>) -> String {
+    version.map_or_else(|| name.to_owned(), |version| format!("{name}@{version}"))
+}
+
+pub async fn put(
+    State(app): State<App>,
+    Writer(workspace): Writer,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Answer<Response> {
+    let query: PutQuery = body::query(query.as_deref())?;
+    let (parts, stream) = request.into_parts();
+    let module = body::read(&parts.headers, stream, app.config().module_bytes).await?;
+    let put = workspace.actions().put(&name, module, query.dev).await?;
+    let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(put)).into_response())
+}
+
+pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
+    let query: PageQuery = body::query(query.as_deref())?;
+    page::answer("actions", workspace.actions().list(page::request(query.limit, query.cursor)?).await?)
+}
+
+pub async fn get(
+    Reader(workspace): Reader,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer<Json<ActionDetail>> {
+    let query: VersionQuery = body::query(query.as_deref())?;
+    Ok(Json(workspace.actions().get(&reference(&name, query.version.as_deref())).await?))
+}
+
+pub async fn download(
+    Reader(workspace): Reader,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer<Response> {
+    let query: VersionQuery = body::query(query.as_deref())?;
+    let (info, module) = workspace.actions().download(&reference(&name, query.version.as_deref())).await?;
+    let headers = [
+        (CONTENT_TYPE, "application/wasm".to_owned()),
+        (CONTENT_DISPOSITION, format!("attachment; filename=\"{}-{}.wasm\"", info.name, info.version)),
+        (ETAG, format!("\"{}\"", info.sha256)),
+    ];
+    Ok((headers, module).into_response())
+}
+
+/// The body is the input itself.
+pub async fn test(
+    State(app): State<App>,
+    Writer(workspace): Writer,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Answer<Json<ActionTest>> {
+    let query: TestQuery = body::query(query.as_deref())?;
+    let (parts, stream) = request.into_parts();
+    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let input: Value = body::json(&bytes, "the action's input")?;
+    let limits = LimitsPatch {
+        fuel: query.fuel,
+        memory_bytes: query.memory_bytes,
+        wall_ms: query.wall_ms,
+        ..LimitsPatch::default()
+    };
+    Ok(Json(workspace.actions().test(&reference(&name, query.version.as_deref()), input, limits).await?))
+}

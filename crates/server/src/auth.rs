@@ -1,0 +1,131 @@
+//! Who a request comes from and which workspace it means: a key, or nothing at all under `--dev`.
+
+use axum::extract::FromRequestParts;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use stepwell_engine::{Caller, DEFAULT_WORKSPACE, Scope, Workspace};
+
+use crate::App;
+use crate::problem::{Answer, Problem};
+
+/// The header by which admin keys and `--dev` choose a workspace.
+pub const WORKSPACE_HEADER: &str = "stepwell-workspace";
+
+/// A request that may read its workspace.
+pub struct Reader(pub Workspace);
+/// A request that may write to its workspace.
+pub struct Writer(pub Workspace);
+/// A request that may manage keys; the name is the workspace it means.
+pub struct Admin(pub String);
+
+impl FromRequestParts<App> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+        workspace(app, &parts.headers, Scope::Read).await.map(Self)
+    }
+}
+
+impl FromRequestParts<App> for Writer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+        workspace(app, &parts.headers, Scope::Write).await.map(Self)
+    }
+}
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+        workspace_name(app, &parts.headers, Scope::Admin).await.map(Self)
+    }
+}
+
+async fn workspace(app: &App, headers: &HeaderMap, needed: Scope) -> Answer<Workspace> {
+    let name = workspace_name(app, headers, needed).await?;
+    Ok(app.engine().workspace(&name).await?)
+}
+
+async fn workspace_name(app: &App, headers: &HeaderMap, needed: Scope) -> Answer<String> {
+    let asked = asked_workspace(headers)?;
+    if app.config().dev {
+        return Ok(asked.unwrap_or_else(|| DEFAULT_WORKSPACE.to_owned()));
+    }
+    let secret = bearer(headers)?.ok_or_else(|| {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "a key is needed: send `Authorization: Bearer KEY`",
+        )
+    })?;
+    let caller = app.engine().keys().authenticate(secret).await?;
+    if !caller.may(needed) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            format!("this key may not do that: it needs the scope `{}`", scope_name(needed)),
+        ));
+    }
+    match asked {
+        None => Ok(caller.workspace),
+        Some(name) if name == caller.workspace || caller.may(Scope::Admin) => Ok(name),
+        Some(name) => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            format!("this key belongs to the workspace `{}`, not to `{name}`", caller.workspace),
+        )),
+    }
+}
+
+/// The key of a webhook's request, if it sent one. A webhook without authentication takes requests without one, and a
+/// header that is no key of ours may be meant for the workflow; so only a valid key says something.
+pub async fn hook_caller(app: &App, headers: &HeaderMap) -> Answer<Option<Caller>> {
+    let Ok(Some(secret)) = bearer(headers) else { return Ok(None) };
+    match app.engine().keys().authenticate(secret).await {
+        Ok(caller) => Ok(Some(caller)),
+        Err(error) if error.kind == stepwell_engine::ErrorKind::Unauthorized => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn asked_workspace(headers: &HeaderMap) -> Answer<Option<String>> {
+    headers
+        .get(WORKSPACE_HEADER)
+        .map(|value| {
+            value.to_str().map(str::to_owned).map_err(|_| {
+                Problem::bad_request(
+                    "invalid_header",
+                    "the header Stepwell-Workspace is not a workspace's name",
+                )
+            })
+        })
+        .transpose()
+}
+
+fn bearer(headers: &HeaderMap) -> Answer<Option<&str>> {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let unreadable = || {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "the Authorization header is not understood: send `Authorization: Bearer KEY`",
+        )
+    };
+    let text = value.to_str().map_err(|_| unreadable())?;
+    let (scheme, secret) = text.split_once(' ').ok_or_else(unreadable)?;
+    if !scheme.eq_ignore_ascii_case("bearer") || secret.trim().is_empty() {
+        return Err(unreadable());
+    }
+    Ok(Some(secret.trim()))
+}
+
+fn scope_name(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Admin => "admin",
+        Scope::Write => "write",
+        Scope::Read => "read",
+        Scope::Hooks => "hooks",
+    }
+}

@@ -1,0 +1,15 @@
+//! `/api/v1/mailbox`: e-mail that was caught instead of sent.
+
+use axum::Json;
+use axum::extract::RawQuery;
+use serde_json::Value;
+
+use crate::auth::Reader;
+use crate::body;
+use crate::page::{self, PageQuery};
+use crate::problem::Answer;
+
+pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
+    let query: PageQuery = body::query(query.as_deref())?;
+    page::answer("mailbox", workspace.mailbox(page::request(query.limit, query.cursor)?).await?)
+}

@@ -1,0 +1,202 @@
+//! `GET /api/openapi.json`: the API as an OpenAPI 3.1 document, made once from the table below and `schemas.json`.
+
+use std::sync::LazyLock;
+
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use serde_json::{Map, Value, json};
+
+const SCHEMAS: &str = include_str!("schemas.json");
+
+/// One call: method, path, id, summary, query parameters, request body, success, further failures.
+struct Call {
+    method: &'static str,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    /// `name: type`, `?` where it may be left out.
+    query: &'static [(&'static str, &'static str, &'static str)],
+    body: Option<Body>,
+    answers: &'static [(u16, &'static str, Option<&'static str>)],
+}
+
+#[derive(Clone, Copy)]
+enum Body {
+    /// A named schema.
+    Schema(&'static str),
+    /// Any JSON.
+    Json,
+    Wasm,
+    /// A workflow's text.
+    Workflow,
+    /// Whatever the trigger takes.
+    Any,
+}
+
+const PAGE: &[(&str, &str, &str)] = &[
+    ("limit", "integer", "How many at most: 1 to 500; 50 when left out"),
+    ("cursor", "string", "`next_cursor` of the page before"),
+];
+const VERSION: &[(&str, &str, &str)] =
+    &[("version", "string", "`1.2.0`, or `1` for the newest of 1.x; the latest when left out")];
+const NUMBERED: &[(&str, &str, &str)] =
+    &[("version", "integer", "A version's number; the draft, or else the active version, when left out")];
+const WAIT: &[(&str, &str, &str)] =
+    &[("wait", "string", "How long to wait for the run's end: `10s`, `500ms`, `2m`; 5m at most")];
+const IF_VERSION: &[(&str, &str, &str)] =
+    &[("if_version", "integer", "Refused as `stale` unless the record has this version")];
+
+#[rustfmt::skip] // a table
+const CALLS: &[Call] = &[
+    Call { method: "post", path: "/hooks/{workspace}/{path}", id: "hook", summary: "Starts a run of the workflow that listens on the path; the trigger says which methods it takes. Answers when the run is on disk.", query: &[], body: Some(Body::Any), answers: &[(202, "Accepted: the run goes on by itself", Some("RunAccepted")), (200, "The run's result, where the trigger says `respond: result`", None)] },
+    Call { method: "get", path: "/api/v1/actions", id: "listActions", summary: "The latest version of each action", query: PAGE, body: None, answers: &[(200, "A page", Some("ActionList"))] },
+    Call { method: "put", path: "/api/v1/actions/{name}", id: "putAction", summary: "Uploads a module as a new version: scanned, compiled, stored", query: &[("dev", "boolean", "Replace the version if other bytes are there")], body: Some(Body::Wasm), answers: &[(201, "A new version", Some("Action")), (200, "The same bytes were there", Some("Action"))] },
+    Call { method: "get", path: "/api/v1/actions/{name}", id: "getAction", summary: "One version of an action, and which others there are", query: VERSION, body: None, answers: &[(200, "The action", Some("Action"))] },
+    Call { method: "get", path: "/api/v1/actions/{name}/module", id: "downloadAction", summary: "The module's bytes, as uploaded", query: VERSION, body: None, answers: &[(200, "The module", None)] },
+    Call { method: "post", path: "/api/v1/actions/{name}/test", id: "testAction", summary: "Runs an action once on the body as its input; stores nothing", query: &[("version", "string", "The version to run"), ("fuel", "integer", "A lower fuel limit"), ("memory_bytes", "integer", "A lower memory limit"), ("wall_ms", "integer", "A lower time limit")], body: Some(Body::Json), answers: &[(200, "What came of it, an error included", Some("ActionTest"))] },
+    Call { method: "get", path: "/api/v1/workflows", id: "listWorkflows", summary: "All workflows", query: PAGE, body: None, answers: &[(200, "A page", Some("WorkflowList"))] },
+    Call { method: "put", path: "/api/v1/workflows/{name}", id: "putWorkflow", summary: "Saves a draft and reports every problem at once", query: &[], body: Some(Body::Workflow), answers: &[(201, "Saved", Some("Draft")), (200, "The text is what was stored", Some("Draft"))] },
+    Call { method: "get", path: "/api/v1/workflows/{name}", id: "getWorkflow", summary: "A workflow's text, state and problems", query: NUMBERED, body: None, answers: &[(200, "The workflow", Some("Workflow"))] },
+    Call { method: "post", path: "/api/v1/workflows/{name}/check", id: "checkWorkflow", summary: "What saving the body would report, without saving", query: &[], body: Some(Body::Workflow), answers: &[(200, "The problems", Some("Problems"))] },
+    Call { method: "post", path: "/api/v1/workflows/{name}/activate", id: "activateWorkflow", summary: "Lets the trigger start runs; refused while the check has errors", query: NUMBERED, body: None, answers: &[(200, "Active", Some("Workflow"))] },
+    Call { method: "post", path: "/api/v1/workflows/{name}/deactivate", id: "deactivateWorkflow", summary: "Stops the trigger; runs under way go on", query: &[], body: None, answers: &[(200, "Not active", Some("Workflow"))] },
+    Call { method: "post", path: "/api/v1/workflows/{name}/run", id: "runWorkflow", summary: "Starts a run by hand with the body as its input", query: WAIT, body: Some(Body::Json), answers: &[(200, "The run has ended", Some("RunStarted")), (202, "The run goes on", Some("RunStarted"))] },
+    Call { method: "post", path: "/api/v1/workflows/{name}/test", id: "testWorkflow", summary: "Runs a workflow once; nothing is stored and nothing leaves the process", query: &[], body: Some(Body::Schema("WorkflowTestRequest")), answers: &[(200, "What came of it", Some("WorkflowTest"))] },
+    Call { method: "get", path: "/api/v1/workflows/{name}/graph", id: "graphWorkflow", summary: "The compiled graph, for drawing", query: NUMBERED, body: None, answers: &[(200, "The graph", None)] },
+    Call { method: "get", path: "/api/v1/runs", id: "listRuns", summary: "Runs, newest first", query: &[("workflow", "string", "Only this workflow's"), ("status", "string", "queued, running, waiting, paused, completed, failed or cancelled"), PAGE[0], PAGE[1]], body: None, answers: &[(200, "A page", Some("RunList"))] },
+    Call { method: "get", path: "/api/v1/runs/{id}", id: "getRun", summary: "A run with every step's input, output, error, logs, usage and times", query: WAIT, body: None, answers: &[(200, "The run", Some("Run"))] },
+    Call { method: "post", path: "/api/v1/runs/{id}/cancel", id: "cancelRun", summary: "Stops a run", query: &[], body: None, answers: &[(200, "The cancel is on disk", Some("RunSummary"))] },
+    Call { method: "post", path: "/api/v1/runs/{id}/retry", id: "retryRun", summary: "Lets a failed run go on from the step that failed", query: &[], body: Some(Body::Schema("RetryRequest")), answers: &[(200, "It goes on", Some("RunSummary"))] },
+    Call { method: "get", path: "/api/v1/records/{object}", id: "listRecords", summary: "Records that fit a filter", query: &[("filter", "string", "A filter as JSON"), ("sort", "string", "Fields with commas between; `-` in front turns one round"), PAGE[0], PAGE[1]], body: None, answers: &[(200, "A page", Some("RecordList"))] },
+    Call { method: "post", path: "/api/v1/records/{object}", id: "createRecord", summary: "Creates a record", query: &[], body: Some(Body::Schema("Fields")), answers: &[(201, "The record", Some("Record"))] },
+    Call { method: "post", path: "/api/v1/records/{object}/upsert", id: "upsertRecord", summary: "Creates or updates by a unique set of fields", query: &[], body: Some(Body::Schema("UpsertRequest")), answers: &[(201, "Created", Some("Written")), (200, "Updated or unchanged", Some("Written"))] },
+    Call { method: "get", path: "/api/v1/records/{object}/{id}", id: "getRecord", summary: "One record", query: &[], body: None, answers: &[(200, "The record", Some("Record"))] },
+    Call { method: "patch", path: "/api/v1/records/{object}/{id}", id: "updateRecord", summary: "Changes the fields given; null clears one", query: IF_VERSION, body: Some(Body::Schema("Fields")), answers: &[(200, "The record", Some("Record"))] },
+    Call { method: "delete", path: "/api/v1/records/{object}/{id}", id: "deleteRecord", summary: "Deletes a record (it can be restored)", query: IF_VERSION, body: None, answers: &[(200, "The record as it was", Some("Record"))] },
+    Call { method: "get", path: "/api/v1/objects", id: "listObjects", summary: "The kinds of records and their fields", query: &[], body: None, answers: &[(200, "All of them", Some("ObjectList"))] },
+    Call { method: "post", path: "/api/v1/objects", id: "createObject", summary: "Makes an object of one's own", query: &[], body: Some(Body::Schema("Object")), answers: &[(201, "The object", Some("Object"))] },
+    Call { method: "get", path: "/api/v1/objects/{name}", id: "getObject", summary: "One object", query: &[], body: None, answers: &[(200, "The object", Some("Object"))] },
+    Call { method: "post", path: "/api/v1/objects/{name}/fields", id: "addField", summary: "Adds a field to an object", query: &[], body: Some(Body::Schema("Field")), answers: &[(201, "The object", Some("Object"))] },
+    Call { method: "get", path: "/api/v1/mailbox", id: "listMailbox", summary: "Caught e-mail, newest first", query: PAGE, body: None, answers: &[(200, "A page", Some("MailboxList"))] },
+    Call { method: "get", path: "/api/v1/events", id: "streamEvents", summary: "What happens in the workspace as Server-Sent Events; `Last-Event-ID` resumes without loss", query: &[("after", "string", "Like `Last-Event-ID`")], body: None, answers: &[(200, "A stream of `run` and `record` events", None)] },
+    Call { method: "get", path: "/api/v1/api-keys", id: "listKeys", summary: "Keys, without their secrets", query: &[], body: None, answers: &[(200, "All of them", Some("KeyList"))] },
+    Call { method: "post", path: "/api/v1/api-keys", id: "createKey", summary: "Makes a key; the answer is the only one with its secret", query: &[], body: Some(Body::Schema("KeyRequest")), answers: &[(201, "The key", Some("NewKey"))] },
+    Call { method: "delete", path: "/api/v1/api-keys/{id}", id: "revokeKey", summary: "Makes a key useless at once", query: &[], body: None, answers: &[(200, "Revoked", Some("Key"))] },
+    Call { method: "get", path: "/api/openapi.json", id: "openapi", summary: "This document", query: &[], body: None, answers: &[(200, "The document", None)] },
+    Call { method: "get", path: "/metrics", id: "metrics", summary: "Metrics in the OpenMetrics text format", query: &[], body: None, answers: &[(200, "The metrics", None)] },
+    Call { method: "get", path: "/healthz", id: "healthz", summary: "Whether the process is alive and its store takes writes", query: &[], body: None, answers: &[(200, "It is", Some("Health"))] },
+];
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| value().to_string());
+
+pub async fn document() -> Response {
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
+}
+
+/// The document.
+pub fn value() -> Value {
+    let mut paths = Map::new();
+    for call in CALLS {
+        let path = paths.entry(call.path).or_insert_with(|| json!({}));
+        path[call.method] = operation(call);
+    }
+    // The file is part of the program, and a test reads it.
+    let schemas: Value = serde_json::from_str(SCHEMAS).unwrap_or_default();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Stepwell",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Workflows whose code steps are sandboxed WebAssembly modules. Errors are RFC 9457 problem documents.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" }
+        },
+        "security": [{ "key": [] }, {}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "key": { "type": "http", "scheme": "bearer" } },
+            "schemas": schemas
+        }
+    })
+}
+
+fn operation(call: &Call) -> Value {
+    let in_path =
+        call.path.split('/').filter_map(|part| part.strip_prefix('{').and_then(|p| p.strip_suffix('}')));
+    let mut parameters: Vec<Value> = in_path
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect();
+    parameters.extend(call.query.iter().map(|(name, kind, what)| {
+        json!({ "name": name, "in": "query", "required": false, "description": what, "schema": { "type": kind } })
+    }));
+    if call.path.starts_with("/api/v1") {
+        parameters.push(json!({
+            "name": "Stepwell-Workspace", "in": "header", "required": false,
+            "description": "The workspace, for admin keys and --dev", "schema": { "type": "string" }
+        }));
+    }
+    let mut responses = Map::new();
+    for (status, what, schema) in call.answers {
+        let mut answer = json!({ "description": what });
+        if let Some(schema) = schema {
+            answer["content"] = json!({ "application/json": { "schema": reference(schema) } });
+        }
+        responses.insert(status.to_string(), answer);
+    }
+    responses.insert(
+        "default".into(),
+        json!({
+            "description": "A problem: `code` says which, `errors` where",
+            "content": { "application/problem+json": { "schema": reference("Problem") } }
+        }),
+    );
+    let mut operation = json!({
+        "operationId": call.id, "summary": call.summary, "parameters": parameters, "responses": responses
+    });
+    if let Some(body) = call.body {
+        operation["requestBody"] = request_body(body);
+    }
+    operation
+}
+
+fn request_body(body: Body) -> Value {
+    let (kind, schema, required) = match body {
+        Body::Schema(name) => {
+            ("application/json", reference(name), !matches!(name, "RetryRequest" | "WorkflowTestRequest"))
+        }
+        Body::Json => ("application/json", json!({}), false),
+        Body::Wasm => ("application/wasm", json!({ "type": "string", "format": "binary" }), true),
+        Body::Workflow => ("application/yaml", json!({ "type": "string" }), true),
+        Body::Any => ("application/json", json!({}), false),
+    };
+    json!({ "required": required, "content": { kind: { "schema": schema } } })
+}
+
+fn reference(schema: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{schema}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_schema_named_is_there_and_every_one_there_is_named() {
+        let schemas: Value = serde_json::from_str(SCHEMAS).unwrap();
+        let text = value().to_string();
+        for name in schemas.as_object().unwrap().keys() {
+            assert!(text.contains(&format!("schemas/{name}\"")), "{name} is not used");
+        }
+        for part in text.split("#/components/schemas/").skip(1) {
+            let name = part.split('"').next().unwrap();
+            assert!(schemas.get(name).is_some(), "{name} is not there");
+        }
+    }
+
+    #[test]
+    fn operation_ids_are_unique() {
+        let mut ids: Vec<&str> = CALLS.iter().map(|c| c.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), CALLS.len());
+    }
+}

@@ -1,0 +1,99 @@
+//! Every route, in one place, and what a path or method that is none of them is told.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware;
+use axum::routing::{MethodRouter, any, delete, get, post};
+use http::StatusCode;
+
+use crate::problem::Problem;
+use crate::{
+    App, actions, dev, events, guard, health, hooks, keys, mailbox, metrics, objects, openapi, records, runs,
+    workflows,
+};
+
+/// The routes that the OpenAPI document describes: path and handlers.
+fn documented() -> Vec<(&'static str, MethodRouter<App>)> {
+    vec![
+        ("/hooks/{workspace}/{*path}", any(hooks::take)),
+        ("/api/v1/actions", get(actions::list)),
+        ("/api/v1/actions/{name}", get(actions::get).put(actions::put)),
+        ("/api/v1/actions/{name}/module", get(actions::download)),
+        ("/api/v1/actions/{name}/test", post(actions::test)),
+        ("/api/v1/workflows", get(workflows::list)),
+        ("/api/v1/workflows/{name}", get(workflows::get).put(workflows::put)),
+        ("/api/v1/workflows/{name}/check", post(workflows::check)),
+        ("/api/v1/workflows/{name}/activate", post(workflows::activate)),
+        ("/api/v1/workflows/{name}/deactivate", post(workflows::deactivate)),
+        ("/api/v1/workflows/{name}/run", post(workflows::run)),
+        ("/api/v1/workflows/{name}/test", post(workflows::test)),
+        ("/api/v1/workflows/{name}/graph", get(workflows::graph)),
+        ("/api/v1/runs", get(runs::list)),
+        ("/api/v1/runs/{id}", get(runs::get)),
+        ("/api/v1/runs/{id}/cancel", post(runs::cancel)),
+        ("/api/v1/runs/{id}/retry", post(runs::retry)),
+        ("/api/v1/records/{object}", get(records::list).post(records::create)),
+        ("/api/v1/records/{object}/upsert", post(records::upsert)),
+        ("/api/v1/records/{object}/{id}", get(records::get).patch(records::update).delete(records::delete)),
+        ("/api/v1/objects", get(objects::list).post(objects::create)),
+        ("/api/v1/objects/{name}", get(objects::get)),
+        ("/api/v1/objects/{name}/fields", post(objects::add_field)),
+        ("/api/v1/mailbox", get(mailbox::list)),
+        ("/api/v1/events", get(events::stream)),
+        ("/api/v1/api-keys", get(keys::list).post(keys::create)),
+        ("/api/v1/api-keys/{id}", delete(keys::revoke)),
+        ("/api/openapi.json", get(openapi::document)),
+        ("/metrics", get(metrics::scrape)),
+        ("/healthz", get(health::healthz)),
+    ]
+}
+
+/// The whole front.
+pub fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for (path, handlers) in documented() {
+        router = router.route(path, handlers.fallback(method_not_allowed));
+    }
+    if app.config().dev {
+        router = router.route("/api/v1/dev/clock", post(dev::clock).fallback(method_not_allowed));
+    }
+    router = router.fallback(unknown_path);
+    if app.config().dev {
+        router = router.layer(middleware::from_fn(guard::loopback_only));
+    }
+    router.layer(middleware::from_fn_with_state(app.clone(), metrics::measure)).with_state(app)
+}
+
+async fn unknown_path(request: Request) -> Problem {
+    let path = request.uri().path();
+    let hint = if path.starts_with("/hooks") {
+        "a webhook is /hooks/<workspace>/<path>, such as /hooks/default/web-form"
+    } else {
+        "the API is under /api/v1; /api/openapi.json lists it"
+    };
+    Problem::not_found(format!("nothing is at `{path}`; {hint}"))
+}
+
+async fn method_not_allowed(request: Request) -> Problem {
+    let (method, path) = (request.method(), request.uri().path());
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("`{path}` takes no {method}; /api/openapi.json says what it takes"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The document and the router are written apart; this holds them together.
+    #[test]
+    fn the_openapi_document_describes_exactly_the_routes() {
+        let described: Vec<String> = openapi::value()["paths"].as_object().unwrap().keys().cloned().collect();
+        let mut routed: Vec<String> =
+            documented().iter().map(|(path, _)| path.replace("{*path}", "{path}")).collect();
+        routed.sort();
+        assert_eq!(described, routed);
+    }
+}

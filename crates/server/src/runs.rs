@@ -1,0 +1,72 @@
+//! `/api/v1/runs`: what happened, step by step; cancel and retry.
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, Request, State};
+use serde::Deserialize;
+use serde_json::Value;
+use stepwell_engine::{RunDetail, RunFilter, RunStatus, RunSummary};
+
+use crate::App;
+use crate::auth::{Reader, Writer};
+use crate::body;
+use crate::page;
+use crate::problem::Answer;
+use crate::workflows::wait_parameter;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    workflow: Option<String>,
+    status: Option<RunStatus>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
+    let query: ListQuery = body::query(query.as_deref())?;
+    let filter = RunFilter { workflow: query.workflow, status: query.status };
+    page::answer("runs", workspace.runs().list(filter, page::request(query.limit, query.cursor)?).await?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GetQuery {
+    /// Wait so long for the run to end.
+    wait: Option<String>,
+}
+
+pub async fn get(
+    Reader(workspace): Reader,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer<Json<RunDetail>> {
+    let query: GetQuery = body::query(query.as_deref())?;
+    let run = match wait_parameter(query.wait.as_deref())? {
+        Some(wait) => workspace.runs().wait(&id, wait).await?,
+        None => workspace.runs().get(&id).await?,
+    };
+    Ok(Json(run))
+}
+
+pub async fn cancel(Writer(workspace): Writer, Path(id): Path<String>) -> Answer<Json<RunSummary>> {
+    Ok(Json(workspace.runs().cancel(&id).await?))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RetryBody {
+    /// On the active version of the workflow and the newest fitting versions of its actions.
+    newest: bool,
+}
+
+pub async fn retry(
+    State(app): State<App>,
+    Writer(workspace): Writer,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer<Json<RunSummary>> {
+    let (parts, stream) = request.into_parts();
+    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let body: RetryBody = body::json_or(&bytes, "a retry (`{\"newest\": true}`)", RetryBody::default())?;
+    Ok(Json(workspace.runs().retry(&id, body.newest).await?))
+}
