@@ -4,9 +4,18 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
 
-use crate::admit::{Admitted, CompileStrategy, GuestKind, Metadata, Refusal};
+use crate::admit::{Admitted, CompileStrategy, Compiler, GuestKind, Metadata, Refusal, scan};
+use crate::call::{self, Runnable};
+use crate::config::{self, Allocation, settings};
 use crate::error::{CallError, ErrorSource, code};
+use crate::guests::Guests;
+use crate::state::CallState;
+use crate::ticker::Ticker;
 use crate::{Limits, LogLine, Usage};
 
 /// How a host is set up.
@@ -22,6 +31,8 @@ pub struct HostConfig {
     pub threads: usize,
     /// What no call can go above.
     pub maxima: Limits,
+    /// How often a running guest gives others their turn and has its deadline looked at.
+    pub tick: Duration,
 }
 
 impl Default for HostConfig {
@@ -32,6 +43,7 @@ impl Default for HostConfig {
             max_concurrent_calls: 128,
             threads: 0,
             maxima: Limits::HOST_MAXIMA,
+            tick: Duration::from_millis(1),
         }
     }
 }
@@ -57,14 +69,27 @@ pub enum LoadError {
 
 /// Runs actions. Cheap to clone.
 #[derive(Clone)]
-pub struct Host {
-    config: Arc<HostConfig>,
+pub struct Host(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    linker: Linker<CallState>,
+    compiler: Compiler,
+    maxima: Limits,
+    permits: Arc<Semaphore>,
+    ticker: Ticker,
+    runtime: Guests,
+    semantics: String,
 }
 
 /// A module that was scanned, compiled and loaded, ready to be called. Cheap to clone.
 #[derive(Clone)]
-pub struct Action {
-    info: Arc<ActionInfo>,
+pub struct Action(Arc<Loaded>);
+
+struct Loaded {
+    info: ActionInfo,
+    runnable: Runnable,
+    engine: Engine,
 }
 
 /// What is known about an action without running it.
@@ -104,6 +129,10 @@ impl Call {
         Self { input: input.into(), limits: Limits::default(), seed: [0; 32], start_ms: 0 }
     }
 
+    fn clone_without_input(&self) -> Self {
+        Self { input: String::new(), ..*self }
+    }
+
     /// The same call with other limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -139,41 +168,111 @@ pub struct Outcome {
     pub usage: Usage,
 }
 
+impl Outcome {
+    pub(crate) fn not_run(call: &Call, error: CallError) -> Self {
+        let usage = Usage { input_bytes: call.input.len() as u64, ..Usage::default() };
+        Self { result: Err(error), logs: Vec::new(), logs_truncated: false, usage }
+    }
+}
+
 impl Host {
     /// Sets up an engine, its pool of memory and its threads.
     pub fn new(config: HostConfig) -> Result<Self, HostError> {
-        Ok(Self { config: Arc::new(config) })
+        fn start(error: impl std::fmt::Display) -> HostError {
+            HostError::Start(format!("{error:#}"))
+        }
+        let calls = config.max_concurrent_calls.max(1);
+        let engine = Engine::new(&settings(Allocation::Pooling { calls })).map_err(start)?;
+        let linker = call::component_linker(&engine).map_err(start)?;
+        let compiler = Compiler::new(engine.clone(), config.compile, config.cache_dir.as_deref());
+        let compiler = compiler.map_err(start)?;
+        let ticker = Ticker::start(&engine, config.tick).map_err(start)?;
+        let runtime = Guests::start(config.threads).map_err(start)?;
+        let permits = Arc::new(Semaphore::new(calls as usize));
+        let (maxima, semantics) = (config.maxima, config::semantics());
+        Ok(Self(Arc::new(Inner { engine, linker, compiler, maxima, permits, ticker, runtime, semantics })))
     }
 
-    /// Scans a module and compiles it, or takes it from the cache.
+    /// Scans a module and compiles it, or takes it from the cache. Needs a tokio runtime.
     pub async fn load(&self, bytes: impl Into<Bytes>) -> Result<Action, LoadError> {
-        let _ = bytes.into();
-        Err(LoadError::Host("not here yet".into()))
+        let bytes = bytes.into();
+        let scanned = tokio::task::spawn_blocking(move || scan(&bytes)).await;
+        let admitted =
+            scanned.map_err(|error| LoadError::Host(error.to_string()))?.map_err(LoadError::Refused)?;
+        self.load_admitted(&admitted).await
     }
 
-    /// Calls an action. Dropping the future stops the guest.
-    pub async fn call(&self, _action: &Action, call: Call) -> Outcome {
-        let error = CallError::new(ErrorSource::Engine, code::UNAVAILABLE, "not here yet");
-        let usage = Usage { input_bytes: call.input.len() as u64, ..Usage::default() };
-        Outcome { result: Err(error), logs: Vec::new(), logs_truncated: false, usage }
+    /// Compiles a module that was scanned, or takes it from the cache. Needs a tokio runtime.
+    pub async fn load_admitted(&self, admitted: &Admitted) -> Result<Action, LoadError> {
+        let inner = &self.0;
+        let code = inner.compiler.load(admitted).await?;
+        let runnable = Runnable::new(&inner.engine, &inner.linker, admitted.kind, &code);
+        // The scan looks at names; whether the types fit too is known only here.
+        let runnable = runnable.map_err(|error| {
+            LoadError::Refused(Refusal::new("link", format!("the module does not fit its host: {error:#}")))
+        })?;
+        Ok(Action(Arc::new(Loaded { info: admitted.into(), runnable, engine: inner.engine.clone() })))
+    }
+
+    /// Calls an action. Waits for a free slot; dropping the future stops the guest and frees it.
+    pub async fn call(&self, action: &Action, call: Call) -> Outcome {
+        let inner = &self.0;
+        let call = Call { limits: call.limits.capped_by(inner.maxima), ..call };
+        if !Engine::same(&inner.engine, &action.0.engine) {
+            let message = "the action was loaded by another host";
+            return Outcome::not_run(&call, CallError::new(ErrorSource::Engine, code::INTERNAL, message));
+        }
+        let (size, limit) = (call.input.len() as u64, call.limits.input_bytes);
+        if size > limit {
+            let message = format!(
+                "the input has {size} bytes, and the limit is {limit}: send less, or raise input_bytes"
+            );
+            let error = CallError::sandbox(code::INPUT_TOO_LARGE, message).limit(limit, size);
+            return Outcome::not_run(&call, error);
+        }
+        let Ok(permit) = inner.permits.clone().acquire_owned().await else {
+            let error = CallError::new(ErrorSource::Engine, code::UNAVAILABLE, "the host is shutting down");
+            return Outcome::not_run(&call, error);
+        };
+        let (host, action, spare) = (self.0.clone(), action.clone(), call.clone_without_input());
+        let guest = async move {
+            let _permit = permit;
+            let _running = host.ticker.run();
+            call::run(&host.engine, &action.0.runnable, call).await
+        };
+        inner.runtime.run(guest).await.unwrap_or_else(|message| {
+            Outcome::not_run(&spare, CallError::new(ErrorSource::Engine, code::INTERNAL, message))
+        })
     }
 
     /// What results depend on besides module, input, seed and start: a result stored under another
     /// fingerprint need not come out the same.
     pub fn semantic_fingerprint(&self) -> &str {
-        ""
+        &self.0.semantics
     }
 
     /// What no call can go above.
     pub fn maxima(&self) -> Limits {
-        self.config.maxima
+        self.0.maxima
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("maxima", &self.0.maxima).finish_non_exhaustive()
     }
 }
 
 impl Action {
     /// What is known about it without running it.
     pub fn info(&self) -> &ActionInfo {
-        &self.info
+        &self.0.info
+    }
+}
+
+impl std::fmt::Debug for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Action").field(&self.0.info.sha256).finish()
     }
 }
 

@@ -1,0 +1,229 @@
+//! From whatever ended a call to the error that its caller sees.
+
+use serde_json::{Value, json};
+use std::fmt;
+use wasmtime::{Trap, WasmBacktrace};
+
+use crate::Limits;
+use crate::error::{CallError, ErrorSource, code};
+use crate::json;
+
+/// Why the host stopped a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The fuel does not pay for a host call.
+    Fuel,
+    /// The wall-clock limit.
+    Deadline,
+    /// The budget of virtual time.
+    SleepLimit,
+    /// More output than the limit.
+    OutputTooLarge { wanted: u64 },
+    /// A host function was asked for too much.
+    ArgumentTooLarge { what: &'static str, limit: u64, size: u64 },
+    /// A command ended itself.
+    Exit(i32),
+    /// A function was called that is not allowed and cannot say so.
+    Refused(String),
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stopped by the host: {self:?}")
+    }
+}
+
+impl std::error::Error for Stop {}
+
+/// What is known about a call that ended badly.
+pub(crate) struct Circumstances<'a> {
+    pub(crate) limits: &'a Limits,
+    /// Whether the guest was still being instantiated.
+    pub(crate) starting: bool,
+    /// What memories and tables would have held after the last growth denied.
+    pub(crate) denied_memory: Option<u64>,
+    /// A panic that the guest told about.
+    pub(crate) panic: Option<(String, String)>,
+    pub(crate) virtual_ms: u64,
+    pub(crate) wall_ms: u64,
+}
+
+/// Sorts what wasmtime reports.
+pub(crate) fn classify(error: &wasmtime::Error, known: Circumstances<'_>) -> CallError {
+    let limits = known.limits;
+    let while_starting = if known.starting { " while the module was starting" } else { "" };
+    if let Some(stop) = error.downcast_ref::<Stop>() {
+        return stopped(stop, &known);
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) if known.starting => {
+            let budget = crate::config::INSTANTIATION_FUEL;
+            let message = format!("starting the module used up the {budget} fuel there is for that");
+            return CallError::sandbox(code::FUEL_EXHAUSTED, message).limit(budget, budget);
+        }
+        Some(Trap::OutOfFuel) => return out_of_fuel(limits),
+        Some(Trap::Interrupt) => return stopped(&Stop::Deadline, &known),
+        _ => {}
+    }
+    // The engine's own type for this is private; a test holds on to its words.
+    if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
+        // Without a backtrace the guest had returned, and it was its result that was brought over.
+        if !known.starting && error.downcast_ref::<WasmBacktrace>().is_none() {
+            let message = format!(
+                "the output is larger than the limit of {} bytes: return less, or raise output_bytes",
+                limits.output_bytes
+            );
+            return CallError::sandbox(code::OUTPUT_TOO_LARGE, message).limit(limits.output_bytes, None);
+        }
+        let limit = hostcall_bytes(limits);
+        let message = format!("the guest passed the host more than {limit} bytes in one call");
+        return CallError::sandbox(code::ARGUMENT_TOO_LARGE, message).limit(limit, None);
+    }
+    if let Some(wanted) = known.denied_memory {
+        let message = format!(
+            "memories and tables together would have taken {wanted} bytes{while_starting}, and the limit is \
+             {}: use less, or raise memory_bytes",
+            limits.memory_bytes
+        );
+        return CallError::sandbox(code::MEMORY_LIMIT, message)
+            .limit(limits.memory_bytes, wanted)
+            .details(after_all(error, &known));
+    }
+    if let Some((message, location)) = known.panic {
+        let at = if location.is_empty() { String::new() } else { format!(", at {location}") };
+        let details = json!({ "location": location, "backtrace": backtrace(error) });
+        return CallError::new(ErrorSource::Action, code::PANIC, format!("{message}{at}")).details(details);
+    }
+    let message = match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => "the stack overflowed: recursion too deep, or without an end".to_owned(),
+        Some(Trap::UnreachableCodeReached) => "the guest gave up (wasm `unreachable`)".to_owned(),
+        Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
+        None => error.root_cause().to_string(),
+    };
+    let frames = backtrace(error);
+    let place = match frames.first() {
+        Some(frame) => format!(" in {frame}"),
+        None => String::new(),
+    };
+    CallError::sandbox(code::TRAP, format!("{message}{place}{while_starting}"))
+        .details(json!({ "backtrace": frames }))
+}
+
+fn stopped(stop: &Stop, known: &Circumstances<'_>) -> CallError {
+    let limits = known.limits;
+    match stop {
+        Stop::Fuel => out_of_fuel(limits),
+        Stop::Deadline => {
+            let message = format!(
+                "still running after {} ms; how far it came is not deterministic: use less time, or raise \
+                 wall_ms",
+                limits.wall_ms
+            );
+            let mut error = CallError::sandbox(code::DEADLINE, message).limit(limits.wall_ms, known.wall_ms);
+            error.retryable = true;
+            error
+        }
+        Stop::SleepLimit => {
+            let message = format!(
+                "slept until {} ms of its time had passed, and the limit is {}: wait in the workflow instead, \
+                 or raise virtual_ms",
+                known.virtual_ms, limits.virtual_ms
+            );
+            CallError::sandbox(code::SLEEP_LIMIT, message).limit(limits.virtual_ms, known.virtual_ms)
+        }
+        Stop::OutputTooLarge { wanted } => output_too_large(limits, *wanted),
+        Stop::ArgumentTooLarge { what, limit, size } => {
+            let message = format!("{what}: {size}, and at most {limit}");
+            CallError::sandbox(code::ARGUMENT_TOO_LARGE, message).limit(*limit, *size)
+        }
+        Stop::Exit(status) => exited(*status, &[], ""),
+        Stop::Refused(name) => {
+            let message = format!("{name} was called, which is not there for a code action");
+            CallError::sandbox(code::TRAP, message)
+        }
+    }
+}
+
+fn out_of_fuel(limits: &Limits) -> CallError {
+    let message =
+        format!("used up its {} fuel: a loop without an end, or work for a higher fuel limit", limits.fuel);
+    CallError::sandbox(code::FUEL_EXHAUSTED, message).limit(limits.fuel, limits.fuel)
+}
+
+/// How many bytes a guest may pass the host in one call.
+pub(crate) fn hostcall_bytes(limits: &Limits) -> u64 {
+    limits.output_bytes.saturating_add(64 << 10)
+}
+
+pub(crate) fn output_too_large(limits: &Limits, wanted: u64) -> CallError {
+    let message = format!(
+        "the output has at least {wanted} bytes, and the limit is {}: return less, or raise output_bytes",
+        limits.output_bytes
+    );
+    CallError::sandbox(code::OUTPUT_TOO_LARGE, message).limit(limits.output_bytes, wanted)
+}
+
+/// Checks an output by the rules and takes the JSON text out of it.
+pub(crate) fn check_output(bytes: &[u8], limits: &Limits) -> Result<String, CallError> {
+    if bytes.len() as u64 > limits.output_bytes {
+        return Err(output_too_large(limits, bytes.len() as u64));
+    }
+    json::check(bytes, json::OUTPUT_DEPTH).map(str::to_owned).map_err(|fault| {
+        let message = format!("the output must be exactly one JSON value, and it is not: {fault}");
+        let start: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
+        CallError::sandbox(code::INVALID_OUTPUT, message).details(json!({ "output_starts_with": start }))
+    })
+}
+
+/// A command that ended with a status other than 0: a failure in JSON on its stdout, else what it
+/// wrote to stderr last.
+pub(crate) fn exited(status: i32, stdout: &[u8], stderr: &str) -> CallError {
+    #[derive(serde::Deserialize)]
+    struct Exit {
+        error: Failure,
+    }
+    #[derive(serde::Deserialize)]
+    struct Failure {
+        code: String,
+        message: String,
+        #[serde(default)]
+        retryable: bool,
+        #[serde(default)]
+        retry_after_ms: Option<u64>,
+        #[serde(default)]
+        details: Option<Value>,
+    }
+    let told = json::check(stdout, json::OUTPUT_DEPTH).ok();
+    if let Some(Exit { error }) = told.and_then(|text| serde_json::from_str(text).ok()) {
+        return CallError {
+            retryable: error.retryable,
+            retry_after_ms: error.retry_after_ms,
+            ..CallError::new(ErrorSource::Action, &error.code, error.message).details(error.details)
+        };
+    }
+    let last_line = stderr.lines().next_back().unwrap_or_default();
+    let message = match last_line {
+        "" => format!("ended with status {status} and said nothing on stderr"),
+        line => format!("ended with status {status}: {line}"),
+    };
+    CallError::new(ErrorSource::Action, code::EXIT, message)
+        .details(json!({ "status": status, "stderr": stderr }))
+}
+
+/// What happened besides, where a limit explains it.
+fn after_all(error: &wasmtime::Error, known: &Circumstances<'_>) -> Value {
+    let mut details = json!({ "then": error.root_cause().to_string(), "backtrace": backtrace(error) });
+    if let Some((message, location)) = &known.panic {
+        details["panic"] = json!({ "message": message, "location": location });
+    }
+    details
+}
+
+/// The names of the functions on the stack, the innermost first.
+pub(crate) fn backtrace(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    // Only its text has the names demangled: `  0:   0x1f - module!function`.
+    let text = backtrace.to_string();
+    let names = text.lines().filter_map(|line| line.split_once('!').map(|(_, name)| name));
+    names.map(|name| name.chars().take(200).collect()).collect()
+}

@@ -1,0 +1,34 @@
+//! The contract's `stepwell:action/log`.
+
+use wasmtime::component::Linker;
+use wasmtime::{Result, StoreContextMut};
+
+use crate::state::CallState;
+
+/// The most that is kept of a panic's message.
+const PANIC_BYTES: usize = 8 << 10;
+
+pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> Result<()> {
+    let mut log = linker.instance("stepwell:action/log@1.0.0")?;
+    log.func_wrap(
+        "log",
+        |mut store: StoreContextMut<'_, CallState>, (level, message, fields): (u8, String, String)| {
+            let mut world = store.data_mut().host_call(message.len() + fields.len());
+            let at = world.clock.now_ms();
+            world.logs.line(level.into(), &message, &fields, at);
+            Ok(())
+        },
+    )?;
+    log.func_wrap(
+        "panic",
+        |mut store: StoreContextMut<'_, CallState>, (mut message, mut location): (String, String)| {
+            let mut world = store.data_mut().host_call(message.len() + location.len());
+            for text in [&mut message, &mut location] {
+                text.truncate(text.floor_char_boundary(PANIC_BYTES));
+            }
+            world.panic = Some((message, location));
+            Ok(())
+        },
+    )?;
+    Ok(())
+}

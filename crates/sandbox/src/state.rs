@@ -1,0 +1,207 @@
+//! What belongs to one call: the world its guest sees, its limiter, and what it owes for calls
+//! into the host.
+
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use wasmtime::component::ResourceTable;
+use wasmtime::{AsContextMut, CallHook, Result, StoreContextMut, UpdateDeadline};
+
+use crate::admit::GuestKind;
+use crate::clock::Clock;
+use crate::config::HOST_CALL_FUEL;
+use crate::failure::Stop;
+use crate::host::Call;
+use crate::limiter::Limiter;
+use crate::rng::Rng;
+use crate::sinks::{Input, LineStream, Logs, Output, TooLarge};
+
+/// The most that a guest may ask of randomness, or of stdin, at once.
+pub(crate) const MAX_READ_BYTES: usize = 64 << 10;
+/// Resources (streams, pollables) that a guest may hold at once.
+const MAX_RESOURCES: usize = 1_000;
+
+/// Where a guest's stdout goes.
+pub(crate) enum Stdout {
+    /// A command's output.
+    Output(Output),
+    /// An action has its output elsewhere: what it prints is logged.
+    Log(LineStream),
+}
+
+/// What the guest sees and what it leaves behind.
+pub(crate) struct World {
+    pub(crate) clock: Clock,
+    pub(crate) rng: Rng,
+    pub(crate) logs: Logs,
+    pub(crate) stdin: Input,
+    pub(crate) stdout: Stdout,
+    pub(crate) stderr: LineStream,
+    /// Message and place of a panic that the guest told about.
+    pub(crate) panic: Option<(String, String)>,
+    /// Fuel for the host call under way, to be settled when it returns.
+    owed: u64,
+}
+
+impl World {
+    pub(crate) fn owe(&mut self, fuel: u64) {
+        self.owed = self.owed.saturating_add(fuel);
+    }
+
+    pub(crate) fn write_stdout(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        self.owe(bytes.len() as u64);
+        let at = self.clock.now_ms();
+        match &mut self.stdout {
+            Stdout::Output(output) => {
+                output.write(bytes).map_err(|TooLarge { wanted }| Stop::OutputTooLarge { wanted })
+            }
+            Stdout::Log(lines) => {
+                lines.write(bytes, &mut self.logs, at);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn write_stderr(&mut self, bytes: &[u8]) {
+        self.owe(bytes.len() as u64);
+        let at = self.clock.now_ms();
+        self.stderr.write(bytes, &mut self.logs, at);
+    }
+
+    pub(crate) fn read_stdin(&mut self, size: usize) -> Bytes {
+        let bytes = self.stdin.read(size.min(MAX_READ_BYTES));
+        self.owe(bytes.len() as u64);
+        bytes
+    }
+
+    pub(crate) fn random(&mut self, size: u64) -> Result<Vec<u8>, Stop> {
+        if size > MAX_READ_BYTES as u64 {
+            let what = "random bytes asked for at once";
+            return Err(Stop::ArgumentTooLarge { what, limit: MAX_READ_BYTES as u64, size });
+        }
+        self.owe(size);
+        let mut bytes = vec![0; size as usize];
+        self.rng.fill(&mut bytes);
+        Ok(bytes)
+    }
+}
+
+/// The world, also for the streams and timers that a guest holds.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Mutex<World>>);
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The world after the guest has gone, with its streams and timers.
+    pub(crate) fn into_world(self) -> Option<World> {
+        let world = Arc::into_inner(self.0)?;
+        Some(world.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The data of a call's store.
+pub(crate) struct CallState {
+    pub(crate) world: Shared,
+    pub(crate) limiter: Limiter,
+    pub(crate) table: ResourceTable,
+    deadline: Instant,
+    /// Calls into the guest that are under way: 1, or 2 while it allocates for a host call.
+    depth: u32,
+    /// The depth at which the host call was made that something is owed for.
+    owed_at: Option<u32>,
+}
+
+impl CallState {
+    pub(crate) fn new(kind: GuestKind, call: &Call, deadline: Instant) -> Self {
+        let limits = &call.limits;
+        // An action gets its input as an argument and has nothing on stdin.
+        let (stdin, stdout) = match kind {
+            GuestKind::Component => (Bytes::new(), Stdout::Log(LineStream::default())),
+            _ => (
+                Bytes::copy_from_slice(call.input.as_bytes()),
+                Stdout::Output(Output::new(limits.output_bytes)),
+            ),
+        };
+        let world = World {
+            clock: Clock::new(call.start_ms, limits.virtual_ms),
+            rng: Rng::new(&call.seed),
+            logs: Logs::new(limits.log_bytes),
+            stdin: Input::new(stdin),
+            stdout,
+            stderr: LineStream::default(),
+            panic: None,
+            owed: 0,
+        };
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Self {
+            world: Shared(Arc::new(Mutex::new(world))),
+            limiter: Limiter::new(limits.memory_bytes),
+            table,
+            deadline,
+            depth: 0,
+            owed_at: None,
+        }
+    }
+
+    /// Notes that a host call is being made, of so many bytes. Every host function begins with it.
+    pub(crate) fn host_call(&mut self, bytes: usize) -> MutexGuard<'_, World> {
+        self.owed_at = Some(self.depth);
+        let mut world = self.world.lock();
+        world.owe(HOST_CALL_FUEL + bytes as u64);
+        world
+    }
+
+    /// The same for functions that find their own way to the world.
+    pub(crate) fn charged(&mut self) -> &mut Self {
+        drop(self.host_call(0));
+        self
+    }
+}
+
+/// Settles what host calls cost when they return, and stops a guest whose time is up.
+///
+/// Compiled code keeps its fuel in a register and saves it before calls, but not before it grows a
+/// memory or notices an epoch tick; those come through here too. So only a host call that noted
+/// itself is settled, at the depth where it was made.
+pub(crate) fn hook(mut store: StoreContextMut<'_, CallState>, hook: CallHook) -> Result<()> {
+    let state = store.data_mut();
+    match hook {
+        CallHook::CallingHost => Ok(()),
+        CallHook::CallingWasm => {
+            state.depth += 1;
+            Ok(())
+        }
+        CallHook::ReturningFromWasm => {
+            state.depth -= 1;
+            Ok(())
+        }
+        CallHook::ReturningFromHost => {
+            if state.owed_at != Some(state.depth) {
+                return Ok(());
+            }
+            state.owed_at = None;
+            let (owed, over_budget) = {
+                let mut world = state.world.lock();
+                (std::mem::take(&mut world.owed), world.clock.over_budget())
+            };
+            if over_budget {
+                return Err(Stop::SleepLimit.into());
+            }
+            let fuel = store.get_fuel()?;
+            store.set_fuel(fuel.saturating_sub(owed))?;
+            if fuel < owed { Err(Stop::Fuel.into()) } else { Ok(()) }
+        }
+    }
+}
+
+/// At every tick: stops a guest past its deadline, lets others have their turn.
+pub(crate) fn tick(mut store: StoreContextMut<'_, CallState>) -> Result<UpdateDeadline> {
+    if Instant::now() >= store.as_context_mut().data().deadline {
+        return Err(Stop::Deadline.into());
+    }
+    Ok(UpdateDeadline::Yield(1))
+}

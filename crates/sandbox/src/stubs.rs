@@ -1,0 +1,122 @@
+//! Interfaces that exist and refuse: files, sockets, HTTP, terminals, environment, arguments.
+//!
+//! Language runtimes import them without using them, so they have to be there; each is built from
+//! the component's own type, whatever version of WASI it was made for. A function that can fail
+//! fails, one that lists things lists none, and what cannot say no stops the guest with its name.
+
+use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
+use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
+use wasmtime::{AsContextMut, Result, StoreContextMut, format_err};
+
+use crate::failure::Stop;
+use crate::state::CallState;
+
+/// Interfaces that refuse, by the start of their names.
+const REFUSING: [&str; 5] =
+    ["wasi:filesystem/", "wasi:sockets/", "wasi:http/", "wasi:cli/terminal-", "wasi:cli/environment@"];
+
+/// What stands behind every resource of a refusing interface.
+struct Nothing;
+
+/// Links a refusal for each function of a refusing interface that the component imports.
+pub(crate) fn add_to_linker(linker: &mut Linker<CallState>, component: &Component) -> Result<()> {
+    let engine = linker.engine().clone();
+    // A resource belongs to the first interface that names it; the others only use it.
+    let mut seen: Vec<ResourceType> = Vec::new();
+    for (interface, import) in component.component_type().imports(&engine) {
+        let ComponentItem::ComponentInstance(instance) = import.ty else { continue };
+        let refuses = REFUSING.iter().any(|start| interface.starts_with(start));
+        let mut link = if refuses { Some(linker.instance(interface)?) } else { None };
+        for (name, export) in instance.exports(&engine) {
+            match export.ty {
+                ComponentItem::Resource(resource) if !seen.contains(&resource) => {
+                    seen.push(resource);
+                    if let Some(link) = &mut link {
+                        link.resource(name, ResourceType::host::<Nothing>(), |_, _| Ok(()))?;
+                    }
+                }
+                ComponentItem::ComponentFunc(_) => {
+                    if let Some(link) = &mut link {
+                        let full_name = format!("{interface}#{name}");
+                        link.func_new(name, move |store, ty, params, results| {
+                            refuse(store, &full_name, &ty, params, results)
+                        })?;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn refuse(
+    mut store: StoreContextMut<'_, CallState>,
+    name: &str,
+    ty: &ComponentFunc,
+    params: &[Val],
+    results: &mut [Val],
+) -> Result<()> {
+    drop(store.data_mut().host_call(size(params)));
+    for (result, ty) in results.iter_mut().zip(ty.results()) {
+        *result = no(&mut store, &ty).ok_or_else(|| Stop::Refused(name.to_owned()))?;
+    }
+    Ok(())
+}
+
+/// About how many bytes the arguments took to bring over.
+fn size(values: &[Val]) -> usize {
+    let one = |value: &Val| match value {
+        Val::String(text) => text.len(),
+        Val::List(values) | Val::Tuple(values) => size(values),
+        Val::Option(Some(value)) => size(std::slice::from_ref(value)),
+        _ => 8,
+    };
+    values.iter().map(one).sum()
+}
+
+/// The value of a type that says no, if it has one.
+fn no(store: &mut StoreContextMut<'_, CallState>, ty: &Type) -> Option<Val> {
+    Some(match ty {
+        Type::Result(result) => match result.err() {
+            Some(error) => Val::Result(Err(Some(Box::new(error_value(store, &error)?)))),
+            None => Val::Result(Err(None)),
+        },
+        Type::Option(_) => Val::Option(None),
+        Type::List(_) => Val::List(Vec::new()),
+        Type::Own(_) => nothing(store).ok()?,
+        _ => return None,
+    })
+}
+
+/// An error of the given type: the one that says "not allowed", if it has such a case.
+fn error_value(store: &mut StoreContextMut<'_, CallState>, ty: &Type) -> Option<Val> {
+    const NOT_ALLOWED: [&str; 6] =
+        ["access-denied", "access", "not-permitted", "HTTP-request-denied", "not-supported", "unsupported"];
+    Some(match ty {
+        Type::Enum(cases) => {
+            let named = NOT_ALLOWED.iter().find(|name| cases.names().any(|case| case == **name));
+            Val::Enum(named.copied().or(cases.names().next())?.to_owned())
+        }
+        Type::Variant(variant) => {
+            let plain = |name: &str| variant.cases().any(|case| case.name == name && case.ty.is_none());
+            match NOT_ALLOWED.iter().find(|name| plain(name)) {
+                Some(name) => Val::Variant((*name).to_owned(), None),
+                None => {
+                    let case = variant.cases().find(|case| case.ty.is_none())?;
+                    Val::Variant(case.name.to_owned(), None)
+                }
+            }
+        }
+        Type::Option(_) => Val::Option(None),
+        Type::String => Val::String("not allowed in a code action".into()),
+        Type::Own(_) => nothing(store).ok()?,
+        _ => return None,
+    })
+}
+
+fn nothing(store: &mut StoreContextMut<'_, CallState>) -> Result<Val> {
+    let resource = Resource::<Nothing>::new_own(0);
+    let any = resource.try_into_resource_any(store.as_context_mut());
+    Ok(Val::Resource(any.map_err(|error| format_err!("no resource: {error}"))?))
+}
