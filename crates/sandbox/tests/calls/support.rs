@@ -1,0 +1,35 @@
+//! Guests from source, and hosts to run them.
+
+use std::sync::OnceLock;
+use stepwell_sandbox::{Action, Call, Host, HostConfig, Outcome};
+
+/// The host most tests share.
+pub fn host() -> &'static Host {
+    static HOST: OnceLock<Host> = OnceLock::new();
+    HOST.get_or_init(|| Host::new(HostConfig { max_concurrent_calls: 16, ..HostConfig::default() }).unwrap())
+}
+
+/// An action whose core module holds `guest`, which defines the function exported as `run`.
+pub fn action_bytes(guest: &str) -> Vec<u8> {
+    wat::parse_str(include_str!("action.wat").replace("@GUEST@", guest)).unwrap()
+}
+
+/// The same, loaded.
+pub async fn action(guest: &str) -> Action {
+    host().load(action_bytes(guest)).await.unwrap()
+}
+
+/// A preview 1 command from WAT.
+pub async fn command(wat: &str) -> Action {
+    host().load(wat::parse_str(wat).unwrap()).await.unwrap()
+}
+
+/// Calls with `{}` and default limits.
+pub async fn call(action: &Action) -> Outcome {
+    host().call(action, Call::new("{}")).await
+}
+
+/// Gives back what it gets.
+pub const ECHO: &str = r#"
+  (func (export "run") (param $ptr i32) (param $len i32) (result i32)
+    (call $ok (local.get $ptr) (local.get $len)))"#;
