@@ -1,6 +1,24 @@
 //! Objects, fields, records, filters, indexes and views on top of the store.
+//!
+//! Everything here is pure, or runs on a [`stepwell_store::Txn`] that its caller commits: no clock, no randomness, no
+//! tasks of its own. [`Records`] is the handle; [`filter`] is the one filter language of the product.
 
+mod error;
+mod event;
 pub mod filter;
+mod index;
 mod nearest;
+mod records;
+mod row;
+pub mod schema;
+#[cfg(test)]
+mod testing;
+mod value;
+mod write;
 
+pub use error::{Problem, RecordsError};
+pub use event::{EventKind, Origin, Outcome, RecordEvent, WriteContext, Written, record_id};
 pub use nearest::nearest;
+pub use records::Records;
+pub use schema::Schema;
+pub use write::Upsert;

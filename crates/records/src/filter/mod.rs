@@ -20,6 +20,7 @@
 //!   friends order text ignoring case first. Numbers compare by value, whatever their JSON spelling. A date against a
 //!   date-time compares calendar days in UTC. Anything else of two kinds is incomparable, an error.
 
+mod bind;
 mod compare;
 mod evaluate;
 mod operand;
@@ -33,6 +34,7 @@ use serde_json::{Map, Value};
 
 pub use compare::{is_empty, order_numbers};
 pub use operand::Operand;
+pub(crate) use operand::{quoted, shown};
 pub use relative::When;
 
 /// A condition, or a group of them.

@@ -1,0 +1,149 @@
+//! A stored record: its key, its bytes, and the flat JSON that people see.
+//!
+//! ```text
+//! Records | object: u32 | state: u8 (0 live, 1 deleted) | id: 16   ->   format: u8 | JSON
+//! ```
+//!
+//! Ids are UUIDs of version 7, so the live records of an object lie in the order of their creation, and lists never
+//! come upon deleted ones.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use stepwell_store::keys::{KeyBuilder, Space};
+use stepwell_store::{Key, WorkspaceId};
+use uuid::Uuid;
+
+use crate::error::RecordsError;
+use crate::schema::{Object, ObjectId, Path};
+use crate::value::{expand, instant_text};
+
+/// The first byte of a row: how the rest is to be read.
+const FORMAT: u8 = 1;
+
+/// A record's row may have this many bytes; the store's own limit is higher, but a record is no place for files.
+pub(crate) const MAX_ROW_BYTES: usize = 256 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Live,
+    Deleted,
+}
+
+/// A record as it is stored: values under field ids, nothing for empty ones.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub id: Uuid,
+    pub version: u64,
+    pub updated: i64,
+    pub deleted: Option<i64>,
+    pub fields: Map<String, Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored<F> {
+    v: u64,
+    u: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    d: Option<i64>,
+    f: F,
+}
+
+pub(crate) fn key(workspace: WorkspaceId, object: ObjectId, life: Life, id: Uuid) -> Key {
+    object_key(workspace, object, life).fixed(id.as_bytes()).build()
+}
+
+fn object_key(workspace: WorkspaceId, object: ObjectId, life: Life) -> KeyBuilder {
+    let state = match life {
+        Life::Live => 0,
+        Life::Deleted => 1,
+    };
+    KeyBuilder::new(Space::Records, workspace).u32(object.0).u8(state)
+}
+
+/// All records of an object, in the order of their creation.
+pub(crate) fn range(workspace: WorkspaceId, object: ObjectId, life: Life) -> Range<Key> {
+    object_key(workspace, object, life).prefix()
+}
+
+/// The id at the end of a record's or an index entry's key.
+pub(crate) fn id_in(key: &Key) -> Result<Uuid, RecordsError> {
+    let id = key.len().checked_sub(16).and_then(|at| Uuid::from_slice(&key[at..]).ok());
+    id.ok_or_else(|| RecordsError::Damaged(format!("the key `{key}` ends in no id")))
+}
+
+/// The time in an id of version 7, in milliseconds.
+pub(crate) fn created(id: Uuid) -> i64 {
+    (id.as_u128() >> 80) as i64
+}
+
+impl Row {
+    pub fn decode(id: Uuid, bytes: &[u8]) -> Result<Row, RecordsError> {
+        let damaged = |why: String| RecordsError::Damaged(format!("record {id}: {why}"));
+        match bytes.split_first() {
+            Some((&FORMAT, json)) => {
+                let Stored { v, u, d, f } =
+                    serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))?;
+                Ok(Row { id, version: v, updated: u, deleted: d, fields: f })
+            }
+            Some((format, _)) => {
+                Err(damaged(format!("format {format} is not known here; it was written by a newer version")))
+            }
+            None => Err(damaged("it has no bytes".into())),
+        }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let stored = Stored { v: self.version, u: self.updated, d: self.deleted, f: &self.fields };
+        let mut bytes = vec![FORMAT];
+        serde_json::to_writer(&mut bytes, &stored)
+            .expect("a map with text keys always serialises, and a Vec takes it");
+        bytes
+    }
+
+    pub fn get(&self, path: &Path) -> &Value {
+        let value = self.fields.get(&path.field.0.to_string()).unwrap_or(&Value::Null);
+        match &path.part {
+            None => value,
+            Some(part) => value.get(part).unwrap_or(&Value::Null),
+        }
+    }
+
+    /// The fields that hold something, by name.
+    pub fn named_fields<'a>(&'a self, object: &'a Object) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        object.fields.iter().filter_map(|field| {
+            self.fields.get(&field.id.0.to_string()).map(|value| (field.name.as_str(), value))
+        })
+    }
+
+    fn system(&self, record: &mut Map<String, Value>) {
+        let time = |millis| instant_text(millis).map_or(Value::Null, Value::from);
+        record.insert("id".into(), self.id.to_string().into());
+        record.insert("createdAt".into(), time(created(self.id)));
+        record.insert("updatedAt".into(), time(self.updated));
+        record.insert("version".into(), self.version.into());
+        if let Some(deleted) = self.deleted {
+            record.insert("deletedAt".into(), time(deleted));
+        }
+    }
+
+    /// The record as people see it: every field by name, empty ones as null.
+    pub fn flat(&self, object: &Object) -> Value {
+        let mut record = Map::new();
+        for field in &object.fields {
+            let stored = self.fields.get(&field.id.0.to_string());
+            record.insert(field.name.clone(), expand(&field.kind, stored));
+        }
+        self.system(&mut record);
+        Value::Object(record)
+    }
+
+    /// The record by names, without empty fields.
+    pub fn sparse(&self, object: &Object) -> Map<String, Value> {
+        let mut record: Map<String, Value> =
+            self.named_fields(object).map(|(name, value)| (name.to_owned(), value.clone())).collect();
+        self.system(&mut record);
+        record
+    }
+}

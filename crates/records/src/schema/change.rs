@@ -1,0 +1,448 @@
+//! Changing the schema: objects, fields, unique sets and indexes of a workspace's own.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stepwell_store::{Txn, WorkspaceId};
+
+use super::Schema;
+use super::field::{Field, FieldId, FieldType, ObjectId};
+use super::object::{Index, IndexState, Object, Path, System, Target, Unique};
+use super::standard::FIRST_CUSTOM;
+use super::stored::{self, Additions, MAX_OBJECTS, Naming};
+use crate::error::{Problem, RecordsError};
+use crate::records::Records;
+use crate::value::normalise;
+
+const MAX_FIELDS: usize = 300;
+/// Each costs a key on every write of a record that has a value in it.
+const MAX_INDEXES: usize = 16;
+const MAX_OPTIONS: usize = 200;
+
+/// An object to be created.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewObject {
+    pub name: String,
+    /// The name with an `s` unless given.
+    #[serde(default)]
+    pub plural: Option<String>,
+    #[serde(default)]
+    pub label: Option<String>,
+    #[serde(default)]
+    pub fields: Vec<NewField>,
+    /// Sets of paths that identify one record each.
+    #[serde(default)]
+    pub unique: Vec<Vec<String>>,
+    /// Paths to be indexed.
+    #[serde(default)]
+    pub indexes: Vec<String>,
+}
+
+/// A field to be added. Names of other objects and options stand beside the type.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewField {
+    pub name: String,
+    #[serde(default)]
+    pub label: Option<String>,
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Of select and multi_select.
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// Of relation.
+    #[serde(default)]
+    pub object: Option<String>,
+    /// Of links: the primary link is kept as a bare domain.
+    #[serde(default)]
+    pub domain: bool,
+    #[serde(default)]
+    pub required: bool,
+    #[serde(default)]
+    pub default: Option<Value>,
+    /// The field alone, or the first part of a composite one, identifies a record.
+    #[serde(default)]
+    pub unique: bool,
+    #[serde(default)]
+    pub indexed: bool,
+}
+
+impl Records<'_> {
+    /// A new object; its records can be written in the same transaction.
+    pub async fn create_object(&mut self, new: &NewObject) -> Result<Arc<Object>, RecordsError> {
+        let mut problems = Vec::new();
+        check_name(&new.name, "name", NameOf::Object, &mut problems);
+        let plural = new.plural.clone().unwrap_or_else(|| format!("{}s", new.name));
+        check_name(&plural, "plural", NameOf::Object, &mut problems);
+        for (path, name) in [("name", &new.name), ("plural", &plural)] {
+            if self.schema.objects().any(|object| object.name == *name || object.plural == *name) {
+                problems.push(Problem::new(path, format!("there is an object called `{name}` already")));
+            }
+        }
+        if self.schema.objects.len() >= MAX_OBJECTS {
+            problems.push(Problem::new("name", format!("a workspace has at most {MAX_OBJECTS} objects")));
+        }
+        let highest = self.schema.objects().map(|object| object.id.0).max().unwrap_or(0);
+        let id = ObjectId(highest.max(FIRST_CUSTOM - 1) + 1);
+        let label = new.label.clone().unwrap_or_else(|| new.name.clone());
+        let naming = Naming { name: new.name.clone(), plural, label };
+        let mut change =
+            Change::of(&self.schema, id, Additions { own: Some(naming), ..Additions::default() });
+        for (i, field) in new.fields.iter().enumerate() {
+            change.add_field(&self.schema, field, &format!("fields[{i}]"), &mut problems);
+        }
+        for (i, names) in new.unique.iter().enumerate() {
+            change.add_unique(names, &format!("unique[{i}]"), IndexState::Ready, &mut problems);
+        }
+        for (i, name) in new.indexes.iter().enumerate() {
+            change.add_index(name, &format!("indexes[{i}]"), IndexState::Ready, &mut problems);
+        }
+        self.save(change, problems).await
+    }
+
+    /// A new field on any object. Records that exist have no value in it; a default is for new ones.
+    pub async fn add_field(&mut self, object: &str, new: &NewField) -> Result<Arc<Object>, RecordsError> {
+        let mut problems = Vec::new();
+        let mut change = self.change_of(object).await?;
+        change.add_field(&self.schema, new, "", &mut problems);
+        self.save(change, problems).await
+    }
+
+    /// A unique set over fields that exist. It is `building` until its backfill has seen every record.
+    pub async fn add_unique(&mut self, object: &str, names: &[String]) -> Result<Arc<Object>, RecordsError> {
+        let mut problems = Vec::new();
+        let mut change = self.change_of(object).await?;
+        change.add_unique(names, "unique", IndexState::Building, &mut problems);
+        self.save(change, problems).await
+    }
+
+    /// An index on a path that exists. It is `building` until its backfill has seen every record.
+    pub async fn add_index(&mut self, object: &str, name: &str) -> Result<Arc<Object>, RecordsError> {
+        let mut problems = Vec::new();
+        let mut change = self.change_of(object).await?;
+        change.add_index(name, "index", IndexState::Building, &mut problems);
+        self.save(change, problems).await
+    }
+
+    async fn change_of(&mut self, object: &str) -> Result<Change, RecordsError> {
+        let id = self.object(object)?.id;
+        let additions = stored::additions(self.txn, self.workspace, id).await?;
+        Ok(Change::of(&self.schema, id, additions))
+    }
+
+    async fn save(&mut self, change: Change, problems: Vec<Problem>) -> Result<Arc<Object>, RecordsError> {
+        if !problems.is_empty() {
+            return Err(RecordsError::Schema { problems });
+        }
+        let id = change.object.id;
+        stored::save(self.txn, self.workspace, id, &change.additions)?;
+        self.reload().await?;
+        let object = self.schema.object_by_id(id).cloned();
+        object.ok_or_else(|| RecordsError::Misuse("the object just saved is not there".into()))
+    }
+
+    pub(crate) async fn reload(&mut self) -> Result<(), RecordsError> {
+        self.schema = Schema::load(self.txn, self.workspace).await?;
+        Ok(())
+    }
+}
+
+/// The state of one set or index, set when a backfill ends or a set is given up.
+pub(crate) async fn set_state(
+    txn: &mut Txn,
+    workspace: WorkspaceId,
+    object: ObjectId,
+    change: impl FnOnce(&mut Vec<Unique>, &mut Vec<Index>),
+) -> Result<(), RecordsError> {
+    let mut additions = stored::additions(txn, workspace, object).await?;
+    change(&mut additions.unique, &mut additions.indexes);
+    stored::save(txn, workspace, object, &additions)
+}
+
+/// An object being changed: what is stored of it, and what it looks like with that.
+struct Change {
+    additions: Additions,
+    object: Object,
+}
+
+impl Change {
+    fn of(schema: &Schema, id: ObjectId, additions: Additions) -> Change {
+        let object = match (schema.object_by_id(id), &additions.own) {
+            (Some(object), _) => object.as_ref().clone(),
+            (None, own) => {
+                let naming = own.clone().unwrap_or(Naming {
+                    name: String::new(),
+                    plural: String::new(),
+                    label: String::new(),
+                });
+                Object {
+                    id,
+                    name: naming.name,
+                    plural: naming.plural,
+                    label: naming.label,
+                    custom: true,
+                    fields: Vec::new(),
+                    unique: Vec::new(),
+                    indexes: Vec::new(),
+                }
+            }
+        };
+        Change { additions, object }
+    }
+
+    /// No record can have a value in the field yet, so an index on it is ready at once.
+    fn add_field(&mut self, schema: &Schema, new: &NewField, at: &str, problems: &mut Vec<Problem>) {
+        let path = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") };
+        let before = problems.len();
+        check_name(&new.name, &path("name"), NameOf::Field, problems);
+        if self.object.field(&new.name).is_some() {
+            let message = format!("{} has a field `{}` already", self.object.name, new.name);
+            problems.push(Problem::new(path("name"), message));
+        }
+        if self.object.fields.len() >= MAX_FIELDS {
+            problems.push(Problem::new(path("name"), format!("an object has at most {MAX_FIELDS} fields")));
+        }
+        let kind = field_type(schema, &self.object, new, &path, problems);
+        let Some(kind) = kind.filter(|_| problems.len() == before) else { return };
+        let id =
+            self.object.fields.iter().map(|field| field.id.0).max().unwrap_or(0).max(FIRST_CUSTOM - 1) + 1;
+        let mut field = Field {
+            id: FieldId(id),
+            name: new.name.clone(),
+            label: new.label.clone().unwrap_or_else(|| new.name.clone()),
+            kind,
+            required: new.required,
+            default: None,
+        };
+        if let Some(default) = new.default.as_ref().filter(|default| !default.is_null()) {
+            if field.kind.parts().is_empty() {
+                match normalise(&Target::Field { field: &field, part: None }, default) {
+                    Ok(value) => field.default = Some(value),
+                    Err(misfit) => {
+                        let problem =
+                            Problem { path: path("default"), message: misfit.message, hint: misfit.hint };
+                        problems.push(problem);
+                    }
+                }
+            } else {
+                let merged = crate::value::merge(&self.object, &field, None, default, problems);
+                field.default = merged.filter(|value| !value.is_null());
+            }
+        }
+        let name = match field.kind.parts().first() {
+            Some((part, _)) => format!("{}.{part}", field.name),
+            None => field.name.clone(),
+        };
+        self.object.fields.push(field.clone());
+        self.additions.fields.push(field);
+        if new.unique {
+            self.add_unique(std::slice::from_ref(&name), &path("unique"), IndexState::Ready, problems);
+        }
+        if new.indexed {
+            self.add_index(&name, &path("indexed"), IndexState::Ready, problems);
+        }
+    }
+
+    /// The paths of `names`, if each has values with an order.
+    fn paths(&self, names: &[String], at: &str, problems: &mut Vec<Problem>) -> Option<Vec<Path>> {
+        let before = problems.len();
+        let mut paths = Vec::new();
+        for name in names {
+            match self.object.target(name) {
+                Ok(target) => match target.path() {
+                    Some(_) if !target.kind().is_ordered() => {
+                        let message = format!("`{name}` has no single value that could be looked up");
+                        let hint = match &target {
+                            Target::Field { field, part: None } if !field.kind.parts().is_empty() => {
+                                let parts =
+                                    field.kind.parts().iter().map(|(part, _)| format!("{name}.{part}"));
+                                format!("name a part: {}", parts.collect::<Vec<_>>().join(", "))
+                            }
+                            _ => "index a field with one value".to_owned(),
+                        };
+                        problems.push(Problem::new(at, message).hint(hint));
+                    }
+                    Some(path) => paths.push(path),
+                    None => problems.push(Problem::new(at, format!("`{name}` needs no index"))),
+                },
+                Err(unknown) => problems.push(Problem {
+                    path: at.to_owned(),
+                    message: unknown.message,
+                    hint: unknown.hint,
+                }),
+            }
+        }
+        (problems.len() == before).then_some(paths)
+    }
+
+    fn next_id(&self) -> u32 {
+        let sets = self.object.unique.iter().map(|unique| unique.id);
+        sets.chain(self.object.indexes.iter().map(|index| index.id)).max().unwrap_or(0).max(FIRST_CUSTOM - 1)
+            + 1
+    }
+
+    fn has_room(&self, at: &str, problems: &mut Vec<Problem>) -> bool {
+        let room = self.object.unique.len() + self.object.indexes.len() < MAX_INDEXES;
+        if !room {
+            let message = format!(
+                "an object has at most {MAX_INDEXES} unique sets and indexes: each slows every write"
+            );
+            problems.push(Problem::new(at, message));
+        }
+        room
+    }
+
+    fn add_unique(&mut self, names: &[String], at: &str, state: IndexState, problems: &mut Vec<Problem>) {
+        if names.is_empty() || names.len() > 4 || names.iter().collect::<HashSet<_>>().len() < names.len() {
+            problems.push(Problem::new(at, "a unique set has one to four different fields"));
+            return;
+        }
+        let Some(paths) = self.paths(names, at, problems) else { return };
+        if self.object.unique_set(names).is_some() {
+            problems.push(Problem::new(at, format!("[{}] is unique already", names.join(", "))));
+        } else if self.has_room(at, problems) {
+            let unique = Unique { id: self.next_id(), paths, state };
+            self.object.unique.push(unique.clone());
+            self.additions.unique.push(unique);
+        }
+    }
+
+    fn add_index(&mut self, name: &str, at: &str, state: IndexState, problems: &mut Vec<Problem>) {
+        let Some(path) = self.paths(&[name.to_owned()], at, problems).and_then(|mut paths| paths.pop())
+        else {
+            return;
+        };
+        if self.object.indexes.iter().any(|index| index.path == path) {
+            problems.push(Problem::new(at, format!("`{name}` is indexed already")));
+        } else if self.has_room(at, problems) {
+            let index = Index { id: self.next_id(), path, state };
+            self.object.indexes.push(index.clone());
+            self.additions.indexes.push(index);
+        }
+    }
+}
+
+fn field_type(
+    schema: &Schema,
+    own: &Object,
+    new: &NewField,
+    path: &dyn Fn(&str) -> String,
+    problems: &mut Vec<Problem>,
+) -> Option<FieldType> {
+    const TYPES: [&str; 18] = [
+        "text",
+        "number",
+        "boolean",
+        "date",
+        "date_time",
+        "select",
+        "multi_select",
+        "currency",
+        "emails",
+        "phones",
+        "links",
+        "address",
+        "full_name",
+        "rating",
+        "relation",
+        "array",
+        "raw_json",
+        "uuid",
+    ];
+    let before = problems.len();
+    let is_select = matches!(new.kind.as_str(), "select" | "multi_select");
+    if is_select {
+        check_options(&new.options, &path("options"), problems);
+    } else if !new.options.is_empty() {
+        problems.push(Problem::new(path("options"), format!("a {} field has no options", new.kind)));
+    }
+    if new.object.is_some() && new.kind != "relation" {
+        problems.push(Problem::new(path("object"), "only a relation names an object"));
+    }
+    if new.domain && new.kind != "links" {
+        problems.push(Problem::new(path("domain"), "only links can be kept as domains"));
+    }
+    let options = new.options.clone();
+    let kind = match new.kind.as_str() {
+        "text" => FieldType::Text,
+        "number" => FieldType::Number,
+        "boolean" => FieldType::Boolean,
+        "date" => FieldType::Date,
+        "date_time" => FieldType::DateTime,
+        "select" => FieldType::Select { options },
+        "multi_select" => FieldType::MultiSelect { options },
+        "currency" => FieldType::Currency,
+        "emails" => FieldType::Emails,
+        "phones" => FieldType::Phones,
+        "links" => FieldType::Links { domain: new.domain },
+        "address" => FieldType::Address,
+        "full_name" => FieldType::FullName,
+        "rating" => FieldType::Rating,
+        "array" => FieldType::Array,
+        "raw_json" => FieldType::RawJson,
+        "uuid" => FieldType::Uuid,
+        "relation" => match new.object.as_deref() {
+            None => {
+                let problem = Problem::new(path("object"), "a relation needs the name of an object");
+                problems.push(problem.hint("for example \"company\""));
+                return None;
+            }
+            Some(name) if name == own.name => FieldType::Relation { object: own.id },
+            Some(name) => match schema.object(name) {
+                Ok(object) => FieldType::Relation { object: object.id },
+                Err(error) => {
+                    problems.push(Problem::new(path("object"), error.to_string()));
+                    return None;
+                }
+            },
+        },
+        other => {
+            let problem = Problem::new(path("type"), format!("`{other}` is no type of field"));
+            problems.push(match crate::nearest(other, TYPES) {
+                Some(near) => problem.hint(format!("did you mean `{near}`?")),
+                None => problem.hint(format!("types are {}", TYPES.join(", "))),
+            });
+            return None;
+        }
+    };
+    (problems.len() == before).then_some(kind)
+}
+
+fn check_options(options: &[String], at: &str, problems: &mut Vec<Problem>) {
+    if options.is_empty() || options.len() > MAX_OPTIONS {
+        let problem = Problem::new(at, format!("a select has 1 to {MAX_OPTIONS} options"));
+        problems.push(problem.hint("for example [\"NEW\", \"DONE\"]"));
+    }
+    let mut seen = HashSet::new();
+    for option in options {
+        if option.trim() != option || option.is_empty() || option.len() > 100 {
+            problems.push(Problem::new(at, format!("{} cannot be an option", crate::filter::quoted(option))));
+        } else if !seen.insert(option) {
+            problems.push(Problem::new(at, format!("{} is there twice", crate::filter::quoted(option))));
+        }
+    }
+}
+
+enum NameOf {
+    Object,
+    Field,
+}
+
+fn check_name(name: &str, at: &str, of: NameOf, problems: &mut Vec<Problem>) {
+    let (allowed, example): (fn(char) -> bool, _) = match of {
+        NameOf::Object => (|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_', "sales_order"),
+        NameOf::Field => (|c| c.is_ascii_alphanumeric() || c == '_', "leadScore"),
+    };
+    let starts_well = name.chars().next().is_some_and(|c| c.is_ascii_lowercase());
+    if !starts_well || !name.chars().all(allowed) || name.len() > 60 {
+        let message = format!("{} cannot be a name", crate::filter::quoted(name));
+        let hint =
+            format!("a name is up to 60 letters and digits and begins with a small letter, like `{example}`");
+        problems.push(Problem::new(at, message).hint(hint));
+    } else if matches!(of, NameOf::Field) && System::ALL.iter().any(|system| system.name() == name) {
+        problems.push(Problem::new(at, format!("every record has `{name}` already")));
+    }
+}

@@ -1,0 +1,53 @@
+//! Dates and instants in their stored spelling.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::Misfit;
+use crate::filter::{When, quoted};
+
+/// `2026-03-31`.
+pub(super) fn date(text: &str) -> Result<String, Misfit> {
+    match When::parse(text) {
+        Ok(When::Day(day)) if (0..=9999).contains(&day.year()) => Ok(day.to_string()),
+        Ok(When::Instant(_)) => {
+            Err(Misfit::new(format!("{} is a date-time, and the field is a date", quoted(text)))
+                .hint(format!("write {}", quoted(&text.trim().chars().take(10).collect::<String>()))))
+        }
+        _ => {
+            Err(Misfit::new(format!("{} is not a date", quoted(text))).hint("write one like \"2026-03-31\""))
+        }
+    }
+}
+
+/// `2026-03-31T09:30:00.000Z`; a date alone is its first moment in UTC.
+pub(super) fn instant(text: &str) -> Result<String, Misfit> {
+    let instant = match When::parse(text) {
+        Ok(When::Instant(instant)) => Some(instant),
+        Ok(When::Day(day)) => day.at(0, 0, 0, 0).to_zoned_datetime(TimeZone::UTC).ok().map(|z| z.timestamp()),
+        Err(why) => return Err(Misfit::new(why)),
+    };
+    instant
+        .and_then(|instant| instant_text(instant.as_millisecond()))
+        .ok_or_else(|| Misfit::new(format!("{} is outside the years 0000 to 9999", quoted(text))))
+}
+
+/// Milliseconds since 1970 as they are written in records; `None` outside the years 0000 to 9999.
+pub(crate) fn instant_text(millis: i64) -> Option<String> {
+    let time = Timestamp::from_millisecond(millis).ok()?.to_zoned_datetime(TimeZone::UTC).datetime();
+    let (date, time) = (time.date(), time.time());
+    (0..=9999).contains(&date.year()).then(|| {
+        format!(
+            "{date}T{:02}:{:02}:{:02}.{:03}Z",
+            time.hour(),
+            time.minute(),
+            time.second(),
+            time.millisecond()
+        )
+    })
+}
+
+/// Milliseconds of a stored instant.
+pub(crate) fn timestamp(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
+}

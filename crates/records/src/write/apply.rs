@@ -1,0 +1,170 @@
+//! One record from one state to another: its row, its unique keys, its index entries, and what they rest on.
+
+use serde_json::Value;
+use stepwell_store::{Key, Value as Bytes};
+use uuid::Uuid;
+
+use crate::error::{Problem, RecordsError};
+use crate::filter::quoted;
+use crate::index;
+use crate::records::Records;
+use crate::row::{self, Life, MAX_ROW_BYTES, Row};
+use crate::schema::{Field, FieldType, Object, ObjectId, Unique};
+
+/// A record that must exist for this one to name it.
+struct Named<'o> {
+    field: &'o Field,
+    object: ObjectId,
+    id: Uuid,
+    key: Key,
+}
+
+impl Records<'_> {
+    /// Checks that the record may go from `before` to `after`, then writes what differs. Deleted records stand in no
+    /// index and no unique set. Nothing is written if a check fails.
+    pub(super) async fn apply(
+        &mut self,
+        object: &Object,
+        before: Option<&Row>,
+        after: Option<&Row>,
+    ) -> Result<(), RecordsError> {
+        let live = |row: Option<&'_ Row>| row.filter(|row| row.deleted.is_none()).cloned();
+        let (live_before, live_after) = (live(before), live(after));
+        let workspace = self.workspace;
+        let place = |unique: &Unique, row: &Option<Row>| {
+            row.as_ref().and_then(|row| index::unique_key(workspace, object, unique, row))
+        };
+        let moves: Vec<(&Unique, Option<Key>, Option<Key>)> = (object.unique.iter())
+            .map(|unique| (unique, place(unique, &live_before), place(unique, &live_after)))
+            .filter(|(_, from, to)| from != to)
+            .collect();
+        let named = live_after.as_ref().map_or(Ok(Vec::new()), |row| self.relations(object, before, row))?;
+
+        // One trip for all that the write rests on beside the record itself.
+        let taken = moves.iter().filter_map(|(_, _, to)| to.clone());
+        let keys: Vec<Key> = taken.chain(named.iter().map(|named| named.key.clone())).collect();
+        let mut found: std::collections::HashMap<Key, Bytes> = Default::default();
+        if !keys.is_empty() {
+            let values = self.txn.get_many(&keys).await?;
+            found.extend(keys.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?))));
+        }
+        if let Some(row) = &live_after {
+            for (unique, _, to) in &moves {
+                if let Some(key) = to
+                    && let Some(other) = found.get(key)
+                {
+                    return Err(conflict(object, unique, row, index::id_of_unique(key, other)?));
+                }
+            }
+        }
+        if let Some(missing) = named.iter().find(|named| !found.contains_key(&named.key)) {
+            return Err(RecordsError::RelationNotFound {
+                object: object.name.clone(),
+                field: missing.field.name.clone(),
+                target: self.schema.name_of(missing.object),
+                id: missing.id,
+            });
+        }
+        self.write(object, before, after, &live_before, &live_after, moves)
+    }
+
+    fn write(
+        &mut self,
+        object: &Object,
+        before: Option<&Row>,
+        after: Option<&Row>,
+        live_before: &Option<Row>,
+        live_after: &Option<Row>,
+        moves: Vec<(&Unique, Option<Key>, Option<Key>)>,
+    ) -> Result<(), RecordsError> {
+        let place = |row: &Row| {
+            let life = if row.deleted.is_some() { Life::Deleted } else { Life::Live };
+            row::key(self.workspace, object.id, life, row.id)
+        };
+        let (from, to) = (before.map(place), after.map(place));
+        if let (Some(row), Some(to)) = (after, &to) {
+            let bytes = row.encode();
+            if bytes.len() > MAX_ROW_BYTES {
+                return Err(too_big(object, row, bytes.len()));
+            }
+            self.txn.put(to.clone(), bytes);
+        }
+        if let Some(from) = from
+            && Some(&from) != to.as_ref()
+        {
+            self.txn.delete(from);
+        }
+        for (_, from, to) in moves {
+            if let Some(from) = from {
+                self.txn.delete(from);
+            }
+            if let (Some(to), Some(row)) = (to, live_after) {
+                self.txn.put(to, row.id.as_bytes().to_vec());
+            }
+        }
+        for index in &object.indexes {
+            let entry = |row: &Option<Row>| {
+                row.as_ref().and_then(|row| index::entry(self.workspace, object, index, row))
+            };
+            let (from, to) = (entry(live_before), entry(live_after));
+            if from != to {
+                if let Some(from) = from {
+                    self.txn.delete(from);
+                }
+                if let Some(to) = to {
+                    self.txn.put(to, Bytes::new());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The records that `after` names and `before` did not.
+    fn relations<'o>(
+        &self,
+        object: &'o Object,
+        before: Option<&Row>,
+        after: &Row,
+    ) -> Result<Vec<Named<'o>>, RecordsError> {
+        let mut named = Vec::new();
+        for field in &object.fields {
+            let FieldType::Relation { object: target } = field.kind else { continue };
+            let key = field.id.0.to_string();
+            let Some(Value::String(id)) = after.fields.get(&key) else { continue };
+            if before.is_some_and(|before| before.fields.get(&key) == after.fields.get(&key)) {
+                continue;
+            }
+            let id = Uuid::try_parse(id).map_err(|_| {
+                RecordsError::Damaged(format!("`{}` of {} {} holds no id", field.name, object.name, after.id))
+            })?;
+            let key = row::key(self.workspace, target, Life::Live, id);
+            named.push(Named { field, object: target, id, key });
+        }
+        Ok(named)
+    }
+}
+
+fn conflict(object: &Object, unique: &Unique, row: &Row, other: Uuid) -> RecordsError {
+    let values = unique.paths.iter().map(|path| match row.get(path) {
+        Value::String(text) => quoted(text),
+        value => value.to_string(),
+    });
+    RecordsError::UniqueConflict {
+        object: object.name.clone(),
+        fields: object.unique_names(unique),
+        value: values.collect::<Vec<_>>().join(", "),
+        other,
+    }
+}
+
+fn too_big(object: &Object, row: &Row, bytes: usize) -> RecordsError {
+    let largest = row.named_fields(object).max_by_key(|(_, value)| value.to_string().len());
+    let (name, length) = largest.map_or(("", 0), |(name, value)| (name, value.to_string().len()));
+    let message = format!(
+        "the record would take {bytes} bytes, at most {MAX_ROW_BYTES}; `{name}` alone takes {length}"
+    );
+    RecordsError::Invalid {
+        object: object.name.clone(),
+        problems: vec![Problem::new(name, message).hint("shorten it")],
+    }
+}
