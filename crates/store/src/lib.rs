@@ -30,6 +30,7 @@ mod lines;
 mod logs;
 mod memory;
 mod resolver;
+mod sled_store;
 mod store;
 mod transact;
 mod txn;
@@ -41,6 +42,7 @@ pub use blobs::{
 pub use lines::Turn;
 pub use logs::{LogError, LogPage, first_position, prune_log, read_log};
 pub use memory::{Fault, MemoryStore};
+pub use sled_store::{OpenError, ReadCounts, SledOptions, SledStore};
 pub use store::Store;
 pub use transact::{Attempt, Contention, transact};
 pub use txn::{Savepoint, Txn};

@@ -26,7 +26,8 @@ pub(crate) fn cost(key_bytes: usize, value_bytes: Option<usize>) -> (usize, usiz
 /// The length of a log row's key: space, shard, workspace, position.
 pub(crate) const LOG_KEY_BYTES: usize = 15;
 
-pub(crate) fn check_tx(tx: &Tx) -> Result<(), Refused> {
+/// Checks a transaction and answers how many rows and bytes it writes.
+pub(crate) fn check_tx(tx: &Tx) -> Result<(usize, usize), Refused> {
     check_home(tx.home)?;
     let (mut rows, mut bytes) = (0, 0);
     let mut add = |(more_rows, more_bytes)| {
@@ -68,7 +69,7 @@ pub(crate) fn check_tx(tx: &Tx) -> Result<(), Refused> {
     if bytes > MAX_TX_BYTES {
         return Err(Refused::TooBig(format!("{bytes} bytes, at most {MAX_TX_BYTES}")));
     }
-    Ok(())
+    Ok((rows, bytes))
 }
 
 pub(crate) fn check_wants(home: Shard, wants: &[Want]) -> Result<(), Refused> {

@@ -123,7 +123,6 @@ pub(crate) fn position(key: &Key) -> Result<u64, Refused> {
 }
 
 /// The head of a log whose last row is this one.
-#[allow(dead_code)]
 pub(crate) fn head_after(last: Option<&Row>) -> Result<u64, Refused> {
     last.map_or(Ok(1), |(key, _)| Ok(position(key)? + 1))
 }

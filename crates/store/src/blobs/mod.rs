@@ -14,6 +14,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 
+pub(crate) use file::sync_folder;
+
 pub use file::FileBlobs;
 pub use memory::MemoryBlobs;
 

@@ -1,0 +1,187 @@
+//! The data folder: who may use it, what format it has, what lies in it, and how much room is left.
+//!
+//! ```text
+//! <data>/lock         held while a process uses the folder; names that process
+//! <data>/format       the format stamp
+//! <data>/rows/        sled's folder
+//! <data>/rows.conf    a copy of sled's `conf`, which sled itself writes carelessly
+//! ```
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock, statvfs};
+
+use crate::blobs::sync_folder;
+
+/// The format that this program reads and writes.
+const FORMAT: &str = "stepwell data format 1\n";
+
+/// A data folder could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("the data folder {} is in use by {holder}; one folder serves one process at a time", folder.display())]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+        /// The process that has it, as far as it can be told.
+        holder: String,
+    },
+    /// It has a format that this program does not know.
+    #[error(
+        "the data folder {} has the format {found:?}, and this program reads {FORMAT:?} only: use the version of \
+         Stepwell that wrote it", folder.display()
+    )]
+    Format {
+        /// The folder.
+        folder: PathBuf,
+        /// Its stamp.
+        found: String,
+    },
+    /// It holds data without a stamp.
+    #[error("{} holds data but no format stamp: it is not a Stepwell data folder, or a part of it is missing", folder.display())]
+    NotOurs {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Nothing can be written into it.
+    #[error("the data folder {} cannot be written to: {error}", folder.display())]
+    ReadOnly {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The system failed.
+    #[error("the data folder {}: {error}", folder.display())]
+    Io {
+        /// The folder, or a file in it.
+        folder: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The stored rows cannot be read, and what can be done by itself did not help.
+    #[error(
+        "the data in {} cannot be opened: {reason}. Restore a backup of the data folder{}", folder.display(),
+        if *copied { "; a copy of it as it was found lies beside it" } else { "" }
+    )]
+    Damaged {
+        /// Sled's folder.
+        folder: PathBuf,
+        /// What sled said.
+        reason: String,
+        /// Whether a copy was made before anything was tried.
+        copied: bool,
+    },
+}
+
+impl OpenError {
+    pub(super) fn of(path: &Path, error: io::Error) -> Self {
+        let folder = path.to_owned();
+        match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                OpenError::ReadOnly { folder, error }
+            }
+            _ => OpenError::Io { folder, error },
+        }
+    }
+}
+
+/// A data folder that this process holds.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Closing it gives the lock back.
+    _lock: File,
+}
+
+impl Folder {
+    /// Takes the folder, making it if it does not exist, and checks its format.
+    pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
+        let failed = |error| OpenError::of(path, error);
+        if !path.is_dir() {
+            fs::create_dir_all(path).map_err(failed)?;
+            sync_folder(path.parent().unwrap_or(path)).map_err(failed)?;
+        }
+        let path = path.canonicalize().map_err(failed)?;
+        let lock = lock(&path)?;
+        let folder = Self { path, _lock: lock };
+        folder.check_format()?;
+        Ok(folder)
+    }
+
+    fn check_format(&self) -> Result<(), OpenError> {
+        let stamp = self.path.join("format");
+        match fs::read(&stamp) {
+            Ok(found) if found == FORMAT.as_bytes() => Ok(()),
+            Ok(found) => {
+                let found = String::from_utf8_lossy(&found[..found.len().min(100)]).into_owned();
+                Err(OpenError::Format { folder: self.path.clone(), found })
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound && self.rows().exists() => {
+                Err(OpenError::NotOurs { folder: self.path.clone() })
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                write_durably(&stamp, FORMAT.as_bytes()).map_err(|error| OpenError::of(&stamp, error))
+            }
+            Err(error) => Err(OpenError::of(&stamp, error)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Sled's folder.
+    pub(super) fn rows(&self) -> PathBuf {
+        self.path.join("rows")
+    }
+
+    /// The copy of sled's `conf`.
+    pub(super) fn saved_conf(&self) -> PathBuf {
+        self.path.join("rows.conf")
+    }
+
+    /// How many bytes may still be written.
+    pub(super) fn free_space(&self) -> io::Result<u64> {
+        let stat = statvfs(&self.path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let file = path.join("lock");
+    let failed = |error| OpenError::of(path, error);
+    let mut lock =
+        File::options().read(true).write(true).create(true).truncate(false).open(&file).map_err(failed)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut holder = String::new();
+            // Who holds it is only told if it can be read.
+            let _ = lock.take(20).read_to_string(&mut holder);
+            let holder = match holder.trim().parse::<u32>() {
+                Ok(pid) if pid == std::process::id() => "this process already".to_owned(),
+                Ok(pid) => format!("process {pid}"),
+                Err(_) => "another process".to_owned(),
+            };
+            return Err(OpenError::Locked { folder: path.to_owned(), holder });
+        }
+        Err(error) => return Err(failed(error.into())),
+    }
+    lock.set_len(0)
+        .and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()))
+        .map_err(failed)?;
+    Ok(lock)
+}
+
+/// Writes a small file so that after a power cut it is there whole, or not at all.
+pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_added_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_folder(path.parent().unwrap_or(path))
+}

@@ -1,0 +1,188 @@
+//! Reading: on the reader threads, or at once where that cannot block for long (rule 8).
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+
+use std::collections::BTreeMap;
+
+use super::open::panic_text;
+use super::queue::{Next, Queue};
+use super::rows::{self, Cursor};
+use crate::logs;
+use crate::types::{Log, Refused, Row, Stamp, View, Want};
+
+/// How many rows are read before the writer may have the gate in between.
+const ROWS_A_HOLD: usize = 256;
+/// How many rows a task of tokio's may read itself.
+const ROWS_AT_ONCE: usize = 64;
+
+/// Sled as readers see it.
+pub(super) struct Current {
+    pub(super) db: sled::Db,
+    pub(super) term: u64,
+    /// The last commit that is applied, and so visible to readers.
+    pub(super) applied: u64,
+}
+
+/// Durable heads of logs, as far as anyone has asked.
+#[derive(Default)]
+pub(super) struct Heads {
+    pub(super) term: u64,
+    pub(super) next: BTreeMap<Log, u64>,
+}
+
+type Job = Box<dyn FnOnce(&Readers) + Send>;
+
+/// What readers share with the writer.
+#[derive(Default)]
+pub(super) struct Readers {
+    /// The writer holds it while it applies a batch, so readers never see half of one, and takes the database
+    /// out while it opens it anew.
+    gate: RwLock<Option<Current>>,
+    heads: Mutex<Heads>,
+    pub(super) jobs: Queue<Job>,
+    /// Set while a task of tokio's reads: one worker thread at most waits for a disk.
+    at_once: AtomicBool,
+    pub(super) reads_at_once: AtomicU64,
+    pub(super) reads_handed_over: AtomicU64,
+}
+
+impl Readers {
+    pub(super) fn gate_for_writing(&self) -> RwLockWriteGuard<'_, Option<Current>> {
+        self.gate.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gate_for_reading(&self) -> RwLockReadGuard<'_, Option<Current>> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn heads(&self) -> MutexGuard<'_, Heads> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The life of a reader thread.
+    pub(super) fn work(&self) {
+        while let Next::Item(job) = self.jobs.next(None) {
+            job(self);
+        }
+    }
+
+    /// Reads here and now, if it is little, nobody else does so, and no batch is being applied.
+    pub(super) fn read_at_once(&self, wants: &[Want]) -> Option<Result<View, Refused>> {
+        let rows = |want: &Want| match want {
+            Want::Key(_) => 1,
+            Want::Range { limit, .. } => *limit,
+        };
+        if wants.iter().fold(0, |sum: usize, want| sum.saturating_add(rows(want))) > ROWS_AT_ONCE
+            || self.at_once.swap(true, Ordering::Acquire)
+        {
+            return None;
+        }
+        let answer = match self.gate.try_read() {
+            Ok(gate) => Some(guarded(|| read_in_one_hold(&gate, wants))),
+            Err(TryLockError::Poisoned(gate)) => {
+                Some(guarded(|| read_in_one_hold(&gate.into_inner(), wants)))
+            }
+            Err(TryLockError::WouldBlock) => None,
+        };
+        self.at_once.store(false, Ordering::Release);
+        if answer.is_some() {
+            self.reads_at_once.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    /// Reads on a reader thread, giving way to the writer now and then.
+    pub(super) fn read(&self, wants: Vec<Want>) -> Result<View, Refused> {
+        self.reads_handed_over.fetch_add(1, Ordering::Relaxed);
+        guarded(|| {
+            let mut gate = self.gate_for_reading();
+            let at = stamp(open(&gate)?);
+            let mut all = Vec::with_capacity(wants.len());
+            let mut left = ROWS_A_HOLD;
+            for want in wants {
+                let mut cursor = match want {
+                    Want::Key(key) => {
+                        left = left.saturating_sub(1);
+                        let value = rows::get(&open(&gate)?.db, &key)?;
+                        all.push(value.map(|value| (key, value)).into_iter().collect());
+                        continue;
+                    }
+                    want => Cursor::new(want),
+                };
+                loop {
+                    if left == 0 {
+                        drop(gate);
+                        gate = self.gate_for_reading();
+                        left = ROWS_A_HOLD;
+                    }
+                    let before = cursor.rows.len();
+                    let done = cursor.advance(&open(&gate)?.db, left)?;
+                    left = left.saturating_sub(cursor.rows.len() - before);
+                    if done {
+                        break;
+                    }
+                }
+                all.push(cursor.rows);
+            }
+            Ok(View { rows: all, at })
+        })
+    }
+
+    /// The durable head of a log, on a reader thread.
+    pub(super) fn log_head(&self, log: Log) -> Result<u64, Refused> {
+        guarded(|| {
+            let gate = self.gate_for_reading();
+            let current = open(&gate)?;
+            let head = head_on_disk(&current.db, log)?;
+            let mut heads = self.heads();
+            if heads.term != current.term {
+                return Err(Refused::Unavailable("the store is being opened anew".into()));
+            }
+            // The writer notes a head before it applies anything that moves it: if it did, that one counts, and
+            // what was just read may not be durable yet.
+            Ok(*heads.next.entry(log).or_insert(head))
+        })
+    }
+
+    /// The durable head of a log, if it is known.
+    pub(super) fn known_head(&self, log: Log) -> Option<u64> {
+        self.heads().next.get(&log).copied()
+    }
+}
+
+/// The head of a log by its last row.
+pub(super) fn head_on_disk(tree: &sled::Tree, log: Log) -> Result<u64, Refused> {
+    let mut last = Cursor::new(Want::Range { keys: logs::all_rows(log), limit: 1, backwards: true });
+    last.advance(tree, 1)?;
+    logs::head_after(last.rows.first())
+}
+
+fn open(gate: &Option<Current>) -> Result<&Current, Refused> {
+    gate.as_ref().ok_or_else(|| Refused::Unavailable("the store is closed or being opened anew".into()))
+}
+
+fn stamp(current: &Current) -> Stamp {
+    Stamp { term: current.term, seq: current.applied }
+}
+
+fn read_in_one_hold(gate: &Option<Current>, wants: &[Want]) -> Result<View, Refused> {
+    let current = open(gate)?;
+    let rows_of = |want: &Want| -> Result<Vec<Row>, Refused> {
+        if let Want::Key(key) = want {
+            let value = rows::get(&current.db, key)?;
+            return Ok(value.map(|value| (key.clone(), value)).into_iter().collect());
+        }
+        let mut cursor = Cursor::new(want.clone());
+        cursor.advance(&current.db, usize::MAX)?;
+        Ok(cursor.rows)
+    };
+    let rows = wants.iter().map(rows_of).collect::<Result<_, _>>()?;
+    Ok(View { rows, at: stamp(current) })
+}
+
+/// Sled gives some errors as panics.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(Refused::Unavailable(format!("sled panicked: {}", panic_text(&*panic)))))
+}

@@ -1,0 +1,238 @@
+//! How rows lie in sled's one tree, and how they are read.
+//!
+//! ```text
+//! key                         1 | crc32 | value                  a value of at most 4 KB
+//! key                         2 | crc32 | length(4)              a larger one; its checksum covers all of it
+//! key with space|0x80, n(2)   3 | crc32 | piece n                a piece of a larger one
+//! 00                          1 | crc32 | sequence number(8)     the last commit
+//! ```
+//!
+//! The first byte is the format; checksums cover the key too, so that a value under a wrong key shows.
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::limits::{CHUNK_BYTES, MAX_VALUE_BYTES};
+use crate::types::{Key, Refused, Row, Value, Want};
+
+const WHOLE: u8 = 1;
+const HEAD: u8 = 2;
+const PIECE: u8 = 3;
+const HEADER: usize = 5;
+/// Rule 5: no row of sled's is larger.
+const MAX_ROW_BYTES: usize = 4096;
+const _: () = assert!(CHUNK_BYTES + HEADER <= MAX_ROW_BYTES);
+/// Set in the first byte of a piece's key. Spaces have numbers below it.
+const PIECE_SPACE: u8 = 0x80;
+/// Below every space.
+const LAST_SEQ: [u8; 1] = [0];
+
+/// What one commit group writes. Sled applies it whole or not at all.
+#[derive(Default)]
+pub(super) struct Group {
+    batch: sled::Batch,
+    ops: usize,
+    bytes: usize,
+}
+
+impl Group {
+    pub(super) fn ops(&self) -> usize {
+        self.ops
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Writes a value, or deletes it; `pieces` says how many pieces what is there now has.
+    /// Answers how many pieces it has afterwards.
+    pub(super) fn write(&mut self, key: &Key, value: Option<&Value>, pieces: u16) -> u16 {
+        let kept = match value {
+            Some(value) if value.len() <= CHUNK_BYTES => {
+                self.insert(key, WHOLE, value);
+                0
+            }
+            Some(value) => self.write_pieces(key, value),
+            None => {
+                self.ops += 1;
+                self.batch.remove(&key[..]);
+                0
+            }
+        };
+        for n in kept..pieces {
+            self.ops += 1;
+            self.batch.remove(piece_key(key, n));
+        }
+        kept
+    }
+
+    fn write_pieces(&mut self, key: &Key, value: &Value) -> u16 {
+        let mut count = 0;
+        for piece in value.chunks(CHUNK_BYTES) {
+            self.insert(&piece_key(key, count), PIECE, piece);
+            count += 1;
+        }
+        let mut head = [0; HEADER + 4];
+        head[0] = HEAD;
+        head[1..HEADER].copy_from_slice(&checksum(key, value).to_be_bytes());
+        head[HEADER..].copy_from_slice(&(value.len() as u32).to_be_bytes());
+        self.put(key, &head);
+        count
+    }
+
+    fn insert(&mut self, key: &[u8], format: u8, payload: &[u8]) {
+        let mut row = Vec::with_capacity(HEADER + payload.len());
+        row.push(format);
+        row.put_u32(checksum(key, payload));
+        row.extend_from_slice(payload);
+        self.put(key, &row);
+    }
+
+    fn put(&mut self, key: &[u8], row: &[u8]) {
+        assert!(row.len() <= MAX_ROW_BYTES, "rule 5: a row of sled's has at most 4 KB");
+        self.ops += 1;
+        self.bytes += key.len() + row.len();
+        self.batch.insert(key, row);
+    }
+
+    /// The batch, with the number of its last commit.
+    pub(super) fn into_batch(mut self, last_seq: u64) -> sled::Batch {
+        self.insert(&LAST_SEQ, WHOLE, &last_seq.to_be_bytes());
+        self.batch
+    }
+}
+
+fn piece_key(key: &[u8], n: u16) -> Vec<u8> {
+    let mut piece = Vec::with_capacity(key.len() + 2);
+    piece.extend_from_slice(key);
+    if let Some(space) = piece.first_mut() {
+        *space |= PIECE_SPACE;
+    }
+    piece.extend_from_slice(&n.to_be_bytes());
+    piece
+}
+
+fn checksum(key: &[u8], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+/// Whatever sled reports, as the interface does.
+pub(super) fn refused(error: &sled::Error) -> Refused {
+    match error {
+        sled::Error::Corruption { .. } => Refused::Damaged(error.to_string()),
+        _ => Refused::Unavailable(error.to_string()),
+    }
+}
+
+fn damaged(key: &[u8], what: &str) -> Refused {
+    Refused::Damaged(format!("the row `{}` {what}", Key::from(key)))
+}
+
+/// How many pieces the value of a key has now.
+pub(super) fn pieces(tree: &sled::Tree, key: &Key) -> Result<u16, Refused> {
+    match tree.get(&key[..]).map_err(|error| refused(&error))? {
+        Some(row) if row.first() == Some(&HEAD) => {
+            let length = row.get(HEADER..).and_then(|length| length.first_chunk::<4>());
+            let length = length.ok_or_else(|| damaged(key, "is cut short"))?;
+            Ok((u32::from_be_bytes(*length) as usize).min(MAX_VALUE_BYTES).div_ceil(CHUNK_BYTES) as u16)
+        }
+        _ => Ok(0),
+    }
+}
+
+/// The number of the last commit; 0 in a new folder.
+pub(super) fn last_seq(tree: &sled::Tree) -> Result<u64, Refused> {
+    match tree.get(LAST_SEQ).map_err(|error| refused(&error))? {
+        Some(row) => {
+            let value = value_of(tree, &LAST_SEQ, &row)?;
+            let bytes = value[..].try_into().map_err(|_| damaged(&LAST_SEQ, "is no sequence number"))?;
+            Ok(u64::from_be_bytes(bytes))
+        }
+        None => Ok(0),
+    }
+}
+
+fn value_of(tree: &sled::Tree, key: &[u8], row: &[u8]) -> Result<Value, Refused> {
+    let Some((header, payload)) = row.split_first_chunk::<HEADER>() else {
+        return Err(damaged(key, "is cut short"));
+    };
+    let [format, sum @ ..] = *header;
+    let sum = u32::from_be_bytes(sum);
+    match format {
+        WHOLE if checksum(key, payload) == sum => Ok(Bytes::copy_from_slice(payload)),
+        HEAD => {
+            let length = payload.try_into().map_err(|_| damaged(key, "is cut short"))?;
+            let value = join(tree, key, u32::from_be_bytes(length) as usize)?;
+            if checksum(key, &value) != sum {
+                return Err(damaged(key, "has a wrong checksum"));
+            }
+            Ok(value)
+        }
+        WHOLE => Err(damaged(key, "has a wrong checksum")),
+        _ => Err(damaged(key, &format!("has the unknown format {format}"))),
+    }
+}
+
+fn join(tree: &sled::Tree, key: &[u8], length: usize) -> Result<Value, Refused> {
+    if length > MAX_VALUE_BYTES {
+        return Err(damaged(key, "claims to be larger than any value"));
+    }
+    let mut value = BytesMut::with_capacity(length);
+    for n in 0..length.div_ceil(CHUNK_BYTES) as u16 {
+        let piece = tree.get(piece_key(key, n)).map_err(|error| refused(&error))?;
+        match piece.as_deref().and_then(|piece| piece.split_first_chunk::<HEADER>()) {
+            Some((header, payload)) if header[0] == PIECE => value.extend_from_slice(payload),
+            _ => return Err(damaged(key, &format!("lacks piece {n}"))),
+        }
+    }
+    Ok(value.freeze())
+}
+
+/// Reads a range onwards: at most `most` rows more, of the `limit` that are wanted. Answers whether it is done.
+pub(super) struct Cursor {
+    start: Key,
+    end: Key,
+    limit: usize,
+    backwards: bool,
+    pub(super) rows: Vec<Row>,
+}
+
+impl Cursor {
+    pub(super) fn new(want: Want) -> Self {
+        let (keys, limit, backwards) = match want {
+            Want::Key(key) => (key.only(), 1, false),
+            Want::Range { keys, limit, backwards } => (keys, limit, backwards),
+        };
+        Self { start: keys.start, end: keys.end, limit, backwards, rows: Vec::new() }
+    }
+
+    pub(super) fn advance(&mut self, tree: &sled::Tree, most: usize) -> Result<bool, Refused> {
+        if self.start >= self.end {
+            return Ok(true);
+        }
+        let stop = self.limit.min(self.rows.len().saturating_add(most));
+        let mut range = tree.range(&self.start[..]..&self.end[..]);
+        while self.rows.len() < stop {
+            let next = if self.backwards { range.next_back() } else { range.next() };
+            let Some(next) = next else { return Ok(true) };
+            let (key, row) = next.map_err(|error| refused(&error))?;
+            let value = value_of(tree, &key, &row)?;
+            self.rows.push((Key::from(&key[..]), value));
+        }
+        if let Some((last, _)) = self.rows.last() {
+            if self.backwards {
+                self.end = last.clone();
+            } else {
+                self.start = last.successor();
+            }
+        }
+        Ok(self.rows.len() >= self.limit)
+    }
+}
+
+/// The value of a key.
+pub(super) fn get(tree: &sled::Tree, key: &Key) -> Result<Option<Value>, Refused> {
+    let row = tree.get(&key[..]).map_err(|error| refused(&error))?;
+    row.map(|row| value_of(tree, key, &row)).transpose()
+}

@@ -1,0 +1,476 @@
+//! The writer: the one thread that writes. It merges what waits into one batch, applies it, makes it durable, and
+//! then answers all (rules 2, 3, 6 and 7).
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{broadcast, oneshot};
+
+use super::SledOptions;
+use super::folder::{Folder, OpenError};
+use super::open::{self, Opened, panic_text};
+use super::queue::{Next, Queue};
+use super::reader::{Current, Readers, head_on_disk};
+use super::rows::{self, Group};
+use super::watchdog::Progress;
+use crate::limits::{MAX_TX_BYTES, MAX_TX_ROWS};
+use crate::logs;
+use crate::resolver::Resolver;
+use crate::types::{Key, Log, Refused, Shard, Stamp, Tx};
+
+/// After a pause of this length what sled still holds back is flushed.
+const IDLE: Duration = Duration::from_millis(500);
+/// How long to wait before sled is opened again after that failed.
+const REOPEN: Duration = Duration::from_millis(250);
+/// How much must be free after the disk was full, even if the configured floor is lower.
+const ROOM_TO_REOPEN: u64 = 8 << 20;
+
+pub(super) struct Request {
+    pub(super) tx: Tx,
+    /// How many rows and bytes it writes.
+    pub(super) cost: (usize, usize),
+    pub(super) answer: oneshot::Sender<Result<Stamp, Refused>>,
+}
+
+pub(super) struct Writer {
+    folder: Folder,
+    options: SledOptions,
+    requests: Arc<Queue<Request>>,
+    readers: Arc<Readers>,
+    progress: Arc<Progress>,
+    hints: broadcast::Sender<Shard>,
+    sled: Option<Opened>,
+    term: u64,
+    resolver: Resolver,
+    /// The next position of each log that this incarnation has appended to, admitted commits included.
+    heads: HashMap<Log, u64>,
+    /// The logs that the group in hand appends to.
+    moved: Vec<Log>,
+    clock: Instant,
+    /// Set when the disk was full: how much must be free before sled is written to again.
+    needs_room: Option<u64>,
+    /// Whether anything was written since the last idle flush.
+    dirty: bool,
+}
+
+/// A request that is in the batch, and its stamp.
+struct Admitted {
+    stamp: Stamp,
+    home: Shard,
+    answer: oneshot::Sender<Result<Stamp, Refused>>,
+}
+
+/// Why a batch may not be durable.
+struct Failed {
+    reason: String,
+    full: bool,
+}
+
+impl Failed {
+    fn refused(&self) -> Refused {
+        match self.full {
+            true => Refused::Full(self.reason.clone()),
+            false => Refused::Unavailable(self.reason.clone()),
+        }
+    }
+}
+
+impl From<sled::Error> for Failed {
+    fn from(error: sled::Error) -> Self {
+        let full = matches!(&error, sled::Error::Io(error) if is_full(error));
+        Failed { reason: error.to_string(), full }
+    }
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        Failed { full: is_full(&error), reason: error.to_string() }
+    }
+}
+
+impl From<Refused> for Failed {
+    fn from(refused: Refused) -> Self {
+        Failed { reason: refused.to_string(), full: false }
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        // Sled passes some errors on as text only.
+        || error.to_string().contains("StorageFull")
+        || error.to_string().contains("No space left")
+}
+
+impl Writer {
+    /// Opens sled in a folder.
+    pub(super) fn open(
+        folder: Folder,
+        options: SledOptions,
+        requests: Arc<Queue<Request>>,
+        readers: Arc<Readers>,
+        progress: Arc<Progress>,
+        hints: broadcast::Sender<Shard>,
+    ) -> Result<Self, OpenError> {
+        let mut writer = Self {
+            folder,
+            options,
+            requests,
+            readers,
+            progress,
+            hints,
+            sled: None,
+            term: 0,
+            resolver: Resolver::new(0, 0),
+            heads: HashMap::new(),
+            moved: Vec::new(),
+            clock: Instant::now(),
+            needs_room: None,
+            dirty: false,
+        };
+        writer.open_sled()?;
+        Ok(writer)
+    }
+
+    /// Opens sled, begins a new term, and lets readers in. Answers the number of the last commit.
+    fn open_sled(&mut self) -> Result<u64, OpenError> {
+        let opened = open::open(&self.folder, self.options.cache_bytes)?;
+        let last = rows::last_seq(&opened.db).map_err(|refused| OpenError::Damaged {
+            folder: self.folder.rows(),
+            reason: refused.to_string(),
+            copied: false,
+        })?;
+        self.term += 1;
+        self.resolver = Resolver::new(self.term, last);
+        self.heads.clear();
+        self.moved.clear();
+        {
+            let mut heads = self.readers.heads();
+            heads.term = self.term;
+            heads.next.clear();
+        }
+        let current = Current { db: opened.db.clone(), term: self.term, applied: last };
+        *self.readers.gate_for_writing() = Some(current);
+        self.sled = Some(opened);
+        Ok(last)
+    }
+
+    /// Takes sled away from readers and closes it.
+    fn close_sled(&mut self) {
+        let current = self.readers.gate_for_writing().take();
+        drop(current);
+        drop(self.sled.take());
+    }
+
+    /// The life of the writer thread.
+    pub(super) fn work(mut self) {
+        loop {
+            let timeout = self.dirty.then_some(IDLE);
+            match self.requests.next(timeout) {
+                Next::Item(first) => self.commit_group(first),
+                Next::TimedOut => self.flush_idle(),
+                Next::Closed => break,
+            }
+        }
+        if self.dirty {
+            self.flush_idle();
+        }
+    }
+
+    fn commit_group(&mut self, first: Request) {
+        self.progress.begin();
+        let refusal = self.room().err();
+        let mut group = Group::default();
+        let mut large = HashMap::new();
+        let mut admitted = Vec::new();
+        let mut next = Some(first);
+        let mut failed = None;
+        while let Some(request) = next.take() {
+            if let Err(why) = self.admit(request, refusal.as_ref(), &mut group, &mut large, &mut admitted) {
+                failed = Some(why);
+                break;
+            }
+            let fits = |request: &Request| {
+                group.ops() + request.cost.0 <= MAX_TX_ROWS && group.bytes() + request.cost.1 <= MAX_TX_BYTES
+            };
+            next = self.requests.next_if(fits);
+        }
+        if admitted.is_empty() && failed.is_none() {
+            return self.progress.end();
+        }
+        let written = match failed {
+            Some(why) => Err(why),
+            None => self.write(group),
+        };
+        match written {
+            Ok(()) => self.answer(admitted),
+            Err(why) => self.recover(admitted, &why),
+        }
+        self.progress.end();
+    }
+
+    /// Whether there is room to write.
+    fn room(&mut self) -> Result<(), String> {
+        let floor = self.options.disk_floor.max(self.needs_room.unwrap_or(0));
+        match self.folder.free_space() {
+            Ok(free) if free < floor => {
+                let folder = self.folder.path().display();
+                Err(format!("{free} bytes are free in {folder}, and {floor} are to be kept free"))
+            }
+            // If it cannot be told, writing tells.
+            _ => {
+                self.needs_room = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Checks a request and puts it into the group, or answers it.
+    fn admit(
+        &mut self,
+        request: Request,
+        full: Option<&String>,
+        group: &mut Group,
+        large: &mut HashMap<Key, u16>,
+        admitted: &mut Vec<Admitted>,
+    ) -> Result<(), Failed> {
+        let Request { tx, answer, .. } = request;
+        let verdict = match self.resolver.lost(&tx.rests_on) {
+            Some(key) => Ok(Err(Refused::Conflict { key })),
+            None if tx.writes.is_empty() && tx.append.is_empty() => Ok(Ok(self.resolver.stamp())),
+            None => match self.prepare(&tx, full) {
+                Ok(Ok(on_disk)) => {
+                    let home = tx.home;
+                    let keys = self.put(tx, &on_disk, group, large);
+                    let stamp = self.resolver.admit(keys, self.clock.elapsed());
+                    admitted.push(Admitted { stamp, home, answer });
+                    return Ok(());
+                }
+                Ok(Err(refused)) => Ok(Err(refused)),
+                Err(why) => Err(why),
+            },
+        };
+        // Whoever asked may have gone away.
+        match verdict {
+            Ok(verdict) => {
+                let _ = answer.send(verdict);
+                Ok(())
+            }
+            Err(why) => {
+                let _ = answer.send(Err(why.refused()));
+                Err(why)
+            }
+        }
+    }
+
+    /// All about taking a transaction in that can fail: nothing has happened if it does. Answers how many pieces
+    /// there are now under each key that it writes, or why it is refused though it rests on nothing lost.
+    fn prepare(&mut self, tx: &Tx, full: Option<&String>) -> Result<Result<Vec<u16>, Refused>, Failed> {
+        let only_deletes = tx.append.is_empty() && tx.writes.iter().all(|(_, value)| value.is_none());
+        if let Some(full) = full
+            // Deleting is what makes room, and takes little itself.
+            && !(only_deletes && self.needs_room.is_none())
+        {
+            return Ok(Err(Refused::Full(full.clone())));
+        }
+        let mut on_disk = Vec::with_capacity(tx.writes.len());
+        for (key, _) in &tx.writes {
+            let refused = match logs::pruned_row(key) {
+                Ok(None) => None,
+                Ok(Some((log, position))) => logs::check_prune(position, self.head(log)?).err(),
+                Err(refused) => Some(refused),
+            };
+            if let Some(refused) = refused {
+                return Ok(Err(refused));
+            }
+            on_disk.push(match rows::pieces(self.tree()?, key) {
+                Err(Refused::Damaged(what)) => {
+                    tracing::warn!(%what, "overwriting a damaged row");
+                    0
+                }
+                answer => answer?,
+            });
+        }
+        for (log, _) in &tx.append {
+            self.head(*log)?;
+        }
+        Ok(Ok(on_disk))
+    }
+
+    /// Puts the writes of a transaction into the group; answers the keys.
+    fn put(
+        &mut self,
+        tx: Tx,
+        on_disk: &[u16],
+        group: &mut Group,
+        large: &mut HashMap<Key, u16>,
+    ) -> Box<[Key]> {
+        let mut keys = Vec::with_capacity(tx.writes.len() + tx.append.len());
+        for ((key, value), &on_disk) in tx.writes.into_iter().zip(on_disk) {
+            // What is there now, or comes earlier in this group, may have more pieces than what comes.
+            let pieces = on_disk.max(large.get(&key).copied().unwrap_or(0));
+            let written = group.write(&key, value.as_ref(), pieces);
+            if written > 0 {
+                large.insert(key.clone(), written.max(pieces));
+            }
+            keys.push(key);
+        }
+        for (log, value) in tx.append {
+            let head = self.heads.entry(log).or_insert(1);
+            let key = logs::row_key(log, *head);
+            *head += 1;
+            self.moved.push(log);
+            group.write(&key, Some(&value), 0);
+            keys.push(key);
+        }
+        keys.into()
+    }
+
+    fn tree(&self) -> Result<&sled::Tree, Failed> {
+        self.sled.as_ref().map(|opened| &*opened.db).ok_or_else(closed)
+    }
+
+    /// The next position of a log.
+    fn head(&mut self, log: Log) -> Result<u64, Failed> {
+        if let Some(&head) = self.heads.get(&log) {
+            return Ok(head);
+        }
+        let head = head_on_disk(self.tree()?, log)?;
+        self.heads.insert(log, head);
+        // Before anything that moves it is applied: see `Readers::log_head`.
+        self.readers.heads().next.insert(log, head);
+        Ok(head)
+    }
+
+    /// Applies a group and makes it durable.
+    fn write(&mut self, group: Group) -> Result<(), Failed> {
+        let opened = self.sled.as_ref().ok_or_else(closed)?;
+        self.dirty = true;
+        let ops = group.ops();
+        let seq = self.resolver.stamp().seq;
+        let batch = group.into_batch(seq);
+        let work = || -> Result<(), Failed> {
+            let mut gate = self.readers.gate_for_writing();
+            let current = gate.as_mut().ok_or_else(closed)?;
+            current.db.apply_batch(batch)?;
+            current.applied = seq;
+            drop(gate);
+            // Rule 1: the flush alone leaves it to the system when it reaches the disk.
+            opened.db.flush()?;
+            opened.data.sync_data()?;
+            Ok(())
+        };
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(done) => done?,
+            Err(panic) => {
+                return Err(Failed {
+                    reason: format!("sled panicked: {}", panic_text(&*panic)),
+                    full: false,
+                });
+            }
+        }
+        pump(ops);
+        Ok(())
+    }
+
+    fn answer(&mut self, admitted: Vec<Admitted>) {
+        {
+            let mut heads = self.readers.heads();
+            for log in self.moved.drain(..) {
+                heads.next.insert(log, self.heads.get(&log).copied().unwrap_or(1));
+            }
+        }
+        let mut news: Option<Shard> = None;
+        for Admitted { stamp, home, answer } in admitted {
+            let _ = answer.send(Ok(stamp));
+            if news.replace(home) != Some(home) {
+                // Nobody listening is fine.
+                let _ = self.hints.send(home);
+            }
+        }
+    }
+
+    /// Sled failed: what was under way may be written or not. Opens it again, which tells, and answers then.
+    fn recover(&mut self, admitted: Vec<Admitted>, why: &Failed) {
+        // Opening a large folder takes long, and is progress.
+        self.progress.end();
+        tracing::error!(reason = %why.reason, full = why.full, "sled failed; opening it anew");
+        self.close_sled();
+        if why.full {
+            self.needs_room = Some(ROOM_TO_REOPEN);
+        }
+        let last = loop {
+            let room = self.room();
+            let error = match room {
+                Err(full) if why.full => full,
+                _ => match self.open_sled() {
+                    Ok(last) => break last,
+                    Err(error) => error.to_string(),
+                },
+            };
+            tracing::error!(%error, "sled cannot be opened yet");
+            // Those who come now can be told at once: nothing of theirs is written.
+            let until = Instant::now() + REOPEN;
+            while let Some(left) = until.checked_duration_since(Instant::now()) {
+                match self.requests.next(Some(left)) {
+                    Next::Item(request) => {
+                        let _ = request
+                            .answer
+                            .send(Err(Failed { reason: error.clone(), full: why.full }.refused()));
+                    }
+                    Next::TimedOut => {}
+                    // The process ends without knowing; the next one will.
+                    Next::Closed => return,
+                }
+            }
+        };
+        for Admitted { stamp, answer, .. } in admitted {
+            let _ = answer.send(if stamp.seq <= last { Ok(stamp) } else { Err(why.refused()) });
+        }
+        tracing::info!(last, "sled is open again");
+    }
+
+    /// Rule 4: sled's own periodic flush is off.
+    fn flush_idle(&mut self) {
+        self.dirty = false;
+        let Some(opened) = &self.sled else { return };
+        self.progress.begin();
+        let work = || -> Result<(), Failed> {
+            opened.db.flush()?;
+            opened.data.sync_data()?;
+            Ok(())
+        };
+        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            Err(Failed { reason: format!("sled panicked: {}", panic_text(&*panic)), full: false })
+        });
+        if let Err(why) = done {
+            self.recover(Vec::new(), &why);
+        }
+        pump(160);
+        self.progress.end();
+    }
+}
+
+/// However the writer ends, nobody waits for it in vain.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.requests.close();
+        while let Next::Item(request) = self.requests.next(None) {
+            drop(request);
+        }
+        self.close_sled();
+        self.progress.stop();
+    }
+}
+
+/// Rule 3: lets sled's garbage go. Without it memory and disk grow without end under load.
+fn pump(ops: usize) {
+    for _ in 0..(ops / 80).max(1) {
+        crossbeam_epoch::pin().flush();
+    }
+}
+
+fn closed() -> Failed {
+    Failed { reason: "sled is closed".into(), full: false }
+}
