@@ -274,3 +274,158 @@ fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Allocation, settings};
+    use std::os::unix::fs::symlink;
+    use std::time::Duration;
+
+    const MODULE: [u8; 32] = [1; 32];
+    const OTHER: [u8; 32] = [2; 32];
+
+    fn open(dir: &Path) -> Cache {
+        Cache::open(&dir.join("code"), [7; 32]).unwrap()
+    }
+
+    fn put(cache: &Cache, module: &[u8; 32], code: &[u8]) {
+        cache.put(module, &Artifact::new(code.to_vec())).unwrap();
+    }
+
+    fn get(cache: &Cache, module: &[u8; 32]) -> Option<Vec<u8>> {
+        cache.get(module).map(|artifact| artifact.0)
+    }
+
+    #[test]
+    fn what_was_put_is_got_by_every_process_with_the_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(dir.path());
+        assert_eq!(get(&cache, &MODULE), None);
+        put(&cache, &MODULE, b"code");
+        put(&cache, &MODULE, b"newer");
+        assert_eq!(get(&open(dir.path()), &MODULE), Some(b"newer".to_vec()));
+        assert_eq!(get(&cache, &OTHER), None);
+    }
+
+    #[test]
+    fn an_entry_changed_anywhere_or_cut_is_ignored_and_can_be_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(dir.path());
+        put(&cache, &MODULE, b"code");
+        let path = cache.path(&MODULE);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            fs::write(&path, changed).unwrap();
+            assert_eq!(get(&cache, &MODULE), None, "byte {at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            assert_eq!(get(&cache, &MODULE), None, "cut at {at}");
+        }
+        fs::write(&path, [&whole[..], b"x"].concat()).unwrap();
+        assert_eq!(get(&cache, &MODULE), None);
+        put(&cache, &MODULE, b"code");
+        assert_eq!(get(&cache, &MODULE), Some(b"code".to_vec()));
+    }
+
+    #[test]
+    fn an_entry_of_another_module_engine_or_key_is_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(dir.path());
+        put(&cache, &MODULE, b"code");
+        let entry = fs::read(cache.path(&MODULE)).unwrap();
+        fs::write(cache.path(&OTHER), &entry).unwrap();
+        assert_eq!(get(&cache, &OTHER), None);
+
+        let engine = Cache::open(cache.dir(), [8; 32]).unwrap();
+        assert_eq!(get(&engine, &MODULE), None);
+        fs::write(engine.path(&MODULE), &entry).unwrap();
+        assert_eq!(get(&engine, &MODULE), None);
+
+        let elsewhere = tempfile::tempdir().unwrap();
+        let foreign = open(elsewhere.path());
+        fs::write(foreign.path(&MODULE), &entry).unwrap();
+        assert_eq!(get(&foreign, &MODULE), None);
+    }
+
+    #[test]
+    fn folder_and_files_are_their_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(dir.path());
+        put(&cache, &MODULE, b"code");
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(mode(cache.dir()), 0o700);
+        assert_eq!(mode(&cache.dir().join(KEY_FILE)), 0o600);
+        assert_eq!(mode(&cache.path(&MODULE)), 0o600);
+    }
+
+    #[test]
+    fn a_key_that_others_could_have_read_or_chosen_is_replaced() {
+        let spoil: [fn(&Path); 5] = [
+            |dir| fs::set_permissions(dir, Permissions::from_mode(0o750)).unwrap(),
+            |dir| fs::set_permissions(dir.join(KEY_FILE), Permissions::from_mode(0o640)).unwrap(),
+            |dir| fs::write(dir.join(KEY_FILE), b"short").unwrap(),
+            |dir| fs::write(dir.join(KEY_FILE), [0; 33]).unwrap(),
+            |dir| fs::remove_file(dir.join(KEY_FILE)).unwrap(),
+        ];
+        for spoil in spoil {
+            let dir = tempfile::tempdir().unwrap();
+            let cache = open(dir.path());
+            put(&cache, &MODULE, b"code");
+            spoil(cache.dir());
+            let reopened = open(dir.path());
+            assert_ne!(reopened.key, cache.key);
+            assert_eq!(get(&reopened, &MODULE), None);
+            assert_eq!(fs::metadata(reopened.dir()).unwrap().mode() & 0o777, 0o700);
+            assert_eq!(open(dir.path()).key, reopened.key);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(dir.path());
+        fs::write(dir.path().join("chosen"), [0; KEY_BYTES]).unwrap();
+        fs::remove_file(cache.dir().join(KEY_FILE)).unwrap();
+        symlink(dir.path().join("chosen"), cache.dir().join(KEY_FILE)).unwrap();
+        assert!(Cache::open(cache.dir(), [7; 32]).is_err());
+    }
+
+    #[test]
+    fn caches_opened_at_the_same_instant_have_one_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let open = || scope.spawn(|| open(dir.path()).key);
+            let threads: Vec<_> = (0..8).map(|_| open()).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(keys.iter().all(|key| *key == keys[0]));
+    }
+
+    #[test]
+    fn shrinking_removes_what_was_not_used_for_longest() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(dir.path());
+        let hour = Duration::from_secs(3600);
+        for number in 0..4u8 {
+            put(&cache, &[number; 32], b"code");
+            let file = File::options().append(true).open(cache.path(&[number; 32])).unwrap();
+            file.set_modified(SystemTime::now() - hour * (10 - u32::from(number))).unwrap();
+        }
+        // Being used makes the oldest one the newest.
+        assert!(get(&cache, &[0; 32]).is_some());
+        let entries = cache.entries().unwrap();
+        let one = entries[0].bytes;
+        assert_eq!(entries.len(), 4);
+        assert_eq!(cache.shrink(2 * one).unwrap(), 2 * one);
+        let left: Vec<_> = (0..4u8).filter(|number| get(&cache, &[*number; 32]).is_some()).collect();
+        assert_eq!(left, [0, 3]);
+        assert_eq!(cache.shrink(0).unwrap(), 2 * one);
+        assert!(cache.dir().join(KEY_FILE).exists());
+    }
+
+    #[test]
+    fn code_of_the_wrong_kind_does_not_load() {
+        let engine = Engine::new(&settings(Allocation::OnDemand)).unwrap();
+        let module = Artifact::new(engine.precompile_module(b"\0asm\x01\0\0\0").unwrap());
+        assert!(matches!(module.load(&engine, GuestKind::WasiCommandP1), Ok(Loaded::Module(_))));
+        assert!(module.load(&engine, GuestKind::Component).is_err());
+    }
+}

@@ -137,6 +137,7 @@ pub static OTHER_REFUSALS: &[(&str, &str)] = &[
     ("contract", "The module was built for a version of the contract that this host does not speak."),
     ("import", "The module imports something that nobody granted; it is named."),
     ("preview1_beside_wit", "A core module with component types imports WASI preview 1 as well."),
+    ("link", "The imports have the right names and other types than the host offers."),
     ("componentize", "The component types inside the core module do not fit its imports and exports."),
     ("metadata", "The custom section `stepwell:action` does not hold what it should."),
     (

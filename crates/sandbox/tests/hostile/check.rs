@@ -1,0 +1,3 @@
+pub fn print_digests() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}
