@@ -1,7 +1,9 @@
 //! Workflow definitions, their validation, expressions, and the pure run state machine.
 
+pub mod check;
 pub mod document;
 pub mod expr;
+pub mod graph;
 pub mod machine;
 pub mod model;
 pub mod problem;

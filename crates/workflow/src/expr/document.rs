@@ -25,6 +25,11 @@ impl Document {
         node(value, mode).map(Document)
     }
 
+    /// A value without templates.
+    pub(crate) fn literal(value: Value) -> Document {
+        Document(Node::Literal(value))
+    }
+
     /// With the places of its secrets beside it.
     pub fn render(&self, scope: &dyn Scope) -> Result<Filled, ExprError> {
         let mut secrets = Vec::new();

@@ -70,7 +70,7 @@ impl ExprError {
     }
 
     /// The same error, seen from the value around: `key` is put before the path.
-    pub(crate) fn under(mut self, key: &str) -> ExprError {
+    pub fn under(mut self, key: &str) -> ExprError {
         let joint = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = format!("{key}{joint}{}", self.path);
         self

@@ -124,6 +124,17 @@ impl Template {
         Ok(template)
     }
 
+    /// The empty text.
+    pub(crate) fn empty() -> Template {
+        Template {
+            source: String::new(),
+            mode: Mode::Value,
+            body: Vec::new(),
+            roots: Vec::new(),
+            references: Vec::new(),
+        }
+    }
+
     /// What it reads.
     pub fn references(&self) -> &[Reference] {
         &self.references

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::failure::Failure;
 use super::path::StepPath;
@@ -92,7 +91,7 @@ pub enum Resume {
     /// As if it had been skipped.
     Skip,
     /// As if it had given this.
-    Output(Value),
+    Output(Payload),
 }
 
 /// `{"ok": …}` or `{"error": …}`.

@@ -3,20 +3,31 @@
 //! No clock, no I/O, no randomness: the same events give the same state and the same commands, always. It is
 //! what the engine drives, and what a run's history is folded from.
 //!
-//! - `apply(&Graph, &mut State, &Event) -> Vec<Command>`: one event. Events that no longer fit (a timer of an
+//! - [`apply`]: one event. Events that no longer fit (a timer of an
 //!   attempt that is over, an answer that comes twice, anything after the end) change nothing.
-//! - `outstanding(&Graph, &State) -> Vec<Command>`: after a crash, what was asked for and is not done.
+//! - [`outstanding`]: after a crash, what was asked for and is not done.
 //!
 //! Steps without effects (`branch`, `filter`, `parallel`, `set`, `stop`, every `if`) run inside the machine; the
 //! rest are [`Command::Execute`]s. A list of steps, wherever it stands (the workflow, an arm, a parallel, a `do`),
 //! is run by the same few functions, so an iterator's items and a child run need no second mechanism.
 
+mod advance;
+mod apply;
 mod command;
+mod derive;
 mod event;
 mod failure;
+mod finish;
 mod path;
 mod payload;
+mod render;
+mod retry;
+mod scope;
 mod state;
+#[cfg(test)]
+mod tests;
+
+pub use apply::{apply, outstanding, step};
 
 pub use command::{
     Answer, Call, CodeCall, Command, CreateCall, EmailCall, Execute, Finished, HttpBody, HttpCall,

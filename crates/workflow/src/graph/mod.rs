@@ -1,0 +1,250 @@
+//! A definition as a flat graph: what the engine runs and `workflow graph` draws.
+//!
+//! Every step is a [`Node`] of one list of nodes, in document order; the lists that steps stand in are [`List`]s
+//! beside it. Templates and filters are compiled here, once per version of a workflow.
+
+mod compile;
+mod condition;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+pub use condition::{Condition, FilterPlan, Undecided};
+
+use crate::expr::{Document, Template};
+use crate::machine::Taken;
+use crate::model::{Backoff, Limits, Method, Response, StopStatus};
+
+/// A compiled workflow.
+#[derive(Debug)]
+pub struct Graph {
+    pub name: String,
+    /// In document order: a step before the steps inside it.
+    pub nodes: Vec<Node>,
+    pub lists: Vec<List>,
+    /// The workflow's own steps.
+    pub root: ListId,
+    pub on_failure: Option<ListId>,
+    /// The run's result; the last step's output when absent.
+    pub output: Option<Document>,
+    pub respond: RespondPlan,
+    pub(crate) by_path: HashMap<String, NodeId>,
+    pub(crate) by_id: HashMap<String, NodeId>,
+}
+
+/// A place in [`Graph::nodes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+/// A place in [`Graph::lists`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListId(pub u32);
+
+/// Steps that belong together.
+#[derive(Debug)]
+pub struct List {
+    pub owner: Owner,
+    pub steps: Vec<NodeId>,
+}
+
+/// Where a list stands. A list runs from top to bottom, unless it is a parallel's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    Run,
+    OnFailure,
+    /// This list of this step.
+    Step(NodeId, Taken),
+}
+
+/// One step.
+#[derive(Debug)]
+pub struct Node {
+    /// The step's id.
+    pub id: String,
+    /// The ids of the steps around it and its own; a run's path without the numbers of items.
+    pub path: String,
+    /// As documents write it: `search_records`.
+    pub type_name: &'static str,
+    pub kind: NodeKind,
+    /// The list it stands in, and its place there.
+    pub list: ListId,
+    pub place: usize,
+    /// Siblings of a parallel that must be done before.
+    pub needs: Vec<NodeId>,
+    pub condition: Option<Condition>,
+    pub retry: Option<RetryPlan>,
+    /// Of one attempt.
+    pub timeout_ms: Option<u64>,
+    pub on_error: OnErrorPlan,
+}
+
+/// What a step does.
+#[derive(Debug)]
+pub enum NodeKind {
+    /// Something that the engine executes.
+    Call(CallPlan),
+    Branch {
+        arms: Vec<Arm>,
+        otherwise: Option<Arm>,
+    },
+    Filter(Condition),
+    Parallel(ListId),
+    Set(Document),
+    Stop {
+        status: StopStatus,
+        message: Option<Template>,
+        output: Option<Document>,
+    },
+}
+
+/// One way through a branch.
+#[derive(Debug)]
+pub struct Arm {
+    /// `None` for `else`.
+    pub when: Option<Condition>,
+    pub list: ListId,
+    pub output: Option<Document>,
+}
+
+/// When and how often an attempt is made again.
+#[derive(Debug)]
+pub struct RetryPlan {
+    pub attempts: u32,
+    pub backoff: Backoff,
+    pub within_ms: Option<u64>,
+    pub on: Option<FilterPlan>,
+}
+
+/// What becomes of a step that has failed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnErrorPlan {
+    Fail,
+    Continue,
+    Do(ListId),
+}
+
+/// A call with its templates.
+#[derive(Debug)]
+pub enum CallPlan {
+    Code { action: String, input: Document, limits: Limits },
+    Search { object: String, filter: Option<FilterPlan>, sort: Vec<String>, limit: Option<Document> },
+    Create { object: String, record: Document },
+    Update { object: String, record_id: Template, record: Document, if_version: Option<Document> },
+    Upsert { object: String, match_on: Vec<String>, record: Document, create_only: Vec<String> },
+    Http(Box<HttpPlan>),
+    Email(Box<EmailPlan>),
+}
+
+impl CallPlan {
+    /// Whether the world outside can notice the call.
+    pub fn is_outside(&self) -> bool {
+        matches!(self, CallPlan::Http(_) | CallPlan::Email(_))
+    }
+}
+
+#[derive(Debug)]
+pub struct HttpPlan {
+    pub method: Method,
+    pub url: Template,
+    pub headers: Vec<(String, Template)>,
+    pub query: Vec<(String, Document)>,
+    pub body: Option<BodyPlan>,
+    pub response: Response,
+    pub max_bytes: u64,
+    pub idempotency_key: Option<Template>,
+}
+
+#[derive(Debug)]
+pub enum BodyPlan {
+    Json(Document),
+    Form(Vec<(String, Document)>),
+    Text(Template),
+}
+
+#[derive(Debug)]
+pub struct EmailPlan {
+    /// Each gives one address or a list of them.
+    pub to: Vec<Document>,
+    pub cc: Vec<Document>,
+    pub bcc: Vec<Document>,
+    pub from: Option<Template>,
+    pub reply_to: Option<Template>,
+    pub subject: Template,
+    pub text: Option<Template>,
+    pub html: Option<Template>,
+    pub headers: Vec<(String, Template)>,
+}
+
+/// What the caller of a webhook gets from the run itself.
+#[derive(Debug)]
+pub enum RespondPlan {
+    /// Nothing: it was answered before.
+    Nothing,
+    /// The run's result.
+    Result,
+    Answer {
+        status: Document,
+        headers: Vec<(String, Template)>,
+        body: Option<Document>,
+    },
+}
+
+/// A template or filter of a definition that cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", at(.step, .place))]
+pub struct CompileError {
+    /// The step's path; empty for the workflow itself.
+    pub step: String,
+    /// Where in the step: `record`, `headers.x-id`.
+    pub place: String,
+    pub message: String,
+}
+
+fn at(step: &str, place: &str) -> String {
+    match (step.is_empty(), place.is_empty()) {
+        (true, _) => place.to_owned(),
+        (false, true) => format!("step `{step}`"),
+        (false, false) => format!("step `{step}`, {place}"),
+    }
+}
+
+impl Graph {
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    pub fn list(&self, id: ListId) -> &List {
+        &self.lists[id.0 as usize]
+    }
+
+    /// The node of a path, with or without the numbers of items.
+    pub fn find(&self, path: &crate::machine::StepPath) -> Option<NodeId> {
+        match path.as_str().contains('[') {
+            true => self.by_path.get(&path.without_items()).copied(),
+            false => self.by_path.get(path.as_str()).copied(),
+        }
+    }
+
+    /// The node of a step's id.
+    pub fn step(&self, id: &str) -> Option<NodeId> {
+        self.by_id.get(id).copied()
+    }
+}
+
+impl Node {
+    /// The lists inside the step, in document order.
+    pub fn lists(&self) -> Vec<ListId> {
+        let mut lists = match &self.kind {
+            NodeKind::Branch { arms, otherwise } => {
+                arms.iter().chain(otherwise).map(|arm| arm.list).collect()
+            }
+            NodeKind::Parallel(list) => vec![*list],
+            _ => Vec::new(),
+        };
+        if let OnErrorPlan::Do(list) = self.on_error {
+            lists.push(list);
+        }
+        lists
+    }
+}

@@ -1,0 +1,536 @@
+//! How a run moves on: steps start, settle and fail, and lists go from one step to the next.
+//!
+//! Everything that is to be done stands in a queue, so that a long list of steps inside the machine needs no
+//! stack, and the order of commands is always the same.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use super::command::{Command, Execute};
+use super::event::{Timer, TimerKind};
+use super::failure::{Failure, code};
+use super::path::StepPath;
+use super::payload::Payload;
+use super::scope::Here;
+use super::state::{Output, State, StepState, StepStatus, Taken};
+use super::{derive, render, retry};
+use crate::graph::{Arm, Graph, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner};
+use crate::model::StopStatus;
+
+/// One event's worth of work on a run.
+pub(super) struct Machine<'a> {
+    pub graph: &'a Graph,
+    pub state: &'a mut State,
+    pub commands: Vec<Command>,
+    work: VecDeque<Work>,
+}
+
+enum Work {
+    /// Begin a step of a list, if it may still begin.
+    Start(NodeId, StepPath),
+    /// Begin a step once more, in this generation.
+    Again(NodeId, StepPath, u32),
+    /// A step is over, and what comes after it may go on.
+    Settled(NodeId, StepPath),
+    /// A step has failed for good.
+    Failed(NodeId, StepPath, Failure),
+}
+
+impl<'a> Machine<'a> {
+    pub fn new(graph: &'a Graph, state: &'a mut State) -> Machine<'a> {
+        Machine { graph, state, commands: Vec::new(), work: VecDeque::new() }
+    }
+
+    /// Works until nothing is left that the machine can do by itself.
+    pub fn work(&mut self) {
+        while let Some(work) = self.work.pop_front() {
+            if self.state.status.is_final() {
+                self.work.clear();
+                return;
+            }
+            match work {
+                Work::Start(node, path) => {
+                    if self.may_start(node, &path) {
+                        self.start(node, path, 0);
+                    }
+                }
+                Work::Again(node, path, generation) => self.start(node, path, generation),
+                Work::Settled(node, path) => self.settled(node, path),
+                Work::Failed(node, path, failure) => self.failed(node, path, failure),
+            }
+        }
+    }
+
+    pub fn here<'h>(&'h self, list: ListId, around: Option<&'h StepPath>, now: Timestamp) -> Here<'h> {
+        Here { graph: self.graph, state: self.state, list, around, now }
+    }
+
+    /// The path of a step of the list whose owner stands at `around`.
+    fn path_in(&self, list: ListId, around: Option<&StepPath>, node: NodeId) -> StepPath {
+        let id = &self.graph.node(node).id;
+        match (self.graph.list(list).owner, around) {
+            (Owner::Run, _) | (Owner::Step(..), None) => StepPath::new(id),
+            (Owner::OnFailure, _) => StepPath::new(StepPath::ON_FAILURE).child(id),
+            (Owner::Step(..), Some(around)) => around.child(id),
+        }
+    }
+
+    /// The owner's path of the list that the step at `path` stands in.
+    fn around(&self, node: NodeId, path: &StepPath) -> Option<StepPath> {
+        match self.graph.list(self.graph.node(node).list).owner {
+            Owner::Run | Owner::OnFailure => None,
+            Owner::Step(..) => path.parent(),
+        }
+    }
+
+    /// Begins a list that runs from top to bottom.
+    pub fn start_list(&mut self, list: ListId, around: Option<&StepPath>) {
+        match self.graph.list(list).steps.first() {
+            Some(first) => {
+                let path = self.path_in(list, around, *first);
+                self.work.push_back(Work::Start(*first, path));
+            }
+            None => self.list_done(list, around.cloned(), None),
+        }
+    }
+
+    /// Begins a step again that had failed.
+    pub fn start_again(&mut self, node: NodeId, path: StepPath, generation: u32) {
+        self.work.push_back(Work::Again(node, path, generation));
+    }
+
+    fn start(&mut self, id: NodeId, path: StepPath, generation: u32) {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let around = self.around(id, &path);
+        let now = self.state.clock;
+        self.state.steps.insert(path.clone(), StepState::new(now, generation));
+        if let Some(condition) = &node.condition {
+            match condition.holds(&self.here(node.list, around.as_ref(), now)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.close(&path, StepStatus::Skipped);
+                    self.work.push_back(Work::Settled(id, path));
+                    return;
+                }
+                Err(error) => {
+                    let failure = render::condition_failure("if", error);
+                    self.work.push_back(Work::Failed(id, path, failure));
+                    return;
+                }
+            }
+        }
+        let here = self.here(node.list, around.as_ref(), now);
+        match &node.kind {
+            NodeKind::Call(_) => self.attempt(id, path, 1),
+            NodeKind::Set(values) => match values.render_value(&here) {
+                Ok(values) => self.complete(id, path, Output::Own(Payload::new(values))),
+                Err(error) => {
+                    let failure = render::template_failure(error.under("values"));
+                    self.work.push_back(Work::Failed(id, path, failure));
+                }
+            },
+            NodeKind::Filter(condition) => match condition.holds(&here) {
+                Ok(passed) => {
+                    let output = serde_json::json!({ "passed": passed });
+                    self.close(&path, StepStatus::Completed);
+                    self.set(&path, |step| step.output = Some(Output::Own(Payload::new(output))));
+                    match passed {
+                        true => self.work.push_back(Work::Settled(id, path)),
+                        false => self.end(path, None),
+                    }
+                }
+                Err(error) => {
+                    let failure = render::condition_failure("when", error);
+                    self.work.push_back(Work::Failed(id, path, failure));
+                }
+            },
+            NodeKind::Branch { arms, otherwise } => self.branch(id, path, arms, otherwise.as_ref(), around),
+            NodeKind::Parallel(list) => {
+                self.set(&path, |step| step.taken = Some(Taken::Steps));
+                self.parallel(id, *list, path);
+            }
+            NodeKind::Stop { status, message, output } => {
+                let message = message.as_ref().map(|message| message.render_text(&here)).transpose();
+                let output = output.as_ref().map(|output| output.render_value(&here)).transpose();
+                match (message, output, status) {
+                    (Err(error), _, _) => {
+                        let failure = render::template_failure(error.under("message"));
+                        self.work.push_back(Work::Failed(id, path, failure));
+                    }
+                    (_, Err(error), _) => {
+                        let failure = render::template_failure(error.under("output"));
+                        self.work.push_back(Work::Failed(id, path, failure));
+                    }
+                    (Ok(_), Ok(output), StopStatus::Completed) => {
+                        self.close(&path, StepStatus::Completed);
+                        self.end(path, output.map(Payload::new));
+                    }
+                    (Ok(message), Ok(_), StopStatus::Failed) => {
+                        let message = message.map_or_else(|| "the run was stopped".to_owned(), |m| m.text);
+                        self.stop_failed(id, path, Failure::engine(code::STOPPED, message));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Not twice, not into a list that is over, and not beside a step of a parallel that has failed.
+    fn may_start(&self, id: NodeId, path: &StepPath) -> bool {
+        if self.state.steps.contains_key(path) {
+            return false;
+        }
+        let Some(around) = self.around(id, path) else { return true };
+        let list = self.graph.node(id).list;
+        let running = self.state.step(&around).is_some_and(|owner| owner.status == StepStatus::Running);
+        let beside_failure = self.is_parallel(list) && self.failed_in(list, &around).is_some();
+        running && !beside_failure
+    }
+
+    /// The last step of a list.
+    pub fn last_of(&self, list: ListId, around: &StepPath) -> Option<StepPath> {
+        let last = self.graph.list(list).steps.last();
+        last.map(|node| self.path_in(list, Some(around), *node))
+    }
+
+    fn is_parallel(&self, list: ListId) -> bool {
+        matches!(self.graph.list(list).owner, Owner::Step(_, Taken::Steps))
+    }
+
+    /// The first step of a list, in document order, whose failure nobody dealt with.
+    pub fn failed_in(&self, list: ListId, around: &StepPath) -> Option<(NodeId, StepPath)> {
+        let steps = self.graph.list(list).steps.iter();
+        let mut paths = steps.map(|node| (*node, self.path_in(list, Some(around), *node)));
+        paths.find(|(_, path)| self.state.step(path).is_some_and(StepState::has_failed))
+    }
+
+    fn set(&mut self, path: &StepPath, change: impl FnOnce(&mut StepState)) {
+        if let Some(step) = self.state.steps.get_mut(path) {
+            change(step);
+        }
+    }
+
+    /// A step comes to its end.
+    fn close(&mut self, path: &StepPath, status: StepStatus) {
+        let now = self.state.clock;
+        self.set(path, |step| {
+            step.status = status;
+            step.ended_at = Some(now);
+            step.due = None;
+            step.sent = false;
+        });
+    }
+
+    pub fn complete(&mut self, id: NodeId, path: StepPath, output: Output) {
+        self.close(&path, StepStatus::Completed);
+        self.set(&path, |step| step.output = Some(output));
+        self.work.push_back(Work::Settled(id, path));
+    }
+
+    /// A step ends without an output, as if its `if` had been false.
+    pub fn skip(&mut self, id: NodeId, path: StepPath) {
+        self.close(&path, StepStatus::Skipped);
+        self.work.push_back(Work::Settled(id, path));
+    }
+
+    /// Asks for an attempt at a call.
+    pub fn attempt(&mut self, id: NodeId, path: StepPath, attempt: u32) {
+        self.set(&path, |step| {
+            step.status = StepStatus::Running;
+            step.attempt = attempt;
+            step.due = None;
+            step.sent = false;
+        });
+        match self.execute(id, &path) {
+            Ok(execute) => self.commands.push(Command::Execute(Box::new(execute))),
+            Err(failure) => self.work.push_back(Work::Failed(id, path, failure)),
+        }
+    }
+
+    /// The call of the attempt that a step is at. A function of what the run knew when the step started, so
+    /// every attempt, and every crash, gives the same.
+    pub fn execute(&self, id: NodeId, path: &StepPath) -> Result<Execute, Failure> {
+        let node = self.graph.node(id);
+        let (NodeKind::Call(plan), Some(step), Some(start)) =
+            (&node.kind, self.state.step(path), self.state.start.as_deref())
+        else {
+            return Err(Failure::engine(code::INVALID_STEP, format!("step `{path}` makes no call")));
+        };
+        let around = self.around(id, path);
+        let here = self.here(node.list, around.as_ref(), step.started_at);
+        let key = derive::key(&start.run.id, path, step.generation);
+        let action = |written: &str| start.actions.get(written).map_or(written, String::as_str).to_owned();
+        Ok(Execute {
+            call: render::call(plan, &here, &key, &action)?,
+            path: path.clone(),
+            attempt: step.attempt,
+            generation: step.generation,
+            timeout_ms: node.timeout_ms,
+            outside: plan.is_outside(),
+            started_at: step.started_at,
+            seed: derive::seed(&start.run.id, path, step.generation, step.attempt),
+            key,
+        })
+    }
+
+    /// An attempt has failed: another one, or the step has failed for good.
+    pub fn attempt_failed(&mut self, id: NodeId, path: StepPath, failure: Failure) {
+        let node = self.graph.node(id);
+        let next = match (&node.retry, self.state.step(&path), self.state.start.as_deref()) {
+            (Some(plan), Some(step), Some(start)) => {
+                let around = self.around(id, &path);
+                let here = self.here(node.list, around.as_ref(), self.state.clock);
+                let outside = matches!(&node.kind, NodeKind::Call(plan) if plan.is_outside());
+                let at = retry::Attempt { run: &start.run.id, path: &path, clock: self.state.clock };
+                retry::next(plan, step, &failure, outside, at, &here)
+            }
+            _ => Ok(None),
+        };
+        match next {
+            Ok(Some(due)) => {
+                let mut attempt = 0;
+                self.set(&path, |step| {
+                    step.status = StepStatus::Waiting;
+                    step.due = Some(due);
+                    step.sent = false;
+                    step.error = Some(failure);
+                    attempt = step.attempt;
+                });
+                let timer = Timer { path, kind: TimerKind::Retry, attempt };
+                self.commands.push(Command::SetTimer { timer, due });
+            }
+            Ok(None) => self.work.push_back(Work::Failed(id, path, failure)),
+            // What was asked about the failure cannot be answered: the step fails with what happened to it.
+            Err(error) => {
+                let why = render::condition_failure("retry.on", error).message;
+                let message = format!("{}; it was not tried again: {why}", failure.message);
+                self.work.push_back(Work::Failed(id, path, Failure { message, ..failure }));
+            }
+        }
+    }
+
+    fn branch(
+        &mut self,
+        id: NodeId,
+        path: StepPath,
+        arms: &'a [Arm],
+        otherwise: Option<&'a Arm>,
+        around: Option<StepPath>,
+    ) {
+        let list = self.graph.node(id).list;
+        let now = self.state.clock;
+        let mut taken = otherwise.map(|arm| (Taken::Else, arm));
+        for (place, arm) in arms.iter().enumerate() {
+            let Some(when) = &arm.when else { continue };
+            match when.holds(&self.here(list, around.as_ref(), now)) {
+                Ok(false) => {}
+                Ok(true) => {
+                    taken = Some((Taken::Arm(place as u32), arm));
+                    break;
+                }
+                Err(error) => {
+                    let failure = render::condition_failure(&format!("branches[{place}].when"), error);
+                    self.work.push_back(Work::Failed(id, path, failure));
+                    return;
+                }
+            }
+        }
+        match taken {
+            Some((taken, arm)) => {
+                self.set(&path, |step| step.taken = Some(taken));
+                self.start_list(arm.list, Some(&path));
+            }
+            None => self.skip(id, path),
+        }
+    }
+
+    /// Starts what is ready in a parallel, or ends it.
+    pub fn parallel(&mut self, id: NodeId, list: ListId, path: StepPath) {
+        let graph = self.graph;
+        let mut busy = false;
+        let mut ready = Vec::new();
+        let ended = |machine: &Self, node: NodeId| {
+            let path = machine.path_in(list, Some(&path), node);
+            machine.state.step(&path).is_some_and(StepState::has_settled)
+        };
+        for node in &graph.list(list).steps {
+            let child = self.path_in(list, Some(&path), *node);
+            match self.state.step(&child) {
+                Some(step) => busy |= !step.status.is_final(),
+                None if graph.node(*node).needs.iter().all(|need| ended(self, *need)) => {
+                    ready.push((*node, child));
+                }
+                None => {}
+            }
+        }
+        match self.failed_in(list, &path) {
+            Some(_) if busy => {}
+            Some((_, first)) => {
+                if let Some(failure) = self.state.step(&first).and_then(|step| step.error.clone()) {
+                    self.work.push_back(Work::Failed(id, path, failure));
+                }
+            }
+            None if busy || !ready.is_empty() => {
+                self.work.extend(ready.into_iter().map(|(node, child)| Work::Start(node, child)));
+            }
+            None => self.complete(id, path, Output::Children),
+        }
+    }
+
+    fn settled(&mut self, id: NodeId, path: StepPath) {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let around = self.around(id, &path);
+        let list = graph.list(node.list);
+        match (list.owner, around) {
+            (Owner::Step(owner, Taken::Steps), Some(around)) => self.parallel(owner, node.list, around),
+            (_, around) => match list.steps.get(node.place + 1) {
+                Some(next) => {
+                    let path = self.path_in(node.list, around.as_ref(), *next);
+                    self.work.push_back(Work::Start(*next, path));
+                }
+                None => self.list_done(node.list, around, Some(path)),
+            },
+        }
+    }
+
+    /// A list that runs from top to bottom is at its end; `last` is its last step.
+    pub fn list_done(&mut self, list: ListId, around: Option<StepPath>, last: Option<StepPath>) {
+        let graph = self.graph;
+        match (graph.list(list).owner, around) {
+            (Owner::Run, _) | (Owner::Step(..), None) => self.run_done(last),
+            (Owner::OnFailure, _) => self.finish_failed(),
+            (Owner::Step(owner, taken), Some(path)) => {
+                let output = match (&graph.node(owner).kind, taken) {
+                    (NodeKind::Branch { arms, .. }, Taken::Arm(place)) => {
+                        arms.get(place as usize).and_then(|arm| arm.output.as_ref())
+                    }
+                    (NodeKind::Branch { otherwise, .. }, Taken::Else) => {
+                        otherwise.as_ref().and_then(|arm| arm.output.as_ref())
+                    }
+                    _ => None,
+                };
+                let output = match output {
+                    Some(output) => {
+                        match output.render_value(&self.here(list, Some(&path), self.state.clock)) {
+                            Ok(value) => Some(Output::Own(Payload::new(value))),
+                            Err(error) => {
+                                let failure = render::template_failure(error.under("output"));
+                                self.work.push_back(Work::Failed(owner, path, failure));
+                                return;
+                            }
+                        }
+                    }
+                    None => last.map(Output::Of),
+                };
+                self.close(&path, StepStatus::Completed);
+                self.set(&path, |step| {
+                    step.output = output;
+                    step.handled = taken == Taken::OnError;
+                });
+                self.work.push_back(Work::Settled(owner, path));
+            }
+        }
+    }
+
+    fn failed(&mut self, id: NodeId, path: StepPath, failure: Failure) {
+        let node = self.graph.node(id);
+        // A handler that fails is not handled again.
+        let handling = self.state.step(&path).and_then(|step| step.taken) == Some(Taken::OnError);
+        match node.on_error {
+            OnErrorPlan::Continue => {
+                self.close(&path, StepStatus::Failed);
+                self.set(&path, |step| {
+                    step.error = Some(failure);
+                    step.handled = true;
+                });
+                self.work.push_back(Work::Settled(id, path));
+            }
+            OnErrorPlan::Do(list) if !handling => {
+                self.set(&path, |step| {
+                    step.status = StepStatus::Running;
+                    step.due = None;
+                    step.sent = false;
+                    step.taken = Some(Taken::OnError);
+                    step.error = Some(failure);
+                });
+                self.start_list(list, Some(&path));
+            }
+            OnErrorPlan::Fail | OnErrorPlan::Do(_) => {
+                self.close(&path, StepStatus::Failed);
+                self.set(&path, |step| step.error = Some(failure.clone()));
+                self.propagate(id, path, failure);
+            }
+        }
+    }
+
+    /// A failure that its step did not deal with becomes that of what is around it.
+    fn propagate(&mut self, id: NodeId, path: StepPath, failure: Failure) {
+        let graph = self.graph;
+        let node = graph.node(id);
+        match (graph.list(node.list).owner, self.around(id, &path)) {
+            (Owner::Step(owner, Taken::Steps), Some(around)) => self.parallel(owner, node.list, around),
+            (Owner::Step(owner, _), Some(around)) => {
+                self.work.push_back(Work::Failed(owner, around, failure));
+            }
+            (Owner::OnFailure, _) => self.finish_failed(),
+            (Owner::Run, _) | (Owner::Step(..), None) => self.run_failed(Some(path), failure),
+        }
+    }
+
+    /// A `stop` with `status: failed` ends the run whatever is around it.
+    fn stop_failed(&mut self, id: NodeId, path: StepPath, failure: Failure) {
+        let mut at = Some((id, path.clone()));
+        while let Some((id, here)) = at {
+            self.close(&here, StepStatus::Failed);
+            self.set(&here, |step| step.error = Some(failure.clone()));
+            at = match (self.graph.list(self.graph.node(id).list).owner, self.around(id, &here)) {
+                (Owner::Step(owner, _), Some(around)) => Some((owner, around)),
+                _ => None,
+            };
+        }
+        self.state.ended_by = Some(path.clone());
+        self.run_failed(Some(path), failure);
+    }
+}
+
+impl StepState {
+    pub(super) fn new(started_at: Timestamp, generation: u32) -> StepState {
+        StepState {
+            status: StepStatus::Running,
+            attempt: 0,
+            generation,
+            sent: false,
+            started_at,
+            due: None,
+            ended_at: None,
+            taken: None,
+            output: None,
+            error: None,
+            handled: false,
+        }
+    }
+
+    /// Failed, and nobody dealt with it.
+    pub(super) fn has_failed(&self) -> bool {
+        self.status == StepStatus::Failed && !self.handled
+    }
+
+    /// Over, so that what comes after it may go on.
+    pub(super) fn has_settled(&self) -> bool {
+        self.status.is_final() && !self.has_failed() && self.status != StepStatus::Cancelled
+    }
+
+    /// The generation of a retry by hand: the same, so that what was done twice is done once, unless the last
+    /// attempt was refused for good: that answer may be remembered under the key it was given to.
+    pub(super) fn next_generation(&self) -> u32 {
+        let refused = self.attempt > 0 && self.error.as_ref().is_some_and(|error| !error.retryable);
+        self.generation + u32::from(refused)
+    }
+
+    /// Whether its call is being made.
+    pub(super) fn is_calling(&self, node: &Node) -> bool {
+        self.status == StepStatus::Running && self.taken.is_none() && matches!(node.kind, NodeKind::Call(_))
+    }
+}

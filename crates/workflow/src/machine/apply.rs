@@ -1,0 +1,171 @@
+//! One event folded into a run's state, and what is under way after a crash.
+
+use super::advance::Machine;
+use super::command::Command;
+use super::event::{Event, Resume, Timer, TimerKind};
+use super::failure::Failure;
+use super::path::StepPath;
+use super::payload::Payload;
+use super::state::{Output, RunStatus, State, StepStatus};
+use crate::graph::{Graph, NodeId, NodeKind};
+
+/// Folds one event into the state. An event that does not fit any more changes nothing and asks for nothing.
+pub fn apply(graph: &Graph, state: &mut State, event: &Event) -> Vec<Command> {
+    let mut machine = Machine::new(graph, state);
+    if !machine.take(event) {
+        return Vec::new();
+    }
+    machine.work();
+    let commands = machine.commands;
+    state.status = standing(graph, state);
+    commands
+}
+
+/// [`apply`] as a function of values.
+pub fn step(graph: &Graph, state: &State, event: &Event) -> (State, Vec<Command>) {
+    let mut state = state.clone();
+    let commands = apply(graph, &mut state, event);
+    (state, commands)
+}
+
+/// What was asked for and is not done, in document order: after a crash, the engine takes it up from here.
+pub fn outstanding(graph: &Graph, state: &State) -> Vec<Command> {
+    if state.status.is_final() {
+        return Vec::new();
+    }
+    let mut state = state.clone();
+    let machine = Machine::new(graph, &mut state);
+    let mut open: Vec<(NodeId, &StepPath)> = Vec::new();
+    for (path, step) in &machine.state.steps {
+        if !step.status.is_final() {
+            open.extend(graph.find(path).map(|node| (node, path)));
+        }
+    }
+    open.sort();
+    let mut commands = Vec::new();
+    for (id, path) in open {
+        let Some(step) = machine.state.step(path) else { continue };
+        if step.is_calling(graph.node(id)) {
+            commands
+                .extend(machine.execute(id, path).ok().map(|execute| Command::Execute(Box::new(execute))));
+        }
+        if let Some(due) = step.due {
+            let timer = Timer { path: path.clone(), kind: TimerKind::Retry, attempt: step.attempt };
+            commands.push(Command::SetTimer { timer, due });
+        }
+    }
+    commands
+}
+
+/// Where a run stands, by where its steps stand.
+fn standing(graph: &Graph, state: &State) -> RunStatus {
+    if state.status.is_final() || state.start.is_none() {
+        return state.status;
+    }
+    let mut standing = RunStatus::Running;
+    for (path, step) in &state.steps {
+        match step.status {
+            StepStatus::Running if graph.find(path).is_some_and(|id| step.is_calling(graph.node(id))) => {
+                return RunStatus::Running;
+            }
+            StepStatus::Waiting => standing = RunStatus::Waiting,
+            StepStatus::Paused if standing != RunStatus::Waiting => standing = RunStatus::Paused,
+            _ => {}
+        }
+    }
+    standing
+}
+
+impl Machine<'_> {
+    /// Notes what has happened; false when it does not fit.
+    fn take(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Started(start) => {
+                if self.state.start.is_some() || self.state.status.is_final() {
+                    return false;
+                }
+                self.state.clock = start.at;
+                self.state.status = RunStatus::Running;
+                self.state.start = Some(start.clone());
+                self.start_list(self.graph.root, None);
+                true
+            }
+            Event::CancelRequested { at } => {
+                if self.state.status.is_final() {
+                    return false;
+                }
+                self.forward(*at);
+                self.cancel();
+                true
+            }
+            Event::RetryRequested { at } => {
+                if self.state.status != RunStatus::Failed || self.state.start.is_none() {
+                    return false;
+                }
+                self.forward(*at);
+                self.retry();
+                true
+            }
+            _ if self.state.status.is_final() => false,
+            Event::AttemptStarted { path, attempt, .. } => {
+                let Some(id) = self.calling(path, *attempt) else { return false };
+                let outside = matches!(&self.graph.node(id).kind, NodeKind::Call(plan) if plan.is_outside());
+                match self.state.steps.get_mut(path) {
+                    Some(step) if outside => step.sent = true,
+                    _ => return false,
+                }
+                true
+            }
+            Event::StepDone { path, attempt, result, at } => {
+                let Some(id) = self.calling(path, *attempt) else { return false };
+                if matches!(&self.graph.node(id).kind, NodeKind::Call(plan) if plan.is_outside()) {
+                    self.forward(*at);
+                }
+                self.done(id, path.clone(), result.clone());
+                true
+            }
+            Event::TimerFired { timer, at } => {
+                let Some(step) = self.state.step(&timer.path) else { return false };
+                let expected = step.status == StepStatus::Waiting && step.attempt == timer.attempt;
+                let Some(id) = self.graph.find(&timer.path).filter(|_| expected) else { return false };
+                let attempt = step.attempt + 1;
+                self.forward(*at);
+                match timer.kind {
+                    TimerKind::Retry => self.attempt(id, timer.path.clone(), attempt),
+                }
+                true
+            }
+            Event::Resumed { path, how, at } => {
+                let paused = self.state.step(path).filter(|step| step.status == StepStatus::Paused);
+                let (Some(step), Some(id)) = (paused, self.graph.find(path)) else { return false };
+                let generation = step.next_generation();
+                self.forward(*at);
+                match how {
+                    Resume::Retry => self.start_again(id, path.clone(), generation),
+                    Resume::Skip => self.skip(id, path.clone()),
+                    Resume::Output(output) => self.complete(id, path.clone(), Output::Own(output.clone())),
+                }
+                true
+            }
+        }
+    }
+
+    fn done(&mut self, id: NodeId, path: StepPath, result: Result<Payload, Failure>) {
+        match result {
+            Ok(output) => self.complete(id, path, Output::Own(output)),
+            Err(failure) => self.attempt_failed(id, path, failure),
+        }
+    }
+
+    /// The node of a step whose attempt is being made.
+    fn calling(&self, path: &StepPath, attempt: u32) -> Option<NodeId> {
+        let id = self.graph.find(path)?;
+        let step = self.state.step(path)?;
+        (step.attempt == attempt && step.is_calling(self.graph.node(id))).then_some(id)
+    }
+
+    /// The run's clock never goes back.
+    fn forward(&mut self, at: jiff::Timestamp) {
+        self.state.clock = self.state.clock.max(at);
+    }
+}

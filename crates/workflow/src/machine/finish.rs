@@ -1,0 +1,219 @@
+//! How a run ends, and how a failed one is taken up again.
+
+use super::advance::Machine;
+use super::command::{Answer, Command, Finished, RunFailure};
+use super::failure::{Failure, code};
+use super::path::StepPath;
+use super::payload::Payload;
+use super::render;
+use super::scope::value_of;
+use super::state::{Output, RunStatus, StepStatus, Taken};
+use crate::expr::Found;
+use crate::graph::{ListId, NodeId, NodeKind, OnErrorPlan, RespondPlan};
+
+impl Machine<'_> {
+    /// Every step of the workflow's own list is done; `last` is the last of them.
+    pub(super) fn run_done(&mut self, last: Option<StepPath>) {
+        let output = match &self.graph.output {
+            Some(output) => match output.render_value(&self.here(self.graph.root, None, self.state.clock)) {
+                Ok(value) => Some(Output::Own(Payload::new(value))),
+                Err(error) => {
+                    let failure = render::template_failure(error.under("output"));
+                    return self.run_failed(None, failure);
+                }
+            },
+            None => last.map(Output::Of),
+        };
+        self.completed(output, false);
+    }
+
+    /// A `filter` or a `stop` ends the run as completed.
+    pub(super) fn end(&mut self, by: StepPath, output: Option<Payload>) {
+        if self.state.error.is_some() {
+            return self.finish_failed();
+        }
+        let now = self.state.clock;
+        for step in self.state.steps.values_mut().filter(|step| !step.status.is_final()) {
+            // What is around it has done what it could; a call beside it is not waited for.
+            step.status = if step.taken.is_some() { StepStatus::Completed } else { StepStatus::Cancelled };
+            step.ended_at = Some(now);
+            step.due = None;
+        }
+        self.state.ended_by = Some(by);
+        self.completed(output.map(Output::Own), true);
+    }
+
+    /// `early`: not every step has run, so a template of the answer may find nothing.
+    fn completed(&mut self, output: Option<Output>, early: bool) {
+        let payload = match &output {
+            Some(Output::Own(payload)) => payload.clone(),
+            Some(output) => match value_of(self.graph, self.state, &StepPath::new(""), output) {
+                Found::Value(value) => Payload::from(value),
+                _ => Payload::default(),
+            },
+            None => Payload::default(),
+        };
+        let value = payload.value().map(|value| serde_json::Value::clone(value));
+        let plain = || Answer { status: 200, headers: Default::default(), body: value };
+        let answer = match &self.graph.respond {
+            RespondPlan::Nothing => None,
+            RespondPlan::Result => Some(plain()),
+            RespondPlan::Answer { status, headers, body } => {
+                let here = self.here(self.graph.root, None, self.state.clock);
+                match render::answer(status, headers, body.as_ref(), &here) {
+                    Ok(answer) => Some(answer),
+                    Err(_) if early => Some(plain()),
+                    Err(failure) => return self.run_failed(None, failure),
+                }
+            }
+        };
+        self.state.status = RunStatus::Completed;
+        self.state.output = output;
+        self.commands.extend(answer.map(Command::Respond));
+        self.commands.push(Command::Finished(Finished {
+            status: RunStatus::Completed,
+            output: payload,
+            error: None,
+        }));
+    }
+
+    /// The run has failed: first comes the `on_failure` list, when there is one.
+    pub(super) fn run_failed(&mut self, step: Option<StepPath>, failure: Failure) {
+        if self.state.error.is_some() {
+            return self.finish_failed();
+        }
+        let step = step.map(|path| self.origin(path));
+        self.state.error = Some(RunFailure { step, failure });
+        match self.graph.on_failure {
+            Some(list) => self.start_list(list, None),
+            None => self.finish_failed(),
+        }
+    }
+
+    pub(super) fn finish_failed(&mut self) {
+        let now = self.state.clock;
+        for step in self.state.steps.values_mut().filter(|step| !step.status.is_final()) {
+            step.status = StepStatus::Cancelled;
+            step.ended_at = Some(now);
+            step.due = None;
+        }
+        self.state.status = RunStatus::Failed;
+        let error = self.state.error.clone();
+        let output = Payload::default();
+        self.commands.push(Command::Finished(Finished { status: RunStatus::Failed, output, error }));
+    }
+
+    /// Ends the run at once. What became of a call that was sent is not known.
+    pub(super) fn cancel(&mut self) {
+        let now = self.state.clock;
+        for step in self.state.steps.values_mut().filter(|step| !step.status.is_final()) {
+            if step.sent {
+                let message =
+                    "the run was cancelled while the call was under way; what became of it is not known";
+                step.error = Some(Failure::engine(code::INTERRUPTED, message));
+            }
+            step.status = StepStatus::Cancelled;
+            step.ended_at = Some(now);
+            step.due = None;
+            step.sent = false;
+        }
+        self.state.status = RunStatus::Cancelled;
+        self.commands.push(Command::Finished(Finished {
+            status: RunStatus::Cancelled,
+            output: Payload::default(),
+            error: None,
+        }));
+    }
+
+    /// The list that a step is in, or was.
+    fn list_of(&self, node: NodeId, taken: Taken) -> Option<ListId> {
+        let node = self.graph.node(node);
+        match (&node.kind, taken) {
+            (_, Taken::OnError) => match node.on_error {
+                OnErrorPlan::Do(list) => Some(list),
+                _ => None,
+            },
+            (NodeKind::Branch { arms, .. }, Taken::Arm(place)) => {
+                arms.get(place as usize).map(|arm| arm.list)
+            }
+            (NodeKind::Branch { otherwise, .. }, Taken::Else) => otherwise.as_ref().map(|arm| arm.list),
+            (NodeKind::Parallel(list), Taken::Steps) => Some(*list),
+            _ => None,
+        }
+    }
+
+    /// The step inside the one at `path` whose failure became its failure.
+    fn failed_inside(&self, path: &StepPath) -> Option<StepPath> {
+        let node = self.graph.find(path)?;
+        let list = self.list_of(node, self.state.step(path)?.taken?)?;
+        self.failed_in(list, path).map(|(_, path)| path)
+    }
+
+    fn origin(&self, mut path: StepPath) -> StepPath {
+        while let Some(inside) = self.failed_inside(&path) {
+            path = inside;
+        }
+        path
+    }
+
+    /// A person wants the failed run to go on from what failed. What was done stays done.
+    pub(super) fn retry(&mut self) {
+        let failed = self.state.steps.iter().filter(|(path, step)| step.has_failed() && !in_on_failure(path));
+        let mut failed: Vec<(NodeId, StepPath)> =
+            failed.filter_map(|(path, _)| Some((self.graph.find(path)?, path.clone()))).collect();
+        failed.sort();
+        let inside: Vec<bool> = failed.iter().map(|(_, path)| self.failed_inside(path).is_some()).collect();
+        self.state.steps.retain(|path, _| !in_on_failure(path));
+        let error = self.state.error.take();
+        self.state.ended_by = None;
+        self.state.status = RunStatus::Running;
+        for ((node, path), failed_inside) in failed.into_iter().zip(inside) {
+            let Some(step) = self.state.steps.get_mut(&path) else { continue };
+            let generation = step.next_generation();
+            step.status = StepStatus::Running;
+            step.ended_at = None;
+            match step.taken {
+                // It goes on when what failed inside it has.
+                Some(Taken::OnError) if failed_inside => {}
+                Some(_) if failed_inside => step.error = None,
+                Some(taken) => {
+                    let done = self.list_of(node, taken);
+                    let last = done.and_then(|list| self.last_of(list, &path));
+                    if let Some(list) = done {
+                        self.list_done(list, Some(path), last);
+                    }
+                }
+                None => self.start_again(node, path, generation),
+            }
+        }
+        let open: Vec<(NodeId, ListId, StepPath)> = self.open_parallels();
+        for (node, list, path) in open {
+            self.parallel(node, list, path);
+        }
+        if error.is_some_and(|error| error.step.is_none()) {
+            let last = self.graph.list(self.graph.root).steps.last();
+            self.run_done(last.map(|node| StepPath::new(&self.graph.node(*node).path)));
+        }
+    }
+
+    /// The parallels that are under way, in document order.
+    fn open_parallels(&self) -> Vec<(NodeId, ListId, StepPath)> {
+        let open = self
+            .state
+            .steps
+            .iter()
+            .filter(|(_, step)| step.status == StepStatus::Running && step.taken == Some(Taken::Steps));
+        let mut open: Vec<_> = open
+            .filter_map(|(path, _)| {
+                let node = self.graph.find(path)?;
+                Some((node, self.list_of(node, Taken::Steps)?, path.clone()))
+            })
+            .collect();
+        open.sort();
+        open
+    }
+}
+
+fn in_on_failure(path: &StepPath) -> bool {
+    path.as_str().strip_prefix(StepPath::ON_FAILURE).is_some_and(|rest| rest.starts_with('.'))
+}

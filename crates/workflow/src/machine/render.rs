@@ -1,0 +1,279 @@
+//! From a call's templates to the call itself.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::command::{
+    Answer, Call, CodeCall, CreateCall, EmailCall, HttpBody, HttpCall, SearchCall, UpdateCall, UpsertCall,
+};
+use super::failure::{Failure, code};
+use crate::expr::{Document, ExprError, Filled, Scope, Template, Text};
+use crate::graph::{BodyPlan, CallPlan, EmailPlan, HttpPlan, Undecided};
+
+/// Renders a call. `key` is the step's idempotency key, `action` what the run resolved an action to.
+pub(super) fn call(
+    plan: &CallPlan,
+    scope: &dyn Scope,
+    key: &str,
+    action: &dyn Fn(&str) -> String,
+) -> Result<Call, Failure> {
+    Ok(match plan {
+        CallPlan::Code { action: written, input, limits } => Call::Code(CodeCall {
+            action: action(written),
+            input: document("input", input, scope)?,
+            limits: *limits,
+        }),
+        CallPlan::Search { object, filter, sort, limit } => Call::Search(SearchCall {
+            object: object.clone(),
+            filter: filter.as_ref().map(|plan| plan.render(scope)).transpose().map_err(filter_failure)?,
+            sort: sort.clone(),
+            limit: number("limit", limit.as_ref(), scope)?,
+        }),
+        CallPlan::Create { object, record } => {
+            Call::Create(CreateCall { object: object.clone(), record: fields(record, scope)? })
+        }
+        CallPlan::Update { object, record_id, record, if_version } => Call::Update(UpdateCall {
+            object: object.clone(),
+            record_id: text("record_id", record_id, scope)?.text,
+            record: fields(record, scope)?,
+            if_version: number("if_version", if_version.as_ref(), scope)?,
+        }),
+        CallPlan::Upsert { object, match_on, record, create_only } => Call::Upsert(UpsertCall {
+            object: object.clone(),
+            match_on: match_on.clone(),
+            record: fields(record, scope)?,
+            create_only: create_only.clone(),
+        }),
+        CallPlan::Http(plan) => Call::Http(Box::new(http(plan, scope, key)?)),
+        CallPlan::Email(plan) => Call::Email(Box::new(email(plan, scope)?)),
+    })
+}
+
+/// A template's error as the failure of its step.
+pub(super) fn template_failure(error: ExprError) -> Failure {
+    Failure {
+        details: serde_json::to_value(&error).ok(),
+        ..Failure::engine(code::TEMPLATE, error.to_string())
+    }
+}
+
+/// The failure of a step whose condition was not decided.
+pub(super) fn condition_failure(place: &str, error: Undecided) -> Failure {
+    match error {
+        Undecided::Template(error) => template_failure(error.under(place)),
+        Undecided::Filter(message) => Failure::engine(code::CONDITION, format!("{place}: {message}")),
+    }
+}
+
+fn filter_failure(error: Undecided) -> Failure {
+    condition_failure("filter", error)
+}
+
+fn wrong(place: &str, wanted: &str, value: &Value) -> Failure {
+    let shown: String = value.to_string().chars().take(80).collect();
+    Failure::engine(code::INVALID_STEP, format!("{place} is {wanted}, not {shown}"))
+}
+
+fn document(place: &str, plan: &Document, scope: &dyn Scope) -> Result<Filled, Failure> {
+    plan.render(scope).map_err(|error| template_failure(error.under(place)))
+}
+
+fn text(place: &str, template: &Template, scope: &dyn Scope) -> Result<Text, Failure> {
+    template.render_text(scope).map_err(|error| template_failure(error.under(place)))
+}
+
+fn optional_text(
+    place: &str,
+    template: Option<&Template>,
+    scope: &dyn Scope,
+) -> Result<Option<String>, Failure> {
+    template.map(|template| text(place, template, scope).map(|text| text.text)).transpose()
+}
+
+fn fields(plan: &Document, scope: &dyn Scope) -> Result<Map<String, Value>, Failure> {
+    match document("record", plan, scope)?.value {
+        Value::Object(fields) => Ok(fields),
+        other => Err(wrong("record", "an object", &other)),
+    }
+}
+
+/// A whole number that is not negative, given as one or as a text of one; null is none.
+fn number(place: &str, plan: Option<&Document>, scope: &dyn Scope) -> Result<Option<u64>, Failure> {
+    let Some(plan) = plan else { return Ok(None) };
+    let value = document(place, plan, scope)?.value;
+    let number = match &value {
+        Value::Null => return Ok(None),
+        Value::Number(n) => n.as_u64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.map(Some).ok_or_else(|| wrong(place, "a whole number from 0", &value))
+}
+
+/// A value of a query or a form: once, several times for a list, not at all for null.
+fn pairs(
+    place: &str,
+    plans: &[(String, Document)],
+    scope: &dyn Scope,
+) -> Result<Vec<(String, Text)>, Failure> {
+    let mut pairs = Vec::new();
+    for (name, plan) in plans {
+        let place = format!("{place}.{name}");
+        let filled = document(&place, plan, scope)?;
+        let secrets = |pointer: &str| {
+            let found = filled.secrets.iter().find(|within| within.pointer == pointer);
+            found.map(|within| within.secrets.clone()).unwrap_or_default()
+        };
+        let text = |value: &Value, pointer: &str| match value {
+            Value::String(text) => Ok(Text { text: text.clone(), secrets: secrets(pointer) }),
+            Value::Number(_) | Value::Bool(_) => Ok(Text::from(value.to_string())),
+            other => Err(wrong(&place, "a text, a number, true or false, or a list of those", other)),
+        };
+        match &filled.value {
+            Value::Null => {}
+            Value::Array(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    pairs.push((name.clone(), text(item, &format!("/{i}"))?));
+                }
+            }
+            value => pairs.push((name.clone(), text(value, "")?)),
+        }
+    }
+    Ok(pairs)
+}
+
+fn http(plan: &HttpPlan, scope: &dyn Scope, key: &str) -> Result<HttpCall, Failure> {
+    let mut headers = BTreeMap::new();
+    for (name, template) in &plan.headers {
+        headers.insert(name.clone(), text(&format!("headers.{name}"), template, scope)?);
+    }
+    Ok(HttpCall {
+        method: plan.method,
+        url: text("url", &plan.url, scope)?,
+        headers,
+        query: pairs("query", &plan.query, scope)?,
+        body: match &plan.body {
+            None => None,
+            Some(BodyPlan::Json(value)) => Some(HttpBody::Json(document("body.json", value, scope)?)),
+            Some(BodyPlan::Form(fields)) => Some(HttpBody::Form(pairs("body.form", fields, scope)?)),
+            Some(BodyPlan::Text(template)) => Some(HttpBody::Text(text("body.text", template, scope)?)),
+        },
+        response: plan.response.clone(),
+        max_bytes: plan.max_bytes,
+        idempotency_key: match &plan.idempotency_key {
+            None => key.to_owned(),
+            Some(template) => match text("idempotency_key", template, scope)?.text {
+                own if own.is_empty() => {
+                    return Err(wrong("idempotency_key", "not empty", &Value::String(own)));
+                }
+                own => own,
+            },
+        },
+    })
+}
+
+fn email(plan: &EmailPlan, scope: &dyn Scope) -> Result<EmailCall, Failure> {
+    let mut headers = BTreeMap::new();
+    for (name, template) in &plan.headers {
+        headers.insert(name.clone(), text(&format!("headers.{name}"), template, scope)?.text);
+    }
+    let to = addresses("to", &plan.to, scope)?;
+    let cc = addresses("cc", &plan.cc, scope)?;
+    let bcc = addresses("bcc", &plan.bcc, scope)?;
+    if to.is_empty() && cc.is_empty() && bcc.is_empty() {
+        return Err(Failure::engine(code::INVALID_STEP, "the e-mail has no recipient: `to` came out empty"));
+    }
+    Ok(EmailCall {
+        to,
+        cc,
+        bcc,
+        from: optional_text("from", plan.from.as_ref(), scope)?,
+        reply_to: optional_text("reply_to", plan.reply_to.as_ref(), scope)?,
+        subject: text("subject", &plan.subject, scope)?.text,
+        text: optional_text("text", plan.text.as_ref(), scope)?,
+        html: optional_text("html", plan.html.as_ref(), scope)?,
+        headers,
+    })
+}
+
+fn addresses(place: &str, plans: &[Document], scope: &dyn Scope) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    for (i, plan) in plans.iter().enumerate() {
+        let place = format!("{place}[{i}]");
+        let value = document(&place, plan, scope)?.value;
+        let list = match &value {
+            Value::Array(items) => items.iter().collect(),
+            one => vec![one],
+        };
+        for address in list {
+            match address {
+                Value::String(text) if text.contains(['\r', '\n', '\0']) => {
+                    return Err(wrong(&place, "an address of one line", address));
+                }
+                Value::String(text) if !text.trim().is_empty() => found.push(text.trim().to_owned()),
+                other => return Err(wrong(&place, "an address, or a list of them", other)),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The answer of a webhook's `respond: {status, headers, body}`.
+pub(super) fn answer(
+    status: &Document,
+    headers: &[(String, Template)],
+    body: Option<&Document>,
+    scope: &dyn Scope,
+) -> Result<Answer, Failure> {
+    let code = number("respond.status", Some(status), scope)?.unwrap_or(200);
+    let status = u16::try_from(code).ok().filter(|status| (200..=599).contains(status));
+    let status =
+        status.ok_or_else(|| wrong("respond.status", "an HTTP status from 200 to 599", &code.into()))?;
+    let mut rendered = BTreeMap::new();
+    for (name, template) in headers {
+        rendered.insert(name.clone(), text(&format!("respond.headers.{name}"), template, scope)?.text);
+    }
+    let body = body.map(|body| document("respond.body", body, scope).map(|filled| filled.value));
+    Ok(Answer { status, headers: rendered, body: body.transpose()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::{Mode, Values};
+    use serde_json::json;
+
+    fn compiled(value: Value) -> Document {
+        Document::compile(&value, Mode::Secrets).unwrap()
+    }
+
+    #[test]
+    fn query_values_may_be_repeated_or_left_out() {
+        let scope = Values::new([("a", json!({"tags": ["x", 2], "none": null}))]);
+        let plans = vec![
+            ("tag".to_owned(), compiled(json!("{{ a.tags }}"))),
+            ("none".to_owned(), compiled(json!("{{ a.none }}"))),
+            ("key".to_owned(), compiled(json!(["{{ secrets.KEY }}"]))),
+            ("on".to_owned(), compiled(json!(true))),
+        ];
+        let pairs = pairs("query", &plans, &scope).unwrap();
+        let shown: Vec<_> = pairs.iter().map(|(name, text)| (name.as_str(), text.text.as_str())).collect();
+        assert_eq!(shown, [("tag", "x"), ("tag", "2"), ("key", "{{ secrets.KEY }}"), ("on", "true")]);
+        assert_eq!(pairs[2].1.reveal(|_| Some("s".into())).unwrap(), "s");
+        let nested = vec![("q".to_owned(), compiled(json!({"a": 1})))];
+        assert_eq!(super::pairs("query", &nested, &scope).unwrap_err().code, code::INVALID_STEP);
+    }
+
+    #[test]
+    fn recipients_come_one_by_one_or_as_a_list() {
+        let scope = Values::new([(
+            "a",
+            json!({"all": ["ann@x.org", " bob@x.org "], "bad": "a@x.org\nBcc: b@x.org"}),
+        )]);
+        let plan = |text: &str| vec![compiled(json!(text))];
+        assert_eq!(addresses("to", &plan("{{ a.all }}"), &scope).unwrap(), ["ann@x.org", "bob@x.org"]);
+        assert!(addresses("to", &plan("{{ a.bad }}"), &scope).unwrap_err().message.contains("one line"));
+        assert!(addresses("to", &plan(""), &scope).is_err());
+    }
+}

@@ -1,0 +1,184 @@
+//! What the templates of a step can see of its run.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::failure::Failure;
+use super::path::StepPath;
+use super::payload::Payload;
+use super::state::{Output, State, StepState, StepStatus, Taken};
+use crate::expr::{Found, Scope};
+use crate::graph::{Graph, ListId, NodeId, NodeKind, Owner};
+
+/// A place in a run: inside a list, whose owner has this path (none for the workflow's own list).
+pub(super) struct Here<'a> {
+    pub graph: &'a Graph,
+    pub state: &'a State,
+    pub list: ListId,
+    pub around: Option<&'a StepPath>,
+    /// What `now()` gives.
+    pub now: Timestamp,
+}
+
+impl Here<'_> {
+    /// The path of a step that is visible from here: the items are those that this place is in.
+    fn instance(&self, node: NodeId) -> StepPath {
+        let path = &self.graph.node(node).path;
+        let Some(around) = self.around.filter(|around| around.as_str().contains('[')) else {
+            return StepPath::new(path);
+        };
+        let mut here = around.as_str().split('.');
+        let mut along = true;
+        let segments = path.split('.').map(|id| {
+            let segment = here.next().filter(|segment| along && segment.split('[').next() == Some(id));
+            along = segment.is_some();
+            segment.unwrap_or(id)
+        });
+        StepPath::new(segments.collect::<Vec<_>>().join("."))
+    }
+
+    /// The failure that a handler around here is for.
+    fn error(&self) -> Option<Value> {
+        let mut list = self.list;
+        let mut around = self.around.cloned();
+        loop {
+            match self.graph.list(list).owner {
+                Owner::Run => return None,
+                Owner::OnFailure => return self.state.error.as_ref().map(|e| error_value(&e.failure)),
+                Owner::Step(node, taken) => {
+                    let path = around?;
+                    if taken == Taken::OnError {
+                        return self.state.step(&path)?.error.as_ref().map(error_value);
+                    }
+                    list = self.graph.node(node).list;
+                    around = path.parent();
+                }
+            }
+        }
+    }
+
+    /// `steps`: every step's status, error and output.
+    fn steps(&self) -> Value {
+        let mut steps = Map::new();
+        for (index, node) in self.graph.nodes.iter().enumerate() {
+            let path = self.instance(NodeId(index as u32));
+            let step = self.state.step(&path);
+            let output = match step.map(|_| output_of(self.graph, self.state, &path)) {
+                Some(Found::Value(value)) => Value::clone(&value),
+                _ => Value::Null,
+            };
+            let error = step.and_then(|step| step.error.as_ref()).map_or(Value::Null, error_value);
+            let status = step.map_or("pending", |step| step.status.as_str());
+            steps.insert(node.id.clone(), json!({"status": status, "error": error, "output": output}));
+        }
+        Value::Object(steps)
+    }
+}
+
+/// A failure as templates and `retry.on` see it. `status`, the one detail everybody asks for, is at hand.
+pub(super) fn error_value(failure: &Failure) -> Value {
+    let mut value = serde_json::to_value(failure).unwrap_or(Value::Null);
+    if let (Value::Object(fields), Some(status)) =
+        (&mut value, failure.details.as_ref().and_then(|details| details.get("status")))
+    {
+        fields.insert("status".to_owned(), status.clone());
+    }
+    value
+}
+
+fn given(payload: Option<&Payload>) -> Found {
+    match payload.and_then(Payload::value) {
+        Some(value) => Found::Value(value.clone()),
+        None => Found::Nothing("is not loaded".to_owned()),
+    }
+}
+
+/// What a step gave, or why it gave nothing.
+pub(super) fn output_of(graph: &Graph, state: &State, path: &StepPath) -> Found {
+    let nothing = |why: &str| Found::Nothing(why.to_owned());
+    let Some(step) = state.step(path) else { return nothing("has not run") };
+    match step.status {
+        StepStatus::Skipped => return nothing("was skipped"),
+        StepStatus::Failed => return nothing("failed, so it has no output"),
+        StepStatus::Cancelled => return nothing("was cancelled"),
+        StepStatus::Completed => {}
+        StepStatus::Running | StepStatus::Waiting | StepStatus::Paused => return nothing("is not done"),
+    }
+    match &step.output {
+        None => nothing("gave no output"),
+        Some(output) => value_of(graph, state, path, output),
+    }
+}
+
+/// The value of an output that stands at `path`.
+pub(super) fn value_of(graph: &Graph, state: &State, path: &StepPath, output: &Output) -> Found {
+    match output {
+        Output::Own(payload) => given(Some(payload)),
+        Output::Of(other) => output_of(graph, state, other),
+        Output::Children => {
+            let mut children = Map::new();
+            for (node, child) in children_of(graph, path) {
+                if let Found::Value(value) = output_of(graph, state, &child) {
+                    children.insert(graph.node(node).id.clone(), Value::clone(&value));
+                }
+            }
+            Found::Value(Arc::new(Value::Object(children)))
+        }
+    }
+}
+
+/// The steps of the parallel at `path`.
+fn children_of(graph: &Graph, path: &StepPath) -> Vec<(NodeId, StepPath)> {
+    let Some(NodeKind::Parallel(list)) = graph.find(path).map(|node| &graph.node(node).kind) else {
+        return Vec::new();
+    };
+    graph.list(*list).steps.iter().map(|node| (*node, path.child(&graph.node(*node).id))).collect()
+}
+
+impl Scope for Here<'_> {
+    fn get(&self, root: &str) -> Found {
+        let start = self.state.start.as_deref();
+        match root {
+            "trigger" => given(start.map(|start| &start.trigger)),
+            "settings" => given(start.map(|start| &start.settings)),
+            "run" => {
+                let id = start.map(|start| start.run.id.as_str());
+                let at = start.map(|start| start.at.to_string());
+                Found::Value(Arc::new(json!({"id": id, "started_at": at})))
+            }
+            "workflow" => {
+                let run = start.map(|start| &start.run);
+                let (name, version) = (run.map(|run| run.workflow.as_str()), run.map(|run| run.version));
+                Found::Value(Arc::new(json!({"name": name, "version": version})))
+            }
+            "steps" => Found::Value(Arc::new(self.steps())),
+            "error" => match self.error() {
+                Some(error) => Found::Value(Arc::new(error)),
+                None => Found::Nothing("is there in `on_error` and `on_failure` only".to_owned()),
+            },
+            id => match self.graph.step(id) {
+                Some(node) => output_of(self.graph, self.state, &self.instance(node)),
+                None => Found::Unknown,
+            },
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let done = |step: &StepState| step.status == StepStatus::Completed;
+        let nodes = self.graph.nodes.iter().enumerate();
+        let steps = nodes
+            .filter(|(index, _)| self.state.step(&self.instance(NodeId(*index as u32))).is_some_and(done))
+            .map(|(_, node)| node.id.clone());
+        ["trigger", "settings", "run", "workflow", "steps"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(steps)
+            .collect()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+}
