@@ -65,10 +65,17 @@ pub(crate) fn classify(error: &wasmtime::Error, known: Circumstances<'_>) -> Cal
         Some(Trap::Interrupt) => return stopped(&Stop::Deadline, &known),
         _ => {}
     }
+    // Without a backtrace the guest had returned, and it was its result that was brought over.
+    let returned = !known.starting && error.downcast_ref::<WasmBacktrace>().is_none();
+    if returned && let Some(fault) = error.downcast_ref::<std::str::Utf8Error>() {
+        return CallError::sandbox(
+            code::INVALID_OUTPUT,
+            format!("what the guest returned is not UTF-8: {fault}"),
+        );
+    }
     // The engine's own type for this is private; a test holds on to its words.
     if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
-        // Without a backtrace the guest had returned, and it was its result that was brought over.
-        if !known.starting && error.downcast_ref::<WasmBacktrace>().is_none() {
+        if returned {
             let message = format!(
                 "the output is larger than the limit of {} bytes: return less, or raise output_bytes",
                 limits.output_bytes
@@ -225,5 +232,13 @@ pub(crate) fn backtrace(error: &wasmtime::Error) -> Vec<String> {
     // Only its text has the names demangled: `  0:   0x1f - module!function`.
     let text = backtrace.to_string();
     let names = text.lines().filter_map(|line| line.split_once('!').map(|(_, name)| name));
-    names.map(|name| name.chars().take(200).collect()).collect()
+    names.map(|name| without_hash(name).chars().take(200).collect()).collect()
+}
+
+/// Rust ends its symbols in a hash, which tells a reader nothing.
+fn without_hash(name: &str) -> &str {
+    match name.rsplit_once("::h") {
+        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => path,
+        _ => name,
+    }
 }

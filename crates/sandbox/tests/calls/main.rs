@@ -2,4 +2,5 @@
 //! what comes back.
 
 mod contract;
+mod limits;
 mod support;
