@@ -179,6 +179,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("invalid_input", "A code step's input cannot fit the action's schema."),
     ("invalid_field_value", "A value that the field cannot hold."),
     ("invalid_filter", "A filter or condition that cannot be read."),
+    ("missing_field", "A record lacks a field that it cannot be without."),
     ("not_unique", "`match` names no declared unique field set of the object."),
     ("limit_too_high", "A limit above the host's maximum."),
 ];

@@ -1,6 +1,6 @@
 //! A shape in words, for messages and the reference.
 
-use super::form::{DAY, HOUR, MINUTE, Shape};
+use super::form::Shape;
 use super::tree::{Data, Node};
 use crate::model::{ByteSize, Millis};
 
@@ -18,13 +18,13 @@ impl Shape {
             Shape::WholeOrTemplate { min, max } => {
                 format!("a whole number {}, or a template that gives one", range(*min, *max))
             }
-            Shape::Duration { max_ms } => format!("a duration, at most {}", longest(*max_ms)),
+            Shape::Duration { max_ms } => format!("a duration, at most {}", Millis(*max_ms)),
             Shape::Size { max } => format!("a size, at most {}", ByteSize(*max)),
             Shape::Choice(names) => either(&names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>()),
             Shape::Name => "a name of lower case letters, digits and `-`".into(),
             Shape::Id => "an id of lower case letters, digits and `_`".into(),
             Shape::Action => "an action, as `name`, `name@1` or `name@1.2.0`".into(),
-            Shape::HookPath => "a path".into(),
+            Shape::HookPath => "a path below `/hooks/{workspace}/`, such as `web-form`".into(),
             Shape::Condition => {
                 "a condition: `{ value: \"{{ … }}\", greater_than: 0 }`, or a text that is one `{{ … }}`"
                     .into()
@@ -82,12 +82,6 @@ impl Shape {
 
 fn range(min: u64, max: u64) -> String {
     if max >= i64::MAX as u64 { format!("from {min}") } else { format!("from {min} to {max}") }
-}
-
-/// A maximum in the unit a person would use: `30d`, not `720h`.
-fn longest(ms: u64) -> String {
-    debug_assert!(MINUTE < HOUR && HOUR < DAY);
-    Millis(ms).to_string()
 }
 
 fn keys(fields: &[super::form::Field]) -> String {

@@ -1,6 +1,6 @@
 //! The part of the table that is about steps: what every step has, and what each type has.
 
-use super::form::{DAY, Field, Form, HOUR, HTTP_METHOD, Kind, MINUTE, Need, Shape};
+use super::form::{DAY, Field, Form, HOUR, HTTP_METHOD, Kind, Need, Shape};
 
 /// What every step has beside the fields of its type.
 pub static COMMON: &[Field] = &[
@@ -405,7 +405,7 @@ pub static STEPS: &[Kind] = &[
 ];
 
 static LIMITS: Form = Form {
-    name: "limits",
+    name: "`limits`",
     fields: &[
         Field {
             key: "fuel",
@@ -413,20 +413,25 @@ static LIMITS: Form = Form {
             need: Need::Optional,
             about: "Instructions, about one a unit.",
         },
-        Field {
-            key: "memory_bytes",
-            shape: Shape::Size { max: 4 << 30 },
-            need: Need::Optional,
-            about: "Memory and tables, all together.",
-        },
-        Field {
-            key: "wall_ms",
-            shape: Shape::Whole { min: 1, max: 10 * MINUTE },
-            need: Need::Optional,
-            about: "Real time in milliseconds.",
-        },
+        size_limit("memory_bytes", "Memory and tables, all together."),
+        time_limit("wall_ms", "Real time in milliseconds."),
+        time_limit(
+            "virtual_ms",
+            "Time that may pass on the action's own clock by sleeping, in milliseconds.",
+        ),
+        size_limit("input_bytes", "Size of the input."),
+        size_limit("output_bytes", "Size of the output."),
+        size_limit("log_bytes", "Size of all log lines together; the rest is cut."),
     ],
 };
+
+const fn size_limit(key: &'static str, about: &'static str) -> Field {
+    Field { key, shape: Shape::Size { max: 4 << 30 }, need: Need::Optional, about }
+}
+
+const fn time_limit(key: &'static str, about: &'static str) -> Field {
+    Field { key, shape: Shape::Whole { min: 1, max: i64::MAX as u64 }, need: Need::Optional, about }
+}
 
 static ARM: Form = Form {
     name: "an arm",

@@ -11,7 +11,7 @@ use super::form::{Field, Form, Kind, Need, Shape, TOP};
 use super::form_steps::{COMMON, STEPS};
 use super::path::{Path, Segment};
 use super::source::Source;
-use super::tree::{Data, Entry, Node};
+use super::tree::{Data, Entry, Node, quoted};
 use crate::model::Workflow;
 use crate::problem::Problem;
 
@@ -157,9 +157,14 @@ impl<'n> Reader<'n, '_> {
 
     fn one_key(&mut self, node: &'n Node, entries: &'n [Entry], form: &'static Form) -> Option<Value> {
         let (values, _) = self.fields(node, entries, form.name, &[form.fields], &["one"]);
-        let known = entries.iter().filter(|entry| form.fields.iter().any(|field| field.key == entry.key));
-        if known.count() == 1 {
+        let known =
+            entries.iter().filter(|entry| form.fields.iter().any(|field| field.key == entry.key)).count();
+        if known == 1 {
             return (values.len() == 1).then_some(Value::Object(values));
+        }
+        if known == 0 && !entries.is_empty() {
+            // Each of them has been told as unknown.
+            return None;
         }
         let names: Vec<_> = form.fields.iter().map(|field| format!("`{}`", field.key)).collect();
         let message = format!("{} takes exactly one of {}", self.label(), either(&names));
@@ -191,7 +196,13 @@ impl<'n> Reader<'n, '_> {
                 Some(value) => {
                     values.insert(entry.key.clone(), value);
                 }
-                None => complete &= field.need != Need::Required,
+                None if field.need == Need::Required => match stand_in(&field.shape, &entry.value) {
+                    Some(value) => {
+                        values.insert(entry.key.clone(), value);
+                    }
+                    None => complete = false,
+                },
+                None => {}
             }
             self.path.pop();
         }
@@ -199,7 +210,12 @@ impl<'n> Reader<'n, '_> {
             tables.iter().flat_map(|table| table.iter()).filter(|field| field.need == Need::Required);
         for field in required {
             if quiet.is_empty() && !entries.iter().any(|entry| entry.key == field.key) {
-                complete = false;
+                match stand_in(&field.shape, node) {
+                    Some(value) => {
+                        values.insert(field.key.to_owned(), value);
+                    }
+                    None => complete = false,
+                }
                 let what = if self.path.0.is_empty() { "the workflow".to_owned() } else { name.to_owned() };
                 let message = format!("{what} has no `{}`", field.key);
                 let hint = format!("`{}:` takes {}", field.key, field.shape.describe());
@@ -276,8 +292,11 @@ impl<'n> Reader<'n, '_> {
                         }
                         _ => format!("the types are {}", names()),
                     };
-                let message =
-                    format!("{} is no type of {}", entry.value.describe(), name.trim_start_matches("a "));
+                let found = match &entry.value.data {
+                    Data::Text(text) => quoted(text),
+                    _ => entry.value.describe(),
+                };
+                let message = format!("{found} is no type of {}", name.trim_start_matches("a "));
                 self.tell(&entry.value, "unknown_type", message).hint = Some(hint);
                 None
             }
@@ -383,10 +402,27 @@ impl<'n> Reader<'n, '_> {
     }
 }
 
+/// What takes the place of a value that is missing or wrong, so that the rest of a step can still be checked.
+/// Only where it can lead to no further problem.
+fn stand_in(shape: &Shape, node: &Node) -> Option<Value> {
+    match shape {
+        Shape::Condition => Some(json!("{{ true }}")),
+        Shape::Steps => Some(json!([])),
+        Shape::HookPath => Some(json!("x")),
+        Shape::Id => Some(match &node.data {
+            Data::Text(id) => json!(id),
+            _ => json!(""),
+        }),
+        _ => None,
+    }
+}
+
 /// Words of other tools for keys that exist here.
 fn synonym(key: &str, known: &[&str]) -> Option<&'static str> {
     const PAIRS: &[(&str, &str)] = &[
         ("when", "if"),
+        ("if", "when"),
+        ("condition", "when"),
         ("condition", "if"),
         ("then", "do"),
         ("steps", "do"),

@@ -15,7 +15,7 @@ use crate::problem::Problem;
 /// The longest id or name.
 pub const MAX_ID: usize = 64;
 
-/// Ids that no step may have: they mean something else in templates.
+/// Ids that no step may have: they mean something else inside `{{ … }}`.
 pub const RESERVED: &[&str] = &[
     "trigger",
     "item",
@@ -41,43 +41,12 @@ pub const RESERVED: &[&str] = &[
     "endif",
     "for",
     "endfor",
-    "recursive",
-    "set",
-    "endset",
-    "with",
-    "endwith",
-    "block",
-    "endblock",
-    "extends",
-    "include",
-    "import",
-    "from",
-    "as",
-    "macro",
-    "endmacro",
-    "call",
-    "endcall",
-    "filter",
-    "endfilter",
-    "autoescape",
-    "endautoescape",
-    "raw",
-    "endraw",
-    "do",
-    "break",
-    "continue",
     "loop",
     "self",
-    "super",
-    "caller",
+    "now",
     "range",
     "dict",
     "namespace",
-    "debug",
-    "lipsum",
-    "cycler",
-    "joiner",
-    "now",
 ];
 
 impl<'n> Reader<'n, '_> {
@@ -185,7 +154,7 @@ impl<'n> Reader<'n, '_> {
             return Some(json!(text));
         }
         let listed = either(&names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>());
-        let message = format!("{} is {listed}, not {}", self.label(), quoted(text));
+        let message = format!("{} takes {listed}, not {}", self.label(), quoted(text));
         let hint = nearest(text, names.iter().copied()).map(|name| format!("did you mean `{name}`?"));
         self.tell(node, "invalid_value", message).hint = hint;
         None
@@ -304,6 +273,8 @@ impl<'n> Reader<'n, '_> {
         );
         let hint = if text.contains("{{") {
             "put all of it into one pair of braces, such as \"{{ known.total > 0 }}\"".to_owned()
+        } else if matches!(text.trim(), "yes" | "no" | "on" | "off" | "") {
+            "a condition that is always the same can go".to_owned()
         } else {
             format!("write \"{{{{ {} }}}}\"", text.trim())
         };
@@ -316,9 +287,9 @@ impl<'n> Reader<'n, '_> {
             return None;
         }
         let schema = node.to_json();
-        if let Some(reference) = foreign_reference(&schema) {
-            let message = format!("`$ref` to {} would be read from elsewhere", quoted(reference));
-            self.tell(node, "invalid_schema", message)
+        if let Some(reference) = foreign_reference(node) {
+            let message = format!("{} would be read from elsewhere", reference.describe());
+            self.tell(reference, "invalid_schema", message)
                 .set_hint("put the schema under `$defs` and refer to it with `#/$defs/NAME`");
             return None;
         }
@@ -351,26 +322,22 @@ impl<'n> Reader<'n, '_> {
 
 /// Whether a text is one `{{ … }}` and nothing else, so that it keeps the type of what it gives.
 pub(crate) fn is_one_expression(text: &str) -> bool {
-    text.trim()
+    text.trim_matches(['\n', '\r'])
         .strip_prefix("{{")
         .and_then(|rest| rest.strip_suffix("}}"))
         .is_some_and(|inner| !inner.contains("}}") && !inner.contains("{{"))
 }
 
 /// The first `$ref` that does not point into the schema itself.
-fn foreign_reference(schema: &Value) -> Option<&str> {
-    match schema {
-        Value::Object(map) => {
-            for key in ["$ref", "$dynamicRef"] {
-                if let Some(Value::String(reference)) = map.get(key)
-                    && !reference.starts_with('#')
-                {
-                    return Some(reference);
-                }
+fn foreign_reference(schema: &Node) -> Option<&Node> {
+    match &schema.data {
+        Data::Map(entries) => entries.iter().find_map(|entry| match &entry.value.data {
+            Data::Text(reference) if matches!(entry.key.as_str(), "$ref" | "$dynamicRef") => {
+                (!reference.starts_with('#')).then_some(&entry.value)
             }
-            map.values().find_map(foreign_reference)
-        }
-        Value::Array(items) => items.iter().find_map(foreign_reference),
+            _ => foreign_reference(&entry.value),
+        }),
+        Data::List(items) => items.iter().find_map(foreign_reference),
         _ => None,
     }
 }

@@ -27,10 +27,11 @@ pub fn parse(source: &Source<'_>) -> (Option<Node>, Vec<Problem>) {
         return (None, vec![Problem::at(source, 0, 0, "too_large", message)]);
     }
     let content = text.trim_start_matches('\u{feff}').trim_start();
-    if content.starts_with(['{', '[']) && !content.starts_with("{{") {
-        if let Some(problem) = json_error(source) {
-            return (None, vec![problem]);
-        }
+    if content.starts_with(['{', '['])
+        && !content.starts_with("{{")
+        && let Some(problem) = json_error(source)
+    {
+        return (None, vec![problem]);
     }
     let options = granit_parser::options! {
         emit_comments: false,
@@ -46,10 +47,7 @@ pub fn parse(source: &Source<'_>) -> (Option<Node>, Vec<Problem>) {
         anchors: HashMap::new(),
         values: 0,
     };
-    let tree = match builder.document() {
-        Ok(tree) => tree,
-        Err(Stop) => None,
-    };
+    let tree = builder.document().unwrap_or_default();
     (tree, builder.problems)
 }
 

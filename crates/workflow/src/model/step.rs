@@ -116,11 +116,33 @@ pub struct Limits {
     pub memory_bytes: Option<ByteSize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_bytes: Option<ByteSize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_bytes: Option<ByteSize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bytes: Option<ByteSize>,
 }
 
 impl Limits {
     pub fn is_empty(&self) -> bool {
         *self == Limits::default()
+    }
+
+    /// Each limit by the name it has everywhere; sizes in bytes, times in milliseconds.
+    pub fn each(&self) -> [(&'static str, Option<u64>); 7] {
+        let bytes = |size: Option<ByteSize>| size.map(|size| size.0);
+        [
+            ("fuel", self.fuel),
+            ("memory_bytes", bytes(self.memory_bytes)),
+            ("wall_ms", self.wall_ms),
+            ("virtual_ms", self.virtual_ms),
+            ("input_bytes", bytes(self.input_bytes)),
+            ("output_bytes", bytes(self.output_bytes)),
+            ("log_bytes", bytes(self.log_bytes)),
+        ]
     }
 }
 

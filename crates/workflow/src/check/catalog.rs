@@ -1,0 +1,59 @@
+//! What a check may know of the place where a workflow will run.
+
+use std::sync::Arc;
+
+use semver::Version;
+use serde_json::Value;
+use stepwell_records::schema::Schema;
+
+use crate::model::{ActionRef, Limits};
+
+/// What there is in a workspace. Everything may be unknown: then nothing is said against it.
+pub trait Catalog {
+    /// The objects and their fields.
+    fn schema(&self) -> Option<Arc<Schema>> {
+        None
+    }
+
+    /// The action that a reference would be resolved to now.
+    fn action(&self, _wanted: &ActionRef) -> ActionLookup {
+        ActionLookup::NotKnown
+    }
+
+    /// The host's maxima; what is absent has none.
+    fn maxima(&self) -> Limits {
+        Limits::default()
+    }
+
+    /// The names of the secrets.
+    fn secrets(&self) -> Option<Vec<String>> {
+        None
+    }
+}
+
+/// What is known of an action.
+#[derive(Debug, Clone)]
+pub enum ActionLookup {
+    Found(Arc<ActionInfo>),
+    /// The action exists, but not in a version that fits.
+    OtherVersions(Vec<Version>),
+    /// There is no such action; these there are.
+    Unknown(Vec<String>),
+    /// Nobody asked where actions are kept.
+    NotKnown,
+}
+
+/// What an action says of itself.
+#[derive(Debug, Clone)]
+pub struct ActionInfo {
+    pub name: String,
+    pub version: Version,
+    pub input_schema: Option<Value>,
+    pub output_schema: Option<Value>,
+}
+
+/// Nothing is known: only the document itself is checked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoCatalog;
+
+impl Catalog for NoCatalog {}

@@ -1,0 +1,206 @@
+//! Code steps: the action, its version, its limits, and whether the input can fit.
+
+use std::rc::Rc;
+
+use stepwell_records::nearest;
+
+use super::catalog::{ActionInfo, ActionLookup};
+use super::checker::Checker;
+use super::types::{Object, Rest, Rule, Ty};
+use crate::document::Path;
+use crate::expr::Mode;
+use crate::model::{ByteSize, Code, VersionWanted};
+
+impl<'w> Checker<'w> {
+    pub(super) fn code(&mut self, code: &'w Code) -> Rc<Ty> {
+        self.under("input", |me| me.value(&code.input, Mode::Secrets));
+        self.limits(code);
+        match self.catalog.action(&code.action) {
+            ActionLookup::Found(info) => {
+                self.input(code, &info);
+                let key = code.action.to_string();
+                if let Some(ty) = self.actions.get(&key) {
+                    return ty.clone();
+                }
+                let label = format!("{} {}", info.name, info.version);
+                let ty = Rc::new(super::steps::schema_or_any(info.output_schema.as_ref(), &label));
+                self.actions.insert(key, ty.clone());
+                return ty;
+            }
+            ActionLookup::OtherVersions(versions) => {
+                let wanted = match &code.action.version {
+                    VersionWanted::Exact(version) => format!("no version {version}"),
+                    VersionWanted::Major(major) => format!("no version {major}.x"),
+                    VersionWanted::Latest => "no version".into(),
+                };
+                let message = format!("the action `{}` has {wanted}", code.action.name);
+                let hint = match versions.iter().max() {
+                    Some(latest) => {
+                        let all: Vec<_> = versions.iter().map(ToString::to_string).collect();
+                        format!(
+                            "its versions are {}; the latest is `{}@{latest}`",
+                            all.join(", "),
+                            code.action.name
+                        )
+                    }
+                    None => "push one with `stepwell action push`".into(),
+                };
+                self.under("action", |me| me.tell("unknown_action", message).set_hint(hint));
+            }
+            ActionLookup::Unknown(names) => {
+                let message = format!("there is no action `{}`", code.action.name);
+                let hint = match nearest(&code.action.name, names.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if names.is_empty() => {
+                        "no action has been pushed yet: `stepwell action push`".into()
+                    }
+                    None => format!("actions are {}", names.join(", ")),
+                };
+                self.under("action", |me| me.tell("unknown_action", message).set_hint(hint));
+            }
+            ActionLookup::NotKnown => {}
+        }
+        Rc::new(Ty::Any)
+    }
+
+    fn limits(&mut self, code: &'w Code) {
+        let maxima = self.catalog.maxima().each();
+        self.path.key("limits");
+        for ((name, limit), (_, maximum)) in code.limits.each().into_iter().zip(maxima) {
+            let (Some(limit), Some(maximum)) = (limit, maximum) else { continue };
+            if limit <= maximum {
+                continue;
+            }
+            let shown = |amount: u64| {
+                if name.ends_with("_bytes") { ByteSize(amount).to_string() } else { amount.to_string() }
+            };
+            let message =
+                format!("`{name}` is {}; this host allows at most {}", shown(limit), shown(maximum));
+            self.under(name, |me| {
+                me.tell("limit_too_high", message).set_hint("a step may only lower what the host allows")
+            });
+        }
+        self.path.pop();
+    }
+
+    /// What certainly does not fit the action's schema.
+    fn input(&mut self, code: &'w Code, info: &ActionInfo) {
+        let Some(schema) = &info.input_schema else { return };
+        let label = format!("{} {}", info.name, info.version);
+        let wanted = Ty::of_schema(schema, &label);
+        let given = self.type_of(&code.input);
+        let mut misfits = Vec::new();
+        compare(&given, &wanted, &mut Vec::new(), &mut misfits);
+        for misfit in misfits {
+            let mut inner = Path::default();
+            for part in &misfit.path {
+                inner.key(part);
+            }
+            let at = if inner.0.is_empty() { "the input".to_owned() } else { format!("`{inner}`") };
+            let message = match &misfit.what {
+                What::Missing(name) => format!("{label} needs `{name}`, which {at} does not have"),
+                What::Unknown { name, .. } => format!("{label} does not take `{name}`"),
+                What::Type { given, wanted } => {
+                    format!("{label} takes {wanted} as {at}, and this is {given}")
+                }
+            };
+            let mut target = misfit.path.join(".");
+            if let What::Unknown { name, .. } = &misfit.what {
+                target = if target.is_empty() { name.clone() } else { format!("{target}.{name}") };
+            }
+            self.path.key("input");
+            self.at_inner(&target, "", |me| {
+                let told = match &misfit.what {
+                    What::Type { .. } => me.tell("invalid_input", message),
+                    _ => me.tell_key("invalid_input", message),
+                };
+                if let What::Unknown { name, known } = &misfit.what {
+                    let near = nearest(name, known.iter().map(String::as_str));
+                    told.set_hint(match near {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("it takes {}", known.join(", ")),
+                    });
+                }
+            });
+            self.path.pop();
+        }
+    }
+}
+
+struct Misfit {
+    path: Vec<String>,
+    what: What,
+}
+
+enum What {
+    Missing(String),
+    Unknown { name: String, known: Vec<String> },
+    Type { given: &'static str, wanted: &'static str },
+}
+
+/// Notes where a value of one type can never be one of the other.
+fn compare(given: &Ty, wanted: &Ty, path: &mut Vec<String>, misfits: &mut Vec<Misfit>) {
+    let mut misfit = |path: &Vec<String>, what| misfits.push(Misfit { path: path.clone(), what });
+    match (given, wanted) {
+        (Ty::Any, _) | (_, Ty::Any) => {}
+        (Ty::OneOf { of, rule: Rule::Every }, _) if !of.is_empty() => {
+            // Certain only when no arm fits, and then the first one says why.
+            let mut first = None;
+            for one in of {
+                let mut inner = Vec::new();
+                compare(one, wanted, path, &mut inner);
+                if inner.is_empty() {
+                    return;
+                }
+                first.get_or_insert(inner);
+            }
+            misfits.extend(first.unwrap_or_default());
+        }
+        (Ty::OneOf { .. }, _) => {}
+        (_, Ty::OneOf { of, .. }) => {
+            let fits = of.iter().any(|one| {
+                let mut inner = Vec::new();
+                compare(given, one, path, &mut inner);
+                inner.is_empty()
+            });
+            if !fits {
+                misfit(path, What::Type { given: given.describe(), wanted: "something else" });
+            }
+        }
+        (Ty::Object(given), Ty::Object(wanted)) => objects(given, wanted, path, misfits),
+        (Ty::List(given), Ty::List(wanted)) => {
+            if !matches!(&**given, Ty::Object(_)) {
+                compare(given, wanted, path, misfits);
+            }
+        }
+        (given, wanted) if std::mem::discriminant(given) != std::mem::discriminant(wanted) => {
+            misfit(path, What::Type { given: given.describe(), wanted: wanted.describe() });
+        }
+        _ => {}
+    }
+}
+
+fn objects(given: &Object, wanted: &Object, path: &mut Vec<String>, misfits: &mut Vec<Misfit>) {
+    // Only a map that stands in the document is known to have nothing else.
+    let written = given.label.is_none() && given.rest == Rest::Closed;
+    if written {
+        for name in wanted.required.iter().filter(|name| given.field(name).is_none()) {
+            misfits.push(Misfit { path: path.clone(), what: What::Missing(name.clone()) });
+        }
+    }
+    for (name, ty) in &given.fields {
+        match wanted.field(name) {
+            Some(field) => {
+                path.push(name.clone());
+                compare(ty, field, path, misfits);
+                path.pop();
+            }
+            None if written && wanted.rest == Rest::Closed => {
+                let known = wanted.names().map(str::to_owned).collect();
+                misfits
+                    .push(Misfit { path: path.clone(), what: What::Unknown { name: name.clone(), known } });
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Whether a document makes sense: everything that can be known before a run, told at once.
+//!
+//! ```
+//! use stepwell_workflow::check::{NoCatalog, check};
+//!
+//! let checked = check("name: demo\ntrigger: { type: manual }\nsteps:\n  - { id: a, type: set, values: { b: '{{ c.d }}' } }\n", &NoCatalog);
+//! assert_eq!(checked.problems[0].code, "unknown_reference");
+//! ```
+
+mod catalog;
+mod checker;
+mod code;
+mod infer;
+mod needs;
+mod outside;
+mod records;
+mod scope;
+mod steps;
+mod templates;
+mod types;
+
+use crate::document::{self, Source};
+use crate::model::Workflow;
+use crate::problem::Problem;
+
+pub use catalog::{ActionInfo, ActionLookup, Catalog, NoCatalog};
+
+/// More steps than this are no workflow that a person could follow.
+pub const MAX_STEPS: usize = 1_000;
+
+/// What a check found.
+#[derive(Debug)]
+pub struct Checked {
+    /// The definition; only when there is no problem.
+    pub workflow: Option<Workflow>,
+    /// In the order of the document.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a document (YAML, or JSON when it starts with `{`) and checks it against what there is.
+pub fn check(text: &str, catalog: &dyn Catalog) -> Checked {
+    let source = Source::new(text);
+    let (tree, mut problems) = document::parse(&source);
+    let mut workflow = None;
+    if let Some(tree) = tree {
+        let (draft, more) = document::read(&source, &tree);
+        problems.extend(more);
+        if let Some(draft) = draft {
+            problems.extend(checker::problems(&source, &tree, &draft, catalog));
+            workflow = Some(draft.workflow);
+        }
+    }
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    Checked { workflow: workflow.filter(|_| problems.is_empty()), problems }
+}
+
+/// The same for bytes that somebody sent.
+pub fn check_bytes(bytes: &[u8], catalog: &dyn Catalog) -> Checked {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => check(text, catalog),
+        Err(error) => {
+            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let source = Source::new(&good);
+            let at = good.len();
+            let problem =
+                Problem::at(&source, at, at, "not_utf8", "the document is not UTF-8 text from here on");
+            Checked { workflow: None, problems: vec![problem.hint("save the file as UTF-8")] }
+        }
+    }
+}

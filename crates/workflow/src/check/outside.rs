@@ -1,0 +1,124 @@
+//! Requests to other servers: literal hosts, header names, bodies.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::checker::Checker;
+use super::steps::{open_texts, schema_or_any};
+use super::types::Ty;
+use crate::expr::Mode;
+use crate::model::{Body, HttpRequest, Method};
+
+impl<'w> Checker<'w> {
+    pub(super) fn http(&mut self, request: &'w HttpRequest) -> Rc<Ty> {
+        self.under("url", |me| me.url(&request.url));
+        self.under("headers", |me| me.headers(&request.headers, Mode::Header));
+        self.under("query", |me| me.fields(&request.query, Mode::Secrets));
+        if let Some(body) = &request.body {
+            self.path.key("body");
+            if matches!(request.method, Method::Get | Method::Head) {
+                self.tell_key("misplaced", format!("a {} request has no body", request.method.as_str()))
+                    .set_hint("use `method: POST`, or put the values into `query`");
+            }
+            match body {
+                Body::Json(value) => self.under("json", |me| me.value(value, Mode::Secrets)),
+                Body::Form(fields) => self.under("form", |me| me.fields(fields, Mode::Secrets)),
+                Body::Text(text) => self.under("text", |me| me.template(text, Mode::Secrets)),
+            }
+            self.path.pop();
+        }
+        if let Some(key) = &request.idempotency_key {
+            self.under("idempotency_key", |me| me.template(key, Mode::Line));
+        }
+        let body = schema_or_any(request.response.schema.as_ref(), "the `response.schema`");
+        Rc::new(Ty::object(
+            "an http_request step",
+            vec![("status", Ty::Number), ("headers", open_texts()), ("body", body)],
+        ))
+    }
+
+    /// Who is called is decided by the author, never by data.
+    fn url(&mut self, url: &'w str) {
+        let mode = if self.literal_host(url) { Mode::Url } else { Mode::Secrets };
+        self.template(url, mode);
+    }
+
+    /// Whether scheme and host are good; tells what is wrong with them.
+    fn literal_host(&mut self, url: &str) -> bool {
+        let rest = match url.split_once("://") {
+            Some((scheme, rest))
+                if ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) =>
+            {
+                rest
+            }
+            Some((scheme, _)) if !scheme.contains('{') => {
+                self.tell("invalid_value", format!("`url` is called over https or http, not `{scheme}`"));
+                return false;
+            }
+            None if !url.contains("{{") => {
+                let hint = format!("write \"https://{}\"", url.trim_start_matches('/'));
+                self.tell("invalid_value", "`url` has no scheme").set_hint(hint);
+                return false;
+            }
+            _ => {
+                self.host_is_template();
+                return false;
+            }
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        if authority.contains("{{") || authority.contains("{%") {
+            self.host_is_template();
+            return false;
+        }
+        match url::Url::parse(&blanked(url)) {
+            Ok(parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
+                self.tell("invalid_value", "`url` holds a user name or a password")
+                    .set_hint("send them in the `authorization` header, from `{{ secrets.NAME }}`");
+                false
+            }
+            Ok(_) => true,
+            Err(error) => {
+                self.tell("invalid_value", format!("`url` is no URL: {error}"));
+                false
+            }
+        }
+    }
+
+    fn host_is_template(&mut self) {
+        self.tell(
+            "template_not_allowed",
+            "scheme and host of `url` must be literal: data may not decide who is called",
+        )
+        .set_hint("write \"https://api.example.com/{{ … }}\", and choose between hosts with `branch`");
+    }
+
+    pub(super) fn headers(&mut self, headers: &'w BTreeMap<String, String>, mode: Mode) {
+        for (name, value) in headers {
+            self.under(name, |me| {
+                let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+                if name.is_empty() || !name.bytes().all(token) {
+                    me.tell_key("invalid_value", format!("{name:?} is no name of a header"))
+                        .set_hint("letters, digits and `-`");
+                }
+                me.template(value, mode);
+                if value.trim_end().contains(['\r', '\n']) {
+                    me.tell("invalid_value", format!("the header `{name}` holds a line break"))
+                        .set_hint("a long value can be folded with `>-`");
+                }
+            });
+        }
+    }
+}
+
+/// The text with every template replaced by a letter.
+fn blanked(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("{{") {
+        out.push_str(&rest[..start]);
+        out.push('x');
+        rest = rest[start..].find("}}").map_or("", |end| &rest[start + end + 2..]);
+    }
+    out.push_str(rest);
+    out
+}

@@ -1,0 +1,360 @@
+//! What is looked at in the trigger, in every step, and in the steps that only steer.
+
+use std::rc::Rc;
+
+use super::checker::{Checker, Outcome};
+use super::scope::{ListKind, Place};
+use super::types::{Rule, Ty};
+use crate::document::Data;
+use crate::expr::Mode;
+use crate::model::{Answer, Auth, Branch, Retry, SendEmail, Step, StepKind, Stop, StopStatus, Trigger};
+use serde_json::Value;
+use stepwell_records::filter::{Allowed, Filter, Subject};
+use stepwell_records::nearest;
+
+/// What `error` has, for `retry.on`.
+const ERROR_FIELDS: &[&str] =
+    &["source", "code", "message", "retryable", "retry_after_ms", "limit", "used", "details"];
+
+impl<'w> Checker<'w> {
+    pub(super) fn trigger(&mut self, trigger: &'w Trigger) {
+        if self.draft.broken_trigger {
+            return;
+        }
+        self.trigger = Rc::new(match trigger {
+            Trigger::Webhook(webhook) => Ty::object(
+                "a webhook's trigger",
+                vec![
+                    ("type", Ty::Text),
+                    ("method", Ty::Text),
+                    ("path", Ty::Text),
+                    ("headers", open(Ty::Text)),
+                    ("query", open(Ty::Any)),
+                    ("body", schema_or_any(webhook.body_schema.as_ref(), "the trigger's `body_schema`")),
+                ],
+            ),
+            Trigger::Manual(manual) => Ty::object(
+                "a manual trigger",
+                vec![
+                    ("type", Ty::Text),
+                    ("input", schema_or_any(manual.input_schema.as_ref(), "the trigger's `input_schema`")),
+                ],
+            ),
+        });
+        let Trigger::Webhook(webhook) = trigger else {
+            return;
+        };
+        self.path.key("trigger");
+        self.place = Place::Trigger;
+        if let Some(key) = &webhook.idempotency_key {
+            self.under("idempotency_key", |me| me.template(key, Mode::Line));
+        }
+        self.place = Place::Secret;
+        if let Auth::Hmac(hmac) = &webhook.auth {
+            self.under("auth", |me| {
+                me.under("hmac", |me| {
+                    me.under("secret", |me| {
+                        for (index, secret) in hmac.secrets.iter().enumerate() {
+                            me.path.index(index);
+                            me.secret(secret);
+                            me.path.pop();
+                        }
+                    })
+                })
+            });
+        }
+        self.place = Place::Steps;
+        self.path.pop();
+    }
+
+    /// A secret is written down in one way only, so that no file ever holds one.
+    fn secret(&mut self, text: &'w str) {
+        let before = self.problems.len();
+        self.template(text, Mode::Secrets);
+        let inner = text.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
+        let named = inner.and_then(|inner| inner.strip_prefix("secrets."));
+        if named.is_none_or(str::is_empty) && self.problems.len() == before {
+            self.tell("invalid_value", "a secret does not stand in a workflow's file")
+                .set_hint("keep it with the workspace, and refer to it: \"{{ secrets.NAME }}\"");
+        }
+    }
+
+    pub(super) fn answer(&mut self, answer: &'w Answer) {
+        self.under("status", |me| me.value(&answer.status, Mode::Value));
+        self.under("headers", |me| me.headers(&answer.headers, Mode::Line));
+        if let Some(body) = &answer.body {
+            self.under("body", |me| me.value(body, Mode::Value));
+        }
+    }
+
+    /// What every step may have.
+    pub(super) fn common(&mut self, step: &'w Step) {
+        if let Some(condition) = &step.condition {
+            self.under("if", |me| me.value(condition, Mode::Value));
+        }
+        let known = self.known.get(step.id.as_str()).copied();
+        if !step.needs.is_empty() && known.is_some_and(|known| known.list != ListKind::Parallel) {
+            self.under("needs", |me| {
+                me.tell_key("misplaced", "`needs` works only between the steps of a `parallel`")
+                    .set_hint("steps of a list run from top to bottom: put the step after what it needs")
+            });
+        }
+        let steers = matches!(step.kind, StepKind::Branch(_) | StepKind::Parallel(_));
+        for (key, there) in [("retry", step.retry.is_some()), ("timeout", step.timeout.is_some())] {
+            if there && steers {
+                let message =
+                    format!("a `{}` has no attempts of its own, so no `{key}`", step.kind.type_name());
+                self.under(key, |me| {
+                    me.tell_key("misplaced", message).set_hint(format!("give `{key}` to the steps inside"))
+                });
+            }
+        }
+        if let Some(retry) = &step.retry {
+            self.under("retry", |me| me.retry(retry));
+        }
+    }
+
+    fn retry(&mut self, retry: &'w Retry) {
+        if retry.backoff.initial > retry.backoff.max {
+            let message = format!(
+                "the first wait ({}) is longer than the longest ({})",
+                retry.backoff.initial, retry.backoff.max
+            );
+            self.under("backoff", |me| {
+                me.tell("invalid_value", message);
+            });
+        }
+        let Some(on) = &retry.on else { return };
+        self.path.key("on");
+        self.value(on, Mode::Value);
+        if let Ok(filter) = Filter::parse(on, Allowed::FIELDS) {
+            filter.visit_conditions(&mut |at, condition| {
+                let Subject::Field(name) = &condition.subject else { return };
+                let head = name.split('.').next().unwrap_or(name);
+                if ERROR_FIELDS.contains(&head) {
+                    return;
+                }
+                let hint = match nearest(head, ERROR_FIELDS.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("a failure has {}", ERROR_FIELDS.join(", ")),
+                };
+                self.at_inner(at, "field", |me| {
+                    me.tell("unknown_field", format!("a failure has no `{name}`")).set_hint(hint)
+                });
+            });
+        }
+        self.path.pop();
+    }
+
+    /// What a step's type asks for; gives what the step puts out.
+    pub(super) fn kind(&mut self, step: &'w Step) -> Outcome {
+        let output = match &step.kind {
+            StepKind::Code(code) => self.code(code),
+            StepKind::SearchRecords(search) => self.search(search),
+            StepKind::CreateRecord(create) => self.create(create),
+            StepKind::UpdateRecord(update) => self.update(update),
+            StepKind::UpsertRecord(upsert) => self.upsert(upsert),
+            StepKind::Branch(branch) => return self.branch(branch),
+            StepKind::Parallel(parallel) => self.parallel(parallel),
+            StepKind::Filter(filter) => {
+                self.not_here("filter");
+                self.under("when", |me| me.value(&filter.when, Mode::Value));
+                Rc::new(Ty::Any)
+            }
+            StepKind::Set(set) => {
+                self.under("values", |me| me.fields(&set.values, Mode::Value));
+                Rc::new(self.type_of_fields(&set.values, &step.id))
+            }
+            StepKind::Stop(stop) => {
+                self.not_here("stop");
+                self.stop(stop);
+                return Outcome { output: Rc::new(Ty::Any), ends: true };
+            }
+            StepKind::HttpRequest(request) => self.http(request),
+            StepKind::SendEmail(email) => self.email(email),
+        };
+        Outcome { output, ends: false }
+    }
+
+    /// `filter` and `stop` end the run, which steps beside them or a failed run would not expect.
+    fn not_here(&mut self, what: &'static str) {
+        let place = self.lists_around().find(|list| matches!(list, ListKind::Parallel | ListKind::OnFailure));
+        let (message, hint) = match place {
+            Some(ListKind::Parallel) => (
+                format!(
+                    "`{what}` ends the run, so it cannot stand inside `parallel`, where other steps may be running"
+                ),
+                "put it after the `parallel`",
+            ),
+            Some(ListKind::OnFailure) => (
+                format!("`{what}` ends the run, and in `on_failure` the run has ended"),
+                "use `if` or `branch`",
+            ),
+            _ => return,
+        };
+        self.under("type", |me| me.tell("misplaced", message).set_hint(hint));
+    }
+
+    fn stop(&mut self, stop: &'w Stop) {
+        if let Some(message) = &stop.message {
+            self.under("message", |me| {
+                if stop.status == StopStatus::Completed {
+                    me.tell_key("misplaced", "`message` says why a run failed, and this one is completed")
+                        .set_hint("add `status: failed`, or use `output`");
+                }
+                me.template(message, Mode::Value);
+            });
+        }
+        if let Some(output) = &stop.output {
+            self.under("output", |me| {
+                if stop.status == StopStatus::Failed {
+                    me.tell_key("misplaced", "a failed run has no `output`").set_hint("use `message`");
+                }
+                me.value(output, Mode::Value);
+            });
+        }
+    }
+
+    fn branch(&mut self, branch: &'w Branch) -> Outcome {
+        let mut outputs = Vec::new();
+        let mut all_end = branch.otherwise.is_some();
+        self.path.key("branches");
+        for (index, arm) in branch.branches.iter().enumerate() {
+            self.path.index(index);
+            self.under("when", |me| me.value(&arm.when, Mode::Value));
+            let mark = self.scope.mark();
+            let outcome = self.under("do", |me| me.list(&arm.steps));
+            let output = self.arm_output(outcome.output, arm.output.as_ref());
+            self.scope.back_to(mark);
+            self.path.pop();
+            all_end &= outcome.ends;
+            if !outcome.ends {
+                outputs.push(output);
+            }
+        }
+        self.path.pop();
+        if let Some(block) = &branch.otherwise {
+            let mark = self.scope.mark();
+            let outcome = self.else_list(|me| me.list(&block.steps));
+            let output = self.under("else", |me| me.arm_output(outcome.output, block.output.as_ref()));
+            self.scope.back_to(mark);
+            all_end &= outcome.ends;
+            if !outcome.ends {
+                outputs.push(output);
+            }
+        }
+        Outcome { output: Ty::one_of(outputs, Rule::Every), ends: all_end }
+    }
+
+    fn arm_output(&mut self, last: Rc<Ty>, output: Option<&'w Value>) -> Rc<Ty> {
+        match output {
+            None => last,
+            Some(value) => {
+                self.under("output", |me| me.value(value, Mode::Value));
+                Rc::new(self.type_of(value))
+            }
+        }
+    }
+
+    fn email(&mut self, email: &'w SendEmail) -> Rc<Ty> {
+        if email.text.is_none() && email.html.is_none() {
+            self.tell("missing_key", "the e-mail has neither `text` nor `html`")
+                .set_hint("add one of them, or both");
+        }
+        for (key, addresses) in [("to", &email.to), ("cc", &email.cc), ("bcc", &email.bcc)] {
+            self.path.key(key);
+            for (index, address) in addresses.iter().enumerate() {
+                self.path.index(index);
+                self.address(address);
+                self.path.pop();
+            }
+            self.path.pop();
+        }
+        for (key, address) in [("from", &email.from), ("reply_to", &email.reply_to)] {
+            if let Some(address) = address {
+                self.under(key, |me| me.address(address));
+            }
+        }
+        self.under("subject", |me| {
+            me.template(&email.subject, Mode::Line);
+            if email.subject.trim().contains(['\r', '\n']) {
+                me.tell("invalid_value", "a subject is one line")
+                    .set_hint("a long one can be folded with `>-`");
+            }
+        });
+        for (key, body, mode) in [("text", &email.text, Mode::Body), ("html", &email.html, Mode::Html)] {
+            if let Some(body) = body {
+                self.under(key, |me| me.template(body, mode));
+            }
+        }
+        self.under("headers", |me| me.headers(&email.headers, Mode::Line));
+        Rc::new(Ty::object(
+            "a send_email step",
+            vec![("message_id", Ty::Text), ("accepted", Ty::list(Ty::Text))],
+        ))
+    }
+
+    fn address(&mut self, text: &'w str) {
+        self.template(text, Mode::Value);
+        if text.contains("{{") || text.contains("{%") {
+            return;
+        }
+        let bare = match (text.find('<'), text.trim_end().strip_suffix('>')) {
+            (Some(start), Some(rest)) => &rest[start + 1..],
+            _ => text.trim(),
+        };
+        let fits = bare.rsplit_once('@').is_some_and(|(user, host)| {
+            !user.is_empty() && !host.is_empty() && !bare.contains(char::is_whitespace)
+        });
+        if !fits {
+            self.tell("invalid_value", format!("{text:?} is no e-mail address"))
+                .set_hint("an address is `ann@example.com` or `Ann <ann@example.com>`");
+        }
+    }
+
+    /// One key of a condition that a filter problem names by its path (`all[1]`).
+    pub(super) fn at_inner<R>(&mut self, at: &str, key: &str, then: impl FnOnce(&mut Self) -> R) -> R {
+        let depth = self.path.0.len();
+        let node = self.node();
+        // The path's parts live in the document, so that they can be kept: find them there.
+        let mut here = node;
+        for part in at.split(['.', '[', ']']).filter(|part| !part.is_empty()) {
+            match (&here.data, part.parse::<usize>()) {
+                (Data::List(items), Ok(index)) if index < items.len() => {
+                    self.path.index(index);
+                    here = &items[index];
+                }
+                (Data::Map(entries), _) => {
+                    let Some(entry) = entries.iter().find(|entry| entry.key == part) else { break };
+                    self.path.key(&entry.key);
+                    here = &entry.value;
+                }
+                // A list stands for `all`: the word is not in the document.
+                _ => {}
+            }
+        }
+        if let Some(entry) = here.get(key) {
+            self.path.key(&entry.key);
+        }
+        let result = then(self);
+        self.path.0.truncate(depth);
+        result
+    }
+}
+
+fn open(ty: Ty) -> Ty {
+    Ty::Object(super::types::Object {
+        label: None,
+        fields: Vec::new(),
+        required: Vec::new(),
+        rest: super::types::Rest::Open(Rc::new(ty)),
+    })
+}
+
+pub(super) fn schema_or_any(schema: Option<&Value>, label: &str) -> Ty {
+    schema.map_or(Ty::Any, |schema| Ty::of_schema(schema, label))
+}
+
+pub(super) fn open_texts() -> Ty {
+    open(Ty::Text)
+}

@@ -1,0 +1,393 @@
+//! What templates refer to: whether it has certainly run, and whether it gives what is asked for.
+
+use std::rc::Rc;
+
+use serde_json::Value;
+use stepwell_records::nearest;
+
+use super::checker::Checker;
+use super::infer::{Miss, Why, walk};
+use super::scope::{Known, ListKind, Place};
+
+use super::types::Ty;
+use crate::expr::{self, Mode, Reference, Segment};
+use crate::model::Fields;
+
+/// What the run and the workflow say of themselves.
+const RUN: &[&str] = &["id", "started_at"];
+const WORKFLOW: &[&str] = &["name", "version"];
+/// What `steps.ID` has.
+const STEP: &[&str] = &["status", "error", "output"];
+/// How many names a message lists.
+const LISTED: usize = 12;
+
+impl<'w> Checker<'w> {
+    /// Every template in a value, with its place.
+    pub(super) fn value(&mut self, value: &'w Value, mode: Mode) {
+        match value {
+            Value::String(text) => self.template(text, mode),
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.path.index(index);
+                    self.value(item, mode);
+                    self.path.pop();
+                }
+            }
+            Value::Object(map) => self.fields(map, mode),
+            _ => {}
+        }
+    }
+
+    pub(super) fn fields(&mut self, fields: &'w Fields, mode: Mode) {
+        for (key, value) in fields {
+            self.under(key, |me| me.value(value, mode));
+        }
+    }
+
+    /// Its syntax, and everything it refers to.
+    pub(super) fn template(&mut self, text: &'w str, mode: Mode) {
+        if !text.contains("{{") && !text.contains("{%") && !text.contains("{#") {
+            return;
+        }
+        match expr::references(text, mode) {
+            Ok(references) => {
+                for mut reference in references {
+                    reference.at = start(&reference, text);
+                    self.reference(&reference, text);
+                }
+            }
+            Err(error) => {
+                let length = error.expression.lines().next().unwrap_or("").len().max(1);
+                let (from, to) = self.place_in(error.at, length);
+                let message = format!("{}: {}", self.user(), plainly(&error.message));
+                self.tell_at(from, to, "template_syntax", message).hint = error.hint;
+            }
+        }
+    }
+
+    /// The bytes in the document of a part of the text at the present path.
+    fn place_in(&self, offset: usize, length: usize) -> (usize, usize) {
+        let from = self.node().place_inside(self.source, offset);
+        (from, from + length)
+    }
+
+    fn reference(&mut self, reference: &Reference, text: &str) {
+        let written = written(reference, text);
+        let Some(root) = self.root(reference, written) else { return };
+        let rest = match reference.root.as_str() {
+            "steps" | "secrets" => return,
+            _ => reference.path.as_slice(),
+        };
+        if let Err(miss) = walk(&root, rest, reference.guarded) {
+            self.tell_miss(miss, reference, written);
+        }
+    }
+
+    /// The type of what a reference starts with; nothing when there is no such thing, which has been told.
+    fn root(&mut self, reference: &Reference, written: &str) -> Option<Rc<Ty>> {
+        let root = reference.root.as_str();
+        let user = self.user();
+        match (self.place, root) {
+            (Place::Secret, "secrets") | (Place::Trigger, "trigger") => {}
+            (Place::Secret, _) => {
+                self.tell_reference(
+                    reference,
+                    written,
+                    "unknown_reference",
+                    "only `secrets.NAME` can stand here",
+                    None,
+                );
+                return None;
+            }
+            (Place::Trigger, _) => {
+                let message = format!("{user} uses `{written}`, but no step has run when a request comes in");
+                self.tell_reference(
+                    reference,
+                    written,
+                    "not_yet_run",
+                    message,
+                    Some("only `trigger` is there".into()),
+                );
+                return None;
+            }
+            (Place::Steps, _) => {}
+        }
+        match root {
+            "trigger" => return Some(self.trigger.clone()),
+            "run" => return Some(Rc::new(texts("the run", RUN))),
+            "workflow" => return Some(Rc::new(texts("the workflow", WORKFLOW))),
+            "settings" => return Some(Rc::new(Ty::Any)),
+            "secrets" => return self.secret_name(reference, written),
+            "steps" => return self.step_by_name(reference, written),
+            "error" => {
+                if self.scope.error.is_none() {
+                    let message = format!("{user} uses `{written}`, but there is no error here");
+                    let hint = "`error` is there in `on_error: { do: … }` and in `on_failure`; elsewhere `steps.ID.error`";
+                    self.tell_reference(reference, written, "unknown_reference", message, Some(hint.into()));
+                }
+                return self.scope.error.clone();
+            }
+            "item" | "index" => {
+                let message = format!("{user} uses `{written}`, which exists only inside an iterator");
+                self.tell_reference(reference, written, "unknown_reference", message, None);
+                return None;
+            }
+            _ => {}
+        }
+        if let Some(ty) = self.scope.get(root) {
+            return Some(ty.clone());
+        }
+        match self.known.get(root).copied() {
+            Some(known) => self.not_yet_run(reference, written, known),
+            None => {
+                let message = format!("{user} uses `{written}`, but nothing here is called `{root}`");
+                let mut names: Vec<&str> = self.scope.names().filter(|name| !name.is_empty()).collect();
+                names.sort_unstable();
+                names.extend(["trigger", "run", "workflow", "steps", "settings", "secrets"]);
+                let hint = match nearest(root, names.iter().copied()) {
+                    Some(near) => format!("did you mean `{}`?", replaced(written, root, near)),
+                    None => format!("there are {}", listed(names.iter().copied())),
+                };
+                self.tell_reference(reference, written, "unknown_reference", message, Some(hint));
+            }
+        }
+        None
+    }
+
+    fn not_yet_run(&mut self, reference: &Reference, written: &str, known: Known<'w>) {
+        let root = reference.root.as_str();
+        let user = self.user();
+        let own = self.steps.last().map(|step| step.id.as_str());
+        let here = own.and_then(|id| self.known.get(id)).copied();
+        let around = self.steps.iter().any(|step| step.id == root);
+        let siblings =
+            here.is_some_and(|here| here.inside == known.inside && here.list == ListKind::Parallel);
+        let (message, hint) = if own == Some(root) {
+            (format!("{user} uses its own output, `{written}`"), None)
+        } else if around {
+            (
+                format!("{user} stands inside `{root}`, whose output is not there before all of it is done"),
+                None,
+            )
+        } else if siblings && known.list == ListKind::Parallel {
+            (
+                format!("{user} uses `{written}`, but `{root}` starts at the same time"),
+                Some(format!("add `needs: [{root}]` to {user}")),
+            )
+        } else if self.lists_around().any(|list| list == ListKind::OnFailure)
+            && known.list != ListKind::OnFailure
+        {
+            (
+                format!("{user} uses `{written}`, but `{root}` may not have run when the run has failed"),
+                Some(format!("use `steps.{root}.status` or `steps.{root}.output` with `default()`")),
+            )
+        } else if here.is_some_and(|here| here.order < known.order) {
+            (
+                format!("{user} uses `{written}`, but `{root}` runs later"),
+                Some(format!("put `{root}` before {user}")),
+            )
+        } else {
+            let inside = known.inside.unwrap_or(root);
+            let what = match known.list {
+                ListKind::Handler => "the steps for when it fails",
+                _ => "an arm that may not be taken",
+            };
+            let hint = format!("use `{inside}`: its output is that of what has run");
+            (
+                format!(
+                    "{user} uses `{written}`, but `{root}` may not have run: it stands inside `{inside}`, in {what}"
+                ),
+                self.scope.get(inside).is_some().then_some(hint),
+            )
+        };
+        self.tell_reference(reference, written, "not_yet_run", message, hint);
+    }
+
+    /// `steps.ID.status` and `.error` exist for every step, whether it has run or not.
+    fn step_by_name(&mut self, reference: &Reference, written: &str) -> Option<Rc<Ty>> {
+        let user = self.user();
+        let Some(Segment::Key(id)) = reference.path.first() else {
+            if reference.path.is_empty() {
+                return Some(Rc::new(Ty::Any));
+            }
+            let message = format!("{user} uses `{written}`; steps are found by their ids");
+            self.tell_reference(
+                reference,
+                written,
+                "unknown_reference",
+                message,
+                Some("write `steps.ID.status`".into()),
+            );
+            return None;
+        };
+        if !self.known.contains_key(id.as_str()) {
+            let hint =
+                nearest(id, self.known.keys().copied()).map(|near| format!("did you mean `steps.{near}`?"));
+            let message = format!("{user} uses `{written}`, but there is no step `{id}`");
+            self.tell_reference(reference, written, "unknown_reference", message, hint);
+            return None;
+        }
+        if let Some(Segment::Key(part)) = reference.path.get(1)
+            && !STEP.contains(&part.as_str())
+        {
+            let hint = match nearest(part, STEP.iter().copied()) {
+                Some(near) => format!("did you mean `steps.{id}.{near}`?"),
+                None => format!("for what the step gives, write `{id}.{part}`"),
+            };
+            let message = format!("{user} uses `{written}`; `steps.{id}` has {}", STEP.join(", "));
+            self.tell_reference(reference, written, "unknown_path", message, Some(hint));
+        }
+        Some(Rc::new(Ty::Any))
+    }
+
+    fn secret_name(&mut self, reference: &Reference, written: &str) -> Option<Rc<Ty>> {
+        if let (Some(names), Some(Segment::Key(name))) = (self.catalog.secrets(), reference.path.first())
+            && !names.contains(name)
+        {
+            let hint = match nearest(name, names.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `secrets.{near}`?"),
+                None => "add it to the workspace's secrets".into(),
+            };
+            let message = format!("{} uses `{written}`, but there is no such secret", self.user());
+            self.tell_reference(reference, written, "unknown_reference", message, Some(hint));
+        }
+        Some(Rc::new(Ty::Text))
+    }
+
+    fn tell_miss(&mut self, miss: Miss, reference: &Reference, written: &str) {
+        let user = self.user();
+        // The path up to where it fails, and how it would go on with another name.
+        let upto = |count: usize| {
+            let mut path = reference.root.clone();
+            for segment in &reference.path[..count] {
+                push(&mut path, segment);
+            }
+            path
+        };
+        let (code, message, hint) = match miss.why {
+            Why::Unknown { label, names } => {
+                let giver = label.as_deref().map_or_else(|| format!("`{}`", upto(miss.at)), str::to_owned);
+                let wrong = match &reference.path[miss.at] {
+                    Segment::Key(key) => key.as_str(),
+                    Segment::Index(_) => "",
+                };
+                let near = nearest(wrong, names.iter().map(String::as_str));
+                let hint = near.map(|near| {
+                    let mut right = format!("{}.{near}", upto(miss.at));
+                    reference.path[miss.at + 1..].iter().for_each(|segment| push(&mut right, segment));
+                    format!("did you mean `{right}`?")
+                });
+                let gives = if names.is_empty() {
+                    "gives nothing".to_owned()
+                } else {
+                    format!("gives {}", listed(names.iter().map(String::as_str)))
+                };
+                ("unknown_path", format!("{user} uses `{written}`; {giver} {gives}"), hint)
+            }
+            Why::NoParts(what) => (
+                "unknown_path",
+                format!("{user} uses `{written}`, but `{}` is {what}, without parts", upto(miss.at)),
+                None,
+            ),
+            Why::IsList => {
+                let mut right = format!("{}[0]", upto(miss.at));
+                reference.path[miss.at..].iter().for_each(|segment| push(&mut right, segment));
+                (
+                    "unknown_path",
+                    format!("{user} uses `{written}`, but `{}` is a list", upto(miss.at)),
+                    Some(format!("take one of its items, such as `{right}`")),
+                )
+            }
+            Why::NotInEvery => (
+                "may_be_missing",
+                format!("{user} uses `{written}`, which not every way to `{}` gives", reference.root),
+                Some(format!(
+                    "say what holds without it, such as `{written} | default('')`, or give the arms the same `output`"
+                )),
+            ),
+        };
+        self.tell_reference(reference, written, code, message, hint);
+    }
+
+    fn tell_reference(
+        &mut self,
+        reference: &Reference,
+        written: &str,
+        code: &'static str,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
+        let (from, to) = self.place_in(reference.at, written.len());
+        self.tell_at(from, to, code, message).hint = hint;
+    }
+}
+
+fn texts(label: &str, names: &[&str]) -> Ty {
+    Ty::object(label, names.iter().map(|name| (*name, Ty::Text)).collect())
+}
+
+/// Where a reference starts in its template: the last place up to its span where its root stands as a word.
+fn start(reference: &Reference, text: &str) -> usize {
+    let root = reference.root.as_str();
+    let upto = text.get(..reference.at + root.len()).unwrap_or(text);
+    let joined = |c: char| c.is_alphanumeric() || c == '_';
+    upto.rmatch_indices(root)
+        .map(|(at, _)| at)
+        .find(|at| {
+            let before = text[..*at].chars().next_back();
+            let after = text[at + root.len()..].chars().next();
+            !before.is_some_and(|c| joined(c) || c == '.') && !after.is_some_and(joined)
+        })
+        .unwrap_or(reference.at)
+}
+
+/// The parser's words for what people type.
+fn plainly(message: &str) -> String {
+    message
+        .replace("end of variable block", "`}}`")
+        .replace("end of input", "end of the text")
+        .replace("end of block", "the end of the block, such as `{% endif %}`")
+}
+
+/// A reference as it stands in the template.
+fn written<'t>(reference: &Reference, text: &'t str) -> &'t str {
+    let rest = text.get(reference.at..).unwrap_or("");
+    let mut end = 0;
+    let mut brackets = 0usize;
+    for (at, c) in rest.char_indices() {
+        match c {
+            '[' => brackets += 1,
+            ']' if brackets > 0 => brackets -= 1,
+            c if brackets > 0 || c.is_alphanumeric() || c == '_' || c == '.' => {}
+            _ => break,
+        }
+        end = at + c.len_utf8();
+    }
+    rest[..end].trim_end_matches('.')
+}
+
+/// `written` with another root.
+fn replaced(written: &str, root: &str, near: &str) -> String {
+    format!("{near}{}", written.strip_prefix(root).unwrap_or(""))
+}
+
+fn push(path: &mut String, segment: &Segment) {
+    match segment {
+        Segment::Key(key) => {
+            path.push('.');
+            path.push_str(key);
+        }
+        Segment::Index(index) => path.push_str(&format!("[{index}]")),
+    }
+}
+
+/// Names with commas, cut when there are many.
+fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<&str> = names.collect();
+    let more = names.len().saturating_sub(LISTED);
+    let mut text = names[..names.len() - more].join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}

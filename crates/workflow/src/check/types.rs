@@ -1,0 +1,238 @@
+//! What is known of a value before any run: enough to tell a path that cannot be there.
+
+use std::rc::Rc;
+
+use serde_json::Value;
+
+/// The type of a value, as far as it is certain.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ty {
+    Any,
+    Text,
+    Number,
+    Boolean,
+    Object(Object),
+    List(Rc<Ty>),
+    /// One of these; which one is decided in a run.
+    OneOf {
+        of: Vec<Rc<Ty>>,
+        rule: Rule,
+    },
+}
+
+/// What a path must satisfy in a [`Ty::OneOf`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Some alternative gives it: a schema's `anyOf`.
+    Some,
+    /// Every alternative gives it: the arms of a branch.
+    Every,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Object {
+    /// Who gives it, as messages say: "normalize-lead 1.2.0".
+    pub label: Option<Rc<str>>,
+    pub fields: Vec<(String, Rc<Ty>)>,
+    pub required: Vec<String>,
+    pub rest: Rest,
+}
+
+/// What there may be beside the fields.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Rest {
+    /// Nothing.
+    Closed,
+    /// A schema that lists fields and does not say: other paths are taken for mistakes, unless `default()` is given.
+    Unsaid,
+    /// Anything of this type.
+    Open(Rc<Ty>),
+}
+
+/// How far into a schema types are made; deeper is any.
+const DEPTH: usize = 12;
+/// How many types one schema may make.
+const TYPES: usize = 2_000;
+
+impl Ty {
+    pub fn object(label: &str, fields: Vec<(&str, Ty)>) -> Ty {
+        Ty::Object(Object {
+            label: Some(label.into()),
+            fields: fields.into_iter().map(|(name, ty)| (name.to_owned(), Rc::new(ty))).collect(),
+            required: Vec::new(),
+            rest: Rest::Closed,
+        })
+    }
+
+    pub fn list(item: Ty) -> Ty {
+        Ty::List(Rc::new(item))
+    }
+
+    /// One type for several; one alone is itself.
+    pub fn one_of(mut of: Vec<Rc<Ty>>, rule: Rule) -> Rc<Ty> {
+        if of.len() == 1
+            && let Some(only) = of.pop()
+        {
+            return only;
+        }
+        if of.is_empty() {
+            return Rc::new(Ty::Any);
+        }
+        Rc::new(Ty::OneOf { of, rule })
+    }
+
+    /// The type that a JSON Schema describes; `label` is who gives it.
+    pub fn of_schema(schema: &Value, label: &str) -> Ty {
+        let mut reader = SchemaReader { root: schema, left: TYPES };
+        let mut ty = reader.ty(schema, 0);
+        if let Ty::Object(object) = &mut ty {
+            object.label = Some(label.into());
+        }
+        ty
+    }
+
+    /// What a person calls a value of it.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Ty::Any | Ty::OneOf { .. } => "a value",
+            Ty::Text => "a text",
+            Ty::Number => "a number",
+            Ty::Boolean => "true or false",
+            Ty::Object(_) => "an object",
+            Ty::List(_) => "a list",
+        }
+    }
+}
+
+impl Object {
+    pub fn field(&self, name: &str) -> Option<&Rc<Ty>> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, ty)| ty)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(name, _)| name.as_str())
+    }
+}
+
+struct SchemaReader<'s> {
+    root: &'s Value,
+    left: usize,
+}
+
+impl<'s> SchemaReader<'s> {
+    fn ty(&mut self, schema: &'s Value, depth: usize) -> Ty {
+        let Value::Object(map) = schema else {
+            return Ty::Any;
+        };
+        if depth > DEPTH || self.left == 0 {
+            return Ty::Any;
+        }
+        self.left -= 1;
+        if let Some(Value::String(reference)) = map.get("$ref") {
+            let target = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
+            return target.map_or(Ty::Any, |target| self.ty(target, depth + 1));
+        }
+        for word in ["anyOf", "oneOf", "allOf"] {
+            if let Some(Value::Array(parts)) = map.get(word) {
+                let mut of: Vec<Rc<Ty>> = parts
+                    .iter()
+                    .filter(|part| part.get("type").and_then(Value::as_str) != Some("null"))
+                    .map(|part| Rc::new(self.ty(part, depth + 1)))
+                    .collect();
+                if map.contains_key("properties") {
+                    of.push(Rc::new(self.object(map, depth)));
+                }
+                return Ty::clone(&Ty::one_of(of, Rule::Some));
+            }
+        }
+        if let Some(constant) = map.get("const").or_else(|| map.get("enum").and_then(|list| list.get(0))) {
+            return match constant {
+                Value::String(_) => Ty::Text,
+                Value::Number(_) => Ty::Number,
+                Value::Bool(_) => Ty::Boolean,
+                _ => Ty::Any,
+            };
+        }
+        let names: Vec<&str> = match map.get("type") {
+            Some(Value::String(name)) => vec![name],
+            Some(Value::Array(names)) => {
+                names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect()
+            }
+            _ if map.contains_key("properties") => vec!["object"],
+            _ if map.contains_key("items") => vec!["array"],
+            _ => vec![],
+        };
+        let [name] = names.as_slice() else {
+            return Ty::Any;
+        };
+        match *name {
+            "string" => Ty::Text,
+            "number" | "integer" => Ty::Number,
+            "boolean" => Ty::Boolean,
+            "array" => Ty::list(map.get("items").map_or(Ty::Any, |items| self.ty(items, depth + 1))),
+            "object" => self.object(map, depth),
+            _ => Ty::Any,
+        }
+    }
+
+    fn object(&mut self, map: &'s serde_json::Map<String, Value>, depth: usize) -> Ty {
+        let fields: Vec<(String, Rc<Ty>)> = match map.get("properties") {
+            Some(Value::Object(properties)) => properties
+                .iter()
+                .map(|(name, schema)| (name.clone(), Rc::new(self.ty(schema, depth + 1))))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let rest = match map.get("additionalProperties") {
+            Some(Value::Bool(false)) => Rest::Closed,
+            Some(Value::Bool(true)) => Rest::Open(Rc::new(Ty::Any)),
+            Some(schema @ Value::Object(_)) => Rest::Open(Rc::new(self.ty(schema, depth + 1))),
+            _ if map.contains_key("patternProperties") || fields.is_empty() => Rest::Open(Rc::new(Ty::Any)),
+            _ => Rest::Unsaid,
+        };
+        let required = match map.get("required") {
+            Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            _ => Vec::new(),
+        };
+        Ty::Object(Object { label: None, fields, required, rest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn schemas_become_types() {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "email": {"type": ["string", "null"]},
+                "tags": {"type": "array", "items": {"$ref": "#/$defs/tag"}},
+                "either": {"anyOf": [{"type": "null"}, {"type": "number"}]},
+                "free": {}
+            },
+            "additionalProperties": false,
+            "$defs": {"tag": {"properties": {"name": {"const": "a"}}}}
+        });
+        let Ty::Object(object) = Ty::of_schema(&schema, "x 1.0.0") else { panic!("no object") };
+        assert_eq!(object.label.as_deref(), Some("x 1.0.0"));
+        assert_eq!(object.rest, Rest::Closed);
+        assert_eq!(**object.field("email").unwrap(), Ty::Text);
+        assert_eq!(**object.field("either").unwrap(), Ty::Number);
+        assert_eq!(**object.field("free").unwrap(), Ty::Any);
+        let Ty::List(tag) = &**object.field("tags").unwrap() else { panic!("no list") };
+        let Ty::Object(tag) = &**tag else { panic!("no object") };
+        assert_eq!(**tag.field("name").unwrap(), Ty::Text);
+        assert_eq!(tag.rest, Rest::Unsaid);
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_ends() {
+        let schema = json!({"type": "object", "properties": {"a": {"$ref": "#"}, "b": {"$ref": "#"}, "c": {"$ref": "#"}}});
+        assert!(matches!(Ty::of_schema(&schema, "x"), Ty::Object(_)));
+        let circle = json!({"$ref": "#"});
+        assert_eq!(Ty::of_schema(&circle, "x"), Ty::Any);
+    }
+}

@@ -1,0 +1,92 @@
+//! A workspace for tests: the standard objects, a few actions, the host's maxima.
+
+use std::sync::Arc;
+
+use semver::Version;
+use serde_json::{Value, json};
+use stepwell_records::schema::Schema;
+use stepwell_workflow::check::{ActionInfo, ActionLookup, Catalog};
+use stepwell_workflow::model::{ActionRef, ByteSize, Limits};
+
+pub struct Workspace {
+    actions: Vec<Arc<ActionInfo>>,
+}
+
+impl Workspace {
+    pub fn new() -> Workspace {
+        let lead = json!({
+            "type": "object",
+            "required": ["email"],
+            "properties": {
+                "email": {"type": "string"},
+                "name": {"type": "string"},
+                "tags": {"type": "array", "items": {"type": "string"}},
+                "source": {"type": "object", "properties": {"kind": {"type": "string"}}}
+            },
+            "additionalProperties": false
+        });
+        let person = json!({
+            "type": "object",
+            "properties": {"email": {"type": "string"}, "firstName": {"type": "string"}}
+        });
+        let score_in =
+            json!({"type": "object", "properties": {"score": {"type": "number"}}, "required": ["person"]});
+        let score_out = json!({"type": "object", "properties": {"score": {"type": "integer"}}});
+        Workspace {
+            actions: vec![
+                action("normalize-lead", "1.1.0", Some(lead.clone()), Some(person.clone())),
+                action("normalize-lead", "1.2.0", Some(lead), Some(person)),
+                action("score-lead", "0.3.1", Some(score_in), Some(score_out)),
+                action("legacy", "0.0.1", None, None),
+            ],
+        }
+    }
+}
+
+fn action(name: &str, version: &str, input: Option<Value>, output: Option<Value>) -> Arc<ActionInfo> {
+    Arc::new(ActionInfo {
+        name: name.into(),
+        version: version.parse().unwrap(),
+        input_schema: input,
+        output_schema: output,
+    })
+}
+
+impl Catalog for Workspace {
+    fn schema(&self) -> Option<Arc<Schema>> {
+        Some(Schema::standard())
+    }
+
+    fn action(&self, wanted: &ActionRef) -> ActionLookup {
+        let named: Vec<_> = self.actions.iter().filter(|action| action.name == wanted.name).collect();
+        if named.is_empty() {
+            let mut names: Vec<String> = self.actions.iter().map(|action| action.name.clone()).collect();
+            names.dedup();
+            return ActionLookup::Unknown(names);
+        }
+        let fitting = named.iter().filter(|action| wanted.version.accepts(&action.version));
+        match fitting.max_by_key(|action| action.version.clone()) {
+            Some(action) => ActionLookup::Found(Arc::clone(action)),
+            None => {
+                let versions: Vec<Version> = named.iter().map(|action| action.version.clone()).collect();
+                ActionLookup::OtherVersions(versions)
+            }
+        }
+    }
+
+    fn maxima(&self) -> Limits {
+        Limits {
+            fuel: Some(100_000_000_000),
+            memory_bytes: Some(ByteSize(256 << 20)),
+            wall_ms: Some(60_000),
+            virtual_ms: None,
+            input_bytes: None,
+            output_bytes: Some(ByteSize(16 << 20)),
+            log_bytes: None,
+        }
+    }
+
+    fn secrets(&self) -> Option<Vec<String>> {
+        Some(vec!["API_KEY".into()])
+    }
+}

@@ -1,0 +1,91 @@
+//! Documents from files: what is told of the bad ones, word for word, and that the good ones pass.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use stepwell_workflow::check::{Checked, check, check_bytes};
+use stepwell_workflow::problem::{CODES, render_all};
+
+use common::Workspace;
+
+fn documents(folder: &str) -> Vec<(String, String)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+    let mut documents: Vec<(String, String)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    documents.sort();
+    documents
+}
+
+#[test]
+fn every_bad_document_is_told_all_that_is_wrong_with_it() {
+    let documents = documents("bad");
+    assert!(documents.len() >= 30);
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("bad/told");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        for (name, text) in &documents {
+            let checked = check(text, &Workspace::new());
+            assert!(checked.workflow.is_none(), "{name} was accepted");
+            insta::assert_snapshot!(name.as_str(), render_all(&checked.problems, name, text));
+        }
+    });
+}
+
+#[test]
+fn every_problem_says_where_it_is() {
+    for (name, text) in documents("bad") {
+        for problem in check(&text, &Workspace::new()).problems {
+            assert!(problem.line >= 1 && problem.column >= 1, "{name}: {problem:?}");
+            assert!(problem.line <= text.lines().count().max(1), "{name}: {problem:?}");
+            if problem.path.contains("steps[") {
+                let has_id = !problem.message.contains("has no `id`") && problem.code != "invalid_id";
+                assert!(
+                    problem.step.is_some() || !has_id || name == "ids.yaml" || name == "types.yaml",
+                    "{name}: {problem:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_code_is_listed_and_occurs() {
+    let mut seen: BTreeSet<String> = documents("bad")
+        .iter()
+        .flat_map(|(_, text)| check(text, &Workspace::new()).problems)
+        .map(|problem| problem.code)
+        .collect();
+    let broken = check_bytes(b"name: a\xff", &Workspace::new());
+    seen.extend(broken.problems.into_iter().map(|problem| problem.code));
+    let large = check(&"x".repeat(2 << 20), &Workspace::new());
+    seen.extend(large.problems.into_iter().map(|problem| problem.code));
+    let listed: BTreeSet<String> = CODES.iter().map(|(code, _)| (*code).to_owned()).collect();
+    assert_eq!(seen, listed);
+}
+
+#[test]
+fn good_documents_pass() {
+    let documents = documents("good");
+    assert!(!documents.is_empty());
+    for (name, text) in documents {
+        let Checked { workflow, problems } = check(&text, &Workspace::new());
+        assert!(problems.is_empty(), "{}", render_all(&problems, &name, &text));
+        let workflow = workflow.expect("a definition");
+        // What is stored with a version reads back, and still passes.
+        let stored = serde_json::to_string_pretty(&workflow).unwrap();
+        let again = check(&stored, &Workspace::new());
+        assert!(again.problems.is_empty(), "{}", render_all(&again.problems, "stored", &stored));
+        assert_eq!(again.workflow, Some(workflow), "{name}");
+    }
+}
