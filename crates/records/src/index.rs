@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! UniqueKeys    | object: u32 | set: u32   | value, ...        ->  id of the record
-//! RecordIndexes | object: u32 | index: u32 | value | id: 16    ->  (nothing)
+//! RecordIndexes | object: u32 | index: u32 | 0 | value | id    ->  (nothing)
+//! RecordIndexes | object: u32 | index: u32 | 1 | id            ->  (nothing), where the value is empty
 //! ```
 //!
 //! The order of encoded values is the one order of records: a walk through an index and a sort in memory agree because
@@ -88,21 +89,36 @@ pub(crate) fn value_of_sort_bytes(bytes: &[u8], descending: bool) -> Option<Vec<
     }
 }
 
-/// The beginning of an index's keys.
-pub(crate) fn index_key(workspace: WorkspaceId, object: ObjectId, index: u32) -> KeyBuilder {
-    KeyBuilder::new(Space::RecordIndexes, workspace).u32(object.0).u32(index)
+/// The beginning of the entries that have a value.
+pub(crate) fn values_key(workspace: WorkspaceId, object: ObjectId, index: u32) -> KeyBuilder {
+    KeyBuilder::new(Space::RecordIndexes, workspace).u32(object.0).u32(index).u8(0)
 }
 
-/// All entries of an index.
-pub(crate) fn index_range(workspace: WorkspaceId, object: ObjectId, index: u32) -> Range<Key> {
-    index_key(workspace, object, index).prefix()
+/// The beginning of the entries that have none.
+pub(crate) fn empties_key(workspace: WorkspaceId, object: ObjectId, index: u32) -> KeyBuilder {
+    KeyBuilder::new(Space::RecordIndexes, workspace).u32(object.0).u32(index).u8(1)
 }
 
 /// Where a record stands in an index, if it does.
 pub(crate) fn entry(workspace: WorkspaceId, object: &Object, index: &Index, row: &Row) -> Option<Key> {
     let kind = object.path_kind(&index.path)?;
-    let key = put(index_key(workspace, object.id, index.id), kind, row.get(&index.path))?;
+    let key = match put(values_key(workspace, object.id, index.id), kind, row.get(&index.path)) {
+        Some(key) => key,
+        None if index.empties => empties_key(workspace, object.id, index.id),
+        None => return None,
+    };
     Some(key.fixed(row.id.as_bytes()).build())
+}
+
+/// The beginning of a unique set's keys.
+pub(crate) fn set_key(workspace: WorkspaceId, object: ObjectId, set: u32) -> KeyBuilder {
+    KeyBuilder::new(Space::UniqueKeys, workspace).u32(object.0).u32(set)
+}
+
+/// The keys of a set of one text whose values begin with `prefix`, and maybe some more.
+pub(crate) fn set_prefix(workspace: WorkspaceId, object: ObjectId, set: u32, prefix: &str) -> Range<Key> {
+    let folded = prefix.trim_start().to_lowercase();
+    set_key(workspace, object, set).str_prefix(cut(&folded, MAX_UNIQUE_BYTES / 2)).prefix()
 }
 
 /// A text as unique sets compare it.
@@ -123,7 +139,7 @@ pub(crate) fn unique_key_of<'v>(
     unique: &Unique,
     values: impl IntoIterator<Item = &'v Value>,
 ) -> Option<Key> {
-    let mut key = KeyBuilder::new(Space::UniqueKeys, workspace).u32(object.id.0).u32(unique.id);
+    let mut key = set_key(workspace, object.id, unique.id);
     for (path, value) in unique.paths.iter().zip(values) {
         let kind = object.path_kind(path)?;
         key = match value {

@@ -11,9 +11,11 @@ mod nearest;
 mod records;
 mod row;
 pub mod schema;
+mod search;
 #[cfg(test)]
 mod testing;
 mod value;
+mod view;
 mod write;
 
 pub use error::{Problem, RecordsError};
@@ -21,4 +23,6 @@ pub use event::{EventKind, Origin, Outcome, RecordEvent, WriteContext, Written, 
 pub use nearest::nearest;
 pub use records::Records;
 pub use schema::Schema;
+pub use search::{DEFAULT_LIMIT, MAX_EXAMINED, MAX_LIMIT, MAX_TOTAL, Page, Query};
+pub use view::View;
 pub use write::Upsert;

@@ -54,7 +54,7 @@ pub(crate) fn key(workspace: WorkspaceId, object: ObjectId, life: Life, id: Uuid
     object_key(workspace, object, life).fixed(id.as_bytes()).build()
 }
 
-fn object_key(workspace: WorkspaceId, object: ObjectId, life: Life) -> KeyBuilder {
+pub(crate) fn object_key(workspace: WorkspaceId, object: ObjectId, life: Life) -> KeyBuilder {
     let state = match life {
         Life::Live => 0,
         Life::Deleted => 1,

@@ -18,7 +18,7 @@ use crate::{Failure, place};
 #[cfg(target_arch = "wasm32")]
 pub use crate::bindings::exports::stepwell::action::handler::{Failure as WireFailure, Guest};
 #[cfg(target_arch = "wasm32")]
-pub use crate::guest::{answer, describe, start};
+pub use crate::guest::{answer, start};
 
 /// The input as the author's type, or `invalid_input` with the place that does not fit.
 pub fn parse<In: DeserializeOwned>(input: String) -> Result<In, Failure> {
@@ -127,13 +127,13 @@ pub fn output_settings() -> SchemaSettings {
     SchemaSettings::draft2020_12().for_serialize()
 }
 
-/// What `action build` reads from a module before it strips the export that gives it.
+/// What an action built with the setting `stepwell_describe` answers.
 pub fn description(input: Option<Value>, output: Option<Value>) -> String {
     json!({
-        "sdk": { "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") },
+        "sdk": concat!("rust ", env!("CARGO_PKG_VERSION")),
         "contract": "1.0.0",
-        "input": input,
-        "output": output,
+        "input_schema": input,
+        "output_schema": output,
     })
     .to_string()
 }
@@ -144,6 +144,7 @@ mod tests {
     use serde::Deserialize;
 
     #[derive(Deserialize, JsonSchema)]
+    #[allow(dead_code)]
     struct In {
         /// Whose order it is.
         customer: Option<String>,

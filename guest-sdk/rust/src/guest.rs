@@ -41,12 +41,6 @@ pub fn answer(result: Result<String, Failure>) -> Result<String, types::Failure>
     })
 }
 
-/// The description's address and length in one number, for an export without a memory protocol.
-pub fn describe(description: String) -> u64 {
-    let text = description.leak();
-    (text.as_ptr() as u64) << 32 | text.len() as u64
-}
-
 struct HostLog;
 
 impl Log for HostLog {

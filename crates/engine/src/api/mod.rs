@@ -16,6 +16,7 @@ pub use runs::{
     AttemptDetail, AttemptOutcome, FailureDetail, Payload, PayloadExpired, RunDetail, RunFilter, RunStatus,
     RunSummary, RunUpdate, Runs, StepDetail, StepStatus,
 };
+pub(crate) use runs::{brief_failure, run_failure, run_status};
 pub use workflows::{
     DraftSaved, RunStarted, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo, WorkflowTest, Workflows,
 };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 use stepwell_sandbox::{LogLine, Usage};
+use stepwell_workflow::machine;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -194,6 +195,60 @@ pub enum PayloadExpired {
 pub struct RunFilter {
     pub workflow: Option<String>,
     pub status: Option<RunStatus>,
+}
+
+/// The machine's word for where a run stands.
+pub(crate) fn run_status(status: machine::RunStatus) -> RunStatus {
+    match status {
+        machine::RunStatus::Queued => RunStatus::Queued,
+        machine::RunStatus::Running => RunStatus::Running,
+        machine::RunStatus::Waiting => RunStatus::Waiting,
+        machine::RunStatus::Paused => RunStatus::Paused,
+        machine::RunStatus::Completed => RunStatus::Completed,
+        machine::RunStatus::Failed => RunStatus::Failed,
+        machine::RunStatus::Cancelled => RunStatus::Cancelled,
+    }
+}
+
+/// Why a run failed, with the step.
+pub(crate) fn run_failure(failure: &machine::RunFailure) -> FailureDetail {
+    let step = failure.step.as_ref().map(|path| path.as_str().to_owned());
+    FailureDetail { step, ..FailureDetail::from(&failure.failure) }
+}
+
+/// The same, short enough for a line of a list.
+pub(crate) fn brief_failure(failure: &machine::RunFailure) -> FailureDetail {
+    const LIMIT: usize = 300;
+    let mut detail = FailureDetail { details: None, ..run_failure(failure) };
+    if detail.message.len() > LIMIT {
+        let mut end = LIMIT;
+        while !detail.message.is_char_boundary(end) {
+            end -= 1;
+        }
+        detail.message.truncate(end);
+        detail.message.push('…');
+    }
+    detail
+}
+
+impl From<&machine::Failure> for FailureDetail {
+    fn from(failure: &machine::Failure) -> Self {
+        FailureDetail {
+            code: failure.code.clone(),
+            message: failure.message.clone(),
+            source: match failure.source {
+                machine::Source::Action => "action",
+                machine::Source::Sandbox => "sandbox",
+                machine::Source::Engine => "engine",
+            }
+            .to_owned(),
+            step: None,
+            limit: failure.limit,
+            used: failure.used,
+            details: failure.details.clone(),
+            retryable: failure.retryable,
+        }
+    }
 }
 
 /// A run as it moves on.

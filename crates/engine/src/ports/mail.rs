@@ -21,6 +21,9 @@ pub struct MailMessage {
     pub text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub html: Option<String>,
+    /// More headers, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
     /// Made from the step's key, so it is the same on every attempt and a receiver can tell a repeat.
     pub message_id: String,
     pub timeout_ms: u64,

@@ -140,6 +140,16 @@ fn span(text: &str) -> Result<Span, Misfit> {
 }
 
 impl Period {
+    /// The first and the last day that the period touches, in UTC.
+    pub(super) fn days(self, now: Timestamp) -> Option<(Date, Date)> {
+        let today = day_of(now);
+        match self {
+            Period::Last(span) => Some((now.to_zoned_datetime(TimeZone::UTC).checked_sub(span).ok()?.date(), today)),
+            Period::Next(span) => Some((today, now.to_zoned_datetime(TimeZone::UTC).checked_add(span).ok()?.date())),
+            Period::This(_) => Some((today.checked_sub(1.year()).ok()?, today.checked_add(1.year()).ok()?)),
+        }
+    }
+
     /// Whether `when` lies in the period around `now`; both ends count. Days are compared with days.
     pub(super) fn holds(self, when: When, now: Timestamp) -> Result<bool, String> {
         let zoned = now.to_zoned_datetime(TimeZone::UTC);
@@ -175,4 +185,9 @@ impl Period {
             When::Instant(instant) => from.timestamp() <= instant && instant <= to.timestamp(),
         })
     }
+}
+
+/// The first and the last day that a `within` touches.
+pub(crate) fn period_days(value: &Value, now: Timestamp) -> Option<(Date, Date)> {
+    parse_period(value).ok()?.days(now)
 }

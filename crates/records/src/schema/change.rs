@@ -8,7 +8,7 @@ use serde_json::Value;
 use stepwell_store::{Txn, WorkspaceId};
 
 use super::Schema;
-use super::field::{Field, FieldId, FieldType, ObjectId};
+use super::field::{Field, FieldId, FieldType, Kind, ObjectId};
 use super::object::{Index, IndexState, Object, Path, System, Target, Unique};
 use super::standard::FIRST_CUSTOM;
 use super::stored::{self, Additions, MAX_OBJECTS, Naming};
@@ -318,7 +318,8 @@ impl Change {
         if self.object.indexes.iter().any(|index| index.path == path) {
             problems.push(Problem::new(at, format!("`{name}` is indexed already")));
         } else if self.has_room(at, problems) {
-            let index = Index { id: self.next_id(), path, state };
+            let empties = self.object.path_kind(&path) != Some(Kind::Uuid);
+            let index = Index { id: self.next_id(), path, state, empties };
             self.object.indexes.push(index.clone());
             self.additions.indexes.push(index);
         }

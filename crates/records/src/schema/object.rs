@@ -33,12 +33,16 @@ pub struct Unique {
     pub state: IndexState,
 }
 
-/// An order of the object's records by one path; records in which it is empty are not in it.
+/// An order of the object's records by one path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Index {
     pub id: u32,
     pub path: Path,
     pub state: IndexState,
+    /// Whether records in which the path is empty are in it too, behind the others. Then all records can be sorted by
+    /// it; it costs every record a key. Relations are looked up and not sorted by, so theirs do without.
+    #[serde(default)]
+    pub empties: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

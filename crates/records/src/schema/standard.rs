@@ -190,7 +190,7 @@ impl Builder {
     fn index(mut self, name: &str) -> Self {
         let path = self.path(name);
         let id = self.object.indexes.len() as u32 + 1;
-        self.object.indexes.push(Index { id, path, state: IndexState::Ready });
+        self.object.indexes.push(Index { id, path, state: IndexState::Ready, empties: false });
         self
     }
 }

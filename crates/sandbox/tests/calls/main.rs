@@ -2,5 +2,8 @@
 //! what comes back.
 
 mod contract;
+mod determinism;
 mod limits;
+mod scheduling;
 mod support;
+mod wasi;

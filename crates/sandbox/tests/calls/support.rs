@@ -40,3 +40,30 @@ pub fn summary(outcome: &Outcome) -> String {
     value["usage"]["wall_us"] = "[time]".into();
     serde_json::to_string_pretty(&value).unwrap()
 }
+
+/// The command in `guests/command.rs`, built for WASI preview 1.
+pub async fn command_p1() -> Action {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    host().load(BYTES.get_or_init(|| build("wasm32-wasip1")).clone()).await.unwrap()
+}
+
+/// The same for WASI 0.2.
+pub async fn command_p2() -> Action {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    host().load(BYTES.get_or_init(|| build("wasm32-wasip2")).clone()).await.unwrap()
+}
+
+fn build(target: &str) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let module = dir.path().join("command.wasm");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/calls/guests/command.rs");
+    let built = std::process::Command::new("rustc")
+        .args(["--edition=2024", "-Copt-level=1", "-Cstrip=debuginfo", "--target", target, source, "-o"])
+        .arg(&module)
+        .env_remove("RUSTFLAGS")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{said}\nIs the target there? rustup target add {target}");
+    std::fs::read(module).unwrap()
+}

@@ -13,6 +13,10 @@ pub struct Handler<'a> {
     pub options: &'a str,
     /// More fields of the component, before the main module.
     pub more: &'a str,
+    /// More functions for the main module to import from `host`, as exports of an instance.
+    pub host: &'a str,
+    /// Those imports.
+    pub imports: &'a str,
 }
 
 impl Default for Handler<'_> {
@@ -23,6 +27,8 @@ impl Default for Handler<'_> {
             memory: "1",
             options: "",
             more: "",
+            host: "",
+            imports: "",
         }
     }
 }
@@ -42,7 +48,7 @@ const BUMP: &str = r#"
 impl Handler<'_> {
     /// The text of the component.
     pub fn text(&self) -> String {
-        let Self { main, realloc, memory, options, more } = self;
+        let Self { main, realloc, memory, options, more, host, imports } = self;
         format!(
             r#"(component
 (import "stepwell:action/types@1.0.0" (instance $types
@@ -68,6 +74,7 @@ impl Handler<'_> {
     (import "libc" "memory" (memory 0))
     (import "host" "log" (func $log (param i32 i32 i32 i32 i32)))
     (import "host" "panic" (func $panic (param i32 i32 i32 i32)))
+    {imports}
     (data (i32.const 64) "null")
     (func $answer (param $at i32) (param $size i32) (result i32)
         (i32.store8 (i32.const 16) (i32.const 0))
@@ -78,7 +85,7 @@ impl Handler<'_> {
     {main})
 (core instance $main (instantiate $main
     (with "libc" (instance $libc))
-    (with "host" (instance (export "log" (func $log)) (export "panic" (func $panic))))))
+    (with "host" (instance (export "log" (func $log)) (export "panic" (func $panic)) {host}))))
 (func $run (param "input" string) (result (result string (error $failure)))
     (canon lift (core func $main "run") (memory $libc "memory")
         (realloc (func $libc "realloc")) {options}))
@@ -114,14 +121,32 @@ pub fn answering(output: &[u8]) -> Vec<u8> {
     ))
 }
 
-/// A preview 1 command.
-pub fn command(imports: &[&str], body: &str) -> Vec<u8> {
+/// A preview 1 command that imports these functions and `fd_write`, and has `$print` (pointer and
+/// length), `$null` (which prints `null`) and `$number` (which prints two digits as a string).
+pub fn command(imports: &[&str], fields: &str) -> Vec<u8> {
     let imports: String = imports.iter().map(|import| preview1(import)).collect();
     wat(&format!(
-        r#"(module {imports} (memory (export "memory") 2)
-            (data (i32.const 64) "null")
-            {body})"#
+        r#"(module {imports} {write} (memory (export "memory") 2)
+        (data (i32.const 64) "null")
+        (func $print (param $at i32) (param $size i32)
+            (i32.store (i32.const 0) (local.get $at))
+            (i32.store (i32.const 4) (local.get $size))
+            (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+        (func $null (call $print (i32.const 64) (i32.const 4)))
+        (func $number (param $number i32)
+            (i32.store8 (i32.const 16) (i32.const 34))
+            (i32.store8 (i32.const 17) (i32.add (i32.const 48) (i32.div_u (local.get $number) (i32.const 10))))
+            (i32.store8 (i32.const 18) (i32.add (i32.const 48) (i32.rem_u (local.get $number) (i32.const 10))))
+            (i32.store8 (i32.const 19) (i32.const 34))
+            (call $print (i32.const 16) (i32.const 4)))
+        {fields})"#,
+        write = preview1("fd_write"),
     ))
+}
+
+/// A preview 1 command whose `_start` does this.
+pub fn starting(imports: &[&str], body: &str) -> Vec<u8> {
+    command(imports, &format!(r#"(func (export "_start") {body})"#))
 }
 
 /// The import of one function of preview 1, under its own name.

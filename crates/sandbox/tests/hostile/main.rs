@@ -10,6 +10,7 @@ mod generate;
 mod guest;
 mod refused;
 mod runner;
+mod world;
 
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
             let mut tests = Vec::new();
             refused::tests(&mut tests);
             child::tests(&mut tests);
-            corpus::tests(&mut tests);
+            check::tests(&mut tests);
             burners::tests(&mut tests);
             runner::run(tests, &args)
         }

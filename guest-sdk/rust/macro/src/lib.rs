@@ -104,22 +104,25 @@ fn expand(function: &ItemFn, input: &Type) -> proc_macro2::TokenStream {
 
             #[cfg(target_arch = "wasm32")]
             impl glue::Guest for Handler {
+                #[cfg(not(stepwell_describe))]
                 fn run(input: ::std::string::String) -> ::core::result::Result<::std::string::String, glue::WireFailure> {
                     glue::start();
                     glue::answer(run(input))
+                }
+
+                // How `stepwell action build` learns the schemas: it builds the action once more
+                // with this setting and calls it, so that the shipped module carries none of this.
+                #[cfg(stepwell_describe)]
+                fn run(_: ::std::string::String) -> ::core::result::Result<::std::string::String, glue::WireFailure> {
+                    ::core::result::Result::Ok(glue::description(
+                        (&&&glue::probe_input(#name)).schema(glue::input_settings()),
+                        (&&&glue::probe_output(#name)).schema(glue::output_settings()),
+                    ))
                 }
             }
 
             #[cfg(target_arch = "wasm32")]
             ::stepwell_action::bindings::export!(Handler);
-
-            #[cfg(all(target_arch = "wasm32", stepwell_describe))]
-            #[unsafe(export_name = "stepwell-describe")]
-            extern "C" fn describe() -> u64 {
-                let input = (&&&glue::probe_input(#name)).schema(glue::input_settings());
-                let output = (&&&glue::probe_output(#name)).schema(glue::output_settings());
-                glue::describe(glue::description(input, output))
-            }
         };
     }
 }
