@@ -7,3 +7,4 @@ pub mod graph;
 pub mod machine;
 pub mod model;
 pub mod problem;
+pub mod schema;

@@ -309,7 +309,7 @@ fn failure() -> Ty {
             ("source", Ty::Text),
             ("code", Ty::Text),
             ("message", Ty::Text),
-            ("step", Ty::Text),
+            ("status", Ty::Any),
             ("retryable", Ty::Boolean),
             ("retry_after_ms", Ty::Number),
             ("limit", Ty::Number),

@@ -14,7 +14,7 @@ use stepwell_records::nearest;
 
 /// What `error` has, for `retry.on`.
 const ERROR_FIELDS: &[&str] =
-    &["source", "code", "message", "retryable", "retry_after_ms", "limit", "used", "details"];
+    &["source", "code", "message", "status", "retryable", "retry_after_ms", "limit", "used", "details"];
 
 impl<'w> Checker<'w> {
     pub(super) fn trigger(&mut self, trigger: &'w Trigger) {
@@ -127,7 +127,7 @@ impl<'w> Checker<'w> {
         let Some(on) = &retry.on else { return };
         self.path.key("on");
         self.value(on, Mode::Value);
-        if let Ok(filter) = Filter::parse(on, Allowed::FIELDS) {
+        if let Ok(filter) = Filter::parse(on, Allowed::BOTH) {
             filter.visit_conditions(&mut |at, condition| {
                 let Subject::Field(name) = &condition.subject else { return };
                 let head = name.split('.').next().unwrap_or(name);

@@ -166,7 +166,9 @@ impl<'w> Checker<'w> {
             (format!("{user} uses its own output, `{written}`"), None)
         } else if around {
             (
-                format!("{user} stands inside `{root}`, whose output is not there before all of it is done"),
+                format!(
+                    "{user} uses `{written}`, but stands inside `{root}`, whose output is not there before all of it is done"
+                ),
                 None,
             )
         } else if siblings && known.list == ListKind::Parallel {

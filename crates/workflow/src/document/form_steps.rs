@@ -86,7 +86,7 @@ static RETRY: Form = Form {
             key: "on",
             shape: Shape::ErrorFilter,
             need: Need::Default("what can be retried"),
-            about: "A filter over the failure (`source`, `code`, `message`, `details.…`): only such a one is retried.",
+            about: "A filter over the failure (`source`, `code`, `message`, `status`, `details.…`): only such a one is retried.",
         },
     ],
 };

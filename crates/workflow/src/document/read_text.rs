@@ -234,6 +234,7 @@ impl<'n> Reader<'n, '_> {
         }
         let allowed = match shape {
             Shape::Condition => Allowed::VALUES,
+            Shape::ErrorFilter => Allowed::BOTH,
             _ => Allowed::FIELDS,
         };
         let problems = match Filter::parse(&json, allowed) {
