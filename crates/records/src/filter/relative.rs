@@ -144,8 +144,12 @@ impl Period {
     pub(super) fn days(self, now: Timestamp) -> Option<(Date, Date)> {
         let today = day_of(now);
         match self {
-            Period::Last(span) => Some((now.to_zoned_datetime(TimeZone::UTC).checked_sub(span).ok()?.date(), today)),
-            Period::Next(span) => Some((today, now.to_zoned_datetime(TimeZone::UTC).checked_add(span).ok()?.date())),
+            Period::Last(span) => {
+                Some((now.to_zoned_datetime(TimeZone::UTC).checked_sub(span).ok()?.date(), today))
+            }
+            Period::Next(span) => {
+                Some((today, now.to_zoned_datetime(TimeZone::UTC).checked_add(span).ok()?.date()))
+            }
             Period::This(_) => Some((today.checked_sub(1.year()).ok()?, today.checked_add(1.year()).ok()?)),
         }
     }

@@ -151,6 +151,7 @@ impl Records<'_> {
 }
 
 /// The state of one set or index, set when a backfill ends or a set is given up.
+#[allow(dead_code)] // the backfill, next
 pub(crate) async fn set_state(
     txn: &mut Txn,
     workspace: WorkspaceId,

@@ -1,0 +1,216 @@
+//! Searching: a filter, a sort, a page.
+//!
+//! A search is an observation: it sees the transaction's own writes, and the commit does not rest on it. What it costs
+//! grows with what it returns where an index fits, else with what it has to look at, up to [`MAX_EXAMINED`] records.
+
+mod bounds;
+mod cursor;
+mod gather;
+mod plan;
+mod sort;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{Problem, RecordsError};
+use crate::filter::{Filter, FilterProblem};
+use crate::records::Records;
+use crate::row::{Life, Row, created};
+use crate::schema::{Object, System, Target};
+use crate::value::instant_text;
+use cursor::Cursor;
+use sort::Order;
+
+/// Records in a page unless the query says otherwise.
+pub const DEFAULT_LIMIT: usize = 50;
+/// Records in a page at most.
+pub const MAX_LIMIT: usize = 500;
+/// Matches are counted this far.
+pub const MAX_TOTAL: u64 = 1_000;
+/// Records that one search looks at before it gives up.
+pub const MAX_EXAMINED: usize = 100_000;
+/// Records that are looked at for the total alone, once the page is there.
+const MAX_COUNTED: usize = 2_000;
+
+/// What is wanted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Query {
+    /// All records without one.
+    pub filter: Option<Filter>,
+    /// A saved filter by its name; with `filter` too, both must hold.
+    pub view: Option<String>,
+    /// Paths, with `-` in front for descending; without any in the order of creation. Empty values come last.
+    pub sort: Vec<String>,
+    /// [`DEFAULT_LIMIT`] unless given; at most [`MAX_LIMIT`].
+    pub limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// Only these fields, and the id; all without any.
+    pub fields: Vec<String>,
+    /// Search the deleted records instead.
+    pub deleted: bool,
+}
+
+/// A page of what was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Page {
+    pub records: Vec<Value>,
+    pub next_cursor: Option<String>,
+    /// All matches, not only this page's; counted up to [`MAX_TOTAL`].
+    pub total: u64,
+    pub total_is_exact: bool,
+    /// What the search went by instead of looking at every record.
+    pub index: Option<String>,
+}
+
+/// What a strategy gives: the rows of the page, and what it knows beyond it.
+struct Found {
+    /// At most one more than the page holds.
+    rows: Vec<(Vec<u8>, Row)>,
+    total: u64,
+    total_is_exact: bool,
+}
+
+/// A search being done.
+struct Search<'a> {
+    records: &'a Records<'a>,
+    object: &'a Object,
+    filter: Option<Filter>,
+    order: Order,
+    limit: usize,
+    after: Option<Cursor>,
+    life: Life,
+    now: Timestamp,
+}
+
+impl Records<'_> {
+    /// The records that a query asks for. `now` is what relative operands are relative to.
+    pub async fn search(&self, object: &str, query: &Query, now: Timestamp) -> Result<Page, RecordsError> {
+        let object = self.object(object)?;
+        let wrong = |problem| RecordsError::Query { object: object.name.clone(), problem };
+        let filter = match (&query.view, &query.filter) {
+            (None, filter) => filter.clone(),
+            (Some(view), filter) => {
+                let saved = self.view(&object.name, view).await?.filter;
+                Some(match filter {
+                    None => saved,
+                    Some(filter) => Filter::All(vec![saved, filter.clone()]),
+                })
+            }
+        };
+        let filter = filter.map(|filter| filter.bind(&object)).transpose();
+        let filter = filter.map_err(|problems| filter_error(&object, problems))?;
+        let order = Order::parse(&object, &query.sort).map_err(wrong)?;
+        let limit = match query.limit {
+            None => DEFAULT_LIMIT,
+            Some(limit @ 1..=MAX_LIMIT) => limit,
+            Some(limit) => {
+                let message = format!("{limit} records cannot be asked for at once");
+                return Err(wrong(Problem::new("limit", message).hint(format!("ask for 1 to {MAX_LIMIT}"))));
+            }
+        };
+        let keep = projection(&object, &query.fields).map_err(wrong)?;
+        let life = if query.deleted { Life::Deleted } else { Life::Live };
+        let fingerprint = cursor::fingerprint(&object, filter.as_ref(), &query.sort, query.deleted);
+        let after = query.cursor.as_deref().map(|text| Cursor::parse(text, &fingerprint)).transpose();
+        let after = after.map_err(wrong)?;
+
+        let search =
+            Search { records: self, object: &object, filter, order, limit, after: after.clone(), life, now };
+        let plan = search.plan();
+        let Found { mut rows, total, total_is_exact } = search.run(&plan).await?;
+        // The first page counts; the others carry its count on, so that it does not change under the reader.
+        let (total, total_is_exact) = match after {
+            Some(after) => (after.total, after.total_is_exact),
+            None if total > MAX_TOTAL => (MAX_TOTAL, false),
+            None => (total, total_is_exact),
+        };
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next_cursor = rows.last().filter(|_| more).map(|(position, _)| {
+            Cursor { position: position.clone(), total, total_is_exact }.to_text(&fingerprint)
+        });
+        let records = rows.iter().map(|(_, row)| keep_fields(row.flat(&object), &keep)).collect();
+        Ok(Page { records, next_cursor, total, total_is_exact, index: plan.index })
+    }
+}
+
+impl Records<'_> {
+    pub(crate) fn check_sort(&self, object: &Object, sort: &[String]) -> Result<(), Problem> {
+        Order::parse(object, sort).map(|_| ())
+    }
+}
+
+fn filter_error(object: &Object, problems: Vec<FilterProblem>) -> RecordsError {
+    let problems = problems.into_iter().map(Problem::from).collect();
+    RecordsError::Filter { object: object.name.clone(), problems }
+}
+
+/// The top-level names of the fields asked for.
+fn projection(object: &Object, names: &[String]) -> Result<Vec<String>, Problem> {
+    (names.iter())
+        .map(|name| match object.target(name) {
+            Ok(Target::System(system)) => Ok(system.name().to_owned()),
+            Ok(Target::Field { field, .. }) => Ok(field.name.clone()),
+            Err(unknown) => {
+                Err(Problem { path: "fields".to_owned(), message: unknown.message, hint: unknown.hint })
+            }
+        })
+        .collect()
+}
+
+fn keep_fields(record: Value, keep: &[String]) -> Value {
+    match record {
+        Value::Object(record) if !keep.is_empty() => {
+            let kept = record.into_iter().filter(|(name, _)| name == "id" || keep.contains(name));
+            Value::Object(kept.collect::<Map<_, _>>())
+        }
+        record => record,
+    }
+}
+
+impl Search<'_> {
+    async fn run(&self, plan: &plan::Plan) -> Result<Found, RecordsError> {
+        match &plan.source {
+            plan::Source::Walk(segments) => self.walk(segments).await,
+            plan::Source::Ids(ids) => self.gather(gather::Candidates::Ids(ids)).await,
+            plan::Source::UniqueKeys(keys) => self.gather(gather::Candidates::UniqueKeys(keys)).await,
+            plan::Source::Ranges(ranges) => self.gather(gather::Candidates::Ranges(ranges)).await,
+        }
+    }
+
+    /// Whether a row is wanted.
+    fn matches(&self, row: &Row) -> Result<bool, RecordsError> {
+        let Some(filter) = &self.filter else { return Ok(true) };
+        let resolve = |name: &str| match self.object.target(name).ok()? {
+            Target::System(system) => Some(Cow::Owned(system_value(system, row))),
+            target @ Target::Field { .. } => Some(Cow::Borrowed(row.get(&target.path()?))),
+        };
+        filter.holds(&resolve, self.now).map_err(|problem| filter_error(self.object, vec![problem]))
+    }
+
+    fn too_broad(&self) -> RecordsError {
+        RecordsError::TooBroad {
+            object: self.object.name.clone(),
+            scanned: MAX_EXAMINED,
+            advice: self.advice(),
+        }
+    }
+}
+
+fn system_value(system: System, row: &Row) -> Value {
+    let time = |millis| instant_text(millis).map_or(Value::Null, Value::from);
+    match system {
+        System::Id => row.id.to_string().into(),
+        System::CreatedAt => time(created(row.id)),
+        System::UpdatedAt => time(row.updated),
+        System::DeletedAt => row.deleted.map_or(Value::Null, time),
+        System::Version => row.version.into(),
+    }
+}
