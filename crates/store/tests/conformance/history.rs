@@ -42,17 +42,18 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 type Rows = BTreeMap<u8, Vec<u8>>;
+type Writes = BTreeMap<u8, Option<Vec<u8>>>;
 
 /// A transaction as the model sees it.
 #[derive(Default)]
 struct Own {
-    writes: BTreeMap<u8, Option<Vec<u8>>>,
+    writes: Writes,
     append: Vec<Vec<u8>>,
     /// Keys that were got, and what was seen first.
     got: BTreeMap<u8, Option<Vec<u8>>>,
     /// Ranges that were read, and how many commits there had been.
     rests_on: Vec<(Range<u16>, usize)>,
-    savepoints: Vec<(Savepoint, BTreeMap<u8, Option<Vec<u8>>>, usize)>,
+    savepoints: Vec<(Savepoint, Writes, usize)>,
 }
 
 struct Model {

@@ -1,4 +1,6 @@
 //! What every backend of the store promises, run on each of them.
+#![allow(clippy::unwrap_used)] // all of this is test code, its helpers too
+
 mod concurrent;
 mod history;
 mod logs;
