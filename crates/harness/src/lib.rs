@@ -1,1 +1,26 @@
 //! Local building and testing of actions in the same sandbox as production.
+//!
+//! [`create`] writes a project, [`build`] makes its module, [`test`] runs its fixtures, [`inspect`] says what a module
+//! is. Nothing here prints: reports are values with a text of their own.
+
+mod build;
+mod error;
+mod fixture;
+mod inspect;
+mod new;
+mod project;
+mod report;
+mod sdk;
+mod test;
+mod toolchain;
+
+pub use build::{BuildOptions, Built, build};
+pub use error::HarnessError;
+pub use fixture::{Expected, Fixture};
+pub use inspect::{Inspection, inspect};
+pub use new::create;
+pub use project::Project;
+pub use report::{CaseReport, TestReport, Verdict};
+pub use sdk::vendor;
+pub use test::{TestOptions, test};
+pub use toolchain::{TARGET, add_target, has_target};
