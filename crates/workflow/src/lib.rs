@@ -4,6 +4,7 @@ pub mod check;
 pub mod document;
 pub mod expr;
 pub mod graph;
+pub mod graph_draw;
 pub mod machine;
 pub mod model;
 pub mod problem;

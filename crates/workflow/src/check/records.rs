@@ -67,7 +67,7 @@ impl<'w> Checker<'w> {
     pub(super) fn update(&mut self, update: &'w UpdateRecord) -> Rc<Ty> {
         let object = self.object(&update.object);
         self.under("record_id", |me| {
-            me.template(&update.record_id, Mode::Value);
+            me.template(&update.record_id, Mode::Line);
             if update.record_id.trim().is_empty() {
                 me.tell("invalid_value", "`record_id` is empty").set_hint("write \"{{ step.record.id }}\"");
             }

@@ -170,7 +170,7 @@ pub static STEPS: &[Kind] = &[
             },
             Field {
                 key: "limit",
-                shape: Shape::WholeOrTemplate { min: 1, max: 1_000 },
+                shape: Shape::WholeOrTemplate { min: 1, max: stepwell_records::MAX_LIMIT as u64 },
                 need: Need::Default("50"),
                 about: "At most so many records.",
             },

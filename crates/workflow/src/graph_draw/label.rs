@@ -1,0 +1,113 @@
+//! Steps, triggers and conditions in a few words.
+
+use serde_json::Value;
+
+use crate::model::{OnError, Step, StepKind, Stop, StopStatus, Trigger};
+
+/// Longer words are cut.
+const SHOWN: usize = 60;
+
+/// "webhook POST /hooks/{workspace}/web-form".
+pub(super) fn trigger(trigger: &Trigger) -> String {
+    match trigger {
+        Trigger::Webhook(webhook) => {
+            let methods: Vec<_> = webhook.methods.iter().map(|method| method.as_str()).collect();
+            format!("webhook {} /hooks/{{workspace}}/{}", methods.join(", "), webhook.path)
+        }
+        Trigger::Manual(_) => "manual".into(),
+    }
+}
+
+/// "update_record person".
+pub(super) fn what(step: &Step) -> String {
+    let detail = match &step.kind {
+        StepKind::Code(code) => code.action.to_string(),
+        StepKind::SearchRecords(search) => search.object.clone(),
+        StepKind::CreateRecord(create) => create.object.clone(),
+        StepKind::UpdateRecord(update) => update.object.clone(),
+        StepKind::UpsertRecord(upsert) => upsert.object.clone(),
+        StepKind::Filter(filter) => condition(&filter.when),
+        StepKind::Stop(Stop { status: StopStatus::Failed, .. }) => "failed".into(),
+        StepKind::HttpRequest(request) => format!("{} {}", request.method.as_str(), request.url),
+        StepKind::SendEmail(email) => email.to.join(", "),
+        StepKind::Branch(_) | StepKind::Parallel(_) | StepKind::Set(_) | StepKind::Stop(_) => String::new(),
+    };
+    cut(format!("{} {detail}", step.kind.type_name()).trim_end())
+}
+
+/// What else is worth a word: `if …`, `after a, b`, `continues on error`.
+pub(super) fn notes(step: &Step) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(when) = &step.condition {
+        notes.push(format!("if {}", condition(when)));
+    }
+    if !step.needs.is_empty() {
+        notes.push(format!("after {}", step.needs.join(", ")));
+    }
+    if step.on_error == OnError::Continue {
+        notes.push("continues on error".into());
+    }
+    notes
+}
+
+/// A condition as one would say it: `known.total greater_than 0`.
+pub(super) fn condition(condition: &Value) -> String {
+    cut(&said(condition))
+}
+
+fn said(condition: &Value) -> String {
+    let joined = |items: &[Value], word: &str| {
+        let parts: Vec<String> = items
+            .iter()
+            .map(|item| match item.get("all").or_else(|| item.get("any")) {
+                Some(_) => format!("({})", said(item)),
+                None => said(item),
+            })
+            .collect();
+        parts.join(word)
+    };
+    match condition {
+        Value::String(text) => bare(text),
+        Value::Array(items) => joined(items, " and "),
+        Value::Object(map) => {
+            if let Some(Value::Array(items)) = map.get("all") {
+                return joined(items, " and ");
+            }
+            if let Some(Value::Array(items)) = map.get("any") {
+                return joined(items, " or ");
+            }
+            if let Some(inner) = map.get("not") {
+                return format!("not ({})", said(inner));
+            }
+            let subject = map.get("field").or_else(|| map.get("value")).map(value).unwrap_or_default();
+            let tests: Vec<String> = map
+                .iter()
+                .filter(|(key, _)| *key != "field" && *key != "value")
+                .map(|(operand, wanted)| format!("{subject} {} {}", operand.replace('_', " "), value(wanted)))
+                .collect();
+            tests.join(" and ")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::String(text) => bare(text),
+        other => other.to_string(),
+    }
+}
+
+/// An expression without its braces.
+fn bare(text: &str) -> String {
+    let inner = text.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+    inner.map_or(text, str::trim).replace(['\n', '\r'], " ")
+}
+
+fn cut(text: &str) -> String {
+    let mut short: String = text.chars().take(SHOWN).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
