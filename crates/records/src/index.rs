@@ -94,6 +94,11 @@ pub(crate) fn values_key(workspace: WorkspaceId, object: ObjectId, index: u32) -
     KeyBuilder::new(Space::RecordIndexes, workspace).u32(object.0).u32(index).u8(0)
 }
 
+/// All entries of an index.
+pub(crate) fn whole_index(workspace: WorkspaceId, object: ObjectId, index: u32) -> Range<Key> {
+    KeyBuilder::new(Space::RecordIndexes, workspace).u32(object.0).u32(index).prefix()
+}
+
 /// The beginning of the entries that have none.
 pub(crate) fn empties_key(workspace: WorkspaceId, object: ObjectId, index: u32) -> KeyBuilder {
     KeyBuilder::new(Space::RecordIndexes, workspace).u32(object.0).u32(index).u8(1)

@@ -3,6 +3,7 @@
 //! Everything here is pure, or runs on a [`stepwell_store::Txn`] that its caller commits: no clock, no randomness, no
 //! tasks of its own. [`Records`] is the handle; [`filter`] is the one filter language of the product.
 
+mod backfill;
 mod error;
 mod event;
 pub mod filter;
@@ -18,6 +19,7 @@ mod value;
 mod view;
 mod write;
 
+pub use backfill::{Backfill, BackfillPage, Built};
 pub use error::{Problem, RecordsError};
 pub use event::{EventKind, Origin, Outcome, RecordEvent, WriteContext, Written, record_id};
 pub use nearest::nearest;

@@ -156,6 +156,13 @@ fn unsuited(name: &str, target: &Target<'_>, operand: Operand) -> super::operand
     (message, Some(format!("ask with {}", suiting.join(", "))))
 }
 
+/// Whether a text can be compared with values of the kind, or with the items of its lists.
+fn takes_text(kind: Kind, operand: Operand) -> bool {
+    let is_whole = matches!(operand, Operand::Is | Operand::IsNot);
+    let is_number = matches!(kind, Kind::Number | Kind::Integer | Kind::Rating);
+    !(is_number || is_whole && kind.is_list())
+}
+
 /// One operand value as it is compared with stored ones.
 fn operand_value(
     name: &str,
@@ -189,7 +196,7 @@ fn operand_value(
         {
             normalised(value)
         }
-        (Kind::MultiSelect, Value::String(_)) => {
+        (Kind::MultiSelect, Value::String(_)) if !matches!(operand, Operand::Is | Operand::IsNot) => {
             let list = normalised(&Value::Array(vec![value.clone()]))?;
             Ok(list.get(0).cloned().unwrap_or(Value::Null))
         }
@@ -204,7 +211,7 @@ fn operand_value(
         (kind, Value::Array(_)) if kind.is_list() && matches!(operand, Operand::Is | Operand::IsNot) => {
             normalised(value)
         }
-        (kind, Value::String(text)) if !matches!(kind, Kind::Number | Kind::Integer | Kind::Rating) => {
+        (kind, Value::String(text)) if takes_text(kind, operand) => {
             let partial = matches!(
                 operand,
                 Operand::Contains | Operand::NotContains | Operand::StartsWith | Operand::EndsWith

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stepwell_store::{Txn, WorkspaceId};
 
 use super::Schema;
 use super::field::{Field, FieldId, FieldType, Kind, ObjectId};
 use super::object::{Index, IndexState, Object, Path, System, Target, Unique};
 use super::standard::FIRST_CUSTOM;
 use super::stored::{self, Additions, MAX_OBJECTS, Naming};
+use crate::backfill::{Backfill, Built};
 use crate::error::{Problem, RecordsError};
 use crate::records::Records;
 use crate::value::normalise;
@@ -150,17 +150,80 @@ impl Records<'_> {
     }
 }
 
-/// The state of one set or index, set when a backfill ends or a set is given up.
-#[allow(dead_code)] // the backfill, next
-pub(crate) async fn set_state(
-    txn: &mut Txn,
-    workspace: WorkspaceId,
-    object: ObjectId,
-    change: impl FnOnce(&mut Vec<Unique>, &mut Vec<Index>),
-) -> Result<(), RecordsError> {
-    let mut additions = stored::additions(txn, workspace, object).await?;
-    change(&mut additions.unique, &mut additions.indexes);
-    stored::save(txn, workspace, object, &additions)
+impl Records<'_> {
+    /// Gives up a unique set of the workspace's own; its keys are cleared page by page.
+    pub async fn remove_unique(
+        &mut self,
+        object: &str,
+        names: &[String],
+    ) -> Result<Arc<Object>, RecordsError> {
+        let object = self.object(object)?;
+        let mut change = self.change_of(&object.name).await?;
+        let named = |unique: &Unique| {
+            let mut held = object.unique_names(unique);
+            let mut wanted = names.to_vec();
+            held.sort_unstable();
+            wanted.sort_unstable();
+            held == wanted && unique.state != IndexState::Clearing
+        };
+        let mut problems = Vec::new();
+        match change.additions.unique.iter().position(named) {
+            Some(at) if change.additions.unique[at].state == IndexState::Refused => {
+                change.additions.unique.remove(at);
+            }
+            Some(at) => change.additions.unique[at].state = IndexState::Clearing,
+            None => {
+                let message = format!("{} has no unique set [{}] of its own", object.name, names.join(", "));
+                problems.push(Problem::new("unique", message));
+            }
+        }
+        self.save(change, problems).await
+    }
+
+    /// Gives up an index of the workspace's own; its keys are cleared page by page.
+    pub async fn remove_index(&mut self, object: &str, name: &str) -> Result<Arc<Object>, RecordsError> {
+        let object = self.object(object)?;
+        let mut change = self.change_of(&object.name).await?;
+        let mut problems = Vec::new();
+        let named = |index: &&mut Index| object.path_name(&index.path) == name && index.state.is_kept();
+        match change.additions.indexes.iter_mut().find(named) {
+            Some(index) => index.state = IndexState::Clearing,
+            None => {
+                let message = format!("{} has no index on `{name}` of its own", object.name);
+                problems.push(Problem::new("index", message));
+            }
+        }
+        self.save(change, problems).await
+    }
+
+    /// Where a backfill has brought a set or index. What is cleared goes, unless it has to say why.
+    pub(crate) async fn set_state(
+        &mut self,
+        backfill: Backfill,
+        state: IndexState,
+        problem: Option<String>,
+    ) -> Result<(), RecordsError> {
+        let mut additions = stored::additions(self.txn, self.workspace, backfill.object).await?;
+        match backfill.of {
+            Built::Unique(id) => {
+                for unique in additions.unique.iter_mut().filter(|unique| unique.id == id) {
+                    unique.state = state;
+                    unique.problem = problem.clone().or(unique.problem.take());
+                }
+                additions
+                    .unique
+                    .retain(|unique| unique.state != IndexState::Refused || unique.problem.is_some());
+            }
+            Built::Index(id) => {
+                for index in additions.indexes.iter_mut().filter(|index| index.id == id) {
+                    index.state = state;
+                }
+                additions.indexes.retain(|index| index.state != IndexState::Refused);
+            }
+        }
+        stored::save(self.txn, self.workspace, backfill.object, &additions)?;
+        self.reload().await
+    }
 }
 
 /// An object being changed: what is stored of it, and what it looks like with that.
@@ -258,8 +321,8 @@ impl Change {
                         let message = format!("`{name}` has no single value that could be looked up");
                         let hint = match &target {
                             Target::Field { field, part: None } if !field.kind.parts().is_empty() => {
-                                let parts =
-                                    field.kind.parts().iter().map(|(part, _)| format!("{name}.{part}"));
+                                let parts = field.kind.parts().iter().filter(|(_, kind)| kind.is_ordered());
+                                let parts = parts.map(|(part, _)| format!("{name}.{part}"));
                                 format!("name a part: {}", parts.collect::<Vec<_>>().join(", "))
                             }
                             _ => "index a field with one value".to_owned(),
@@ -279,10 +342,9 @@ impl Change {
         (problems.len() == before).then_some(paths)
     }
 
-    fn next_id(&self) -> u32 {
-        let sets = self.object.unique.iter().map(|unique| unique.id);
-        sets.chain(self.object.indexes.iter().map(|index| index.id)).max().unwrap_or(0).max(FIRST_CUSTOM - 1)
-            + 1
+    fn next_id(&mut self) -> u32 {
+        self.additions.last_id = self.additions.last_id.max(FIRST_CUSTOM - 1) + 1;
+        self.additions.last_id
     }
 
     fn has_room(&self, at: &str, problems: &mut Vec<Problem>) -> bool {
@@ -302,10 +364,14 @@ impl Change {
             return;
         }
         let Some(paths) = self.paths(names, at, problems) else { return };
+        // One that was refused may be tried again.
+        let is_refused = |unique: &Unique| unique.state == IndexState::Refused && unique.paths == paths;
+        self.object.unique.retain(|unique| !is_refused(unique));
+        self.additions.unique.retain(|unique| !is_refused(unique));
         if self.object.unique_set(names).is_some() {
             problems.push(Problem::new(at, format!("[{}] is unique already", names.join(", "))));
         } else if self.has_room(at, problems) {
-            let unique = Unique { id: self.next_id(), paths, state };
+            let unique = Unique { id: self.next_id(), paths, state, problem: None };
             self.object.unique.push(unique.clone());
             self.additions.unique.push(unique);
         }
@@ -316,7 +382,7 @@ impl Change {
         else {
             return;
         };
-        if self.object.indexes.iter().any(|index| index.path == path) {
+        if self.object.indexes.iter().any(|index| index.path == path && index.state.is_kept()) {
             problems.push(Problem::new(at, format!("`{name}` is indexed already")));
         } else if self.has_room(at, problems) {
             let empties = self.object.path_kind(&path) != Some(Kind::Uuid);

@@ -4,20 +4,22 @@ use serde_json::{Map, Value, json};
 
 use super::Schema;
 use super::field::{Field, FieldType};
-use super::object::{IndexState, Object};
+use super::object::Object;
 
 impl Schema {
     /// An object as the API shows it.
     pub fn describe(&self, object: &Object) -> Value {
-        let state = |state| match state {
-            IndexState::Building => "building",
-            IndexState::Ready => "ready",
-        };
         let unique: Vec<Value> = (object.unique.iter())
-            .map(|unique| json!({"fields": object.unique_names(unique), "state": state(unique.state)}))
+            .map(|unique| {
+                let mut set = json!({"fields": object.unique_names(unique), "state": unique.state.name()});
+                if let Some(problem) = &unique.problem {
+                    set["problem"] = problem.clone().into();
+                }
+                set
+            })
             .collect();
         let indexes: Vec<Value> = (object.indexes.iter())
-            .map(|index| json!({"field": object.path_name(&index.path), "state": state(index.state)}))
+            .map(|index| json!({"field": object.path_name(&index.path), "state": index.state.name()}))
             .collect();
         json!({
             "name": object.name,

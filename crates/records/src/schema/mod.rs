@@ -8,6 +8,8 @@ mod field;
 mod object;
 mod standard;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -31,6 +31,9 @@ pub struct Unique {
     pub id: u32,
     pub paths: Vec<Path>,
     pub state: IndexState,
+    /// Why it was given up: the records that have the same values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// An order of the object's records by one path.
@@ -51,6 +54,26 @@ pub enum IndexState {
     /// Every write keeps it up; records from before it may be missing, so no search uses it.
     Building,
     Ready,
+    /// Given up: nothing keeps it up any more, and its keys are being deleted.
+    Clearing,
+    /// A unique set that records contradicted; it is kept to say so until it is removed or tried again.
+    Refused,
+}
+
+impl IndexState {
+    /// Whether writes keep it up.
+    pub fn is_kept(self) -> bool {
+        matches!(self, IndexState::Building | IndexState::Ready)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            IndexState::Building => "building",
+            IndexState::Ready => "ready",
+            IndexState::Clearing => "clearing",
+            IndexState::Refused => "refused",
+        }
+    }
 }
 
 /// A field or a part of one, by what it is stored under.
@@ -210,11 +233,11 @@ impl Object {
         }
     }
 
-    /// The unique set of exactly these names, in any order.
+    /// The unique set of exactly these names, in any order, unless it was given up.
     pub fn unique_set(&self, names: &[String]) -> Option<&Unique> {
         let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
         wanted.sort_unstable();
-        self.unique.iter().find(|unique| {
+        self.unique.iter().filter(|unique| unique.state.is_kept()).find(|unique| {
             let mut held: Vec<_> = unique.paths.iter().map(|path| self.path_name(path)).collect();
             held.sort_unstable();
             held == wanted

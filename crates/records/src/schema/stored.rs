@@ -34,6 +34,9 @@ pub(super) struct Additions {
     pub unique: Vec<Unique>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<Index>,
+    /// The highest number that a set or index of it ever had: their keys may outlive them for a while.
+    #[serde(default)]
+    pub last_id: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -35,6 +35,7 @@ impl Records<'_> {
             row.as_ref().and_then(|row| index::unique_key(workspace, object, unique, row))
         };
         let moves: Vec<(&Unique, Option<Key>, Option<Key>)> = (object.unique.iter())
+            .filter(|unique| unique.state.is_kept())
             .map(|unique| (unique, place(unique, &live_before), place(unique, &live_after)))
             .filter(|(_, from, to)| from != to)
             .collect();
@@ -102,7 +103,7 @@ impl Records<'_> {
                 self.txn.put(to, row.id.as_bytes().to_vec());
             }
         }
-        for index in &object.indexes {
+        for index in object.indexes.iter().filter(|index| index.state.is_kept()) {
             let entry = |row: &Option<Row>| {
                 row.as_ref().and_then(|row| index::entry(self.workspace, object, index, row))
             };

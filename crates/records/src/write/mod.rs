@@ -3,6 +3,8 @@
 mod apply;
 mod fields;
 #[cfg(test)]
+mod interleaving;
+#[cfg(test)]
 mod tests;
 
 use serde_json::{Map, Value};

@@ -1,0 +1,223 @@
+//! How schemas change: custom objects and fields, indexes and unique sets over records that are there already.
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::filter::{Allowed, Filter};
+use crate::schema::{NewField, NewObject};
+use crate::testing::{Bench, WS, id, map};
+use crate::{Query, Records, RecordsError, Schema};
+
+fn object(json: Value) -> NewObject {
+    serde_json::from_value(json).unwrap()
+}
+
+fn field(json: Value) -> NewField {
+    serde_json::from_value(json).unwrap()
+}
+
+async fn backfill(bench: &Bench) -> usize {
+    let mut pages = 0;
+    loop {
+        let todo = bench.run(async |records| Ok(records.schema().backfills())).await.unwrap();
+        let Some(&work) = todo.first() else { return pages };
+        let mut from = None;
+        loop {
+            pages += 1;
+            let page = bench.run(async |records| records.backfill_page(work, from).await).await.unwrap();
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+    }
+}
+
+async fn by(bench: &Bench, filter: Value) -> String {
+    let query = Query { filter: Some(Filter::parse(&filter, Allowed::FIELDS).unwrap()), ..Query::default() };
+    let page = bench
+        .run(async |records| records.search("company", &query, bench.context().now).await)
+        .await
+        .unwrap();
+    format!("{} by {}", page.total, page.index.as_deref().unwrap_or("-"))
+}
+
+#[tokio::test]
+async fn standard_objects_are_as_documented() {
+    let schema = Schema::standard();
+    let objects: Vec<String> = (schema.objects())
+        .map(|object| {
+            let fields: Vec<String> =
+                object.fields.iter().map(|field| format!("{} {}", field.name, field.kind.name())).collect();
+            let unique: Vec<String> =
+                object.unique.iter().map(|set| object.unique_names(set).join("+")).collect();
+            let indexes: Vec<String> =
+                object.indexes.iter().map(|index| object.path_name(&index.path)).collect();
+            format!("{}: {}\n  unique {unique:?}, indexed {indexes:?}", object.name, fields.join(", "))
+        })
+        .collect();
+    assert_snapshot!(objects.join("\n"), @r#"
+    person: name full_name, emails emails, phones phones, jobTitle text, companyId relation, city text, linkedinLink links, xLink links, avatarUrl text
+      unique ["emails.primaryEmail"], indexed ["companyId"]
+    company: name text, domainName links, address address, employees number, annualRecurringRevenue currency, idealCustomerProfile boolean, linkedinLink links, xLink links, accountOwner text
+      unique ["domainName.primaryLinkUrl"], indexed []
+    opportunity: name text, amount currency, closeDate date, stage select, companyId relation, pointOfContactId relation, owner text
+      unique [], indexed ["companyId", "pointOfContactId"]
+    note: title text, body text, personId relation, companyId relation, opportunityId relation
+      unique [], indexed ["personId", "companyId", "opportunityId"]
+    task: title text, body text, status select, dueAt date_time, assignee text, personId relation, companyId relation, opportunityId relation
+      unique [], indexed ["personId", "companyId", "opportunityId"]
+    note_target: noteId relation, personId relation, companyId relation, opportunityId relation
+      unique [], indexed ["noteId", "personId", "companyId", "opportunityId"]
+    task_target: taskId relation, personId relation, companyId relation, opportunityId relation
+      unique [], indexed ["taskId", "personId", "companyId", "opportunityId"]
+    "#);
+}
+
+#[tokio::test]
+async fn an_object_of_ones_own_works_like_any_other() {
+    let bench = Bench::new();
+    let new = object(json!({
+        "name": "device", "fields": [
+            {"name": "serial", "type": "text", "required": true, "unique": true},
+            {"name": "ownerId", "type": "relation", "object": "person", "indexed": true},
+            {"name": "parentId", "type": "relation", "object": "device"},
+            {"name": "state", "type": "select", "options": ["ON", "OFF"], "default": "OFF"},
+            {"name": "tags", "type": "multi_select", "options": ["A", "B"]},
+        ],
+    }));
+    let made = bench.run(async |records| {
+        let object = records.create_object(&new).await?;
+        Ok(records.schema().describe(&object))
+    });
+    let made = made.await.unwrap();
+    assert_eq!(
+        (&made["plural"], &made["custom"], &made["unique"][0]["fields"]),
+        (&json!("devices"), &json!(true), &json!(["serial"]))
+    );
+    let one = bench.create("device", json!({"serial": "X1", "tags": ["B", "A", "B"]})).await.unwrap();
+    assert_eq!((&one.record["state"], &one.record["tags"]), (&json!("OFF"), &json!(["B", "A"])));
+    let child = json!({"serial": "X2", "parentId": id(&one)});
+    bench.create("devices", child).await.unwrap();
+    let again = bench.upsert("device", "serial", json!({"serial": " x1 ", "state": "ON"})).await;
+    assert_eq!(id(&again.unwrap()), id(&one), "unique text is compared without case and surrounding space");
+}
+
+#[tokio::test]
+async fn a_field_can_be_added_to_any_object() {
+    let bench = Bench::new();
+    let ann = id(&bench.create("person", json!({"city": "Paris"})).await.unwrap());
+    let score = field(json!({"name": "score", "type": "number", "default": 0, "indexed": true}));
+    bench.run(async |records| records.add_field("person", &score).await).await.unwrap();
+    let read = bench.run(async |records| records.get("person", &ann).await).await.unwrap();
+    assert_eq!(read["score"], Value::Null, "a default is for new records");
+    let bob = bench.create("person", json!({})).await.unwrap();
+    assert_eq!(bob.record["score"], 0);
+    bench.update("person", &ann, json!({"score": 7})).await.unwrap();
+    // Other workspaces have not heard of it.
+    let other = stepwell_store::WorkspaceId(2);
+    let mut txn = stepwell_store::Txn::begin(bench.store.clone(), other.shard());
+    let context = bench.context();
+    let mut records = Records::open(&mut txn, other).await.unwrap();
+    let refused = records.create(&context, "person", &map(json!({"score": 1}))).await;
+    assert_eq!(refused.unwrap_err().code(), "invalid_record");
+}
+
+#[tokio::test]
+async fn every_problem_of_a_schema_is_reported_at_once() {
+    let bench = Bench::new();
+    let new = object(json!({
+        "name": "Device", "plural": "people", "fields": [
+            {"name": "Serial", "type": "text"}, {"name": "id", "type": "text"}, {"name": "a", "type": "txet"},
+            {"name": "b", "type": "select"}, {"name": "c", "type": "relation", "object": "persno"},
+            {"name": "d", "type": "number", "default": "x"}, {"name": "e", "type": "emails"}, {"name": "e", "type": "text"},
+            {"name": "f", "type": "text", "options": ["A"]},
+        ],
+        "unique": [["nope"], ["e"], []], "indexes": ["e.additionalEmails"],
+    }));
+    let error = bench.run(async |records| records.create_object(&new).await).await.unwrap_err();
+    assert_snapshot!(error.problems().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @r#"
+    name: "Device" cannot be a name (a name is up to 60 letters and digits and begins with a small letter, like `sales_order`)
+    plural: there is an object called `people` already
+    fields[0].name: "Serial" cannot be a name (a name is up to 60 letters and digits and begins with a small letter, like `leadScore`)
+    fields[1].name: every record has `id` already
+    fields[2].type: `txet` is no type of field (did you mean `text`?)
+    fields[3].options: a select has 1 to 200 options (for example ["NEW", "DONE"])
+    fields[4].object: there is no object `persno` (did you mean `person`?)
+    fields[5].default: the text "x" is not a number
+    fields[7].name: Device has a field `e` already
+    fields[8].options: a text field has no options
+    unique[0]: Device has no field `nope` (its fields are d, e)
+    unique[1]: `e` has no single value that could be looked up (name a part: e.primaryEmail)
+    unique[2]: a unique set has one to four different fields
+    indexes[0]: `e.additionalEmails` has no single value that could be looked up (index a field with one value)
+    "#);
+    assert_eq!(error.code(), "invalid_schema");
+}
+
+#[tokio::test]
+async fn an_index_is_used_once_every_record_is_in_it() {
+    let bench = Bench::new();
+    for n in 0..250 {
+        bench.create("company", json!({"name": format!("c{}", n % 5), "employees": n})).await.unwrap();
+    }
+    bench.run(async |records| records.add_index("company", "name").await).await.unwrap();
+    let filter = json!({"field": "name", "is": "c1"});
+    assert_eq!(by(&bench, filter.clone()).await, "50 by -", "building: not used");
+    bench.create("company", json!({"name": "c1"})).await.unwrap();
+    assert_eq!(backfill(&bench).await, 3, "pages");
+    assert_eq!(by(&bench, filter.clone()).await, "51 by name");
+    bench.run(async |records| records.remove_index("company", "name").await).await.unwrap();
+    assert_eq!(by(&bench, filter.clone()).await, "51 by -");
+    backfill(&bench).await;
+    // Nothing of it is left, and it can be made again.
+    let schema = bench.run(async |records| Ok(records.schema().clone())).await.unwrap();
+    assert_eq!(schema.object("company").unwrap().indexes, []);
+    bench.run(async |records| records.add_index("company", "name").await).await.unwrap();
+    backfill(&bench).await;
+    assert_eq!(by(&bench, filter).await, "51 by name");
+}
+
+#[tokio::test]
+async fn a_unique_set_is_refused_with_the_records_in_its_way() {
+    let bench = Bench::new();
+    let names = ["name".to_owned()];
+    let a = id(&bench.create("company", json!({"name": "Acme"})).await.unwrap());
+    let b = id(&bench.create("company", json!({"name": "ACME"})).await.unwrap());
+    let add = async || bench.run(async |records| records.add_unique("company", &names).await).await;
+    add().await.unwrap();
+    let early = bench.upsert("company", "name", json!({"name": "Acme"})).await.unwrap_err();
+    assert_eq!(early.code(), "invalid_match", "no match by what is not ready");
+    backfill(&bench).await;
+    let described = bench.run(async |records| {
+        let schema = records.schema();
+        Ok(schema.describe(schema.object("company")?))
+    });
+    let described = described.await.unwrap()["unique"][1].to_string().replace(&a, "<a>").replace(&b, "<b>");
+    assert_snapshot!(described, @r#"{"fields":["name"],"problem":"these records have the same name: <a> and <b>","state":"refused"}"#);
+    bench.create("company", json!({"name": "acme"})).await.unwrap();
+
+    // Mended, it can be tried again.
+    let all =
+        bench.run(async |records| records.search("company", &Query::default(), bench.context().now).await);
+    for record in &all.await.unwrap().records[1..] {
+        bench.delete("company", record["id"].as_str().unwrap()).await.unwrap();
+    }
+    add().await.unwrap();
+    backfill(&bench).await;
+    let found = bench.upsert("company", "name", json!({"name": "acme", "employees": 5})).await.unwrap();
+    assert_eq!(id(&found), a);
+    let twin = bench.create("company", json!({"name": "Acme "})).await.unwrap_err();
+    assert!(matches!(twin, RecordsError::UniqueConflict { .. }));
+}
+
+#[tokio::test]
+async fn a_write_that_has_not_heard_of_a_new_index_does_not_commit() {
+    let bench = Bench::new();
+    let context = bench.context();
+    let mut txn = bench.begin();
+    let mut records = Records::open(&mut txn, WS).await.unwrap();
+    records.create(&context, "company", &map(json!({"name": "x"}))).await.unwrap();
+    bench.run(async |records| records.add_index("company", "name").await).await.unwrap();
+    assert!(txn.commit().await.unwrap_err().is_conflict());
+}
