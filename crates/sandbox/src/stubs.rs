@@ -7,6 +7,7 @@
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
 use wasmtime::{AsContextMut, Result, StoreContextMut, format_err};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, IoError};
 
 use crate::failure::Stop;
 use crate::state::CallState;
@@ -58,10 +59,38 @@ fn refuse(
     results: &mut [Val],
 ) -> Result<()> {
     drop(store.data_mut().host_call(size(params)));
+    params.iter().try_for_each(|param| release(&mut store, param))?;
     for (result, ty) in results.iter_mut().zip(ty.results()) {
         *result = no(&mut store, &ty).ok_or_else(|| Stop::Refused(name.to_owned()))?;
     }
     Ok(())
+}
+
+/// Gives up the handles among the arguments: a borrow that is kept stops the guest.
+fn release(store: &mut StoreContextMut<'_, CallState>, value: &Val) -> Result<()> {
+    match value {
+        Val::Resource(handle) => {
+            let ty = handle.ty();
+            if ty == ResourceType::host::<Nothing>() {
+                handle.try_into_resource::<Nothing>(store).map(drop)
+            } else if ty == ResourceType::host::<DynPollable>() {
+                handle.try_into_resource::<DynPollable>(store).map(drop)
+            } else if ty == ResourceType::host::<DynInputStream>() {
+                handle.try_into_resource::<DynInputStream>(store).map(drop)
+            } else if ty == ResourceType::host::<DynOutputStream>() {
+                handle.try_into_resource::<DynOutputStream>(store).map(drop)
+            } else {
+                handle.try_into_resource::<IoError>(store).map(drop)
+            }
+        }
+        Val::List(values) | Val::Tuple(values) => values.iter().try_for_each(|value| release(store, value)),
+        Val::Record(fields) => fields.iter().try_for_each(|(_, value)| release(store, value)),
+        Val::Variant(_, Some(value)) | Val::Option(Some(value)) | Val::Result(Ok(Some(value))) => {
+            release(store, value)
+        }
+        Val::Result(Err(Some(value))) => release(store, value),
+        _ => Ok(()),
+    }
 }
 
 /// About how many bytes the arguments took to bring over.

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 use stepwell_sandbox::{Action, Call, Host, HostConfig, Outcome};
+use tokio::sync::OnceCell;
 
 /// The host most tests share.
 pub fn host() -> &'static Host {
@@ -43,14 +44,16 @@ pub fn summary(outcome: &Outcome) -> String {
 
 /// The command in `guests/command.rs`, built for WASI preview 1.
 pub async fn command_p1() -> Action {
-    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-    host().load(BYTES.get_or_init(|| build("wasm32-wasip1")).clone()).await.unwrap()
+    static COMMAND: OnceCell<Action> = OnceCell::const_new();
+    let load = || async { host().load(build("wasm32-wasip1")).await.unwrap() };
+    COMMAND.get_or_init(load).await.clone()
 }
 
 /// The same for WASI 0.2.
 pub async fn command_p2() -> Action {
-    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-    host().load(BYTES.get_or_init(|| build("wasm32-wasip2")).clone()).await.unwrap()
+    static COMMAND: OnceCell<Action> = OnceCell::const_new();
+    let load = || async { host().load(build("wasm32-wasip2")).await.unwrap() };
+    COMMAND.get_or_init(load).await.clone()
 }
 
 fn build(target: &str) -> Vec<u8> {
