@@ -89,3 +89,43 @@ fn good_documents_pass() {
         assert_eq!(again.workflow, Some(workflow), "{name}");
     }
 }
+
+#[test]
+fn line_ends_and_marks_of_other_systems_make_no_difference() {
+    let text = "name: a\ntrigger: { type: manual }\nsteps:\n  - id: one\n    type: set\n    values: { x: 1 }\n  - { id: two, type: set, values: { y: '{{ one.z }}' } }\n";
+    for text in [text.replace('\n', "\r\n"), format!("\u{feff}{text}")] {
+        let problems = check(&text, &Workspace::new()).problems;
+        assert_eq!(problems.len(), 1, "{}", render_all(&problems, "a.yaml", &text));
+        assert_eq!((problems[0].line, problems[0].code.as_str()), (7, "unknown_path"));
+    }
+}
+
+#[test]
+fn null_is_a_result_too() {
+    let text =
+        "name: a\ntrigger: { type: manual }\nsteps: [{ id: one, type: set, values: {} }]\noutput: null\n";
+    let workflow = check(text, &Workspace::new()).workflow.unwrap();
+    assert_eq!(workflow.output, Some(serde_json::Value::Null));
+    let stored: stepwell_workflow::model::Workflow =
+        serde_json::from_value(serde_json::to_value(&workflow).unwrap()).unwrap();
+    assert_eq!(stored, workflow);
+}
+
+#[test]
+fn an_id_that_is_allowed_works_in_templates() {
+    for id in ["call", "set", "filter", "with", "block", "do", "include", "raw", "send", "a1_b"] {
+        let text = format!(
+            "name: a\ntrigger: {{ type: manual }}\nsteps:\n  - {{ id: {id}, type: set, values: {{ x: 1 }} }}\noutput: '{{{{ {id}.x + 1 }}}}'\n"
+        );
+        let checked = check(&text, &Workspace::new());
+        assert!(checked.problems.is_empty(), "{}", render_all(&checked.problems, id, &text));
+    }
+}
+
+#[test]
+fn a_check_without_a_catalog_says_only_what_the_document_shows() {
+    let text = "name: a\ntrigger: { type: manual }\nsteps:\n  - { id: one, type: code, action: x@3, limits: { fuel: 9000000000000 } }\n  - { id: two, type: create_record, object: spaceship, record: { warp: '{{ one.what.ever }}' } }\noutput: '{{ two.record.warp }} {{ three.x }}'\n";
+    let problems = check(text, &stepwell_workflow::check::NoCatalog).problems;
+    let codes: Vec<_> = problems.iter().map(|problem| problem.code.as_str()).collect();
+    assert_eq!(codes, ["unknown_reference"]);
+}

@@ -39,7 +39,7 @@ pub struct Workflow {
     /// Run from top to bottom.
     pub steps: Vec<Step>,
     /// The run's result; the last step's output when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
     /// Run when the run has failed; sees `error` and `steps`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -60,6 +60,11 @@ impl Workflow {
         }
         all
     }
+}
+
+/// For keys where null is a value and only absence means that there is none.
+pub(crate) fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
 }
 
 /// Serde for "one, or a list of them": read both ways, written as a list.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::action_ref::ActionRef;
 use super::trigger::Method;
 use super::units::{ByteSize, Millis};
-use super::{Condition, Template, one_or_many};
+use super::{Condition, Template, one_or_many, present};
 
 /// Values by name; strings inside may be templates.
 pub type Fields = Map<String, Value>;
@@ -205,7 +205,7 @@ pub struct Arm {
     pub when: Condition,
     #[serde(rename = "do", default)]
     pub steps: Vec<Step>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
 }
 
@@ -227,7 +227,7 @@ impl<'de> Deserialize<'de> for Block {
             Block {
                 #[serde(rename = "do", default)]
                 steps: Vec<Step>,
-                #[serde(default)]
+                #[serde(default, deserialize_with = "present")]
                 output: Option<Value>,
             },
         }
@@ -265,7 +265,7 @@ pub struct Stop {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Template>,
     /// The run's result; only with `status: completed`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
 }
 
