@@ -129,3 +129,28 @@ fn a_check_without_a_catalog_says_only_what_the_document_shows() {
     let codes: Vec<_> = problems.iter().map(|problem| problem.code.as_str()).collect();
     assert_eq!(codes, ["unknown_reference"]);
 }
+
+/// The standard objects, and nothing known of actions.
+struct Objects;
+
+impl stepwell_workflow::check::Catalog for Objects {
+    fn schema(&self) -> Option<std::sync::Arc<stepwell_records::schema::Schema>> {
+        Some(stepwell_records::schema::Schema::standard())
+    }
+}
+
+#[test]
+fn the_examples_pass() {
+    let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/workflows");
+    let mut seen = 0;
+    for folder in std::fs::read_dir(examples).unwrap() {
+        let folder = folder.unwrap().path();
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let file = folder.join(format!("{name}.yaml"));
+        let Ok(text) = std::fs::read_to_string(&file) else { continue };
+        let problems = check(&text, &Objects).problems;
+        assert!(problems.is_empty(), "{}", render_all(&problems, &file.to_string_lossy(), &text));
+        seen += 1;
+    }
+    assert!(seen > 0);
+}

@@ -168,10 +168,8 @@ fn compare(given: &Ty, wanted: &Ty, path: &mut Vec<String>, misfits: &mut Vec<Mi
             }
         }
         (Ty::Object(given), Ty::Object(wanted)) => objects(given, wanted, path, misfits),
-        (Ty::List(given), Ty::List(wanted)) => {
-            if !matches!(&**given, Ty::Object(_)) {
-                compare(given, wanted, path, misfits);
-            }
+        (Ty::List(given), Ty::List(wanted)) if !matches!(**given, Ty::Object(_)) => {
+            compare(given, wanted, path, misfits);
         }
         (given, wanted) if std::mem::discriminant(given) != std::mem::discriminant(wanted) => {
             misfit(path, What::Type { given: given.describe(), wanted: wanted.describe() });
