@@ -6,7 +6,7 @@ use stepwell_store::{Key, Want};
 use uuid::Uuid;
 
 use super::plan::Stretch;
-use super::{Found, MAX_EXAMINED, Search};
+use super::{Found, Search};
 use crate::error::RecordsError;
 use crate::index::id_of_unique;
 use crate::row::Row;
@@ -65,7 +65,7 @@ impl Search<'_> {
                 for stretch in stretches {
                     let mut keys = stretch.keys.clone();
                     while keys.start < keys.end {
-                        if examined >= MAX_EXAMINED {
+                        if examined >= self.max_examined {
                             return Err(self.too_broad());
                         }
                         let read = self.read(stretch, &keys, CHUNK, false).await?;

@@ -87,11 +87,22 @@ struct Search<'a> {
     after: Option<Cursor>,
     life: Life,
     now: Timestamp,
+    max_examined: usize,
 }
 
 impl Records<'_> {
     /// The records that a query asks for. `now` is what relative operands are relative to.
     pub async fn search(&self, object: &str, query: &Query, now: Timestamp) -> Result<Page, RecordsError> {
+        self.search_within(object, query, now, MAX_EXAMINED).await
+    }
+
+    async fn search_within(
+        &self,
+        object: &str,
+        query: &Query,
+        now: Timestamp,
+        max_examined: usize,
+    ) -> Result<Page, RecordsError> {
         let object = self.object(object)?;
         let wrong = |problem| RecordsError::Query { object: object.name.clone(), problem };
         let filter = match (&query.view, &query.filter) {
@@ -121,8 +132,17 @@ impl Records<'_> {
         let after = query.cursor.as_deref().map(|text| Cursor::parse(text, &fingerprint)).transpose();
         let after = after.map_err(wrong)?;
 
-        let search =
-            Search { records: self, object: &object, filter, order, limit, after: after.clone(), life, now };
+        let search = Search {
+            records: self,
+            object: &object,
+            filter,
+            order,
+            limit,
+            after: after.clone(),
+            life,
+            now,
+            max_examined,
+        };
         let plan = search.plan();
         let Found { mut rows, total, total_is_exact } = search.run(&plan).await?;
         // The first page counts; the others carry its count on, so that it does not change under the reader.
@@ -198,7 +218,7 @@ impl Search<'_> {
     fn too_broad(&self) -> RecordsError {
         RecordsError::TooBroad {
             object: self.object.name.clone(),
-            scanned: MAX_EXAMINED,
+            scanned: self.max_examined,
             advice: self.advice(),
         }
     }

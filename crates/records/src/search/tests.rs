@@ -229,6 +229,32 @@ async fn a_total_is_counted_to_a_thousand() {
     assert_eq!((page.total, page.total_is_exact), (900, true));
 }
 
+#[tokio::test]
+async fn a_search_that_would_look_at_everything_says_what_to_index() {
+    let bench = Bench::new();
+    for n in 0..300 {
+        bench.create("company", json!({"name": format!("c{n}"), "employees": n})).await.unwrap();
+    }
+    let within = async |query: &Query| {
+        bench.run(async |records| records.search_within("company", query, now(), 50).await).await
+    };
+    let by_name = Query { sort: vec!["name".into()], ..Query::default() };
+    let messages = [
+        within(&by_name).await.unwrap_err(),
+        within(&query(json!({"field": "employees", "greater_than": 1_000}))).await.unwrap_err(),
+        within(&query(json!({"field": "name", "ends_with": "x"}))).await.unwrap_err(),
+    ];
+    assert_snapshot!(messages.map(|error| error.to_string()).join("\n"), @r#"
+    the search on company looked at 50 records without an answer; add an index on `name` of company, or narrow the filter
+    the search on company looked at 50 records without an answer; add an index on `employees` of company, or narrow the filter
+    the search on company looked at 50 records without an answer; narrow the filter by a field that is unique or indexed, or by `createdAt`
+    "#);
+    // What finds its page before it has looked at too much is answered.
+    let early = Query { limit: Some(5), ..query(json!({"field": "employees", "greater_or_equal": 100})) };
+    assert_eq!(within(&early).await.unwrap().records.len(), 5);
+    assert_eq!(within(&Query::default()).await.unwrap().total, 300);
+}
+
 /// The same object twice, with and without indexes.
 async fn twins(bench: &Bench) {
     let fields = json!([

@@ -5,7 +5,7 @@ use std::ops::{AddAssign, Range};
 use stepwell_store::{Key, Want};
 
 use super::plan::{Holds, Stretch};
-use super::{Found, MAX_COUNTED, MAX_EXAMINED, MAX_TOTAL, Search};
+use super::{Found, MAX_COUNTED, MAX_TOTAL, Search};
 use crate::error::RecordsError;
 use crate::index::{id_of_unique, value_of_sort_bytes};
 use crate::row::{Row, id_in};
@@ -25,7 +25,7 @@ impl Search<'_> {
                 if have_page && (self.after.is_some() || counted >= MAX_COUNTED || found.total > MAX_TOTAL) {
                     return Ok(found);
                 }
-                if !have_page && examined >= MAX_EXAMINED {
+                if !have_page && examined >= self.max_examined {
                     return Err(self.too_broad());
                 }
                 let read = self.read(stretch, &keys, chunk, have_page && stretch.exact).await?;

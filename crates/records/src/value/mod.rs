@@ -110,7 +110,7 @@ fn not_an_object(field: &Field, input: &Value) -> Misfit {
         (Kind::Integer, _) => "1500000".to_owned(),
         _ => "…".to_owned(),
     };
-    Misfit::new(format!("{} is not a {} value", shown(input), field.kind.name()))
+    Misfit::new(format!("{} is no value of type {}", shown(input), field.kind.name()))
         .hint(format!("write {{\"{first}\": {example}}}"))
 }
 
@@ -133,3 +133,6 @@ pub(crate) fn expand(kind: &FieldType, stored: Option<&Value>) -> Value {
 pub(crate) fn is_missing(value: Option<&Value>) -> bool {
     value.is_none_or(is_empty)
 }
+
+#[cfg(test)]
+mod tests;

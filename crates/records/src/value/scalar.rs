@@ -32,8 +32,9 @@ pub(crate) fn normalise(target: &Target<'_>, input: &Value) -> Result<Value, Mis
         (Kind::Number | Kind::Integer | Kind::Rating, Value::String(text))
             if text.trim().parse::<f64>().is_ok() =>
         {
+            let filter = if kind == Kind::Number { "float" } else { "int" };
             Err(Misfit::new(format!("{} is not a number", shown(input)))
-                .hint(format!("write {} without quotes, or in a template as `| float`", text.trim())))
+                .hint(format!("write {} without quotes, or in a template as `| {filter}`", text.trim())))
         }
         (Kind::Boolean, Value::Bool(_)) => Ok(input.clone()),
         (_, Value::String(text)) if text.trim().is_empty() && may_be_blank(kind) => Ok(Value::Null),
