@@ -3,6 +3,7 @@
 //! Stored data name objects, fields, sets and indexes by number; names live only here, so a rename touches no record.
 
 mod change;
+mod checks;
 mod describe;
 mod field;
 mod object;
