@@ -2,7 +2,6 @@
 //! not contain is refused here, and every name, filter and test is looked up before anything runs.
 
 use minijinja::machinery::{self, WhitespaceConfig, ast as jinja};
-use minijinja::syntax::SyntaxConfig;
 use serde_json::Value;
 use stepwell_records::nearest;
 
@@ -33,7 +32,7 @@ pub(super) fn parse(source: &str, mode: Mode) -> Result<Parsed, ExprError> {
         return Ok(Parsed { body, roots: parser.roots, references: parser.references });
     }
     let whitespace = WhitespaceConfig { keep_trailing_newline: true, ..WhitespaceConfig::default() };
-    let parsed = machinery::parse(source, "template", SyntaxConfig::default(), whitespace)
+    let parsed = machinery::parse(source, "template", Default::default(), whitespace)
         .map_err(|error| parser.syntax_error(&error))?;
     let jinja::Stmt::Template(template) = &parsed else {
         return Err(ExprError::syntax("not a template"));
@@ -189,6 +188,21 @@ impl Parser<'_> {
         Ok(Stmt::Emit { expr: self.expr(expr)?, span, safe: false })
     }
 
+    /// Takes in the parentheses that a part begins with, which the parser's spans leave out.
+    fn with_parentheses(&self, mut span: Span) -> Span {
+        let part = span.of(self.source);
+        let mut open = part.matches(')').count().saturating_sub(part.matches('(').count());
+        while open > 0 {
+            let before = self.source.get(..span.from).unwrap_or("").trim_end();
+            if !before.ends_with('(') {
+                break;
+            }
+            span.from = before.len() - 1;
+            open -= 1;
+        }
+        span
+    }
+
     fn is_secrets(&self, name: &str) -> bool {
         name == "secrets" && !self.locals.iter().any(|local| local == name)
     }
@@ -207,9 +221,13 @@ impl Parser<'_> {
 
     /// `guarded`: a value that is not there is dealt with (`default`, `is defined`).
     fn guarded_expr(&mut self, expr: &jinja::Expr<'_>, guarded: bool) -> Parsing<Expr> {
-        let span = expr_span(expr);
+        let span = self.with_parentheses(expr_span(expr));
         if let Some((root, segments)) = path_of(expr) {
             return self.path(root, segments, span, guarded);
+        }
+        // The parser reads `-a.b` as `(-a).b`; everybody means `-(a.b)`.
+        if let Some((root, segments)) = negated_path_of(expr) {
+            return Ok(Expr::Neg(Box::new(self.path(root, segments, span, guarded)?), span));
         }
         Ok(match expr {
             jinja::Expr::Const(c) => {
@@ -418,9 +436,27 @@ impl Parser<'_> {
     }
 }
 
+/// The whole of an expression: the parser's spans begin at the last operator of a chain.
 fn expr_span(expr: &jinja::Expr<'_>) -> Span {
-    let span = expr.span();
-    Span { from: span.start_offset as usize, to: span.end_offset as usize }
+    let mut leftmost = expr;
+    loop {
+        leftmost = match leftmost {
+            jinja::Expr::GetAttr(attr) => &attr.expr,
+            jinja::Expr::GetItem(item) => &item.expr,
+            jinja::Expr::Slice(slice) => &slice.expr,
+            jinja::Expr::BinOp(op) => &op.left,
+            jinja::Expr::Compare(compare) => &compare.expr,
+            jinja::Expr::Test(test) => &test.expr,
+            jinja::Expr::Call(call) => &call.expr,
+            jinja::Expr::IfExpr(cond) => &cond.true_expr,
+            jinja::Expr::Filter(filter) => match &filter.expr {
+                Some(inner) => inner,
+                None => break,
+            },
+            _ => break,
+        };
+    }
+    Span { from: leftmost.span().start_offset as usize, to: expr.span().end_offset as usize }
 }
 
 fn statement_span(stmt: &jinja::Stmt<'_>) -> Option<Span> {
@@ -438,6 +474,33 @@ fn statement_span(stmt: &jinja::Stmt<'_>) -> Option<Span> {
     Some(Span { from: span.start_offset as usize, to: span.end_offset as usize })
 }
 
+/// A path whose root has a minus before it.
+fn negated_path_of<'a>(expr: &jinja::Expr<'a>) -> Option<(&'a str, Vec<Segment>)> {
+    match expr {
+        jinja::Expr::UnaryOp(op) if matches!(op.op, jinja::UnaryOpKind::Neg) => path_of(&op.expr),
+        jinja::Expr::GetAttr(attr) => {
+            let (root, mut segments) = negated_path_of(&attr.expr)?;
+            segments.push(Segment::Key(attr.name.to_owned()));
+            Some((root, segments))
+        }
+        jinja::Expr::GetItem(item) => {
+            let (root, mut segments) = negated_path_of(&item.expr)?;
+            segments.push(segment_of(item)?);
+            Some((root, segments))
+        }
+        _ => None,
+    }
+}
+
+/// A subscript that stands in the source.
+fn segment_of(item: &jinja::GetItem<'_>) -> Option<Segment> {
+    match constant(&item.subscript_expr.as_const()?)? {
+        Value::String(key) => Some(Segment::Key(key)),
+        Value::Number(n) => n.as_i64().map(Segment::Index),
+        _ => None,
+    }
+}
+
 /// `root.key[0]["other key"]`: a path whose every part stands in the source.
 fn path_of<'a>(expr: &jinja::Expr<'a>) -> Option<(&'a str, Vec<Segment>)> {
     match expr {
@@ -448,14 +511,8 @@ fn path_of<'a>(expr: &jinja::Expr<'a>) -> Option<(&'a str, Vec<Segment>)> {
             Some((root, segments))
         }
         jinja::Expr::GetItem(item) => {
-            let key = constant(&item.subscript_expr.as_const()?)?;
-            let segment = match key {
-                Value::String(key) => Segment::Key(key),
-                Value::Number(n) => Segment::Index(n.as_i64()?),
-                _ => return None,
-            };
             let (root, mut segments) = path_of(&item.expr)?;
-            segments.push(segment);
+            segments.push(segment_of(item)?);
             Some((root, segments))
         }
         _ => None,

@@ -6,8 +6,8 @@ use serde_json::Value;
 use stepwell_records::filter::Allowed;
 
 use super::{
-    Arm, BodyPlan, CallPlan, CompileError, Condition, EmailPlan, FilterPlan, Graph, HttpPlan, List, ListId,
-    Node, NodeId, NodeKind, OnErrorPlan, Owner, RespondPlan, RetryPlan,
+    AnswerPlan, Arm, BodyPlan, CallPlan, CompileError, Condition, EmailPlan, FilterPlan, Graph, HttpPlan,
+    List, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner, RespondPlan, RetryPlan,
 };
 use crate::expr::{Document, Mode, Template};
 use crate::machine::{StepPath, Taken};
@@ -239,11 +239,11 @@ impl Compiler {
         match &webhook.respond {
             Respond::Accepted => RespondPlan::Nothing,
             Respond::Result => RespondPlan::Result,
-            Respond::Answer(answer) => RespondPlan::Answer {
+            Respond::Answer(answer) => RespondPlan::Answer(Box::new(AnswerPlan {
                 status: self.document("trigger.respond.status", &answer.status, Mode::Value),
                 headers: self.headers(&answer.headers, Mode::Line),
                 body: self.optional("trigger.respond.body", answer.body.as_ref(), Mode::Value),
-            },
+            })),
         }
     }
 

@@ -183,11 +183,14 @@ pub enum RespondPlan {
     Nothing,
     /// The run's result.
     Result,
-    Answer {
-        status: Document,
-        headers: Vec<(String, Template)>,
-        body: Option<Document>,
-    },
+    Answer(Box<AnswerPlan>),
+}
+
+#[derive(Debug)]
+pub struct AnswerPlan {
+    pub status: Document,
+    pub headers: Vec<(String, Template)>,
+    pub body: Option<Document>,
 }
 
 /// A template or filter of a definition that cannot be compiled.

@@ -52,7 +52,9 @@ impl<'a> Machine<'a> {
             match work {
                 Work::Start(node, path) => {
                     if self.may_start(node, &path) {
-                        self.start(node, path, 0);
+                        // Every failure of the run is told anew.
+                        let generation = if path.is_on_failure() { self.state.retries } else { 0 };
+                        self.start(node, path, generation);
                     }
                 }
                 Work::Again(node, path, generation) => self.start(node, path, generation),
@@ -200,9 +202,13 @@ impl<'a> Machine<'a> {
 
     /// The first step of a list, in document order, whose failure nobody dealt with.
     pub fn failed_in(&self, list: ListId, around: &StepPath) -> Option<(NodeId, StepPath)> {
+        self.all_failed_in(list, Some(around)).into_iter().next()
+    }
+
+    pub fn all_failed_in(&self, list: ListId, around: Option<&StepPath>) -> Vec<(NodeId, StepPath)> {
         let steps = self.graph.list(list).steps.iter();
-        let mut paths = steps.map(|node| (*node, self.path_in(list, Some(around), *node)));
-        paths.find(|(_, path)| self.state.step(path).is_some_and(StepState::has_failed))
+        let paths = steps.map(|node| (*node, self.path_in(list, around, *node)));
+        paths.filter(|(_, path)| self.state.step(path).is_some_and(StepState::has_failed)).collect()
     }
 
     fn set(&mut self, path: &StepPath, change: impl FnOnce(&mut StepState)) {

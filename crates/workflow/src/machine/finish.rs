@@ -58,9 +58,9 @@ impl Machine<'_> {
         let answer = match &self.graph.respond {
             RespondPlan::Nothing => None,
             RespondPlan::Result => Some(plain()),
-            RespondPlan::Answer { status, headers, body } => {
+            RespondPlan::Answer(plan) => {
                 let here = self.here(self.graph.root, None, self.state.clock);
-                match render::answer(status, headers, body.as_ref(), &here) {
+                match render::answer(plan, &here) {
                     Ok(answer) => Some(answer),
                     Err(_) if early => Some(plain()),
                     Err(failure) => return self.run_failed(None, failure),
@@ -158,16 +158,13 @@ impl Machine<'_> {
 
     /// A person wants the failed run to go on from what failed. What was done stays done.
     pub(super) fn retry(&mut self) {
-        let failed = self.state.steps.iter().filter(|(path, step)| step.has_failed() && !in_on_failure(path));
-        let mut failed: Vec<(NodeId, StepPath)> =
-            failed.filter_map(|(path, _)| Some((self.graph.find(path)?, path.clone()))).collect();
-        failed.sort();
-        let inside: Vec<bool> = failed.iter().map(|(_, path)| self.failed_inside(path).is_some()).collect();
-        self.state.steps.retain(|path, _| !in_on_failure(path));
+        let failed = self.failed_steps();
+        self.state.steps.retain(|path, _| !path.is_on_failure());
         let error = self.state.error.take();
         self.state.ended_by = None;
         self.state.status = RunStatus::Running;
-        for ((node, path), failed_inside) in failed.into_iter().zip(inside) {
+        self.state.retries += 1;
+        for (node, path, failed_inside) in failed {
             let Some(step) = self.state.steps.get_mut(&path) else { continue };
             let generation = step.next_generation();
             step.status = StepStatus::Running;
@@ -196,6 +193,23 @@ impl Machine<'_> {
         }
     }
 
+    /// The steps that the run failed by, in document order, and whether each did by one inside it. What failed
+    /// inside a list that was left for an `on_error` list is not among them.
+    fn failed_steps(&self) -> Vec<(NodeId, StepPath, bool)> {
+        let mut failed = Vec::new();
+        let mut lists = vec![(self.graph.root, None)];
+        while let Some((list, around)) = lists.pop() {
+            for (node, path) in self.all_failed_in(list, around.as_ref()) {
+                let taken = self.state.step(&path).and_then(|step| step.taken);
+                let inside = taken.and_then(|taken| self.list_of(node, taken));
+                failed.push((node, path.clone(), self.failed_inside(&path).is_some()));
+                lists.extend(inside.map(|list| (list, Some(path))));
+            }
+        }
+        failed.sort();
+        failed
+    }
+
     /// The parallels that are under way, in document order.
     fn open_parallels(&self) -> Vec<(NodeId, ListId, StepPath)> {
         let open = self
@@ -212,8 +226,4 @@ impl Machine<'_> {
         open.sort();
         open
     }
-}
-
-fn in_on_failure(path: &StepPath) -> bool {
-    path.as_str().strip_prefix(StepPath::ON_FAILURE).is_some_and(|rest| rest.starts_with('.'))
 }

@@ -61,6 +61,11 @@ impl StepPath {
         out
     }
 
+    /// Whether it is a step of the `on_failure` list, or inside one.
+    pub fn is_on_failure(&self) -> bool {
+        self.0.strip_prefix(StepPath::ON_FAILURE).is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// Whether `self` is `other`, or a step somewhere inside it.
     pub fn is_within(&self, other: &StepPath) -> bool {
         self.0.strip_prefix(&*other.0).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

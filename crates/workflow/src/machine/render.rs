@@ -9,7 +9,7 @@ use super::command::{
 };
 use super::failure::{Failure, code};
 use crate::expr::{Document, ExprError, Filled, Scope, Template, Text};
-use crate::graph::{BodyPlan, CallPlan, EmailPlan, HttpPlan, Undecided};
+use crate::graph::{AnswerPlan, BodyPlan, CallPlan, EmailPlan, HttpPlan, Undecided};
 
 /// Renders a call. `key` is the step's idempotency key, `action` what the run resolved an action to.
 pub(super) fn call(
@@ -220,21 +220,17 @@ fn addresses(place: &str, plans: &[Document], scope: &dyn Scope) -> Result<Vec<S
 }
 
 /// The answer of a webhook's `respond: {status, headers, body}`.
-pub(super) fn answer(
-    status: &Document,
-    headers: &[(String, Template)],
-    body: Option<&Document>,
-    scope: &dyn Scope,
-) -> Result<Answer, Failure> {
-    let code = number("respond.status", Some(status), scope)?.unwrap_or(200);
+pub(super) fn answer(plan: &AnswerPlan, scope: &dyn Scope) -> Result<Answer, Failure> {
+    let code = number("respond.status", Some(&plan.status), scope)?.unwrap_or(200);
     let status = u16::try_from(code).ok().filter(|status| (200..=599).contains(status));
     let status =
         status.ok_or_else(|| wrong("respond.status", "an HTTP status from 200 to 599", &code.into()))?;
     let mut rendered = BTreeMap::new();
-    for (name, template) in headers {
+    for (name, template) in &plan.headers {
         rendered.insert(name.clone(), text(&format!("respond.headers.{name}"), template, scope)?.text);
     }
-    let body = body.map(|body| document("respond.body", body, scope).map(|filled| filled.value));
+    let body =
+        plan.body.as_ref().map(|body| document("respond.body", body, scope).map(|filled| filled.value));
     Ok(Answer { status, headers: rendered, body: body.transpose()? })
 }
 

@@ -95,6 +95,9 @@ pub struct State {
     /// The failure that the `on_failure` list is working on, or that the run ended with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RunFailure>,
+    /// How often a person has taken the run up again after it had failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u32,
     /// The `filter` or `stop` step that ended the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<StepPath>,

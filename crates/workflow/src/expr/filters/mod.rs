@@ -15,12 +15,14 @@ use super::ast::Args;
 use super::eval::Run;
 use super::json::{kind, text as as_text};
 
+/// What a filter does with its input and arguments; `None`: the list has no such item.
+type RunFilter = for<'a> fn(&Run<'a>, Cow<'a, Value>, &Given<'a>) -> Result<Option<Value>, String>;
+
 /// `value | name(…)`.
 pub(super) struct Filter {
     pub name: &'static str,
     pub arguments: Arguments,
-    /// `None`: the list has no such item.
-    pub run: for<'a> fn(&Run<'a>, Cow<'a, Value>, &Given<'a>) -> Result<Option<Value>, String>,
+    pub run: RunFilter,
 }
 
 /// `value is name(…)`.

@@ -1,1 +1,0 @@
-//! What the machine promises, by example.

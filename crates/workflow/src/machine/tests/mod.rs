@@ -1,0 +1,6 @@
+//! What the machine promises: rules by example, and properties over random workflows.
+
+mod examples;
+mod failures;
+mod properties;
+mod support;

@@ -1,0 +1,368 @@
+//! Properties over random workflows, answers, orders, crashes and cancels.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::{Value, json};
+
+use super::super::*;
+use super::support::*;
+use crate::graph::Graph;
+
+/// The shape of a random step; ids are given out afterwards.
+#[derive(Debug, Clone)]
+enum Shape {
+    Code(Traits),
+    Http(Traits),
+    Set(Traits),
+    Branch {
+        taken: Option<bool>,
+        then: Vec<Shape>,
+        otherwise: Option<Vec<Shape>>,
+        traits: Traits,
+    },
+    /// Each step with a seed for what it needs of those before it.
+    Parallel(Vec<(Shape, u8)>, Traits),
+    Filter(bool),
+    Stop(bool),
+}
+
+#[derive(Debug, Clone)]
+struct Traits {
+    condition: Option<bool>,
+    attempts: u32,
+    on_error: u8,
+    handler: Vec<Shape>,
+}
+
+fn traits(handler: BoxedStrategy<Vec<Shape>>) -> impl Strategy<Value = Traits> {
+    let condition = prop_oneof![6 => Just(None), 1 => Just(Some(true)), 1 => Just(Some(false))];
+    let on_error = prop_oneof![4 => Just(0u8), 1 => Just(1), 1 => Just(2)];
+    (condition, 1u32..4, on_error, handler).prop_map(|(condition, attempts, on_error, handler)| Traits {
+        condition,
+        attempts,
+        on_error,
+        handler,
+    })
+}
+
+fn call() -> impl Strategy<Value = Shape> {
+    let plain = || traits(Just(Vec::new()).boxed());
+    prop_oneof![plain().prop_map(Shape::Code), plain().prop_map(Shape::Http), plain().prop_map(Shape::Set)]
+}
+
+fn shape() -> BoxedStrategy<Shape> {
+    call()
+        .prop_recursive(3, 16, 4, |inner| {
+            let list = proptest::collection::vec(inner.clone(), 0..4).boxed();
+            let handler = proptest::collection::vec(inner.clone(), 0..2).boxed();
+            prop_oneof![
+                2 => traits(handler.clone()).prop_map(Shape::Code),
+                2 => (
+                    proptest::option::of(any::<bool>()),
+                    list.clone(),
+                    proptest::option::of(list.clone()),
+                    traits(handler.clone()),
+                )
+                    .prop_map(|(taken, then, otherwise, traits)| Shape::Branch { taken, then, otherwise, traits }),
+                3 => (proptest::collection::vec((inner, any::<u8>()), 1..5), traits(handler))
+                    .prop_map(|(steps, traits)| Shape::Parallel(steps, traits)),
+            ]
+        })
+        .boxed()
+}
+
+/// A whole workflow: a list of steps, now and then with something that ends the run.
+fn workflow() -> impl Strategy<Value = Vec<Shape>> {
+    let end = prop_oneof![8 => shape(), 1 => any::<bool>().prop_map(Shape::Filter), 1 => any::<bool>().prop_map(Shape::Stop)];
+    proptest::collection::vec(end, 1..6)
+}
+
+/// Gives out ids, and lets steps read what has certainly run before them.
+struct Writer {
+    next: u32,
+    /// Parallels hold no `filter` and no `stop`, and failures are left out when the order is to be free.
+    failing: bool,
+}
+
+impl Writer {
+    fn list(&mut self, shapes: &[Shape], before: Option<&str>) -> Vec<Value> {
+        let mut before = before.map(str::to_owned);
+        let mut steps = Vec::new();
+        for shape in shapes {
+            let step = self.step(shape, before.as_deref());
+            before = step["id"].as_str().map(str::to_owned);
+            steps.push(step);
+        }
+        steps
+    }
+
+    fn step(&mut self, shape: &Shape, before: Option<&str>) -> Value {
+        let id = format!("s{}", self.next);
+        self.next += 1;
+        let input = match before {
+            Some(before) => json!(format!("{{{{ {before} | default(\"none\") }}}}")),
+            None => json!("{{ trigger.x }}"),
+        };
+        match shape {
+            Shape::Code(traits) => self.with(code(&id, json!({"input": {"v": input}})), traits, true),
+            Shape::Http(traits) => {
+                self.with(http(&id, json!({"method": "POST", "body": {"json": {"v": input}}})), traits, true)
+            }
+            Shape::Set(traits) => self.with(set(&id, json!({"v": input})), traits, false),
+            Shape::Branch { taken, then, otherwise, traits } => {
+                let mut branch = json!({"id": id, "type": "branch", "branches": [
+                    {"when": {"value": taken.unwrap_or(false), "is": true}, "do": self.list(then, before)},
+                    {"when": {"value": "{{ trigger.x }}", "is": 2}, "do": []},
+                ]});
+                if let Some(otherwise) = otherwise {
+                    branch["else"] = json!(self.list(otherwise, before));
+                }
+                self.with(branch, traits, false)
+            }
+            Shape::Parallel(shapes, traits) => {
+                let mut steps: Vec<Value> = Vec::new();
+                for (shape, seed) in shapes {
+                    let mut step = self.step(shape, before);
+                    let needs: Vec<Value> = steps
+                        .iter()
+                        .enumerate()
+                        .filter(|(i, _)| seed >> (i % 8) & 1 == 1)
+                        .map(|(_, step)| step["id"].clone())
+                        .collect();
+                    step["needs"] = json!(needs);
+                    steps.push(step);
+                }
+                // Document order is not the order of needs.
+                steps.reverse();
+                self.with(json!({"id": id, "type": "parallel", "steps": steps}), traits, false)
+            }
+            Shape::Filter(passes) => {
+                json!({"id": id, "type": "filter", "when": {"value": passes, "is": true}})
+            }
+            Shape::Stop(failed) => {
+                let status = if *failed && self.failing { "failed" } else { "completed" };
+                json!({"id": id, "type": "stop", "status": status, "if": "{{ trigger.x == 1 }}"})
+            }
+        }
+    }
+
+    fn with(&mut self, mut step: Value, traits: &Traits, calls: bool) -> Value {
+        if let Some(condition) = traits.condition {
+            step["if"] = json!(if condition { "{{ true }}" } else { "{{ false }}" });
+        }
+        if calls {
+            // When nothing is to fail for good, there is an attempt after the one that may fail.
+            let attempts = traits.attempts + u32::from(!self.failing);
+            step["retry"] =
+                json!({"attempts": attempts, "backoff": {"initial": "1s", "factor": 1.0, "max": "1s"}});
+        }
+        match traits.on_error {
+            1 => step["on_error"] = json!("continue"),
+            2 => step["on_error"] = json!({"do": self.list(&traits.handler, None)}),
+            _ => {}
+        }
+        step
+    }
+}
+
+fn written(shapes: &[Shape], failing: bool) -> Graph {
+    let mut writer = Writer { next: 0, failing };
+    let list = writer.list(shapes, None);
+    let on_failure =
+        if failing { json!([code("told", json!({"input": "{{ error.code }}"}))]) } else { json!([]) };
+    graph(json!({"name": "random", "trigger": {"type": "manual"}, "steps": list, "on_failure": on_failure}))
+}
+
+/// How a call ends is a function of the call, so that any two orders meet the same answers.
+fn answer(execute: &Execute, failing: bool) -> Result<Value, Failure> {
+    let roll = execute
+        .path
+        .as_str()
+        .bytes()
+        .fold(execute.attempt as usize * 7, |n, b| n.wrapping_mul(31) + b as usize);
+    match roll % 8 {
+        0 if failing => Err(failure("refused", false)),
+        // A last attempt goes well when nothing is to fail for good.
+        1 | 2 if failing || execute.attempt == 1 => Err(failure("busy", true)),
+        _ => Ok(json!({"n": roll % 100})),
+    }
+}
+
+/// All that could happen next: answers and timers.
+fn possible(run: &Driven<'_>, failing: bool) -> Vec<Event> {
+    // One time for everything, so that orders differ in nothing but order.
+    let at = time(0);
+    let mut events: Vec<Event> = Vec::new();
+    for execute in run.open() {
+        let result = answer(&execute, failing).map(Payload::new);
+        events.push(Event::StepDone { path: execute.path, attempt: execute.attempt, result, at });
+    }
+    events.extend(run.timers().into_iter().map(|(timer, _)| Event::TimerFired { timer, at }));
+    events
+}
+
+/// Runs to the end, `choices` saying what happens next.
+fn drive(run: &mut Driven<'_>, choices: &[Index], failing: bool, mut each: impl FnMut(&mut Driven<'_>)) {
+    for step in 0.. {
+        let events = possible(run, failing);
+        if events.is_empty() {
+            break;
+        }
+        assert!(step < 2000, "the run does not end");
+        let choice = choices[step % choices.len()].index(events.len());
+        run.event(events[choice].clone());
+        each(run);
+    }
+    assert!(run.state.status.is_final(), "stuck: {:?}", run.state);
+}
+
+/// What a live machine has asked for and not seen done, kept by hand.
+fn live_outstanding(run: &Driven<'_>) -> Vec<String> {
+    let mut open: Vec<(String, u32, String)> = Vec::new();
+    let mut done = std::collections::BTreeSet::new();
+    for event in &run.journal {
+        match event {
+            Event::StepDone { path, attempt, .. } => {
+                done.insert(("call", path.to_string(), *attempt));
+            }
+            Event::TimerFired { timer, .. } => {
+                done.insert(("timer", timer.path.to_string(), timer.attempt));
+            }
+            _ => {}
+        }
+    }
+    if !run.state.status.is_final() {
+        for command in &run.asked {
+            let (kind, path, attempt) = match command {
+                Command::Execute(execute) => ("call", execute.path.to_string(), execute.attempt),
+                Command::SetTimer { timer, .. } => ("timer", timer.path.to_string(), timer.attempt),
+                _ => continue,
+            };
+            if !done.contains(&(kind, path.clone(), attempt)) {
+                open.push((path, attempt, serde_json::to_string(command).unwrap()));
+            }
+        }
+    }
+    open.sort();
+    open.into_iter().map(|(_, _, command)| command).collect()
+}
+
+fn derived_outstanding(run: &Driven<'_>) -> Vec<String> {
+    let mut open: Vec<(String, u32, String)> = outstanding(run.graph, &run.state)
+        .iter()
+        .map(|command| {
+            let (path, attempt) = match command {
+                Command::Execute(execute) => (execute.path.to_string(), execute.attempt),
+                Command::SetTimer { timer, .. } => (timer.path.to_string(), timer.attempt),
+                other => panic!("{other:?} is never outstanding"),
+            };
+            (path, attempt, serde_json::to_string(command).unwrap())
+        })
+        .collect();
+    open.sort();
+    open.into_iter().map(|(_, _, command)| command).collect()
+}
+
+fn choices() -> impl Strategy<Value = Vec<Index>> {
+    proptest::collection::vec(any::<Index>(), 24)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    /// Whatever order the answers come in, the run ends in the same state.
+    #[test]
+    fn any_order_ends_in_the_same_state(shapes in workflow(), first in choices(), second in choices()) {
+        let graph = written(&shapes, false);
+        let mut a = Driven::start(&graph, json!({"x": 1}));
+        let mut b = Driven::start(&graph, json!({"x": 1}));
+        drive(&mut a, &first, false, |_| {});
+        drive(&mut b, &second, false, |_| {});
+        prop_assert_eq!(a.state.status, RunStatus::Completed);
+        prop_assert_eq!(a.state, b.state);
+    }
+
+    /// A journal gives its state again, and what is derived after a crash is what was asked for and is not done.
+    #[test]
+    fn replay_and_crashes_change_nothing(shapes in workflow(), order in choices(), crashes in any::<u64>()) {
+        let graph = written(&shapes, true);
+        let mut calm = Driven::start(&graph, json!({"x": 0}));
+        drive(&mut calm, &order, true, |run| {
+            assert_eq!(derived_outstanding(run), live_outstanding(run));
+        });
+        let mut replayed = State::new();
+        for event in &calm.journal {
+            apply(&graph, &mut replayed, event);
+        }
+        prop_assert_eq!(&replayed, &calm.state);
+
+        let mut shaken = Driven::start(&graph, json!({"x": 0}));
+        let mut n = 0u32;
+        drive(&mut shaken, &order, true, |run| {
+            if crashes >> (n % 64) & 1 == 1 {
+                run.crash();
+            }
+            n += 1;
+        });
+        prop_assert_eq!(&shaken.state, &calm.state);
+        prop_assert_eq!(&shaken.journal, &calm.journal);
+    }
+
+    /// A cancel at any point ends the run as cancelled, and nothing is asked for after it.
+    #[test]
+    fn a_cancel_ends_it(shapes in workflow(), order in choices(), after in 0usize..12) {
+        let graph = written(&shapes, true);
+        let mut run = Driven::start(&graph, json!({"x": 0}));
+        for step in 0..after {
+            let events = possible(&run, true);
+            if events.is_empty() {
+                break;
+            }
+            run.event(events[order[step].index(events.len())].clone());
+        }
+        let late = possible(&run, true);
+        let over = run.state.status.is_final();
+        let commands = run.event(Event::CancelRequested { at: time(2) });
+        if over {
+            prop_assert!(commands.is_empty());
+        } else {
+            prop_assert_eq!(run.state.status, RunStatus::Cancelled);
+            prop_assert!(matches!(&commands[..], [Command::Finished(_)]));
+            prop_assert!(run.state.steps.values().all(|step| step.status.is_final()));
+        }
+        let before = run.state.clone();
+        for event in late {
+            prop_assert!(run.event(event).is_empty());
+        }
+        prop_assert_eq!(&run.state, &before);
+        prop_assert!(outstanding(&graph, &run.state).is_empty());
+    }
+
+    /// A failed run that is retried until its calls go well completes, and repeats no call that went well.
+    #[test]
+    fn a_retry_repeats_only_what_failed(shapes in workflow(), order in choices()) {
+        let graph = written(&shapes, true);
+        let mut run = Driven::start(&graph, json!({"x": 0}));
+        drive(&mut run, &order, true, |_| {});
+        if run.state.status == RunStatus::Failed {
+            let done: Vec<StepPath> = (run.state.steps.iter())
+                .filter(|(path, step)| step.status == StepStatus::Completed && !path.as_str().starts_with("on_failure"))
+                .map(|(path, _)| path.clone())
+                .collect();
+            let mut state = run.state.clone();
+            let mut asked = apply(&graph, &mut state, &Event::RetryRequested { at: time(9) });
+            let mut rounds = 0;
+            while let Some(command) = asked.pop() {
+                rounds += 1;
+                prop_assert!(rounds < 2000);
+                if let Command::Execute(execute) = command {
+                    prop_assert!(!done.contains(&execute.path), "{} had gone well", execute.path);
+                    let result = Ok(json!({"n": 1}).into());
+                    let event = Event::StepDone { path: execute.path, attempt: execute.attempt, result, at: time(9) };
+                    asked.extend(apply(&graph, &mut state, &event));
+                }
+            }
+            prop_assert_eq!(state.status, RunStatus::Completed);
+        }
+    }
+}
