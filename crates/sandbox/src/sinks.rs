@@ -89,6 +89,10 @@ impl LineStream {
         self.tail.drain(..excess.min(self.tail.len()));
         self.tail.extend(last);
 
+        // Nothing more is kept, so nothing more is looked at.
+        if logs.truncated {
+            return;
+        }
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             self.extend(&rest[..end], logs);

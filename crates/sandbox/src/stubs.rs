@@ -93,15 +93,25 @@ fn release(store: &mut StoreContextMut<'_, CallState>, value: &Val) -> Result<()
     }
 }
 
+/// What each part of an argument counts for, in bytes: it is brought over by looking up its type.
+const PART_BYTES: usize = 64;
+
 /// About how many bytes the arguments took to bring over.
-fn size(values: &[Val]) -> usize {
-    let one = |value: &Val| match value {
-        Val::String(text) => text.len(),
+fn size<'a>(values: impl IntoIterator<Item = &'a Val>) -> usize {
+    values.into_iter().map(|value| PART_BYTES + inside(value)).sum()
+}
+
+fn inside(value: &Val) -> usize {
+    match value {
+        Val::String(text) | Val::Enum(text) => text.len(),
+        Val::Flags(names) => names.iter().map(String::len).sum(),
         Val::List(values) | Val::Tuple(values) => size(values),
-        Val::Option(Some(value)) => size(std::slice::from_ref(value)),
-        _ => 8,
-    };
-    values.iter().map(one).sum()
+        Val::Record(fields) => fields.iter().map(|(name, value)| name.len() + size([value])).sum(),
+        Val::Variant(_, Some(value))
+        | Val::Option(Some(value))
+        | Val::Result(Ok(Some(value)) | Err(Some(value))) => size([&**value]),
+        _ => 0,
+    }
 }
 
 /// The value of a type that says no, if it has one.

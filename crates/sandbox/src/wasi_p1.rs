@@ -17,6 +17,9 @@ const SPIPE: i32 = 70;
 /// The most pieces that one read or write, or one wait, may have.
 const MAX_PIECES: u32 = 1_024;
 
+/// The most of stderr that one call takes.
+const MAX_STDERR_BYTES: u32 = 256 << 10;
+
 type Errno = std::result::Result<(), i32>;
 
 /// The guest's memory, by addresses that may be wrong.
@@ -132,6 +135,10 @@ fn streams(linker: &mut Linker<CallState>) -> Result<()> {
                 };
                 let mut total = 0_u32;
                 for (at, len) in pieces {
+                    // A call looks at so much of stderr and no more, as a full pipe would; all
+                    // pieces can be the same megabytes. Output has a cap that ends the call.
+                    let room = if fd == 2 { MAX_STDERR_BYTES.saturating_sub(total) } else { u32::MAX };
+                    let len = len.min(room);
                     let bytes = match memory.slice(at, len) {
                         Ok(bytes) => bytes,
                         Err(errno) => return Ok(Err(errno)),

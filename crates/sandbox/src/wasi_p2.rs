@@ -9,6 +9,7 @@ use wasmtime_wasi::p2::{
 };
 use wasmtime_wasi_io::bindings::wasi::io;
 
+use crate::config::HOST_CALL_FUEL;
 use crate::failure::Stop;
 use crate::state::{CallState, MAX_READ_BYTES, Shared};
 
@@ -28,7 +29,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
     cli::stdout::add_to_linker::<_, Own>(linker, CallState::charged)?;
     cli::stderr::add_to_linker::<_, Own>(linker, CallState::charged)?;
     io::error::add_to_linker::<_, Table>(linker, |state| &mut state.charged().table)?;
-    io::poll::add_to_linker::<_, Table>(linker, |state| &mut state.charged().table)?;
+    io::poll::add_to_linker::<_, Polls>(linker, |state| Waits(state.charged()))?;
     io::streams::add_to_linker::<_, Table>(linker, |state| &mut state.charged().table)?;
     Ok(())
 }
@@ -37,6 +38,37 @@ struct Table;
 
 impl HasData for Table {
     type Data<'a> = &'a mut ResourceTable;
+}
+
+struct Polls;
+
+impl HasData for Polls {
+    type Data<'a> = Waits<'a>;
+}
+
+/// The waits of a call. A wait for many things costs as many times what one costs: bringing the
+/// handles over is work for each.
+struct Waits<'a>(&'a mut CallState);
+
+impl io::poll::Host for Waits<'_> {
+    async fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
+        self.0.world.lock().owe(HOST_CALL_FUEL.saturating_mul(pollables.len() as u64));
+        self.0.table.poll(pollables).await
+    }
+}
+
+impl io::poll::HostPollable for Waits<'_> {
+    async fn block(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        self.0.table.block(pollable).await
+    }
+
+    async fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
+        self.0.table.ready(pollable).await
+    }
+
+    fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        io::poll::HostPollable::drop(&mut self.0.table, pollable)
+    }
 }
 
 impl clocks::wall_clock::Host for CallState {

@@ -82,9 +82,11 @@ fn check(case: &Case) {
     }
     let logs: usize = first.logs.iter().map(|line| line.message.len()).sum();
     assert!(logs <= 10 << 10, "{logs} bytes of logs");
-    let limits = limits();
-    assert!(first.usage.fuel.is_none_or(|fuel| fuel <= limits.fuel), "{shown}");
-    assert_eq!(call(&HONEST, "{}", limits).result.as_deref(), Ok("null"));
+    let mut most = limits();
+    (case.limits)(&mut most);
+    assert!(first.usage.fuel.is_none_or(|fuel| fuel <= most.fuel), "{shown}");
+    assert!(first.usage.peak_memory_bytes <= most.memory_bytes, "{shown}");
+    assert_eq!(call(&HONEST, "{}", limits()).result.as_deref(), Ok("null"));
 }
 
 /// What every module of the corpus comes to, a line each.

@@ -143,13 +143,15 @@ pub static CASES: &[Case] = &[
     // Memory and tables.
     case("memory by the page until it is denied", || doing("(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable"), MEMORY),
     case("memory by the page and then an answer", || doing("(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))"), NULL),
-    case("all memory at once", || doing("(drop (memory.grow (i32.const 65535)))"), NULL),
-    case("all memory at once, and used", || doing("(drop (memory.grow (i32.const 65535))) (i32.store (i32.const 0x7fffffff) (i32.const 1))"), MEMORY),
+    case("all memory at once", || doing("(drop (memory.grow (i32.const 65535)))"), NULL)
+        .limits(|limits| limits.fuel = 20_000_000),
+    case("all memory at once, and used", || doing("(drop (memory.grow (i32.const 65535))) (i32.store (i32.const 0x7fffffff) (i32.const 1))"), MEMORY)
+        .limits(|limits| limits.fuel = 20_000_000),
     case("denied again and again", || doing("(loop (drop (memory.grow (i32.const 65535))) (br 0))"), FUEL),
     case("memory to start with above the limit", || Handler { memory: "257", ..Handler::default() }.build(), MEMORY),
     case("every byte of the memory", || doing("(drop (memory.grow (i32.const 200))) (memory.fill (i32.const 65536) (i32.const 7) (i32.const 13107200))"), FUEL),
     case("a table by the element", || handler(r#"(table $t 0 funcref) (func (export "run") (param i32 i32) (result i32) (loop (drop (table.grow $t (ref.null func) (i32.const 1))) (br 0)) (call $null))"#), FUEL),
-    case("a table at once", || handler(r#"(table $t 0 funcref) (func (export "run") (param i32 i32) (result i32) (drop (table.grow $t (ref.null func) (i32.const -2))) (call $null))"#), NULL),
+    case("a table at once", || handler(r#"(table $t 0 funcref) (func (export "run") (param i32 i32) (result i32) (drop (table.grow $t (ref.null func) (i32.const -2))) (call $null))"#), FUEL),
     case("tables past the limit", || handler(r#"(table $t 0 funcref) (func (export "run") (param i32 i32) (result i32) (if (i32.eq (table.grow $t (ref.null func) (i32.const 19000)) (i32.const -1)) (then unreachable)) (call $null))"#), Limit(code::MEMORY_LIMIT, 100_000)).limits(|limits| limits.memory_bytes = 100_000),
     // Calls into the host.
     case("a flood of empty log lines", || doing("(loop (call $log (i32.const 2) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)) (br 0))"), FUEL),
@@ -163,7 +165,7 @@ pub static CASES: &[Case] = &[
     case("a panic with a message of sixty kilobytes", || doing("(call $panic (i32.const 0) (i32.const 60000) (i32.const 64) (i32.const 4)) unreachable"), Error(code::PANIC)),
     case("a panic and then an answer", || doing("(call $panic (i32.const 64) (i32.const 4) (i32.const 64) (i32.const 4))"), NULL),
     // What comes back.
-    case("output above the limit", || handler(r#"(func (export "run") (param i32 i32) (result i32) (drop (memory.grow (i32.const 8))) (call $answer (i32.const 0) (i32.const 100000)))"#), OUTPUT),
+    case("output above the limit", || handler(r#"(func (export "run") (param i32 i32) (result i32) (drop (memory.grow (i32.const 8))) (call $answer (i32.const 65536) (i32.const 100000)))"#), OUTPUT),
     case("output of megabytes", || handler(r#"(func (export "run") (param i32 i32) (result i32) (drop (memory.grow (i32.const 200))) (call $answer (i32.const 0) (i32.const 12000000)))"#), OUTPUT),
     case("output out of bounds", || handler(r#"(func (export "run") (param i32 i32) (result i32) (call $answer (i32.const 65000) (i32.const 10000)))"#), TRAP),
     case("output around the end of memory", || handler(r#"(func (export "run") (param i32 i32) (result i32) (call $answer (i32.const -1) (i32.const -1)))"#), TRAP),
@@ -212,7 +214,8 @@ pub static CASES: &[Case] = &[
     case("a trap after the return", || after_return("unreachable"), TRAP),
     case("a loop after the return", || after_return("(loop (br 0))"), FUEL),
     case("a host call after the return", || after_return("(call $log (i32.const 2) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))"), TRAP),
-    case("memory after the return", || after_return("(drop (memory.grow (i32.const 65535)))"), NULL),
+    case("memory after the return", || after_return("(drop (memory.grow (i32.const 65535)))"), NULL)
+        .limits(|limits| limits.fuel = 20_000_000),
     // Before the start.
     case("a trap in start", || started_with("unreachable"), TRAP),
     case("a loop in start", || started_with("(loop (br 0))"), Limit(code::FUEL_EXHAUSTED, 1_000_000_000)).slow(),
@@ -231,7 +234,7 @@ pub static CASES: &[Case] = &[
     case("exit 0 after the output", || starting(&["proc_exit"], "(call $null) (call $proc_exit (i32.const 0)) unreachable"), NULL),
     case("exit 3", || starting(&["proc_exit"], "(call $null) (call $proc_exit (i32.const 3))"), Error(code::EXIT)),
     case("exit -1", || starting(&["proc_exit"], "(call $proc_exit (i32.const -1))"), Error(code::EXIT)),
-    case("exit with a failure", || command(&["proc_exit"], r#"(data (i32.const 100) "{\"error\": {\"code\": \"oops\", \"message\": \"m\", \"retryable\": true}}") (func (export "_start") (call $print (i32.const 100) (i32.const 64)) (call $proc_exit (i32.const 1)))"#), Error("oops")),
+    case("exit with a failure", || command(&["proc_exit"], r#"(data (i32.const 100) "{\"error\": {\"code\": \"oops\", \"message\": \"m\", \"retryable\": true}}") (func (export "_start") (call $print (i32.const 100) (i32.const 62)) (call $proc_exit (i32.const 1)))"#), Error("oops")),
     case("a flood of output", || starting(&[], "(loop (call $print (i32.const 0) (i32.const 60000)) (br 0))"), OUTPUT),
     case("exit 0 after output that was cut", || starting(&["proc_exit"], "(call $null) (call $print (i32.const 1000) (i32.const 65536)) (call $proc_exit (i32.const 0))"), OUTPUT),
     case("a flood of stderr", || starting(&[], "(i32.store (i32.const 0) (i32.const 1000)) (i32.store (i32.const 4) (i32.const 60000)) (loop (drop (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8))) (br 0))"), FUEL),
@@ -249,7 +252,7 @@ pub static CASES: &[Case] = &[
     case("a flood of randomness", || starting(&["random_get"], "(loop (drop (call $random_get (i32.const 1000) (i32.const 65536))) (br 0))"), FUEL),
     case("a gigabyte of randomness", || asking("random_get", "(i32.const 0) (i32.const 0x40000000)"), Limit(code::ARGUMENT_TOO_LARGE, 64 << 10)),
     case("randomness out of bounds", || asking("random_get", "(i32.const -16) (i32.const 32)"), Output("\"21\"")),
-    case("randomness printed", || starting(&["random_get"], "(drop (call $random_get (i32.const 512) (i32.const 1))) (call $number (i32.rem_u (i32.load8_u (i32.const 512)) (i32.const 100)))"), Output("\"19\"")),
+    case("randomness printed", || starting(&["random_get"], "(drop (call $random_get (i32.const 512) (i32.const 1))) (call $number (i32.rem_u (i32.load8_u (i32.const 512)) (i32.const 100)))"), Output("\"23\"")),
     case("a flood of clock reads", || starting(&["clock_time_get"], "(loop (drop (call $clock_time_get (i32.const 1) (i64.const 0) (i32.const 512))) (br 0))"), FUEL),
     case("a clock out of bounds", || asking("clock_time_get", "(i32.const 1) (i64.const 0) (i32.const -4)"), Output("\"21\"")),
     case("a flood of yields", || starting(&["sched_yield"], "(loop (drop (call $sched_yield)) (br 0))"), FUEL),
@@ -265,12 +268,14 @@ pub static CASES: &[Case] = &[
     // Components that use WASI 0.2.
     case("0.2: an hour of sleep", world::sleep, SLEEP),
     case("0.2: timers without an end", world::timers, TRAP),
-    case("0.2: a wait for thousands of timers", world::long_wait, FUEL),
+    case("0.2: a wait for thousands of timers", world::long_wait, TRAP),
+    case("0.2: a wait for hundreds of timers again and again", world::many_waits, FUEL),
     case("0.2: a terabyte of randomness", world::much_random, Limit(code::ARGUMENT_TOO_LARGE, 64 << 10)),
     case("0.2: a flood of randomness", world::random_flood, FUEL),
     case("0.2: a flood of clock reads", world::clock_flood, FUEL),
     case("0.2: folders", world::folders, NULL),
     case("0.2: a socket", world::socket, NULL),
     case("0.2: exit in the middle of a handler", world::exit, BAD_JSON),
-    case("0.2: a refused call with an enormous argument", world::enormous_argument, FUEL),
+    case("0.2: a refused call with an enormous argument", world::enormous_argument, ARGUMENT),
+    case("0.2: a refused call with a large argument again and again", world::large_argument, FUEL),
 ];
