@@ -65,7 +65,12 @@ impl<'a> Machine<'a> {
     }
 
     pub fn here<'h>(&'h self, list: ListId, around: Option<&'h StepPath>, now: Timestamp) -> Here<'h> {
-        Here { graph: self.graph, state: self.state, list, around, now }
+        Here { graph: self.graph, state: self.state, list, around, node: None, now }
+    }
+
+    /// What the templates of a step can see.
+    pub fn at<'h>(&'h self, node: NodeId, around: Option<&'h StepPath>, now: Timestamp) -> Here<'h> {
+        Here { node: Some(node), ..self.here(self.graph.node(node).list, around, now) }
     }
 
     /// The path of a step of the list whose owner stands at `around`.
@@ -109,7 +114,7 @@ impl<'a> Machine<'a> {
         let now = self.state.clock;
         self.state.steps.insert(path.clone(), StepState::new(now, generation));
         if let Some(condition) = &node.condition {
-            match condition.holds(&self.here(node.list, around.as_ref(), now)) {
+            match condition.holds(&self.at(id, around.as_ref(), now)) {
                 Ok(true) => {}
                 Ok(false) => {
                     self.close(&path, StepStatus::Skipped);
@@ -123,7 +128,7 @@ impl<'a> Machine<'a> {
                 }
             }
         }
-        let here = self.here(node.list, around.as_ref(), now);
+        let here = self.at(id, around.as_ref(), now);
         match &node.kind {
             NodeKind::Call(_) => self.attempt(id, path, 1),
             NodeKind::Set(values) => match values.render_value(&here) {
@@ -230,7 +235,11 @@ impl<'a> Machine<'a> {
 
     pub fn complete(&mut self, id: NodeId, path: StepPath, output: Output) {
         self.close(&path, StepStatus::Completed);
-        self.set(&path, |step| step.output = Some(output));
+        self.set(&path, |step| {
+            step.output = Some(output);
+            // Of an attempt before the one that went well.
+            step.error = None;
+        });
         self.work.push_back(Work::Settled(id, path));
     }
 
@@ -264,7 +273,7 @@ impl<'a> Machine<'a> {
             return Err(Failure::engine(code::INVALID_STEP, format!("step `{path}` makes no call")));
         };
         let around = self.around(id, path);
-        let here = self.here(node.list, around.as_ref(), step.started_at);
+        let here = self.at(id, around.as_ref(), step.started_at);
         let key = derive::key(&start.run.id, path, step.generation);
         let action = |written: &str| start.actions.get(written).map_or(written, String::as_str).to_owned();
         Ok(Execute {
@@ -286,7 +295,7 @@ impl<'a> Machine<'a> {
         let next = match (&node.retry, self.state.step(&path), self.state.start.as_deref()) {
             (Some(plan), Some(step), Some(start)) => {
                 let around = self.around(id, &path);
-                let here = self.here(node.list, around.as_ref(), self.state.clock);
+                let here = self.at(id, around.as_ref(), self.state.clock);
                 let outside = matches!(&node.kind, NodeKind::Call(plan) if plan.is_outside());
                 let at = retry::Attempt { run: &start.run.id, path: &path, clock: self.state.clock };
                 retry::next(plan, step, &failure, outside, at, &here)
@@ -324,12 +333,11 @@ impl<'a> Machine<'a> {
         otherwise: Option<&'a Arm>,
         around: Option<StepPath>,
     ) {
-        let list = self.graph.node(id).list;
         let now = self.state.clock;
         let mut taken = otherwise.map(|arm| (Taken::Else, arm));
         for (place, arm) in arms.iter().enumerate() {
             let Some(when) = &arm.when else { continue };
-            match when.holds(&self.here(list, around.as_ref(), now)) {
+            match when.holds(&self.at(id, around.as_ref(), now)) {
                 Ok(false) => {}
                 Ok(true) => {
                     taken = Some((Taken::Arm(place as u32), arm));

@@ -18,6 +18,8 @@ pub(super) struct Here<'a> {
     pub state: &'a State,
     pub list: ListId,
     pub around: Option<&'a StepPath>,
+    /// The step whose templates these are; none for an output or an answer.
+    pub node: Option<NodeId>,
     /// What `now()` gives.
     pub now: Timestamp,
 }
@@ -37,6 +39,58 @@ impl Here<'_> {
             segment.unwrap_or(id)
         });
         StepPath::new(segments.collect::<Vec<_>>().join("."))
+    }
+
+    /// Whether how far `other` has come is the same whenever a template here is rendered: it is not the step itself,
+    /// and it does not run beside it.
+    fn is_settled(&self, other: NodeId) -> bool {
+        let mut here = Some((self.list, self.node));
+        while let Some((list, node)) = here {
+            let owner = self.graph.list(list).owner;
+            if let Some(beside) = self.ancestor_in(other, list) {
+                let parallel = matches!(owner, Owner::Step(_, Taken::Steps));
+                return match node {
+                    Some(node) if node == beside => self.node != Some(other),
+                    Some(node) if parallel => self.needs(node, beside),
+                    _ => true,
+                };
+            }
+            here = match owner {
+                Owner::Step(owner, _) => Some((self.graph.node(owner).list, Some(owner))),
+                Owner::Run | Owner::OnFailure => None,
+            };
+        }
+        true
+    }
+
+    /// The step of `list` that `node` is, or is inside of.
+    fn ancestor_in(&self, mut node: NodeId, list: ListId) -> Option<NodeId> {
+        loop {
+            let of = self.graph.node(node).list;
+            match self.graph.list(of).owner {
+                _ if of == list => return Some(node),
+                Owner::Step(owner, _) => node = owner,
+                Owner::Run | Owner::OnFailure => return None,
+            }
+        }
+    }
+
+    /// Whether a step of a parallel starts only after another one.
+    fn needs(&self, node: NodeId, other: NodeId) -> bool {
+        let mut seen = Vec::new();
+        let mut open = vec![node];
+        while let Some(node) = open.pop() {
+            for need in &self.graph.node(node).needs {
+                if *need == other {
+                    return true;
+                }
+                if !seen.contains(need) {
+                    seen.push(*need);
+                    open.push(*need);
+                }
+            }
+        }
+        false
     }
 
     /// The failure that a handler around here is for.
@@ -59,12 +113,13 @@ impl Here<'_> {
         }
     }
 
-    /// `steps`: every step's status, error and output.
+    /// `steps`: every step's status, error and output. One that runs beside this one is `pending`, however far it is,
+    /// so that a template gives the same in every attempt.
     fn steps(&self) -> Value {
         let mut steps = Map::new();
         for (index, node) in self.graph.nodes.iter().enumerate() {
             let path = self.instance(NodeId(index as u32));
-            let step = self.state.step(&path);
+            let step = self.state.step(&path).filter(|_| self.is_settled(NodeId(index as u32)));
             let output = match step.map(|_| output_of(self.graph, self.state, &path)) {
                 Some(Found::Value(value)) => Value::clone(&value),
                 _ => Value::Null,
@@ -159,7 +214,10 @@ impl Scope for Here<'_> {
                 None => Found::Nothing("is there in `on_error` and `on_failure` only".to_owned()),
             },
             id => match self.graph.step(id) {
-                Some(node) => output_of(self.graph, self.state, &self.instance(node)),
+                Some(node) if self.is_settled(node) => {
+                    output_of(self.graph, self.state, &self.instance(node))
+                }
+                Some(_) => Found::Nothing("may not have run before this step: name it in `needs`".to_owned()),
                 None => Found::Unknown,
             },
         }

@@ -240,6 +240,33 @@ fn secrets_stay_references_in_calls() {
 }
 
 #[test]
+fn a_call_is_the_same_however_far_the_steps_beside_it_are() {
+    let see = json!({"input": {"all": "{{ steps }}"}, "retry": {"attempts": 2}});
+    let graph = steps(json!([
+        code("before", json!({})),
+        {"id": "both", "type": "parallel", "steps": [
+            code("a", see), code("b", json!({})),
+            {"id": "deep", "type": "branch", "branches": [], "else": [code("d", json!({"input": "{{ b | default(\"unknown\") }}"}))]},
+            code("c", json!({"needs": ["b"], "input": "{{ b }}"})),
+        ]},
+    ]));
+    let mut run = Driven::start(&graph, json!({}));
+    run.ok("before", json!({"n": 1}));
+    let (a, d) = (run.call("both.a"), run.call("both.deep.d"));
+    run.ok("both.b", json!("b"));
+    assert_eq!((run.call("both.a"), run.call("both.deep.d")), (a.clone(), d));
+    run.answer("both.a", Err(failure("deadline", true)));
+    run.fire();
+    assert_eq!(run.call("both.a").call, a.call);
+    let Call::Code(call) = a.call else { panic!() };
+    let shown = &call.input.value["all"];
+    assert_eq!(shown["before"], json!({"status": "completed", "error": null, "output": {"n": 1}}));
+    assert_eq!((&shown["a"]["status"], &shown["b"]["status"]), (&json!("pending"), &json!("pending")));
+    let Call::Code(call) = run.call("both.c").call else { panic!() };
+    assert_eq!(call.input.value, json!("b"));
+}
+
+#[test]
 fn now_is_the_clock_at_the_steps_start_in_every_attempt() {
     let graph = steps(json!([
         http("first", json!({})),

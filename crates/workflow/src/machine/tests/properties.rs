@@ -104,7 +104,9 @@ impl Writer {
             None => json!("{{ trigger.x }}"),
         };
         match shape {
-            Shape::Code(traits) => self.with(code(&id, json!({"input": {"v": input}})), traits, true),
+            Shape::Code(traits) => {
+                self.with(code(&id, json!({"input": {"v": input, "steps": "{{ steps }}"}})), traits, true)
+            }
             Shape::Http(traits) => {
                 self.with(http(&id, json!({"method": "POST", "body": {"json": {"v": input}}})), traits, true)
             }
