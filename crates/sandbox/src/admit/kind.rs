@@ -334,3 +334,76 @@ pub(super) fn shown(name: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{component, echo, wat, with_component_types};
+    use super::super::{Admitted, scan};
+    use super::*;
+
+    fn let_in(text: &str) -> Admitted {
+        scan(&wat(text)).unwrap()
+    }
+
+    fn refuse(text: &str) -> String {
+        let refusal = scan(&wat(text)).unwrap_err();
+        format!("{}: {refusal}", refusal.rule)
+    }
+
+    #[test]
+    fn each_kind_is_told_from_the_bytes() {
+        let handler = let_in(&echo());
+        assert_eq!(handler.kind, GuestKind::Component);
+        assert_eq!(handler.imports, ["stepwell:action/types@1.0.0"]);
+        assert_eq!(handler.exports, ["stepwell:action/handler@1.0.0"]);
+        // A later minor version of the contract, and of WASI.
+        let later = component("stepwell:action/handler@1.7.2", "", "string", "string");
+        assert_eq!(let_in(&later).kind, GuestKind::Component);
+        let run = component("wasi:cli/run@0.2.6", "", "string", "string");
+        assert_eq!(let_in(&run).kind, GuestKind::WasiCommandP2);
+        let core = scan(&with_component_types("")).unwrap();
+        assert_eq!(core.kind, GuestKind::Component);
+
+        let command = let_in(
+            r#"(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))
+                (memory (export "memory") 1) (func (export "_start")))"#,
+        );
+        assert_eq!(command.kind, GuestKind::WasiCommandP1);
+        assert_eq!(command.imports, ["wasi_snapshot_preview1.sched_yield"]);
+        assert_eq!(command.exports, ["memory", "_start"]);
+    }
+
+    #[test]
+    fn what_is_no_guest_is_shown_with_what_was_expected() {
+        insta::assert_snapshot!(refuse(r#"(module (memory (export "memory") 1) (func (export "handle")))"#), @"kind: this core module is no guest: it exports memory (memory), handle (func), so there is no _start and no component types; expected a component that exports stepwell:action/handler@1.0.0 (what the SDKs build), a component that exports wasi:cli/run@0.2, a WASI preview 1 command that exports _start, or a core module with component types in it (see the guide on writing actions)");
+        insta::assert_snapshot!(refuse("(component)"), @"kind: this component is no guest: it exports nothing, so there is neither a handler nor a command; expected a component that exports stepwell:action/handler@1.0.0 (what the SDKs build), a component that exports wasi:cli/run@0.2, a WASI preview 1 command that exports _start, or a core module with component types in it (see the guide on writing actions)");
+        insta::assert_snapshot!(refuse(r#"(module (func (export "_initialize")))"#), @"kind: this core module is no guest: it exports _initialize (func), so there is no _start and no component types; expected a component that exports stepwell:action/handler@1.0.0 (what the SDKs build), a component that exports wasi:cli/run@0.2, a WASI preview 1 command that exports _start, or a core module with component types in it (this is a library (a reactor): build a command, whose main reads stdin and writes stdout, or use an SDK)");
+        insta::assert_snapshot!(refuse(r#"(module (func (export "_start") (param i32 i32) (result i32) i32.const 0))"#), @"kind: _start is a function of 2 parameters and 1 results (a command's _start is a function without parameters and results)");
+        insta::assert_snapshot!(refuse(r#"(module (import "__wbindgen_placeholder__" "__wbindgen_describe" (func (param i32))))"#), @"kind: this core module is no guest: it exports nothing, so there is no _start and no component types; expected a component that exports stepwell:action/handler@1.0.0 (what the SDKs build), a component that exports wasi:cli/run@0.2, a WASI preview 1 command that exports _start, or a core module with component types in it (this was built for browsers by wasm-bindgen: build it with the SDK)");
+        insta::assert_snapshot!(refuse(&component("stepwell:action/handler@2.0.0", "", "string", "string")), @"contract: the component exports stepwell:action/handler@2.0.0 (instance) (this host speaks the interfaces stepwell:action/handler 1.x and wasi:cli/run 0.2.x; build with an SDK for one of them)");
+        let many: String = (0..20).map(|n| format!(r#"(func (export "f{n}"))"#)).collect();
+        assert!(refuse(&format!("(module {many})")).contains("f11 (func) and 8 more"));
+    }
+
+    #[test]
+    fn imports_that_nobody_granted_are_named() {
+        let importing = |import: &str| component("stepwell:action/handler@1.0.0", import, "string", "string");
+        insta::assert_snapshot!(refuse(&importing(r#"(import "acme:bank/transfer@1.0.0" (instance)) (import "wasi:keyvalue/store@0.2.0" (instance))"#)), @"import: the module imports what nobody granted: acme:bank/transfer@1.0.0 (instance), wasi:keyvalue/store@0.2.0 (instance) (a component gets stepwell:action/log 1.x and the interfaces of WASI 0.2; whatever else it needs comes through its input)");
+        insta::assert_snapshot!(refuse(r#"(module (import "env" "memory" (memory 1)) (import "env" "abort" (func)) (func (export "_start")))"#), @"import: the module imports what nobody granted: env.memory (memory), env.abort (func) (a WASI preview 1 command gets the functions of wasi_snapshot_preview1 and nothing else)");
+        insta::assert_snapshot!(refuse(r#"(module (import "wasi_unstable" "fd_write" (func)) (func (export "_start")))"#), @"import: the module imports what nobody granted: wasi_unstable.fd_write (func) (this is an early version of WASI: build with a toolchain for wasi_snapshot_preview1)");
+        for granted in ["wasi:io/streams@0.2.6", "wasi:http/types@0.2.0", "stepwell:action/log@1.3.0"] {
+            let_in(&importing(&format!(r#"(import "{granted}" (instance))"#)));
+        }
+        for not_granted in [
+            "wasi:io/streams@0.3.0",
+            "wasi:io/streams@0.2.0-rc.1",
+            "wasi:io/streams",
+            "stepwell:action/log@2.0.0",
+        ] {
+            assert!(
+                refuse(&importing(&format!(r#"(import "{not_granted}" (instance))"#)))
+                    .starts_with("import: ")
+            );
+        }
+    }
+}

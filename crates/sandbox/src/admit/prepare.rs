@@ -46,7 +46,7 @@ fn componentize(module: &[u8]) -> Result<Bytes, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{component, echo, handler, wat};
+    use super::super::samples::{CORE_HANDLER, component, echo, handler, wat, with_component_types};
     use super::*;
 
     fn check(text: &str) -> Result<Bytes, Refusal> {
@@ -99,6 +99,31 @@ mod tests {
             named("(func (param v128) local.get 0 local.get 0 i8x16.relaxed_swizzle drop)"), @"the module uses relaxed SIMD");
         let both = "(tag (param i32)) (memory i64 1)";
         insta::assert_snapshot!(check(&module(both)).unwrap_err(), @"the module uses exceptions and memory64, which are switched off here: memory64 must be enabled for 64-bit memories (at offset 0x19) (exceptions: C++ with -fwasm-exceptions, Kotlin, Dart, OCaml, Swift; for C++ build with -fno-exceptions; memory64: C, C++ and Rust built for wasm64; build for wasm32)");
+    }
+
+    #[test]
+    fn a_core_module_with_component_types_becomes_a_component() {
+        let module = with_component_types(CORE_HANDLER);
+        let admitted = scan(&module).unwrap();
+        assert_eq!(admitted.kind, GuestKind::Component);
+        let component = prepare(&admitted).unwrap();
+        let made = scan(&component).unwrap();
+        assert_eq!(made.exports, ["stepwell:action/handler@1.0.0"]);
+        assert_eq!(made.imports, ["stepwell:action/types@1.0.0"]);
+    }
+
+    #[test]
+    fn component_types_that_do_not_fit_the_module_are_refused() {
+        let refuse = |module: Bytes| {
+            let refusal = scan(&module).and_then(|admitted| prepare(&admitted)).unwrap_err();
+            format!("{}: {}", refusal.rule, refusal.message)
+        };
+        let no_export = CORE_HANDLER.replace("handler@1.0.0#run", "handler@1.0.0#walk");
+        insta::assert_snapshot!(refuse(with_component_types(&no_export)), @"componentize: the core module does not become a component: failed to decode world from module: module was not valid: failed to find export of interface `stepwell:action/handler@1.0.0` function `run`");
+        let other_type = CORE_HANDLER.replace("#run\") (param i32 i32)", "#run\") (param i64)");
+        insta::assert_snapshot!(refuse(with_component_types(&other_type)), @"componentize: the core module does not become a component: failed to decode world from module: module was not valid: failed to classify export `stepwell:action/handler@1.0.0#run`: failed to validate export for `stepwell:action/handler@1.0.0`: type mismatch for function `run`: expected `[I32, I32] -> [I32]` but found `[I64] -> [I32]`");
+        let more = format!(r#"(import "acme:bank/transfer" "send" (func)) {CORE_HANDLER}"#);
+        insta::assert_snapshot!(refuse(with_component_types(&more)), @"componentize: the core module does not become a component: failed to decode world from module: module was not valid: failed to resolve import `acme:bank/transfer::send`: module requires an import interface named `acme:bank/transfer`");
     }
 
     #[test]

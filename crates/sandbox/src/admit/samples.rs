@@ -39,10 +39,23 @@ pub(super) fn component(export: &str, more: &str, param: &str, result: &str) -> 
     )
 }
 
-/// A command for WASI preview 1 with this inside.
-pub(super) fn command(body: &str) -> String {
-    format!(r#"(module {body} (memory (export "memory") 1) (func (export "_start")))"#)
+/// A core module with these fields, written against the world of [`echo`].
+pub(super) fn with_component_types(fields: &str) -> Bytes {
+    let decoded = wit_component::decode(&wat(&echo())).unwrap();
+    let wit_component::DecodedWasm::Component(resolve, world) = decoded else {
+        panic!("a component is no package")
+    };
+    let mut module = wat(&format!("(module {fields})")).to_vec();
+    let encoding = wit_component::StringEncoding::UTF8;
+    wit_component::embed_component_metadata(&mut module, &resolve, world, encoding).unwrap();
+    module.into()
 }
+
+/// The fields of a core module that exports the handler.
+pub(super) const CORE_HANDLER: &str = r#"
+    (memory (export "memory") 1)
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+    (func (export "stepwell:action/handler@1.0.0#run") (param i32 i32) (result i32) unreachable)"#;
 
 pub(super) fn wat(text: &str) -> Bytes {
     wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}")).into()

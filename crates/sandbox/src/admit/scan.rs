@@ -224,3 +224,60 @@ pub(super) fn raw<'a>(module: &'a [u8], range: std::ops::Range<usize>) -> Binary
     let start = range.start;
     BinaryReader::new(module.get(range).unwrap_or_default(), start)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{CORE_HANDLER, echo, wat, with_component_types};
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_a_nested_component_takes_counts_wherever_it_is_instantiated() {
+        let memories = |times: usize| {
+            let instances = "(instance (instantiate $c))".repeat(times);
+            let text = format!(
+                "(component (component $c (core module $m (memory 1)) (core instance (instantiate $m)) \
+                 (core instance (instantiate $m))) {instances})"
+            );
+            scan(&wat(&text)).unwrap_err().rule
+        };
+        // Eight memories are let in, so it is only no guest; ten are too many.
+        assert_eq!(memories(4), "kind");
+        assert_eq!(memories(5), "total_memories");
+    }
+
+    #[test]
+    fn an_alias_of_a_module_around_a_component_counts_too() {
+        let instances = "(core instance (instantiate $m))".repeat(21);
+        let text = format!(
+            "(component $o (core module $real) \
+             (component $c (alias outer $o $real (core module $m)) {instances}) \
+             (instance (instantiate $c)) (instance (instantiate $c)))"
+        );
+        assert_eq!(scan(&wat(&text)).unwrap_err().rule, "core_instances");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_do_harm(
+            component in any::<bool>(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let module = if component { wat(&echo()) } else { with_component_types(CORE_HANDLER) };
+            let mut module = module.to_vec();
+            for (at, byte) in changes {
+                let at = at.index(module.len());
+                module[at] = byte;
+            }
+            if let Ok(admitted) = scan(&module.into()) {
+                prop_assert!(admitted.size > 0);
+            }
+        }
+
+        #[test]
+        fn nor_do_bytes_after_a_header(component in any::<bool>(), rest in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let header: &[u8] = if component { b"\0asm\x0d\0\x01\0" } else { b"\0asm\x01\0\0\0" };
+            let _ = scan(&Bytes::from([header, &rest].concat()));
+        }
+    }
+}

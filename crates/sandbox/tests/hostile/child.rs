@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use stepwell_sandbox::admit::{Compiler, Loaded, scan};
 use stepwell_sandbox::config::{Allocation, settings};
-use stepwell_sandbox::{CompileLimits, CompileStrategy, LoadError, Refusal};
+use stepwell_sandbox::{Call, CompileLimits, CompileStrategy, Host, HostConfig, LoadError, Refusal};
 use wasmtime::Engine;
 
-use super::generate::functions;
+use super::bombs::{self, slow};
 use super::guest::{Handler, wat};
 use super::runner::{Test, add};
 
@@ -24,6 +24,11 @@ pub enum Compiled {
 /// Limits under which any honest module of these tests compiles.
 pub fn usual_limits() -> CompileLimits {
     CompileLimits { cpu_seconds: 20, wall_ms: 60_000, ..CompileLimits::default() }
+}
+
+/// Limits that end a bomb within a test's time.
+fn small_limits() -> CompileLimits {
+    CompileLimits { cpu_seconds: 1, memory_bytes: 1 << 30, ..usual_limits() }
 }
 
 /// This very program, as the child.
@@ -59,44 +64,47 @@ fn refused(compiled: Compiled) -> Refusal {
     }
 }
 
-/// Compiles for many seconds although the scan lets it in: loops inside each other, each of which
-/// moves every local on, in as many functions as the rules allow.
-pub fn slow() -> Vec<u8> {
-    const LOOPS: usize = 80;
-    const LOCALS: u16 = 1000;
-    let number = |local: u16| [(local & 0x7f) as u8 | 0x80, (local >> 7) as u8];
-    let mut body = Vec::new();
-    for local in 0..LOCALS {
-        // Values that the compiler cannot know.
-        body.extend([0x41, 0, 0x28, 2]);
-        body.extend(number(4 * local));
-        body.push(0x21);
-        body.extend(number(local));
-    }
-    for _ in 0..LOOPS {
-        body.extend([0x03, 0x40]);
-        for local in 0..LOCALS {
-            body.push(0x20);
-            body.extend(number(local));
-        }
-        for local in (0..LOCALS).rev() {
-            body.push(0x21);
-            body.extend(number((local + 1) % LOCALS));
-        }
-        body.extend([0x20, 0, 0x0d, 0]);
-    }
-    body.extend([0x0b; LOOPS]);
-    for local in 0..LOCALS {
-        // And each is used.
-        body.extend([0x41, 0, 0x20]);
-        body.extend(number(local));
-        body.extend([0x36, 2]);
-        body.extend(number(4 * local));
-    }
-    functions(&vec![(usize::from(LOCALS), body); 30])
-}
-
 pub fn tests(tests: &mut Vec<Test>) {
+    for (name, bomb) in bombs::BOMBS {
+        add(tests, format!("child::bomb_of_{}", name.replace(' ', "_")), move || {
+            let (limits, started) = (small_limits(), Instant::now());
+            let compiled = compile(bomb(), limits);
+            let end = match &compiled {
+                Compiled::Loaded(_) => "compiled".to_owned(),
+                Compiled::Refused(refusal) => refusal.rule.clone(),
+                Compiled::Failed(message) => panic!("{message}"),
+            };
+            println!("    {name}: {end} after {} ms", started.elapsed().as_millis());
+            let ends = ["compiled", "compile_time", "compile_memory", "artifact_bytes"];
+            assert!(ends.contains(&end.as_str()), "{compiled:?}");
+            // Processor time is the bound; this much real time is far beyond it.
+            assert!(started.elapsed() < Duration::from_secs(50));
+        });
+    }
+    add(tests, "child::a_bomb_leaves_the_server_unharmed", || {
+        let config = HostConfig { compile: child(small_limits()), ..HostConfig::default() };
+        let host = Host::new(config).expect("a host");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let honest = host.load(Handler::default().build()).await.expect("it is honest");
+            let bomb = host.load(slow());
+            tokio::pin!(bomb);
+            let mut answered = 0;
+            let refused = loop {
+                tokio::select! {
+                    end = &mut bomb => break end,
+                    outcome = host.call(&honest, Call::new("{}")) => {
+                        assert_eq!(outcome.result.as_deref(), Ok("null"));
+                        answered += 1;
+                    }
+                }
+            };
+            let Err(LoadError::Refused(refusal)) = refused else { panic!("the bomb was let in") };
+            assert!(refusal.rule.starts_with("compile_"), "{refusal}");
+            assert!(answered > 100, "{answered} calls were answered meanwhile");
+            host.load(Handler::default().build()).await.expect("it is still honest");
+        });
+    });
     add(tests, "child::compiles_both_kinds", || {
         let command = wat(r#"(module (func (export "_start")))"#);
         assert!(matches!(compile(command, usual_limits()), Compiled::Loaded(Loaded::Module(_))));

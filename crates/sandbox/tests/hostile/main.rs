@@ -2,6 +2,7 @@
 //! its own compile child, so it has a `main` of its own: started with `compile` it is the child,
 //! with `digest` it tells what every module came to, for a second process to compare.
 
+mod bombs;
 mod burners;
 mod check;
 mod child;
