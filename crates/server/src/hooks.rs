@@ -25,7 +25,7 @@ pub async fn take(
     let bytes = body::read(&parts.headers, body, app.config().hook_body_bytes).await?;
     let request = HookRequest {
         method: parts.method.as_str().to_owned(),
-        path,
+        path: path.clone(),
         headers: parts
             .headers
             .iter()
@@ -41,11 +41,13 @@ pub async fn take(
     };
     match workspace.hook(request).await {
         Ok(answer) => Ok(reply(answer)),
-        Err(error) => {
-            let allow = (error.kind == ErrorKind::MethodNotAllowed)
-                .then(|| error.problems.iter().filter_map(|p| p.hint.clone()).collect::<Vec<_>>().join(", "));
-            Err(Problem { allow, ..Problem::from(error) })
+        Err(error) if error.kind == ErrorKind::MethodNotAllowed => {
+            let hooks = workspace.hooks().await?;
+            let methods = hooks.into_iter().filter(|hook| hook.path == path).flat_map(|hook| hook.methods);
+            let allow = methods.collect::<Vec<_>>().join(", ");
+            Err(Problem { allow: Some(allow), ..Problem::from(error) })
         }
+        Err(error) => Err(error.into()),
     }
 }
 

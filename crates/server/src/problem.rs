@@ -83,6 +83,13 @@ impl From<EngineError> for Problem {
             tracing::error!(code = %error.code, "internal error: {}", error.message);
         }
         let status = status_of(&error);
+        if error.kind == ErrorKind::RunFailed {
+            // A failure's code may be an action's own; the document's is one of ours.
+            let place =
+                Place { code: error.code.into_owned(), message: error.message.clone(), ..Place::default() };
+            let problem = Self::new(status, "run_failed", error.message);
+            return Self { errors: vec![place], run_id: error.run_id, ..problem };
+        }
         Self { errors: error.problems, run_id: error.run_id, ..Self::new(status, &error.code, error.message) }
     }
 }
