@@ -41,3 +41,9 @@ impl From<stepwell_sandbox::LoadError> for HarnessError {
         }
     }
 }
+
+impl From<stepwell_sandbox::Refusal> for HarnessError {
+    fn from(refusal: stepwell_sandbox::Refusal) -> Self {
+        Self::Refused(refusal.to_string())
+    }
+}

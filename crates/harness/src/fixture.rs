@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
-use stepwell_sandbox::{CallError, LimitsPatch};
+use stepwell_sandbox::{CallError, Limits, LimitsPatch};
 
 use crate::HarnessError;
+use crate::project::above_maxima;
 
 /// One case.
 #[derive(Debug, Clone)]
 pub struct Fixture {
     pub name: String,
     pub folder: PathBuf,
-    /// As written: the sandbox says what it thinks of it.
-    pub input: String,
+    pub input: Value,
     pub expected: Expected,
     /// From `limits.toml`, for cases about limits.
     pub limits: LimitsPatch,
@@ -27,6 +27,8 @@ pub enum Expected {
     Output(Value),
     /// An error that has at least these parts.
     Error(ExpectedError),
+    /// Nobody has said yet.
+    Nothing,
 }
 
 /// The parts of an error that a fixture names; those it leaves out are free.
@@ -99,11 +101,13 @@ fn read(folder: &Path) -> Result<Fixture, HarnessError> {
     };
     let input =
         text("input.json")?.ok_or_else(|| HarnessError::file(folder, "the case has no input.json"))?;
+    let json = |name: &str, text: &str| {
+        serde_json::from_str::<Value>(text)
+            .map_err(|e| HarnessError::file(&folder.join(name), format!("this is not JSON: {e}")))
+    };
+    let input = json("input.json", &input)?;
     let expected = match (text("expected.json")?, text("error.json")?) {
-        (Some(output), None) => Expected::Output(
-            serde_json::from_str(&output)
-                .map_err(|e| HarnessError::file(&folder.join("expected.json"), e))?,
-        ),
+        (Some(output), None) => Expected::Output(json("expected.json", &output)?),
         (None, Some(error)) => Expected::Error(
             serde_json::from_str(&error).map_err(|e| HarnessError::file(&folder.join("error.json"), e))?,
         ),
@@ -113,18 +117,50 @@ fn read(folder: &Path) -> Result<Fixture, HarnessError> {
                 "the case has both expected.json and error.json; keep one",
             ));
         }
-        (None, None) => {
-            return Err(HarnessError::file(
-                folder,
-                "the case says nothing to expect: write expected.json or error.json",
-            ));
-        }
+        (None, None) => Expected::Nothing,
     };
     let limits = match text("limits.toml")? {
-        Some(text) => toml::from_str(&text)
+        Some(text) => toml::from_str::<LimitsPatch>(&text)
             .map_err(|e| HarnessError::file(&folder.join("limits.toml"), e.to_string().trim_end()))?,
         None => LimitsPatch::default(),
     };
+    if let Some(message) = above_maxima(limits.over(Limits::default())) {
+        return Err(HarnessError::file(&folder.join("limits.toml"), message));
+    }
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Fixture { name, folder: folder.to_owned(), input, expected, limits })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(files: &[(&str, &str)]) -> Result<Fixture, String> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let shown = format!("{}", folder.path().display());
+        read(folder.path()).map_err(|error| error.to_string().replace(&shown, "case"))
+    }
+
+    #[test]
+    fn a_case_may_have_limits_of_its_own() {
+        let case =
+            fixture(&[("input.json", "1"), ("limits.toml", "fuel = 5\nmemory_bytes = \"1MiB\"")]).unwrap();
+        assert_eq!((case.limits.fuel, case.limits.memory_bytes), (Some(5), Some(1 << 20)));
+        assert_eq!(case.expected, Expected::Nothing);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_case_is_said() {
+        let wrong = |files: &[(&str, &str)]| fixture(files).unwrap_err();
+        insta::assert_snapshot!(wrong(&[]), @"case: the case has no input.json");
+        insta::assert_snapshot!(wrong(&[("input.json", "{\"a\":\n}")]), @"case/input.json: this is not JSON: expected value at line 2 column 1");
+        let both = wrong(&[("input.json", "1"), ("expected.json", "1"), ("error.json", "{}")]);
+        insta::assert_snapshot!(both, @"case: the case has both expected.json and error.json; keep one");
+        insta::assert_snapshot!(wrong(&[("input.json", "1"), ("error.json", "{\"message\": \"x\"}")]), @"case/error.json: missing field `code` at line 1 column 16");
+        insta::assert_snapshot!(wrong(&[("input.json", "1"), ("error.json", "{\"codes\": \"x\"}")]), @"case/error.json: unknown field `codes`, expected one of `code`, `source`, `message`, `retryable`, `limit`, `details` at line 1 column 8");
+        insta::assert_snapshot!(wrong(&[("input.json", "1"), ("limits.toml", "wall_ms = 9000000")]), @"case/limits.toml: wall_ms is 9000000; no host grants more than 60000");
+    }
 }

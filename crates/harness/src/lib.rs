@@ -3,7 +3,11 @@
 //! [`create`] writes a project, [`build`] makes its module, [`test`] runs its fixtures, [`inspect`] says what a module
 //! is. Nothing here prints: reports are values with a text of their own.
 
+mod accepted;
 mod build;
+mod cargo;
+mod compare;
+mod describe;
 mod error;
 mod fixture;
 mod inspect;
@@ -14,13 +18,14 @@ mod sdk;
 mod test;
 mod toolchain;
 
+pub use accepted::{Accepted, Tolerance};
 pub use build::{BuildOptions, Built, build};
 pub use error::HarnessError;
 pub use fixture::{Expected, Fixture};
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Function, Inspection, Section, inspect};
 pub use new::create;
 pub use project::Project;
-pub use report::{CaseReport, TestReport, Verdict};
+pub use report::{CaseReport, Problem, TestReport};
 pub use sdk::vendor;
 pub use test::{TestOptions, test};
 pub use toolchain::{TARGET, add_target, has_target};

@@ -17,6 +17,7 @@ macro_rules! files {
 const FILES: &[(&str, &str)] = files![
     "action.toml" from "action.toml",
     "Cargo.toml" from "Cargo.toml.in",
+    "Cargo.lock" from "Cargo.lock.in",
     ".gitignore" from "gitignore",
     "README.md" from "README.md",
     "src/lib.rs" from "src/lib.rs",
@@ -24,6 +25,8 @@ const FILES: &[(&str, &str)] = files![
     "fixtures/known-customer/expected.json" from "fixtures/known-customer/expected.json",
     "fixtures/negative-quantity/input.json" from "fixtures/negative-quantity/input.json",
     "fixtures/negative-quantity/error.json" from "fixtures/negative-quantity/error.json",
+    "fixtures/wrong-type/input.json" from "fixtures/wrong-type/input.json",
+    "fixtures/wrong-type/error.json" from "fixtures/wrong-type/error.json",
 ];
 
 /// Makes the folder; its last part is the action's name.

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use stepwell_sandbox::LimitsPatch;
 use stepwell_sandbox::admit::is_action_name;
+use stepwell_sandbox::{Limits, LimitsPatch};
 
 use crate::HarnessError;
+use crate::accepted::Tolerance;
 
 const FILE: &str = "action.toml";
 
@@ -21,8 +22,13 @@ pub struct Project {
     pub limits: LimitsPatch,
     /// For what is not a Rust crate: the command that builds it, run in the folder.
     pub build: Option<Vec<String>>,
-    /// Where that command leaves the module.
+    /// Where that command leaves the module, or where it is already.
     pub module: Option<PathBuf>,
+    /// Schemas from files, for what does not give its own.
+    pub input_schema: Option<serde_json::Value>,
+    pub output_schema: Option<serde_json::Value>,
+    /// How far usage may grow before a test fails.
+    pub tolerance: Tolerance,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +41,10 @@ struct File {
     limits: LimitsPatch,
     build: Option<Vec<String>>,
     module: Option<PathBuf>,
+    input_schema: Option<PathBuf>,
+    output_schema: Option<PathBuf>,
+    #[serde(default)]
+    test: Tolerance,
 }
 
 impl Project {
@@ -53,23 +63,45 @@ impl Project {
         if !is_action_name(&file.name) {
             return Err(HarnessError::file(&path, name_rule(&file.name)));
         }
-        if file.build.is_some() != file.module.is_some() || file.build.as_ref().is_some_and(Vec::is_empty) {
+        if file.build.as_ref().is_some_and(|build| build.is_empty() || file.module.is_none()) {
             return Err(HarnessError::file(
                 &path,
                 "`build` (a command, as a list of words) and `module` (the file that it writes) go together",
             ));
         }
+        if let Some(message) = above_maxima(file.limits.over(Limits::default())) {
+            return Err(HarnessError::file(&path, format!("[limits] {message}")));
+        }
         let folder = folder.canonicalize().map_err(HarnessError::io(folder))?;
         Ok(Self {
-            folder,
             name: file.name,
             version: file.version,
             description: file.description,
             limits: file.limits,
             build: file.build,
             module: file.module,
+            input_schema: schema(&folder, file.input_schema)?,
+            output_schema: schema(&folder, file.output_schema)?,
+            tolerance: file.test,
+            folder,
         })
     }
+}
+
+/// What is wrong with limits that no host grants.
+pub(crate) fn above_maxima(limits: Limits) -> Option<String> {
+    let above = limits.above(Limits::HOST_MAXIMA);
+    above
+        .first()
+        .map(|(name, limit, maximum)| format!("{name} is {limit}; no host grants more than {maximum}"))
+}
+
+fn schema(folder: &Path, file: Option<PathBuf>) -> Result<Option<serde_json::Value>, HarnessError> {
+    let Some(path) = file.map(|file| folder.join(file)) else { return Ok(None) };
+    let text = std::fs::read_to_string(&path).map_err(HarnessError::io(&path))?;
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|e| HarnessError::file(&path, format!("this is not JSON: {e}")))
 }
 
 pub(crate) fn name_rule(name: &str) -> String {
@@ -103,6 +135,11 @@ mod tests {
             ("name = \"a\"\nversion = \"1\"", "version"),
             ("name = \"a\"\nversion = \"1.0.0\"\n[limits]\nfeul = 1", "feul"),
             ("name = \"a\"\nversion = \"1.0.0\"\nbuild = [\"make\"]", "go together"),
+            (
+                "name = \"a\"\nversion = \"1.0.0\"\n[limits]\nmemory_bytes = \"4GiB\"",
+                "no host grants more than 268435456",
+            ),
+            ("name = \"a\"\nversion = \"1.0.0\"\n[test]\nfuel_percent = 5", "fuel_percent"),
             ("nam = \"a\"", "nam"),
         ] {
             let error = read(text).unwrap_err();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use stepwell_sandbox::{LogLine, Usage};
 
-use crate::test::Accepted;
+use crate::accepted::Accepted;
 
 /// A whole test run.
 #[derive(Debug, Clone, Serialize)]
@@ -16,39 +16,47 @@ pub struct TestReport {
     /// Bytes of the module.
     pub size: u64,
     pub cases: Vec<CaseReport>,
+    /// What concerns no case that ran.
+    pub notes: Vec<String>,
 }
 
 /// One fixture.
 #[derive(Debug, Clone, Serialize)]
 pub struct CaseReport {
     pub name: String,
-    #[serde(flatten)]
-    pub verdict: Verdict,
+    pub passed: bool,
+    /// Why it did not pass.
+    pub problems: Vec<Problem>,
     pub usage: Usage,
     /// The numbers accepted last, if any were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Accepted>,
     pub logs: Vec<LogLine>,
-    #[serde(skip)]
-    pub took: Duration,
 }
 
+/// What is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "verdict", rename_all = "snake_case")]
-pub enum Verdict {
-    Passed,
-    Failed { diff: String },
+pub struct Problem {
+    /// In one line.
+    pub summary: String,
+    /// A difference, or what came, in lines of their own; often empty.
+    pub below: String,
 }
 
-impl Verdict {
-    pub fn is_pass(&self) -> bool {
-        matches!(self, Self::Passed)
+impl Problem {
+    pub(crate) fn new(summary: impl Into<String>) -> Self {
+        Self { summary: summary.into(), below: String::new() }
+    }
+
+    pub(crate) fn below(mut self, lines: String) -> Self {
+        self.below = lines;
+        self
     }
 }
 
 impl TestReport {
     pub fn failed(&self) -> usize {
-        self.cases.iter().filter(|case| !case.verdict.is_pass()).count()
+        self.cases.iter().filter(|case| !case.passed).count()
     }
 
     pub fn passed(&self) -> bool {
@@ -60,20 +68,25 @@ impl TestReport {
         let mut text = format!("{} {} ({} bytes)\n", self.action, self.version, self.size);
         let width = self.cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
         for case in &self.cases {
-            let mark = if case.verdict.is_pass() { "ok    " } else { "FAILED" };
+            let mark = if case.passed { "ok    " } else { "FAILED" };
             // Writing to a String cannot fail.
             let _ = writeln!(text, "  {mark} {:<width$}  {}", case.name, numbers(case));
-            if let Verdict::Failed { diff } = &case.verdict {
-                for line in diff.lines() {
-                    let _ = writeln!(text, "         {line}");
-                }
-                for log in &case.logs {
-                    let _ = writeln!(text, "         log: {}", log.message);
+            for problem in &case.problems {
+                let _ = writeln!(text, "         {}", problem.summary);
+                for line in problem.below.lines() {
+                    let _ = writeln!(text, "           {line}");
                 }
             }
+            for log in case.logs.iter().filter(|_| !case.passed) {
+                let fields = log.fields.as_ref().map(|fields| format!(" {fields}")).unwrap_or_default();
+                let _ = writeln!(text, "         log: {}{fields}", log.message);
+            }
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "note: {note}");
         }
         let _ = writeln!(text, "{} passed, {} failed", self.cases.len() - self.failed(), self.failed());
-        if self.cases.iter().any(|case| case.accepted.is_none() && case.verdict.is_pass()) {
+        if self.cases.iter().any(|case| case.accepted.is_none() && case.passed) {
             text.push_str(
                 "some numbers were never accepted; --accept records them in fixtures/accepted.toml\n",
             );
@@ -83,8 +96,8 @@ impl TestReport {
 
     /// The format that CI systems read.
     pub fn junit(&self) -> String {
-        let time = |took: Duration| format!("{:.6}", took.as_secs_f64());
-        let total = self.cases.iter().map(|case| case.took).sum();
+        let time = |us: u64| format!("{:.6}", Duration::from_micros(us).as_secs_f64());
+        let total = self.cases.iter().map(|case| case.usage.wall_us).sum();
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         let _ = writeln!(
             xml,
@@ -100,18 +113,22 @@ impl TestReport {
                 "    <testcase classname=\"{}\" name=\"{}\" time=\"{}\"",
                 escape(&self.action),
                 escape(&case.name),
-                time(case.took)
+                time(case.usage.wall_us)
             );
-            match &case.verdict {
-                Verdict::Passed => xml.push_str("/>\n"),
-                Verdict::Failed { diff } => {
-                    let _ = writeln!(
-                        xml,
-                        ">\n      <failure message=\"not as expected\">{}</failure>\n    </testcase>",
-                        escape(diff)
-                    );
-                }
+            if case.passed {
+                xml.push_str("/>\n");
+                continue;
             }
+            xml.push_str(">\n");
+            for problem in &case.problems {
+                let _ = writeln!(
+                    xml,
+                    "      <failure message=\"{}\">{}</failure>",
+                    escape(&problem.summary),
+                    escape(&problem.below)
+                );
+            }
+            xml.push_str("    </testcase>\n");
         }
         xml.push_str("  </testsuite>\n</testsuites>\n");
         xml
@@ -121,19 +138,36 @@ impl TestReport {
 fn numbers(case: &CaseReport) -> String {
     let fuel = match case.usage.fuel {
         None => "fuel unspecified".to_owned(),
-        Some(fuel) => format!("{fuel} fuel{}", change(fuel, case.accepted.and_then(|a| a.fuel))),
+        Some(fuel) => format!("{} fuel{}", thousands(fuel), change(fuel, case.accepted.and_then(|a| a.fuel))),
     };
     let memory = case.usage.peak_memory_bytes;
-    format!("{fuel}, {} KiB{}", memory >> 10, change(memory, case.accepted.map(|a| a.peak_memory_bytes)))
+    format!(
+        "{fuel}, {} KiB{}",
+        thousands(memory >> 10),
+        change(memory, case.accepted.map(|a| a.peak_memory_bytes))
+    )
 }
 
-/// ` (+12.3 % on 1000)`, or nothing where nothing changed.
+/// `1234567` as `1,234,567`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// ` (+12.3 % on 1,000)`, or nothing where nothing changed.
 fn change(now: u64, before: Option<u64>) -> String {
     match before {
         Some(before) if before != now => {
             #[allow(clippy::cast_precision_loss)] // shown with one decimal
             let percent = (now as f64 - before as f64) * 100.0 / before.max(1) as f64;
-            format!(" ({percent:+.1} % on {before})")
+            format!(" ({percent:+.1} % on {})", thousands(before))
         }
         _ => String::new(),
     }
@@ -160,14 +194,15 @@ mod tests {
     use super::*;
 
     fn report() -> TestReport {
-        let usage = |fuel| Usage { fuel: Some(fuel), peak_memory_bytes: 1 << 20, ..Usage::default() };
-        let case = |name: &str, verdict, accepted| CaseReport {
+        let usage =
+            |fuel| Usage { fuel: Some(fuel), peak_memory_bytes: 1 << 20, wall_us: 2_000, ..Usage::default() };
+        let case = |name: &str, problems: Vec<Problem>, accepted| CaseReport {
             name: name.into(),
-            verdict,
+            passed: problems.is_empty(),
+            problems,
             usage: usage(1_100),
             accepted,
             logs: vec![],
-            took: Duration::from_millis(2),
         };
         let before = Accepted { fuel: Some(1_000), peak_memory_bytes: 1 << 20 };
         TestReport {
@@ -175,22 +210,29 @@ mod tests {
             version: semver::Version::new(1, 0, 0),
             size: 70_000,
             cases: vec![
-                case("good", Verdict::Passed, Some(before)),
-                case("bad <case>", Verdict::Failed { diff: "-1\n+2\n".into() }, None),
+                case("good", vec![], Some(before)),
+                case(
+                    "bad <case>",
+                    vec![Problem::new("it is \"not\" so:").below("-1\n+2\u{1b}".into())],
+                    None,
+                ),
             ],
+            notes: vec!["accepted.toml has numbers of `old`".into()],
         }
     }
 
     #[test]
     fn people_see_numbers_beside_the_accepted_ones() {
-        insta::assert_snapshot!(report().text(), @r"
+        insta::assert_snapshot!(report().text(), @r#"
         a 1.0.0 (70000 bytes)
-          ok     good        1100 fuel (+10.0 % on 1000), 1024 KiB
-          FAILED bad <case>  1100 fuel, 1024 KiB
-                 -1
-                 +2
+          ok     good        1,100 fuel (+10.0 % on 1,000), 1,024 KiB
+          FAILED bad <case>  1,100 fuel, 1,024 KiB
+                 it is "not" so:
+                   -1
+                   +2
+        note: accepted.toml has numbers of `old`
         1 passed, 1 failed
-        ");
+        "#);
     }
 
     #[test]
@@ -201,9 +243,8 @@ mod tests {
           <testsuite name="a" tests="2" failures="1" errors="0" time="0.004000">
             <testcase classname="a" name="good" time="0.002000"/>
             <testcase classname="a" name="bad &lt;case&gt;" time="0.002000">
-              <failure message="not as expected">-1
-        +2
-        </failure>
+              <failure message="it is &quot;not&quot; so:">-1
+        +2�</failure>
             </testcase>
           </testsuite>
         </testsuites>

@@ -54,4 +54,13 @@ mod tests {
             FILES.iter().map(|(path, _)| (*path).to_owned()).filter(|p| p.contains("src/")).collect();
         assert_eq!(there, carried);
     }
+
+    #[test]
+    fn the_kept_bindings_are_those_of_the_contract() {
+        use sha2::{Digest, Sha256};
+        let contract = include_bytes!("../../../guest-sdk/wit/action.wit");
+        let hash = crate::build::hex(&Sha256::digest(contract));
+        let bindings = FILES.iter().find(|(path, _)| *path == "src/bindings.rs").unwrap().1;
+        assert!(bindings.contains(&hash), "run: cargo run --manifest-path guest-sdk/bindgen/Cargo.toml");
+    }
 }

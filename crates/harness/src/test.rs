@@ -1,194 +1,221 @@
-//! `action test`: every fixture in the sandbox of production, compared with what is expected and what was accepted.
+//! `action test`: every fixture in the sandbox of production, judged by what must come of it.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stepwell_sandbox::{Action, Call, Host, HostConfig, Limits, Outcome};
+use stepwell_sandbox::{Action, Call, Host, HostConfig, Limits, Outcome, canonical_json};
 
+use crate::accepted::{self, Accepted};
 use crate::build::Built;
+use crate::compare::{diff, pretty, same};
 use crate::error::HarnessError;
 use crate::fixture::{self, Expected, Fixture};
 use crate::project::Project;
-use crate::report::{CaseReport, TestReport, Verdict};
+use crate::report::{CaseReport, Problem, TestReport};
 
 /// How to test.
 #[derive(Debug, Clone, Default)]
 pub struct TestOptions {
-    /// Record fuel and memory as the accepted numbers.
+    /// Record fuel and memory as the accepted numbers, and what a case that expects nothing yet
+    /// gives as its expectation. What is expected already is never changed.
     pub accept: bool,
     /// Only cases whose name contains this.
     pub only: Option<String>,
 }
 
-/// What was accepted of a case: the same module gives the same numbers on every machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accepted {
-    pub fuel: Option<u64>,
-    pub peak_memory_bytes: u64,
-}
-
 /// Runs the fixtures of a built action. Needs a tokio runtime.
+#[tracing::instrument(skip_all, fields(action = %project.name))]
 pub async fn test(
     project: &Project,
     built: &Built,
     options: &TestOptions,
 ) -> Result<TestReport, HarnessError> {
     let fixtures = fixture::read_all(&project.folder)?;
-    let host = Host::new(HostConfig { max_concurrent_calls: 4, ..HostConfig::default() })
+    let chosen: Vec<&Fixture> = fixtures
+        .iter()
+        .filter(|fixture| options.only.as_ref().is_none_or(|only| fixture.name.contains(only)))
+        .collect();
+    if chosen.is_empty() {
+        let only = options.only.as_deref().unwrap_or_default();
+        let names: Vec<&str> = fixtures.iter().map(|fixture| fixture.name.as_str()).collect();
+        let names = names.join(", ");
+        return Err(HarnessError::Project(format!("no case's name contains `{only}`; there are {names}")));
+    }
+    let mut accepted = accepted::read(&project.folder)?;
+    let host = Host::new(HostConfig { max_concurrent_calls: 1, threads: 1, ..HostConfig::default() })
         .map_err(|e| HarnessError::Sandbox(e.to_string()))?;
     let module = std::fs::read(&built.module).map_err(HarnessError::io(&built.module))?;
     let action = host.load(module).await?;
-    let path = accepted_path(&project.folder);
-    let mut accepted = read_accepted(&path)?;
-    let mut cases = Vec::new();
-    for fixture in &fixtures {
-        if options.only.as_ref().is_some_and(|only| !fixture.name.contains(only)) {
-            continue;
+    let (mut cases, mut notes) = (Vec::new(), Vec::new());
+    for fixture in chosen {
+        let outcome = call(&host, &action, project, fixture).await;
+        if options.accept {
+            notes.extend(keep_expectation(fixture, &outcome)?);
         }
-        let case = run(&host, &action, project, fixture, accepted.get(&fixture.name).copied()).await;
-        if options.accept && case.verdict.is_pass() {
-            let numbers = Accepted { fuel: case.usage.fuel, peak_memory_bytes: case.usage.peak_memory_bytes };
+        let mut problems = judge(fixture, &outcome, options.accept);
+        if options.accept && problems.is_empty() {
+            let usage = &outcome.usage;
+            let numbers = Accepted { fuel: usage.fuel, peak_memory_bytes: usage.peak_memory_bytes };
             accepted.insert(fixture.name.clone(), numbers);
         }
-        cases.push(case);
+        let before = accepted.get(&fixture.name).copied();
+        let grown = before.map(|before| project.tolerance.exceeded(before, &outcome.usage));
+        problems.extend(grown.unwrap_or_default().into_iter().map(Problem::new));
+        cases.push(CaseReport {
+            name: fixture.name.clone(),
+            passed: problems.is_empty(),
+            problems,
+            usage: outcome.usage,
+            accepted: before,
+            logs: outcome.logs,
+        });
     }
-    if cases.is_empty() {
-        let only = options.only.as_deref().unwrap_or_default();
-        let names: Vec<&str> = fixtures.iter().map(|f| f.name.as_str()).collect();
-        return Err(HarnessError::Project(format!(
-            "no case's name contains `{only}`; there are {}",
-            names.join(", ")
-        )));
-    }
+    let is_gone = |name: &String| !fixtures.iter().any(|fixture| fixture.name == *name);
     if options.accept {
         // Numbers of cases that are gone are of no use to anybody.
-        accepted.retain(|name, _| fixtures.iter().any(|f| &f.name == name));
-        write_accepted(&path, &accepted)?;
+        accepted.retain(|name, _| !is_gone(name));
+        accepted::write(&project.folder, &accepted)?;
+    } else {
+        let gone = accepted.keys().filter(|name| is_gone(name));
+        notes.extend(gone.map(|name| {
+            format!("accepted.toml has numbers of `{name}`, which is gone; --accept forgets them")
+        }));
     }
-    Ok(TestReport { action: project.name.clone(), version: project.version.clone(), size: built.size, cases })
+    Ok(TestReport {
+        action: project.name.clone(),
+        version: project.version.clone(),
+        size: built.size,
+        cases,
+        notes,
+    })
 }
 
-async fn run(
-    host: &Host,
-    action: &Action,
-    project: &Project,
-    fixture: &Fixture,
-    accepted: Option<Accepted>,
-) -> CaseReport {
-    let limits = fixture.limits.clone().over(project.limits.clone().over(Limits::default()));
-    let started = std::time::Instant::now();
-    // Written by hand, so with line breaks; a step gets its input in canonical form.
-    let outcome = match serde_json::from_str::<Value>(&fixture.input) {
-        Ok(input) => {
-            host.call(action, Call::new(stepwell_sandbox::canonical_json(&input)).limits(limits)).await
-        }
-        Err(_) => host.call(action, Call::new(fixture.input.clone()).limits(limits)).await,
+/// With the input in canonical form, as a step gets it.
+async fn call(host: &Host, action: &Action, project: &Project, fixture: &Fixture) -> Outcome {
+    let limits = fixture.limits.over(project.limits.over(Limits::default()));
+    host.call(action, Call::new(canonical_json(&fixture.input)).limits(limits)).await
+}
+
+/// Writes what a case that expects nothing yet gave, for a person to read.
+fn keep_expectation(fixture: &Fixture, outcome: &Outcome) -> Result<Option<String>, HarnessError> {
+    if fixture.expected != Expected::Nothing {
+        return Ok(None);
+    }
+    let (name, value) = match &outcome.result {
+        Ok(output) => ("expected.json", serde_json::from_str(output).unwrap_or_default()),
+        Err(error) => ("error.json", serde_json::json!({ "code": error.code, "message": error.message })),
     };
-    let verdict = judge(&fixture.expected, &outcome);
-    CaseReport {
-        name: fixture.name.clone(),
-        verdict,
-        usage: outcome.usage,
-        accepted,
-        logs: outcome.logs,
-        took: started.elapsed(),
-    }
+    let path = fixture.folder.join(name);
+    std::fs::write(&path, pretty(&value) + "\n").map_err(HarnessError::io(&path))?;
+    Ok(Some(format!("wrote fixtures/{}/{name}: read it before you keep it", fixture.name)))
 }
 
-fn judge(expected: &Expected, outcome: &Outcome) -> Verdict {
-    let (wanted, came) = match (expected, &outcome.result) {
-        (Expected::Output(wanted), Ok(text)) => match serde_json::from_str::<Value>(text) {
-            Ok(came) => (wanted.clone(), came),
-            Err(e) => return Verdict::Failed { diff: format!("the output is not JSON: {e}\n") },
+fn judge(fixture: &Fixture, outcome: &Outcome, accept: bool) -> Vec<Problem> {
+    let problem = match (&fixture.expected, &outcome.result) {
+        (Expected::Nothing, _) if accept => return Vec::new(),
+        (Expected::Nothing, result) => {
+            let came = result.as_ref().map_or_else(ToString::to_string, |output| pretty_text(output));
+            Problem::new("there is neither expected.json nor error.json; --accept keeps what it gave:")
+                .below(came)
+        }
+        (Expected::Output(expected), Ok(output)) => match serde_json::from_str::<Value>(output) {
+            Ok(came) if same(expected, &came) => return Vec::new(),
+            Ok(came) => Problem::new("the output is not that of expected.json (- expected, + came):")
+                .below(diff(expected, &came)),
+            Err(error) => Problem::new(format!("the output is not JSON: {error}")),
         },
-        (Expected::Error(wanted), Err(error)) => {
-            let (came, wanted) = wanted.compared(error);
-            (wanted, came)
-        }
         (Expected::Output(_), Err(error)) => {
-            return Verdict::Failed { diff: format!("an output was expected; it failed: {error}\n") };
+            let details = error.details.as_ref().map(pretty).unwrap_or_default();
+            Problem::new(format!("an output was expected; it failed: {error}")).below(details)
         }
-        (Expected::Error(wanted), Ok(text)) => {
-            return Verdict::Failed {
-                diff: format!("the error `{}` was expected; it gave: {text}\n", wanted.code),
-            };
+        (Expected::Error(expected), Ok(output)) => {
+            Problem::new(format!("the error `{}` was expected; it gave an output:", expected.code))
+                .below(pretty_text(output))
+        }
+        (Expected::Error(expected), Err(error)) => {
+            let (came, expected) = expected.compared(error);
+            if same(&expected, &came) {
+                return Vec::new();
+            }
+            Problem::new("the error is not that of error.json (- expected, + came):")
+                .below(diff(&expected, &came))
         }
     };
-    if wanted == came { Verdict::Passed } else { Verdict::Failed { diff: diff(&wanted, &came) } }
+    vec![problem]
 }
 
-/// Line by line, on the same pretty form of both, with a little around each change.
-fn diff(wanted: &Value, came: &Value) -> String {
-    let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
-    let (wanted, came) = (pretty(wanted), pretty(came));
-    let diff = similar::TextDiff::from_lines(&wanted, &came);
-    diff.unified_diff().context_radius(3).header("expected", "actual").to_string()
-}
-
-fn accepted_path(folder: &Path) -> PathBuf {
-    folder.join("fixtures/accepted.toml")
-}
-
-fn read_accepted(path: &Path) -> Result<BTreeMap<String, Accepted>, HarnessError> {
-    if !path.exists() {
-        return Ok(BTreeMap::new());
-    }
-    let text = std::fs::read_to_string(path).map_err(HarnessError::io(path))?;
-    toml::from_str(&text).map_err(|e| HarnessError::file(path, e.to_string().trim_end()))
-}
-
-fn write_accepted(path: &Path, accepted: &BTreeMap<String, Accepted>) -> Result<(), HarnessError> {
-    let numbers = toml::to_string(accepted).map_err(|e| HarnessError::file(path, e))?;
-    let text = format!("# Written by `stepwell action test --accept`.\n\n{numbers}");
-    std::fs::write(path, text).map_err(HarnessError::io(path))
+fn pretty_text(json: &str) -> String {
+    serde_json::from_str(json).map_or_else(|_| json.to_owned(), |value: Value| pretty(&value))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-    use stepwell_sandbox::{CallError, ErrorSource, Usage};
+    use stepwell_sandbox::{CallError, ErrorSource, LimitsPatch, Usage};
 
-    fn outcome(result: Result<&str, CallError>) -> Outcome {
-        Outcome {
-            result: result.map(str::to_owned),
-            logs: vec![],
-            logs_truncated: false,
-            usage: Usage::default(),
-        }
+    fn judged(expected: Expected, result: Result<&str, CallError>, accept: bool) -> String {
+        let fixture = Fixture {
+            name: "case".into(),
+            folder: "case".into(),
+            input: Value::Null,
+            expected,
+            limits: LimitsPatch::default(),
+        };
+        let result = result.map(str::to_owned);
+        let outcome = Outcome { result, logs: vec![], logs_truncated: false, usage: Usage::default() };
+        let problems = judge(&fixture, &outcome, accept);
+        problems.into_iter().map(|problem| format!("{}\n{}", problem.summary, problem.below)).collect()
+    }
+
+    fn refused() -> CallError {
+        CallError::new(ErrorSource::Action, "invalid_email", "no @ in `x`")
     }
 
     #[test]
     fn outputs_are_compared_as_values_and_a_difference_is_shown() {
-        let expected = Expected::Output(json!({ "a": 1, "b": [1, 2] }));
-        assert!(judge(&expected, &outcome(Ok("{\"b\": [1,2], \"a\": 1}"))).is_pass());
-        let Verdict::Failed { diff } = judge(&expected, &outcome(Ok("{\"a\":1,\"b\":[1,3]}"))) else {
-            panic!()
-        };
-        insta::assert_snapshot!(diff, @r#"
-        --- expected
-        +++ actual
-        @@ -2,6 +2,6 @@
-           "a": 1,
-           "b": [
-             1,
-        -    2
-        +    3
-           ]
-         }
+        let expected = || Expected::Output(json!({ "a": 1, "b": [1, 2] }));
+        assert_eq!(judged(expected(), Ok("{\"b\": [1.0,2], \"a\": 1}"), false), "");
+        insta::assert_snapshot!(judged(expected(), Ok("{\"a\":1,\"b\":[1,3]}"), false), @r#"
+        the output is not that of expected.json (- expected, + came):
+            "a": 1,
+            "b": [
+              1,
+        -     2
+        +     3
+            ]
+          }
         "#);
+        insta::assert_snapshot!(judged(expected(), Err(refused()), false), @"an output was expected; it failed: invalid_email: no @ in `x`");
     }
 
     #[test]
     fn an_error_needs_only_the_parts_that_are_named() {
-        let error = CallError::new(ErrorSource::Action, "invalid_email", "no @ in `x`");
         let named = |text: &str| Expected::Error(serde_json::from_str(text).unwrap());
-        assert!(judge(&named("{\"code\": \"invalid_email\"}"), &outcome(Err(error.clone()))).is_pass());
-        assert!(!judge(&named("{\"code\": \"other\"}"), &outcome(Err(error.clone()))).is_pass());
-        let both = named("{\"code\": \"invalid_email\", \"message\": \"other\"}");
-        assert!(!judge(&both, &outcome(Err(error))).is_pass());
-        assert!(!judge(&both, &outcome(Ok("1"))).is_pass());
+        assert_eq!(judged(named("{\"code\": \"invalid_email\"}"), Err(refused()), false), "");
+        let other = "{\"code\": \"invalid_email\", \"message\": \"other\"}";
+        insta::assert_snapshot!(judged(named(other), Err(refused()), false), @r#"
+        the error is not that of error.json (- expected, + came):
+          {
+            "code": "invalid_email",
+        -   "message": "other"
+        +   "message": "no @ in `x`"
+          }
+        "#);
+        insta::assert_snapshot!(judged(named(other), Ok("[1]"), false), @r"
+        the error `invalid_email` was expected; it gave an output:
+        [
+          1
+        ]
+        ");
+    }
+
+    #[test]
+    fn a_case_that_expects_nothing_fails_until_somebody_accepts() {
+        assert_eq!(judged(Expected::Nothing, Ok("1"), true), "");
+        insta::assert_snapshot!(judged(Expected::Nothing, Ok("{\"a\":1}"), false), @r#"
+        there is neither expected.json nor error.json; --accept keeps what it gave:
+        {
+          "a": 1
+        }
+        "#);
     }
 }

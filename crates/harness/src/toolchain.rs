@@ -34,7 +34,10 @@ pub fn add_target() -> Result<(), HarnessError> {
             missing(),
             String::from_utf8_lossy(&out.stderr).trim()
         ))),
-        Err(_) => Err(HarnessError::Toolchain(missing())),
+        Err(_) => Err(HarnessError::Toolchain(format!(
+            "the Rust target {TARGET} is missing and rustup is not there to add it: install Rust by https://rustup.rs, \
+             or the target as your system packages it (Debian: apt install libstd-rust-dev-wasm32)"
+        ))),
     }
 }
 
