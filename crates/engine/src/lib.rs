@@ -1,11 +1,44 @@
 //! Runs: journal, scheduler, triggers and step executors over store, records, sandbox and workflow.
 //!
 //! [`Engine::open`] takes an [`EngineConfig`] and [`Ports`]; everything else hangs off the [`Workspace`] handle.
+//!
+//! How it works, in the order of reading: [`mod@start`] puts a run on disk; [`mod@driver`] drives it, burst after
+//! burst; [`mod@burst`] is the one mechanism that makes a run go forward and commits; [`mod@calls`] are what takes
+//! time between bursts; [`mod@schedule`], [`mod@timers`] and [`mod@open`] decide who is driven when, and recover
+//! that after a restart; [`mod@history`] folds the journal for people; [`mod@retention`] removes what is over.
+#![allow(rustdoc::private_intra_doc_links)]
+
 mod api;
+mod blobs;
+mod burst;
+mod calls;
 mod config;
+mod core;
+mod driver;
+mod dry;
 mod error;
+mod feed;
+mod hash;
+mod history;
+mod id;
+mod journal;
+mod keys;
+mod load;
+mod open;
 pub mod outside;
 pub mod ports;
+mod records;
+mod registry;
+mod requests;
+mod retention;
+mod schedule;
+mod signature;
+mod start;
+mod stats;
+mod steps;
+mod tables;
+mod timers;
+mod waiters;
 
 pub use api::*;
 pub use config::{BurstLimits, EngineConfig, Retention};

@@ -1,10 +1,13 @@
 //! Actions as the API shows them: code modules, their versions and what came of testing one.
-use super::{Page, PageRequest};
+use super::{Page, PageRequest, page_of_names};
 use crate::EngineError;
+use crate::core::Ctx;
+use crate::registry::actions;
+use crate::steps;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stepwell_sandbox::{CallError, GuestKind, LimitsPatch, LogLine, Usage};
+use stepwell_sandbox::{Call, CallError, GuestKind, Limits, LimitsPatch, LogLine, Usage, canonical_json};
 
 /// One version of an action.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,37 +77,73 @@ pub struct ActionTest {
 
 /// The actions of one workspace.
 #[derive(Clone)]
-pub struct Actions {}
+pub struct Actions {
+    pub(crate) ctx: Ctx,
+}
 
 impl Actions {
     /// Takes a module as the version it says of itself (0.0.N when it says none). With `dev`, other bytes for a
     /// version that exists replace it; otherwise that is a conflict.
-    pub async fn put(&self, _name: &str, _module: Bytes, _dev: bool) -> Result<ActionPut, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn put(&self, name: &str, module: Bytes, dev: bool) -> Result<ActionPut, EngineError> {
+        self.ctx.check_open()?;
+        actions::put(&self.ctx, name, module, dev).await
     }
 
     /// The latest version of each action, by name.
-    pub async fn list(&self, _page: PageRequest) -> Result<Page<ActionInfo>, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn list(&self, page: PageRequest) -> Result<Page<ActionInfo>, EngineError> {
+        let table = self.ctx.ws.registry.actions();
+        let latest = |name: &str| {
+            let versions = table.versions(name)?;
+            versions.values().next_back().map(|action| action.row.info.clone())
+        };
+        Ok(page_of_names(table.names().cloned().collect(), &page, latest))
     }
 
     /// `reference` is `name`, `name@1` or `name@1.2.0`.
-    pub async fn get(&self, _reference: &str) -> Result<ActionDetail, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn get(&self, reference: &str) -> Result<ActionDetail, EngineError> {
+        let action = actions::find(&self.ctx, reference)?;
+        let table = self.ctx.ws.registry.actions();
+        let versions = table.versions(&action.row.info.name);
+        Ok(ActionDetail {
+            info: action.row.info.clone(),
+            versions: versions.into_iter().flat_map(|versions| versions.keys().rev().cloned()).collect(),
+            totals: self.ctx.core.stats.action(&action.row.info.sha256),
+        })
     }
 
     /// The module's bytes, as they were uploaded.
-    pub async fn download(&self, _reference: &str) -> Result<(ActionInfo, Bytes), EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn download(&self, reference: &str) -> Result<(ActionInfo, Bytes), EngineError> {
+        let action = actions::find(&self.ctx, reference)?;
+        let module = crate::blobs::read(&self.ctx, &action.row.info.sha256).await?;
+        Ok((action.row.info.clone(), module))
     }
 
     /// Runs it once and stores nothing.
     pub async fn test(
         &self,
-        _reference: &str,
-        _input: Value,
-        _limits: LimitsPatch,
+        reference: &str,
+        input: Value,
+        limits: LimitsPatch,
     ) -> Result<ActionTest, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        self.ctx.check_open()?;
+        let action = actions::find(&self.ctx, reference)?;
+        steps::code::ready(&self.ctx, &action)
+            .await
+            .map_err(|failure| EngineError::unavailable(failure.message))?;
+        let code = &self.ctx.core.ports.code;
+        let limits = limits.over(action.row.limits.over(Limits::default())).capped_by(code.maxima());
+        let start_ms = u64::try_from(self.ctx.now_ms()).unwrap_or(0);
+        let call = Call::new(canonical_json(&input)).limits(limits).start_ms(start_ms);
+        let outcome = code.call(&action.row.info.sha256, call).await;
+        let (output, error) = match outcome.result {
+            Ok(text) => match serde_json::from_str(&text) {
+                Ok(output) => (Some(output), None),
+                Err(error) => {
+                    return Err(EngineError::internal(format!("the sandbox gave no JSON: {error}")));
+                }
+            },
+            Err(error) => (None, Some(error)),
+        };
+        Ok(ActionTest { output, error, logs: outcome.logs, usage: outcome.usage })
     }
 }

@@ -1,6 +1,8 @@
 //! API keys as the API shows them, and who a request comes from.
-use crate::EngineError;
+use crate::core::Core;
+use crate::{EngineError, keys};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,34 +68,31 @@ impl Caller {
 
 /// API keys of all workspaces. They are stored hashed.
 #[derive(Clone)]
-pub struct Keys {}
+pub struct Keys {
+    pub(crate) core: Arc<Core>,
+}
 
 impl Keys {
-    pub async fn create(
-        &self,
-        _workspace: &str,
-        _name: &str,
-        _scopes: &[Scope],
-    ) -> Result<NewKey, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn create(&self, workspace: &str, name: &str, scopes: &[Scope]) -> Result<NewKey, EngineError> {
+        keys::create(&self.core, workspace, name, scopes).await
     }
 
     /// The first admin key of a store, or `None` when there is a key already.
     pub async fn create_first(&self) -> Result<Option<NewKey>, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        keys::create_first(&self.core).await
     }
 
-    pub async fn list(&self, _workspace: Option<&str>) -> Result<Vec<KeyInfo>, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn list(&self, workspace: Option<&str>) -> Result<Vec<KeyInfo>, EngineError> {
+        Ok(keys::list(&self.core, workspace))
     }
 
     /// Works at once, also for requests that come in at the same moment.
-    pub async fn revoke(&self, _id: &str) -> Result<KeyInfo, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn revoke(&self, id: &str) -> Result<KeyInfo, EngineError> {
+        keys::revoke(&self.core, id).await
     }
 
     /// Who holds this secret; `unauthorized` when nobody does.
-    pub async fn authenticate(&self, _secret: &str) -> Result<Caller, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn authenticate(&self, secret: &str) -> Result<Caller, EngineError> {
+        keys::authenticate(&self.core, secret)
     }
 }

@@ -21,7 +21,8 @@ pub use workflows::{
     DraftSaved, RunStarted, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo, WorkflowTest, Workflows,
 };
 
-use crate::{EngineConfig, EngineError, OpenError, Ports};
+use crate::core::{Core, Ctx};
+use crate::{EngineConfig, EngineError, OpenError, Ports, open, start};
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -47,103 +48,155 @@ pub struct PageRequest {
 /// Runs workflows. A clone is another handle on the same engine.
 #[derive(Clone)]
 pub struct Engine {
-    _core: Arc<()>,
+    pub(crate) core: Arc<Core>,
 }
 
 impl Engine {
     /// Opens the engine over what is stored: unfinished runs go on.
-    pub async fn open(_config: EngineConfig, _ports: Ports) -> Result<Engine, OpenError> {
-        Err(OpenError::Start(EngineError::unavailable("the engine is not there yet")))
+    pub async fn open(config: EngineConfig, ports: Ports) -> Result<Engine, OpenError> {
+        Ok(Engine { core: open::open(config, ports).await? })
     }
 
     /// Takes nothing new, lets bursts finish and their commits land. What is unfinished goes on at the next open.
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        open::close(&self.core).await;
+    }
 
     /// A workspace by its name; `not_found` when there is none.
-    pub async fn workspace(&self, _name: &str) -> Result<Workspace, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn workspace(&self, name: &str) -> Result<Workspace, EngineError> {
+        match self.core.workspace(name) {
+            Some(ctx) => Ok(Workspace { ctx }),
+            None => {
+                Err(EngineError::not_found("unknown_workspace", format!("there is no workspace `{name}`")))
+            }
+        }
     }
 
     /// A workspace by its name, made if there is none.
-    pub async fn create_workspace(&self, _name: &str) -> Result<Workspace, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn create_workspace(&self, name: &str) -> Result<Workspace, EngineError> {
+        Ok(Workspace { ctx: open::create_workspace(&self.core, name).await? })
     }
 
     /// The names of all workspaces.
     pub async fn workspaces(&self) -> Result<Vec<String>, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        Ok(self.core.all_workspaces().into_iter().map(|ctx| ctx.ws.name.clone()).collect())
     }
 
     /// API keys of all workspaces.
     pub fn keys(&self) -> Keys {
-        Keys {}
+        Keys { core: self.core.clone() }
     }
 
     /// What the process has done and does now.
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let mut stats = self.core.stats.snapshot();
+        for ctx in self.core.all_workspaces() {
+            let (running, queued) = ctx.ws.schedule.counts();
+            stats.runs_running += running as u64;
+            stats.runs_queued += queued as u64;
+        }
+        stats.runs_waiting = self.core.timers.len() as u64;
+        stats
     }
 
-    /// Whether the store takes writes at the moment; what a liveness probe asks.
+    /// Whether the store answers at the moment; what a liveness probe asks.
     pub async fn healthy(&self) -> Result<(), EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        if self.core.closing.is_cancelled() {
+            return Err(EngineError::unavailable("the engine is closing"));
+        }
+        let home = stepwell_store::WorkspaceId::NAMES.shard();
+        self.core.ports.store.read(home, Vec::new()).await?;
+        Ok(())
     }
 }
 
 /// One workspace. A clone is another handle on the same.
 #[derive(Clone)]
 pub struct Workspace {
-    _core: Arc<()>,
+    pub(crate) ctx: Ctx,
 }
 
 impl Workspace {
     pub fn name(&self) -> &str {
-        DEFAULT_WORKSPACE
+        &self.ctx.ws.name
     }
 
     /// Takes a webhook. When this returns, its run is on disk.
-    pub async fn hook(&self, _request: HookRequest) -> Result<HookAnswer, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn hook(&self, request: HookRequest) -> Result<HookAnswer, EngineError> {
+        start::hook(&self.ctx, request).await
     }
 
     /// The webhooks that active workflows listen on.
     pub async fn hooks(&self) -> Result<Vec<HookInfo>, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        Ok(self.ctx.ws.registry.hooks().list())
     }
 
     pub fn actions(&self) -> Actions {
-        Actions {}
+        Actions { ctx: self.ctx.clone() }
     }
 
     pub fn workflows(&self) -> Workflows {
-        Workflows {}
+        Workflows { ctx: self.ctx.clone() }
     }
 
     pub fn runs(&self) -> Runs {
-        Runs {}
+        Runs { ctx: self.ctx.clone() }
     }
 
     pub fn records(&self) -> Records {
-        Records {}
+        Records { ctx: self.ctx.clone() }
     }
 
     pub fn objects(&self) -> Objects {
-        Objects {}
+        Objects { ctx: self.ctx.clone() }
     }
 
     /// Caught e-mail, newest first.
-    pub async fn mailbox(&self, _page: PageRequest) -> Result<Page<MailboxEntry>, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn mailbox(&self, page: PageRequest) -> Result<Page<MailboxEntry>, EngineError> {
+        crate::feed::mailbox(&self.ctx, page).await
     }
 
     /// What happened, in commit order, for ever: what is stored after `from` (an event's id; all of it when
     /// absent), then what comes. A pruned position is the error `events_expired` (gone).
     pub async fn events(
         &self,
-        _from: Option<&str>,
+        from: Option<&str>,
     ) -> Result<BoxStream<'static, Result<FeedEvent, EngineError>>, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        crate::feed::events(&self.ctx, from).await
     }
+}
+
+impl PageRequest {
+    /// How many are wanted.
+    pub(crate) fn size(&self) -> usize {
+        const DEFAULT: usize = 50;
+        const MOST: usize = 500;
+        self.limit.unwrap_or(DEFAULT).clamp(1, MOST)
+    }
+}
+
+/// A page of what is in memory, sorted by name: the cursor is the last name.
+pub(crate) fn page_of_names<T>(
+    names: Vec<String>,
+    page: &PageRequest,
+    mut item: impl FnMut(&str) -> Option<T>,
+) -> Page<T> {
+    let after = page.cursor.as_deref();
+    let mut rest =
+        names.into_iter().filter(|name| after.is_none_or(|after| name.as_str() > after)).peekable();
+    let mut items = Vec::new();
+    let mut last = None;
+    while items.len() < page.size() {
+        let Some(name) = rest.next() else { break };
+        items.extend(item(&name));
+        last = Some(name);
+    }
+    let next_cursor = last.filter(|_| rest.peek().is_some());
+    Page { items, next_cursor }
+}
+
+pub(crate) fn invalid_cursor(cursor: &str) -> EngineError {
+    EngineError::invalid("invalid_cursor", format!("`{cursor}` is no cursor of this list; begin without one"))
 }
 
 /// Counters since the process started, and what goes on now.

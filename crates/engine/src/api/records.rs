@@ -1,7 +1,10 @@
 //! Records and objects of a workspace, for the API. Workflows' own writes go through a run's burst instead.
-use crate::EngineError;
+use crate::core::Ctx;
+use crate::records::Write;
+use crate::{EngineError, records};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use stepwell_records::Upsert;
 
 /// Which records are wanted.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,75 +39,83 @@ pub struct RecordWritten {
 
 /// The records of one workspace.
 #[derive(Clone)]
-pub struct Records {}
+pub struct Records {
+    pub(crate) ctx: Ctx,
+}
 
 impl Records {
-    pub async fn list(&self, _object: &str, _query: RecordQuery) -> Result<RecordPage, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn list(&self, object: &str, query: RecordQuery) -> Result<RecordPage, EngineError> {
+        records::list(&self.ctx, object, query).await
     }
 
-    pub async fn get(&self, _object: &str, _id: &str) -> Result<Value, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn get(&self, object: &str, id: &str) -> Result<Value, EngineError> {
+        records::get(&self.ctx, object, id).await
     }
 
     pub async fn create(
         &self,
-        _object: &str,
-        _fields: Map<String, Value>,
+        object: &str,
+        fields: Map<String, Value>,
     ) -> Result<RecordWritten, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        records::write(&self.ctx, object, Write::Create { fields: &fields }).await
     }
 
     pub async fn update(
         &self,
-        _object: &str,
-        _id: &str,
-        _fields: Map<String, Value>,
-        _if_version: Option<u64>,
+        object: &str,
+        id: &str,
+        fields: Map<String, Value>,
+        if_version: Option<u64>,
     ) -> Result<RecordWritten, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        records::write(&self.ctx, object, Write::Update { id, fields: &fields, if_version }).await
     }
 
     pub async fn delete(
         &self,
-        _object: &str,
-        _id: &str,
-        _if_version: Option<u64>,
+        object: &str,
+        id: &str,
+        if_version: Option<u64>,
     ) -> Result<RecordWritten, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        records::write(&self.ctx, object, Write::Delete { id, if_version }).await
     }
 
     /// `match_on` names one unique field set of the object.
     pub async fn upsert(
         &self,
-        _object: &str,
-        _match_on: &[String],
-        _fields: Map<String, Value>,
-        _create_only: &[String],
+        object: &str,
+        match_on: &[String],
+        fields: Map<String, Value>,
+        create_only: &[String],
     ) -> Result<RecordWritten, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        let upsert = Upsert { match_on, create_only, if_version: None };
+        records::write(&self.ctx, object, Write::Upsert { fields: &fields, upsert }).await
     }
 }
 
 /// The objects of one workspace: standard ones and its own.
 #[derive(Clone)]
-pub struct Objects {}
+pub struct Objects {
+    pub(crate) ctx: Ctx,
+}
 
 impl Objects {
     /// Each as JSON: name, label, fields, unique sets.
     pub async fn list(&self) -> Result<Vec<Value>, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        let schema = records::schema(&self.ctx).await?;
+        Ok(schema.objects().map(|object| schema.describe(object)).collect())
     }
 
-    pub async fn get(&self, _name: &str) -> Result<Value, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn get(&self, name: &str) -> Result<Value, EngineError> {
+        let schema = records::schema(&self.ctx).await?;
+        let object = schema.object(name)?;
+        Ok(schema.describe(object))
     }
 
-    pub async fn create(&self, _object: Value) -> Result<Value, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn create(&self, object: Value) -> Result<Value, EngineError> {
+        records::create_object(&self.ctx, object).await
     }
 
-    pub async fn add_field(&self, _object: &str, _field: Value) -> Result<Value, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn add_field(&self, object: &str, field: Value) -> Result<Value, EngineError> {
+        records::add_field(&self.ctx, object, field).await
     }
 }

@@ -1,12 +1,20 @@
 //! Runs as the API shows them: a line of a list, and the whole history of one.
-use super::{Page, PageRequest};
-use crate::EngineError;
-use futures::stream::BoxStream;
+use super::{Page, PageRequest, invalid_cursor};
+use crate::core::Ctx;
+use crate::id::RunId;
+use crate::tables::{decode, runs as tables};
+use crate::waiters::Seen;
+use crate::{EngineError, history, load, requests, start};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::time::Duration;
 use stepwell_sandbox::{LogLine, Usage};
+use stepwell_store::Want;
 use stepwell_workflow::machine;
+use tokio::sync::watch;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -191,7 +199,7 @@ pub enum PayloadExpired {
 }
 
 /// Which runs a list shows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunFilter {
     pub workflow: Option<String>,
     pub status: Option<RunStatus>,
@@ -261,43 +269,112 @@ pub struct RunUpdate {
 
 /// The runs of one workspace.
 #[derive(Clone)]
-pub struct Runs {}
+pub struct Runs {
+    pub(crate) ctx: Ctx,
+}
+
+/// Lines of a list that one request looks at; a page of a rare filter may be short and have a cursor all the same.
+const LOOKED_AT: usize = 5_000;
 
 impl Runs {
     /// Newest first.
-    pub async fn list(
-        &self,
-        _filter: RunFilter,
-        _page: PageRequest,
-    ) -> Result<Page<RunSummary>, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn list(&self, filter: RunFilter, page: PageRequest) -> Result<Page<RunSummary>, EngineError> {
+        let ws = &self.ctx.ws;
+        let mut keys = match &page.cursor {
+            None => tables::heads(ws.id),
+            Some(cursor) => {
+                let before = cursor.parse().map_err(|_| invalid_cursor(cursor))?;
+                tables::heads_before(ws.id, before)
+            }
+        };
+        let size = page.size();
+        let (mut items, mut looked_at, mut last) = (Vec::new(), 0, None);
+        loop {
+            let limit = if filter == RunFilter::default() { size + 1 - items.len() } else { 500 };
+            let wants = vec![Want::Range { keys: keys.clone(), limit, backwards: true }];
+            let rows: Vec<_> =
+                self.ctx.core.ports.store.read(ws.shard, wants).await?.rows.into_iter().flatten().collect();
+            let full = rows.len() == limit;
+            for (key, value) in rows {
+                if items.len() == size || looked_at == LOOKED_AT {
+                    return Ok(Page { items, next_cursor: last.map(|run: RunId| run.to_string()) });
+                }
+                let run = tables::run_in(&key)?;
+                let head: tables::RunHead = decode(&key, &value)?;
+                let workflow = filter.workflow.as_ref().is_none_or(|wanted| *wanted == head.workflow);
+                if workflow && filter.status.is_none_or(|wanted| wanted == head.status) {
+                    items.push(head.summary(run));
+                }
+                looked_at += 1;
+                last = Some(run);
+                keys.end = key;
+            }
+            if !full {
+                return Ok(Page { items, next_cursor: None });
+            }
+        }
     }
 
-    pub async fn get(&self, _id: &str) -> Result<RunDetail, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn get(&self, id: &str) -> Result<RunDetail, EngineError> {
+        history::detail(&self.ctx, run_id(id)?).await
     }
 
     /// Asks a run to stop; returns when that is on disk. A run that has ended is a conflict.
-    pub async fn cancel(&self, _id: &str) -> Result<RunSummary, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn cancel(&self, id: &str) -> Result<RunSummary, EngineError> {
+        requests::cancel(&self.ctx, run_id(id)?).await
     }
 
     /// Lets a failed run go on from the step that failed. With `newest`, on the active version of the workflow
     /// and the newest fitting versions of its actions.
-    pub async fn retry(&self, _id: &str, _newest: bool) -> Result<RunSummary, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn retry(&self, id: &str, newest: bool) -> Result<RunSummary, EngineError> {
+        requests::retry(&self.ctx, run_id(id)?, newest).await
     }
 
     /// Returns when the run has ended, or with the run as it is when the time is over.
-    pub async fn wait(&self, _id: &str, _timeout: Duration) -> Result<RunDetail, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn wait(&self, id: &str, timeout: Duration) -> Result<RunDetail, EngineError> {
+        let run = run_id(id)?;
+        let seen = self.ctx.ws.waiters.listen(run);
+        let head = history::found(run, load::head(&self.ctx, run).await?)?;
+        if !head.status.ended() {
+            start::ended(&self.ctx, seen, timeout).await;
+        }
+        history::detail(&self.ctx, run).await
     }
 
     /// The run now, and every time it moves on; ends when the run has ended.
     pub async fn watch(
         &self,
-        _id: &str,
+        id: &str,
     ) -> Result<BoxStream<'static, Result<RunUpdate, EngineError>>, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        let run = run_id(id)?;
+        history::found(run, load::head(&self.ctx, run).await?)?;
+        let watching = Some((self.ctx.clone(), HashSet::new(), None));
+        let updates = stream::unfold(watching, move |watching| async move {
+            let (ctx, mut told, seen) = watching?;
+            if let Some(mut seen) = seen
+                && let Err(_gone) = watch_changed(&mut seen).await
+            {
+                // The sender goes when the run has ended: one look more.
+            }
+            let seen = ctx.ws.waiters.listen(run);
+            let update = history::detail(&ctx, run).await.map(|detail| {
+                let over = |step: &StepDetail| step.ended_at.is_some() && step.status != StepStatus::Running;
+                let new =
+                    |step: &StepDetail| over(step) && told.insert((step.path.clone(), step.attempts.len()));
+                let steps = detail.steps.into_iter().filter(new).collect();
+                RunUpdate { run: detail.summary, steps }
+            });
+            let go_on = update.as_ref().is_ok_and(|update| !update.run.status.ended());
+            Some((update, go_on.then_some((ctx, told, Some(seen)))))
+        });
+        Ok(updates.boxed())
     }
+}
+
+async fn watch_changed(seen: &mut watch::Receiver<Seen>) -> Result<(), watch::error::RecvError> {
+    seen.changed().await
+}
+
+fn run_id(text: &str) -> Result<RunId, EngineError> {
+    text.parse().map_err(|_| EngineError::not_found("unknown_run", format!("there is no run `{text}`")))
 }

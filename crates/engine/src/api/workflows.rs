@@ -1,6 +1,8 @@
 //! Workflows as the API shows them: drafts, versions, and what came of a check or a test.
-use super::{Page, PageRequest, RunStatus, StepDetail};
-use crate::{EngineError, Problem};
+use super::{Page, PageRequest, RunStatus, StepDetail, page_of_names};
+use crate::core::Ctx;
+use crate::registry::workflows;
+use crate::{EngineError, Problem, dry, start};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
@@ -95,72 +97,85 @@ pub struct WorkflowTest {
 
 /// The workflows of one workspace.
 #[derive(Clone)]
-pub struct Workflows {}
+pub struct Workflows {
+    pub(crate) ctx: Ctx,
+}
 
 impl Workflows {
     /// Saves a draft. A text that cannot be read at all is an error with every problem; one that can be read is
     /// saved, and the answer lists what the check says.
     pub async fn put_draft(
         &self,
-        _name: &str,
-        _text: &str,
-        _format: TextFormat,
+        name: &str,
+        text: &str,
+        format: TextFormat,
     ) -> Result<DraftSaved, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        self.ctx.check_open()?;
+        workflows::put_draft(&self.ctx, name, text, format).await
     }
 
     /// What a save would say, without saving.
     pub async fn check(
         &self,
-        _name: &str,
-        _text: &str,
+        name: &str,
+        text: &str,
         _format: TextFormat,
     ) -> Result<Vec<Problem>, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        workflows::check_text(&self.ctx, name, text).await
     }
 
-    pub async fn list(&self, _page: PageRequest) -> Result<Page<WorkflowInfo>, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn list(&self, page: PageRequest) -> Result<Page<WorkflowInfo>, EngineError> {
+        let names: Vec<String> = self.ctx.ws.registry.workflows().keys().cloned().collect();
+        let Page { items, next_cursor } = page_of_names(names, &page, |name| Some(name.to_owned()));
+        let mut infos = Vec::with_capacity(items.len());
+        for name in items {
+            infos.push(workflows::info(&self.ctx, &name).await?);
+        }
+        Ok(Page { items: infos, next_cursor })
     }
 
     /// One version, or else the draft, or else the active one.
-    pub async fn get(&self, _name: &str, _version: Option<u32>) -> Result<WorkflowDetail, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn get(&self, name: &str, version: Option<u32>) -> Result<WorkflowDetail, EngineError> {
+        workflows::detail(&self.ctx, name, version).await
     }
 
     /// Makes the draft (or a version that was active before) the version whose trigger starts runs. Refused with
     /// every problem while the check has errors, or when another workflow listens on the same webhook.
-    pub async fn activate(&self, _name: &str, _version: Option<u32>) -> Result<WorkflowInfo, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn activate(&self, name: &str, version: Option<u32>) -> Result<WorkflowInfo, EngineError> {
+        self.ctx.check_open()?;
+        workflows::activate(&self.ctx, name, version).await
     }
 
-    pub async fn deactivate(&self, _name: &str) -> Result<WorkflowInfo, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn deactivate(&self, name: &str) -> Result<WorkflowInfo, EngineError> {
+        self.ctx.check_open()?;
+        workflows::deactivate(&self.ctx, name).await
     }
 
     /// Starts a run of the active version by hand. A workflow with a webhook takes the input as the body.
     /// With `wait`, returns when the run has ended, or with the run as it is when the time is over.
     pub async fn run(
         &self,
-        _name: &str,
-        _input: Value,
-        _wait: Option<Duration>,
+        name: &str,
+        input: Value,
+        wait: Option<Duration>,
     ) -> Result<RunStarted, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        start::by_hand(&self.ctx, name, input, wait).await
     }
 
     /// Runs a text (or what is stored under the name) once: nothing is stored and nothing leaves the process.
+    /// A request that would go out is answered with an empty 200.
     pub async fn test(
         &self,
-        _name: &str,
-        _text: Option<(&str, TextFormat)>,
-        _input: Value,
+        name: &str,
+        text: Option<(&str, TextFormat)>,
+        input: Value,
     ) -> Result<WorkflowTest, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+        self.ctx.check_open()?;
+        dry::run(&self.ctx, name, text.map(|(text, _)| text), input).await
     }
 
     /// The compiled graph of a version, for drawing.
-    pub async fn graph(&self, _name: &str, _version: Option<u32>) -> Result<Value, EngineError> {
-        Err(EngineError::unavailable("the engine is not there yet"))
+    pub async fn graph(&self, name: &str, version: Option<u32>) -> Result<Value, EngineError> {
+        workflows::graph(&self.ctx, name, version).await
     }
 }

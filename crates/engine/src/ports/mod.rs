@@ -13,12 +13,13 @@ pub use random::{Random, SystemRandom};
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use stepwell_store::Store;
+use stepwell_store::{Blobs, Store};
 
 /// Everything an engine stands on.
 #[derive(Clone)]
 pub struct Ports {
     pub store: Arc<dyn Store>,
+    pub blobs: Arc<dyn Blobs>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub http: Arc<dyn HttpClient>,

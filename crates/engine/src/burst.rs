@@ -1,0 +1,523 @@
+//! A burst: a run goes forward in memory, over a transaction that sees its own writes, until it would touch the
+//! outside or has gone far enough; then all its events and writes are committed at once.
+//!
+//! What is committed is in [`Base`]. A burst never changes it: after a conflict or a crash the burst runs again
+//! from there, and comes to the same, because outcomes of code are kept in [`Calls`] and everything else follows
+//! from the run's own clock, keys and seeds.
+use crate::calls::{CallId, Calls};
+use crate::core::Ctx;
+use crate::feed::{LogRow, RunMoved};
+use crate::id::RunId;
+use crate::journal::{Note, NoteRef, Page, Shown};
+use crate::registry::Compiled;
+use crate::stats::add;
+use crate::tables::runs::{self, Frozen, Live, RunHead};
+use crate::tables::{self, hooks, inbox, timers};
+use crate::{api, blobs, steps};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use stepwell_records::schema::Schema;
+use stepwell_store::{Key, Refused, Stamp, Txn};
+use stepwell_workflow::machine::{
+    self, Answer, Call, Command, Event, Execute, Failure, Finished, Payload, State, StepPath, Timer,
+};
+
+/// What is known of a run as of its last commit.
+pub(crate) struct Base {
+    pub run: RunId,
+    pub flow: Arc<Compiled>,
+    pub head: RunHead,
+    pub state: State,
+    /// Taken and not folded in yet.
+    pub incoming: Vec<Event>,
+    pub timers: Vec<(Timer, Timestamp)>,
+    pub frozen: BTreeMap<StepPath, Frozen>,
+    /// Attempts given by the machine whose end is not in the state.
+    pub open: BTreeMap<CallId, Execute>,
+    /// Whether the head row and the snapshot are there.
+    pub stored: bool,
+    /// The own last commit, and when: as long as the head is unwritten since, it is as known here.
+    pub head_at: Option<(Stamp, Duration)>,
+    /// For a run that is not stored yet: the idempotency key that it takes.
+    pub hook_key: Option<(Key, hooks::HookKey)>,
+    /// Lowered when a burst did not fit into one transaction.
+    pub step_limit: usize,
+    /// The blob that holds the snapshot, when it is too large for a row.
+    pub moved: Option<[u8; 32]>,
+}
+
+/// What a burst came to.
+pub(crate) enum Burst {
+    /// There was nothing to do, and nothing was written.
+    Nothing,
+    Committed(Committed),
+    /// The idempotency key was taken by this run; nothing was written.
+    Duplicate(hooks::HookKey),
+}
+
+pub(crate) struct Committed {
+    /// Outside calls that may be sent now.
+    pub send: Vec<CallId>,
+    pub finished: Option<Finished>,
+    pub answer: Option<Answer>,
+    /// There is more to do at once: the burst was cut short.
+    pub more: bool,
+}
+
+/// Stamps are kept by the store for ten seconds; older ones only look like conflicts.
+const TRUST_STAMPS_FOR: Duration = Duration::from_secs(5);
+/// Room that a transaction keeps for the run's own rows, below the store's limits of 700 rows and 1 MB.
+const HARD_ROWS: usize = 600;
+const HARD_BYTES: usize = 700 << 10;
+/// A journal page stops growing here; a snapshot that is larger becomes a blob.
+const PAGE_BYTES: usize = 256 << 10;
+const SNAPSHOT_BYTES: usize = 128 << 10;
+
+struct Going<'r> {
+    ctx: &'r Ctx,
+    base: &'r Base,
+    calls: &'r mut Calls,
+    txn: Txn,
+    /// Read once a burst.
+    schema: Option<Arc<Schema>>,
+    head: RunHead,
+    state: State,
+    timers: Vec<(Timer, Timestamp)>,
+    new_timers: Vec<Timestamp>,
+    frozen: BTreeMap<StepPath, Frozen>,
+    open: BTreeMap<CallId, Execute>,
+    queue: VecDeque<CallId>,
+    page: Page,
+    moved: Vec<String>,
+    records: Vec<serde_json::Value>,
+    send: Vec<CallId>,
+    blobs: Vec<[u8; 32]>,
+    steps: usize,
+    full: bool,
+    finished: Option<Finished>,
+    answer: Option<Answer>,
+}
+
+/// Runs one burst and commits it. On success `base` is what is stored now; on any refusal it is as it was.
+pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Result<Burst, Refused> {
+    add(&ctx.core.stats.bursts, 1);
+    let mut going = Going {
+        txn: Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard),
+        schema: None,
+        head: base.head.clone(),
+        state: base.state.clone(),
+        timers: base.timers.clone(),
+        new_timers: Vec::new(),
+        frozen: base.frozen.clone(),
+        open: base.open.clone(),
+        queue: base.open.keys().cloned().collect(),
+        page: Page::default(),
+        moved: Vec::new(),
+        records: Vec::new(),
+        send: Vec::new(),
+        blobs: Vec::new(),
+        steps: 0,
+        full: false,
+        finished: None,
+        answer: None,
+        ctx,
+        base,
+        calls,
+    };
+    if let Some((key, own)) = &base.hook_key
+        && let Some(value) = going.txn.get(key).await?
+    {
+        let taken: hooks::HookKey = tables::decode(key, &value)?;
+        if !taken.is_over(own.at_ms, ctx.core.config.retention.hook_keys_for) {
+            return Ok(Burst::Duplicate(taken));
+        }
+    }
+    match going.forward().await {
+        Ok(()) if going.page.is_empty() && base.stored => Ok(Burst::Nothing),
+        Ok(()) => going.commit().await.map(|(next, committed)| {
+            *base = next;
+            Burst::Committed(committed)
+        }),
+        Err(refused) if refused.is_conflict() => Err(refused),
+        // A refusal that rests on reads which were not true at one moment is a conflict too.
+        Err(refused) => Err(going.txn.validate().await.err().filter(Refused::is_conflict).unwrap_or(refused)),
+    }
+}
+
+impl Going<'_> {
+    async fn forward(&mut self) -> Result<(), Refused> {
+        let clock = self.ctx.core.ports.clock.clone();
+        let began = clock.elapsed();
+        let limits = &self.ctx.core.config.burst;
+        self.take_in().await?;
+        loop {
+            while self.finished.is_none() && !self.full {
+                let Some(id) = self.queue.pop_front() else { break };
+                self.step(id).await?;
+                self.full |= self.steps >= limits.steps.min(self.base.step_limit)
+                    || self.txn.keys() >= limits.keys
+                    || self.txn.bytes() + self.page.bytes() >= limits.bytes
+                    || self.page.bytes() >= PAGE_BYTES
+                    || clock.elapsed() - began >= limits.time;
+            }
+            if self.finished.is_some() || self.full || !self.send.is_empty() || self.page.is_empty() {
+                return Ok(());
+            }
+            // What is finished is committed in time, while code that takes longer runs on outside the transaction.
+            let left = limits.time.saturating_sub(clock.elapsed() - began);
+            if left.is_zero() || !self.open.keys().any(|id| self.calls.is_running(id)) {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                Some(id) = self.calls.next_done() => {
+                    if self.open.contains_key(&id) {
+                        self.queue.push_back(id);
+                    }
+                }
+                () = clock.sleep(left) => return Ok(()),
+            }
+        }
+    }
+
+    /// Folds in what came from outside the run: its start, what lies in the inbox, timers that are due.
+    async fn take_in(&mut self) -> Result<(), Refused> {
+        let (ws, run) = (self.ctx.ws.id, self.base.run);
+        if self.base.stored {
+            let key = runs::head_key(ws, run);
+            let trusted = self.base.head_at.filter(|(_, when)| {
+                self.ctx.core.ports.clock.elapsed().saturating_sub(*when) < TRUST_STAMPS_FOR
+            });
+            match trusted {
+                Some((stamp, _)) => self.txn.rest_on(key.only(), stamp),
+                None => {
+                    let value = self.txn.get(&key).await?;
+                    let value = value
+                        .ok_or_else(|| Refused::Damaged(format!("the unfinished run `{key}` has no head")))?;
+                    let head: RunHead = tables::decode(&key, &value)?;
+                    if head.commits != self.base.head.commits {
+                        return Err(Refused::Damaged(format!("`{key}` was written by a second driver")));
+                    }
+                    self.head.inbox = head.inbox;
+                }
+            }
+        }
+        for event in self.base.incoming.clone() {
+            self.apply(event, NoteRef::default()).await?;
+        }
+        if self.head.inbox > 0 {
+            for (key, value) in self.txn.range(inbox::of_run(ws, run), 100, false).await? {
+                let message: inbox::Message = tables::decode(&key, &value)?;
+                self.apply(message.event, NoteRef::default()).await?;
+                self.txn.delete(key);
+            }
+            self.head.inbox = 0;
+        }
+        let now = self.ctx.core.ports.clock.now();
+        let due: Vec<_> = self.timers.iter().filter(|(_, due)| *due <= now).cloned().collect();
+        for (timer, due) in due {
+            self.txn.delete(timers::key(ws, run, &timer, due));
+            self.timers.retain(|(known, _)| *known != timer);
+            if self.finished.is_none() {
+                self.apply(Event::TimerFired { timer, at: now }, NoteRef::default()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Journals an event, folds it in, and notes what the machine asks for.
+    async fn apply(&mut self, mut event: Event, note: NoteRef<'_>) -> Result<(), Refused> {
+        let mark = self.page.mark();
+        self.page.push(&event, &note)?;
+        let limit = self.ctx.core.config.inline_payload_bytes;
+        if self.page.bytes() - mark.bytes() > limit {
+            // Something in it is large: what is goes into blobs, before the transaction that names them.
+            self.page.back_to(mark);
+            let mut note = note.owned()?;
+            for payload in payloads(&mut event).into_iter().chain(note.payloads()) {
+                self.blobs.extend(blobs::spill(self.ctx, payload, limit / 4).await?);
+            }
+            self.page.push(&event, &note.by_ref())?;
+        }
+        for command in machine::apply(&self.base.flow.graph, &mut self.state, &event) {
+            match command {
+                Command::Execute(execute) => {
+                    let id = (execute.path.clone(), execute.attempt);
+                    self.open.insert(id.clone(), *execute);
+                    self.queue.push_back(id);
+                }
+                Command::SetTimer { timer, due } => {
+                    let key = timers::key(self.ctx.ws.id, self.base.run, &timer, due);
+                    self.txn.put(key, vec![tables::FORMAT]);
+                    self.timers.push((timer, due));
+                    self.new_timers.push(due);
+                }
+                Command::Respond(answer) => self.answer = Some(answer),
+                Command::Finished(finished) => self.finished = Some(finished),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes one attempt, or looks what became of it.
+    async fn step(&mut self, id: CallId) -> Result<(), Refused> {
+        let Some(execute) = self.open.get(&id).cloned() else { return Ok(()) };
+        match &execute.call {
+            Call::Code(code) => {
+                let Some(done) = self.calls.code(self.ctx, &id, &execute) else { return Ok(()) };
+                let note = NoteRef {
+                    input: Some(Shown::Json(&code.input.value)),
+                    logs: &done.logs,
+                    usage: done.usage.as_ref(),
+                    action: Some(&code.action),
+                    began_ms: Some(done.began_ms),
+                    ..NoteRef::default()
+                };
+                if let Some(usage) = &done.usage {
+                    self.head.fuel = self.head.fuel.saturating_add(usage.fuel.unwrap_or(0));
+                    self.head.peak_memory_bytes = self.head.peak_memory_bytes.max(usage.peak_memory_bytes);
+                }
+                self.done(&id, done.result.clone(), done.ended_ms, note).await
+            }
+            Call::Search(_) | Call::Create(_) | Call::Update(_) | Call::Upsert(_) => {
+                self.record_step(&id, &execute).await
+            }
+            Call::Email(email) if self.ctx.core.ports.mail.is_none() => {
+                let message = steps::mail::message(email, &execute);
+                let (run, at_ms) = (self.base.run, self.ctx.now_ms());
+                let caught =
+                    steps::mail::catch(&mut self.txn, self.ctx.ws.id, run, &execute, message, at_ms)?;
+                let note = NoteRef {
+                    input: Some(Shown::Call(&execute.call)),
+                    key: Some(&execute.key),
+                    began_ms: Some(at_ms),
+                    ..NoteRef::default()
+                };
+                self.done(&id, Ok(caught), at_ms, note).await
+            }
+            Call::Http(_) | Call::Email(_) => self.outside_step(id, execute).await,
+        }
+    }
+
+    async fn record_step(&mut self, id: &CallId, execute: &Execute) -> Result<(), Refused> {
+        let began_ms = self.ctx.now_ms();
+        let before = self.txn.savepoint();
+        let origin = (self.base.run, self.head.workflow.as_str());
+        let mut result =
+            steps::records::execute(self.ctx, &mut self.txn, &mut self.schema, execute, origin).await?;
+        if result.is_err() {
+            self.txn.rollback_to(before);
+        } else if self.txn.keys() > HARD_ROWS || self.txn.bytes() + self.page.bytes() > HARD_BYTES {
+            self.txn.rollback_to(before);
+            if self.steps > 0 {
+                // It starts the next burst, with a transaction of its own.
+                self.queue.push_front(id.clone());
+                self.full = true;
+                return Ok(());
+            }
+            let message = format!(
+                "the step writes more than fits one transaction ({HARD_ROWS} rows, {HARD_BYTES} bytes)"
+            );
+            result = Err(Failure::engine("too_big", message));
+        }
+        let note = NoteRef {
+            input: Some(Shown::Call(&execute.call)),
+            began_ms: Some(began_ms),
+            ..NoteRef::default()
+        };
+        let result = result.map(|done| {
+            self.records.extend(done.event);
+            done.output
+        });
+        self.done(id, result, self.ctx.now_ms(), note).await
+    }
+
+    /// A call to the outside: what it sends is committed before it is sent, and its answer starts a later burst.
+    async fn outside_step(&mut self, id: CallId, execute: Execute) -> Result<(), Refused> {
+        if let Some(done) = self.calls.outside_done(&id) {
+            let note = NoteRef { key: Some(&done.key), began_ms: Some(done.began_ms), ..NoteRef::default() };
+            self.done(&id, done.result.clone(), done.ended_ms, note).await?;
+            if self.state.step(&id.0).is_none_or(|step| step.status.is_final()) {
+                self.frozen.remove(&id.0);
+            }
+            return Ok(());
+        }
+        if self.calls.is_running(&id) {
+            return Ok(());
+        }
+        let frozen = self.frozen.get(&id.0).filter(|frozen| frozen.generation == execute.generation);
+        let frozen = frozen.cloned().unwrap_or_else(|| Frozen {
+            generation: execute.generation,
+            key: execute.key.clone(),
+            call: execute.call.clone(),
+        });
+        let event =
+            Event::AttemptStarted { path: id.0.clone(), attempt: id.1, at: self.ctx.core.ports.clock.now() };
+        let key = outside_key(&frozen);
+        let note = NoteRef { input: Some(Shown::Call(&frozen.call)), key: Some(key), ..NoteRef::default() };
+        self.apply(event, note).await?;
+        // A retry sends what the first attempt sent, whatever a template would give now.
+        self.open
+            .insert(id.clone(), Execute { call: frozen.call.clone(), key: frozen.key.clone(), ..execute });
+        self.frozen.insert(id.0.clone(), frozen);
+        self.send.push(id);
+        self.steps += 1;
+        Ok(())
+    }
+
+    /// An attempt has ended.
+    async fn done(
+        &mut self,
+        id: &CallId,
+        result: Result<serde_json::Value, Failure>,
+        at_ms: i64,
+        note: NoteRef<'_>,
+    ) -> Result<(), Refused> {
+        self.open.remove(id);
+        self.steps += 1;
+        self.head.steps_done += 1;
+        self.moved.push(id.0.as_str().to_owned());
+        let at = runs::timestamp(at_ms);
+        let event =
+            Event::StepDone { path: id.0.clone(), attempt: id.1, result: result.map(Payload::new), at };
+        self.apply(event, note).await
+    }
+
+    /// Commits all of it, and says what is stored now.
+    async fn commit(mut self) -> Result<(Base, Committed), Refused> {
+        let (ws, run) = (self.ctx.ws.id, self.base.run);
+        let now = self.ctx.core.ports.clock.now();
+        self.settle_head(now.as_millisecond());
+        let mut moved = None;
+        if self.finished.is_some() {
+            self.open.clear();
+            self.send.clear();
+            self.frozen.clear();
+            for (timer, due) in std::mem::take(&mut self.timers) {
+                self.txn.delete(timers::key(ws, run, &timer, due));
+            }
+            if self.base.stored {
+                self.txn.delete(runs::live_key(ws, run));
+            }
+        } else {
+            moved = self.write_snapshot().await?;
+        }
+        if let Some(before) = self.base.moved
+            && moved != self.base.moved
+        {
+            self.txn.delete(runs::blob_ref_key(ws, &before, run));
+        }
+        self.txn
+            .put(runs::journal_key(ws, run, self.head.commits), self.page.value(now.as_millisecond(), None)?);
+        let pointer = RunMoved {
+            id: run,
+            workflow: self.head.workflow.clone(),
+            status: self.head.status,
+            commit: self.head.commits,
+            steps: std::mem::take(&mut self.moved),
+        };
+        let row = LogRow {
+            at_ms: now.as_millisecond(),
+            run: Some(pointer),
+            records: std::mem::take(&mut self.records),
+        };
+        self.txn.append(self.ctx.ws.log, tables::encode(&row)?);
+        self.head.commits += 1;
+        self.txn.put(runs::head_key(ws, run), tables::encode(&self.head)?);
+        for sha256 in &self.blobs {
+            self.txn.put(runs::blob_ref_key(ws, sha256, run), vec![tables::FORMAT]);
+        }
+        if let Some((key, row)) = &self.base.hook_key {
+            self.txn.put(key.clone(), tables::encode(row)?);
+        }
+        let more = self.open.keys().any(|id| !self.calls.is_running(id) && !self.send.contains(id));
+        let stats = &self.ctx.core.stats;
+        let keys = self.txn.keys() as u64;
+        let stamp = self.txn.commit().await?;
+        add(&stats.commits, 1);
+        add(&stats.keys_written, keys);
+        add(&stats.steps, self.steps as u64);
+        for due in self.new_timers {
+            self.ctx.core.timers.add(due.as_millisecond(), ws, run);
+        }
+        self.calls.keep_only(&self.open);
+        let next = Base {
+            run,
+            flow: self.base.flow.clone(),
+            head: self.head,
+            state: self.state,
+            incoming: Vec::new(),
+            timers: self.timers,
+            frozen: self.frozen,
+            open: self.open,
+            stored: true,
+            head_at: Some((stamp, self.ctx.core.ports.clock.elapsed())),
+            hook_key: None,
+            step_limit: usize::MAX,
+            moved,
+        };
+        Ok((next, Committed { send: self.send, finished: self.finished, answer: self.answer, more }))
+    }
+
+    fn settle_head(&mut self, now_ms: i64) {
+        self.head.status = api::run_status(self.state.status);
+        if self.state.start.is_some() && self.head.started_ms.is_none() {
+            self.head.started_ms = Some(now_ms);
+        }
+        if let Some(finished) = &self.finished {
+            self.head.status = api::run_status(finished.status);
+            self.head.ended_ms = Some(now_ms);
+            self.head.error = finished.error.as_ref().map(api::brief_failure);
+        }
+    }
+
+    /// The snapshot that the next burst starts from, if this process does not make it.
+    async fn write_snapshot(&mut self) -> Result<Option<[u8; 32]>, Refused> {
+        let live = Live {
+            state: std::mem::take(&mut self.state),
+            incoming: Vec::new(),
+            timers: std::mem::take(&mut self.timers),
+            frozen: std::mem::take(&mut self.frozen),
+            parked: self.open.is_empty(),
+            moved: None,
+        };
+        let mut value = tables::encode(&live)?;
+        let mut moved = None;
+        if value.len() > SNAPSHOT_BYTES {
+            let (sha256, reference) = blobs::put(self.ctx, value.to_vec()).await?;
+            self.blobs.push(sha256);
+            moved = Some(sha256);
+            value = runs::encode_moved(&reference)?;
+        }
+        self.txn.put(runs::live_key(self.ctx.ws.id, self.base.run), value);
+        self.state = live.state;
+        self.timers = live.timers;
+        self.frozen = live.frozen;
+        Ok(moved)
+    }
+}
+
+/// The key that goes out with a call: the author's, or the step's own.
+fn outside_key(frozen: &Frozen) -> &str {
+    match &frozen.call {
+        Call::Http(http) => &http.idempotency_key,
+        _ => &frozen.key,
+    }
+}
+
+/// The values in an event that may be large.
+fn payloads(event: &mut Event) -> Vec<&mut Payload> {
+    match event {
+        Event::Started(start) => vec![&mut start.trigger, &mut start.settings],
+        Event::StepDone { result: Ok(payload), .. } => vec![payload],
+        _ => Vec::new(),
+    }
+}
+
+impl Note {
+    fn payloads(&mut self) -> impl Iterator<Item = &mut Payload> {
+        self.input.iter_mut().chain(&mut self.answer).chain(&mut self.logs)
+    }
+}

@@ -1,0 +1,184 @@
+//! Calls that a run's driver has under way or knows the outcome of: code in the sandbox, and calls to the outside.
+//! They outlive a burst: one that runs again after a conflict takes the outcomes whose input did not change.
+use crate::core::Ctx;
+use crate::steps;
+use crate::steps::code::CodeDone;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use stepwell_workflow::machine::{Call, Execute, Failure, StepPath, code};
+
+/// An attempt: the step's path and its number.
+pub(crate) type CallId = (StepPath, u32);
+
+/// What a call to the outside came to.
+#[derive(Debug, Clone)]
+pub(crate) struct OutsideDone {
+    pub result: Result<serde_json::Value, Failure>,
+    /// The idempotency key that went out.
+    pub key: String,
+    pub began_ms: i64,
+    pub ended_ms: i64,
+}
+
+enum Slot {
+    Code { execute: Box<Execute>, done: Option<Arc<CodeDone>> },
+    Outside { done: Option<Arc<OutsideDone>> },
+}
+
+enum Done {
+    Code(CodeDone),
+    Outside(OutsideDone),
+}
+
+/// The calls of one run.
+#[derive(Default)]
+pub(crate) struct Calls {
+    slots: HashMap<CallId, (u64, Slot)>,
+    under_way: FuturesUnordered<BoxFuture<'static, (CallId, u64, Done)>>,
+    /// Tells a call from one that was given up under the same id.
+    last: u64,
+}
+
+impl Calls {
+    /// The outcome of a code call, if it is there. Otherwise it runs from now on, unless it does already.
+    pub(crate) fn code(&mut self, ctx: &Ctx, id: &CallId, execute: &Execute) -> Option<Arc<CodeDone>> {
+        if let Some((_, Slot::Code { execute: known, done })) = self.slots.get(id)
+            && **known == *execute
+        {
+            return done.clone();
+        }
+        self.last += 1;
+        let number = self.last;
+        self.slots
+            .insert(id.clone(), (number, Slot::Code { execute: Box::new(execute.clone()), done: None }));
+        let (ctx, id, execute) = (ctx.clone(), id.clone(), execute.clone());
+        self.under_way.push(Box::pin(async move {
+            let done = run_code(&ctx, &execute).await;
+            (id, number, Done::Code(done))
+        }));
+        None
+    }
+
+    /// Sends a call to the outside. What it sends is on disk.
+    pub(crate) fn send(&mut self, ctx: &Ctx, id: CallId, execute: Execute) {
+        self.last += 1;
+        let number = self.last;
+        self.slots.insert(id.clone(), (number, Slot::Outside { done: None }));
+        let ctx = ctx.clone();
+        self.under_way.push(Box::pin(async move {
+            let done = send_outside(&ctx, &execute).await;
+            (id, number, Done::Outside(done))
+        }));
+    }
+
+    /// The outcome of a call to the outside, if it is there.
+    pub(crate) fn outside_done(&self, id: &CallId) -> Option<Arc<OutsideDone>> {
+        match self.slots.get(id) {
+            Some((_, Slot::Outside { done })) => done.clone(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_running(&self, id: &CallId) -> bool {
+        matches!(self.slots.get(id), Some((_, Slot::Code { done: None, .. } | Slot::Outside { done: None })))
+    }
+
+    /// Whether anything is under way.
+    pub(crate) fn any_running(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// Whether a call to the outside is under way: its answer should not be lost.
+    pub(crate) fn any_outside(&self) -> bool {
+        self.slots.values().any(|(_, slot)| matches!(slot, Slot::Outside { done: None }))
+    }
+
+    /// Waits for the next call to end; `None` when none is under way.
+    pub(crate) async fn next_done(&mut self) -> Option<CallId> {
+        loop {
+            let (id, number, done) = self.under_way.next().await?;
+            match (self.slots.get_mut(&id), done) {
+                (Some((known, Slot::Code { done: place, .. })), Done::Code(done)) if *known == number => {
+                    *place = Some(Arc::new(done));
+                    return Some(id);
+                }
+                (Some((known, Slot::Outside { done: place })), Done::Outside(done)) if *known == number => {
+                    *place = Some(Arc::new(done));
+                    return Some(id);
+                }
+                // It was given up meanwhile.
+                _ => {}
+            }
+        }
+    }
+
+    /// After a commit: forgets what is in the state now.
+    pub(crate) fn keep_only(&mut self, open: &BTreeMap<CallId, Execute>) {
+        self.slots.retain(|id, _| open.contains_key(id));
+        if self.slots.is_empty() {
+            // Whatever is still under way belongs to nothing any more; dropping it stops it.
+            self.under_way.clear();
+        }
+    }
+}
+
+async fn run_code(ctx: &Ctx, execute: &Execute) -> CodeDone {
+    let Call::Code(code) = &execute.call else {
+        let now = ctx.now_ms();
+        let result = Err(Failure::engine("internal", "a call that is no code was given to the sandbox"));
+        return CodeDone { result, logs: Vec::new(), usage: None, began_ms: now, ended_ms: now };
+    };
+    let began_ms = ctx.now_ms();
+    let run = steps::code::run(ctx, execute, code);
+    match within(ctx, execute.timeout_ms, run).await {
+        Ok(done) => done,
+        Err(failure) => {
+            CodeDone { result: Err(failure), logs: Vec::new(), usage: None, began_ms, ended_ms: ctx.now_ms() }
+        }
+    }
+}
+
+async fn send_outside(ctx: &Ctx, execute: &Execute) -> OutsideDone {
+    let began_ms = ctx.now_ms();
+    let mut key = execute.key.clone();
+    let send = async {
+        match &execute.call {
+            Call::Http(call) => {
+                key.clone_from(&call.idempotency_key);
+                let request = steps::http::request(call, execute.timeout_ms, |_| None)?;
+                let now = ctx.core.ports.clock.now();
+                steps::http::send(&*ctx.core.ports.http, call, &request, now).await
+            }
+            Call::Email(call) => {
+                let message = steps::mail::message(call, execute);
+                match &ctx.core.ports.mail {
+                    Some(mailer) => steps::mail::send(&**mailer, &message).await,
+                    None => Err(Failure::engine("mail_unavailable", "no mail system is configured any more")
+                        .retryable()),
+                }
+            }
+            _ => Err(Failure::engine("internal", "a call of the inside was to be sent")),
+        }
+    };
+    let result = within(ctx, execute.timeout_ms, send).await.and_then(|result| result);
+    crate::stats::add(&ctx.core.stats.outside_calls, 1);
+    crate::stats::add(&ctx.core.stats.outside_failures, u64::from(result.is_err()));
+    OutsideDone { result, key, began_ms, ended_ms: ctx.now_ms() }
+}
+
+/// Keeps the step's `timeout`.
+async fn within<T>(ctx: &Ctx, timeout_ms: Option<u64>, work: impl Future<Output = T>) -> Result<T, Failure> {
+    let Some(timeout_ms) = timeout_ms else { return Ok(work.await) };
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = ctx.core.ports.clock.sleep(Duration::from_millis(timeout_ms)) => {
+            let message = format!("the attempt took longer than its timeout of {timeout_ms} ms");
+            Err(Failure { limit: Some(timeout_ms), ..Failure::engine(code::TIMEOUT, message).retryable() })
+        }
+    }
+}

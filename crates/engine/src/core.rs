@@ -1,0 +1,145 @@
+//! What all handles share: the ports, the workspaces, the counters, and how store refusals read to callers.
+use crate::api::KeyInfo;
+use crate::error::{EngineError, ErrorKind, Problem};
+use crate::id::{IdMaker, RunId};
+use crate::ports::Ports;
+use crate::registry::Registry;
+use crate::retention::Kept;
+use crate::schedule::Schedule;
+use crate::stats::Counters;
+use crate::steps::records::SchemaCache;
+use crate::timers::Timers;
+use crate::waiters::Waiters;
+use crate::{EngineConfig, driver};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, RwLock};
+use stepwell_records::RecordsError;
+use stepwell_store::{Log, Refused, Shard, WorkspaceId};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// One engine.
+pub(crate) struct Core {
+    pub config: EngineConfig,
+    pub ports: Ports,
+    pub ids: IdMaker,
+    pub stats: Counters,
+    pub timers: Timers,
+    /// By name. Small and complete: every workspace is loaded when the engine opens.
+    pub workspaces: RwLock<BTreeMap<String, Arc<WorkspaceCore>>>,
+    /// By the hash of the secret, revoked ones included.
+    pub api_keys: RwLock<HashMap<[u8; 32], KeyInfo>>,
+    pub tasks: TaskTracker,
+    /// Cancelled when the engine closes.
+    pub closing: CancellationToken,
+}
+
+/// One workspace.
+pub(crate) struct WorkspaceCore {
+    pub id: WorkspaceId,
+    pub name: String,
+    pub shard: Shard,
+    pub log: Log,
+    pub schedule: Schedule,
+    pub waiters: Waiters,
+    pub registry: Registry,
+    pub schema: SchemaCache,
+    pub kept: Kept,
+}
+
+/// An engine and one of its workspaces: what most code works in. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Ctx {
+    pub core: Arc<Core>,
+    pub ws: Arc<WorkspaceCore>,
+}
+
+impl Ctx {
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.core.ports.clock.now().as_millisecond()
+    }
+
+    pub(crate) fn new_run_id(&self) -> RunId {
+        self.core.ids.next(&*self.core.ports.clock, &*self.core.ports.random)
+    }
+
+    /// Something was written to the run: whoever drives it looks.
+    pub(crate) fn wake(&self, run: RunId) {
+        let turns = self.ws.schedule.wake(run);
+        driver::start_all(self, turns);
+    }
+
+    pub(crate) fn wake_at_once(&self, run: RunId) {
+        let turns = self.ws.schedule.wake_at_once(run);
+        driver::start_all(self, turns);
+    }
+
+    /// Only for what belongs to an open engine.
+    pub(crate) fn check_open(&self) -> Result<(), EngineError> {
+        if self.core.closing.is_cancelled() {
+            return Err(EngineError::unavailable("the engine is closing"));
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    pub(crate) fn workspace(self: &Arc<Self>, name: &str) -> Option<Ctx> {
+        let workspaces = self.workspaces.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        workspaces.get(name).map(|ws| Ctx { core: self.clone(), ws: ws.clone() })
+    }
+
+    /// All of them, in the order of their names.
+    pub(crate) fn all_workspaces(self: &Arc<Self>) -> Vec<Ctx> {
+        let workspaces = self.workspaces.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        workspaces.values().map(|ws| Ctx { core: self.clone(), ws: ws.clone() }).collect()
+    }
+
+    pub(crate) fn workspace_by_id(self: &Arc<Self>, id: WorkspaceId) -> Option<Ctx> {
+        let workspaces = self.workspaces.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let ws = workspaces.values().find(|ws| ws.id == id)?;
+        Some(Ctx { core: self.clone(), ws: ws.clone() })
+    }
+}
+
+impl From<RecordsError> for EngineError {
+    fn from(error: RecordsError) -> Self {
+        let problems = error.problems().iter().map(|problem| Problem {
+            code: error.code().to_owned(),
+            message: problem.message.clone(),
+            path: Some(problem.path.clone()),
+            hint: problem.hint.clone(),
+            ..Problem::default()
+        });
+        let problems: Vec<Problem> = problems.collect();
+        let (code, message) = (error.code(), error.to_string());
+        let kind = match error {
+            RecordsError::Store(refused) => return refused.into(),
+            RecordsError::Damaged(why) => return Refused::Damaged(why).into(),
+            RecordsError::Misuse(why) => return Refused::Invalid(why).into(),
+            RecordsError::UnknownObject { .. }
+            | RecordsError::UnknownView { .. }
+            | RecordsError::NotFound { .. } => ErrorKind::NotFound,
+            RecordsError::Stale { .. } | RecordsError::UniqueConflict { .. } => ErrorKind::Conflict,
+            _ => ErrorKind::Invalid,
+        };
+        EngineError::new(kind, code, message).with_problems(problems)
+    }
+}
+
+impl From<Refused> for EngineError {
+    fn from(refused: Refused) -> Self {
+        let message = refused.to_string();
+        match refused {
+            Refused::Full(_) => EngineError::new(ErrorKind::StorageFull, "storage_full", message),
+            Refused::TooBig(_) => EngineError::new(ErrorKind::TooLarge, "too_large", message),
+            Refused::Conflict { .. } | Refused::NotOwner(_) | Refused::Unavailable(_) => {
+                EngineError::new(ErrorKind::Unavailable, "store_unavailable", message)
+            }
+            Refused::Invalid(_) | Refused::Damaged(_) => {
+                tracing::error!(error = %message, "the store refused what should be right");
+                EngineError::internal(message)
+            }
+        }
+    }
+}

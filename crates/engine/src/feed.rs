@@ -1,0 +1,205 @@
+//! What a commit puts into the workspace's log: one row, with the run that moved and the record events in it.
+use crate::api::{FeedBody, FeedEvent, MailboxEntry, Page, PageRequest, RunStatus, invalid_cursor};
+use crate::core::Ctx;
+use crate::error::{EngineError, ErrorKind};
+use crate::hash;
+use crate::id::RunId;
+use crate::tables::{self, mailbox, runs};
+use futures::stream::{self, BoxStream, StreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::time::Duration;
+use stepwell_store::{LogError, Want, first_position, read_log};
+
+/// A row of the log.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LogRow {
+    #[serde(rename = "t")]
+    pub at_ms: i64,
+    #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunMoved>,
+    #[serde(rename = "x", skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<Value>,
+}
+
+/// A pointer to what happened to a run; the journal has the rest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunMoved {
+    #[serde(rename = "i")]
+    pub id: RunId,
+    #[serde(rename = "w")]
+    pub workflow: String,
+    #[serde(rename = "s")]
+    pub status: RunStatus,
+    /// The commit's number in the journal.
+    #[serde(rename = "c")]
+    pub commit: u32,
+    #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
+}
+
+impl LogRow {
+    /// The feed's events of the row at `position`, from the `skip`th on.
+    pub(crate) fn events(self, position: u64, skip: u64) -> Vec<FeedEvent> {
+        let run = self.run.map(|run| FeedBody::Run {
+            run_id: run.id.to_string(),
+            workflow: run.workflow,
+            status: run.status,
+            steps: run.steps,
+        });
+        let records = self.records.into_iter().map(|event| FeedBody::Record { event });
+        let numbered = run.into_iter().chain(records).enumerate();
+        numbered
+            .filter(|(number, _)| *number as u64 >= skip)
+            .map(|(number, body)| FeedEvent { id: format!("{position}.{number}"), body })
+            .collect()
+    }
+}
+
+/// Where to read on after an event: its position, and how many events of that row were seen.
+pub(crate) fn parse_id(id: &str) -> Option<(u64, u64)> {
+    match id.split_once('.') {
+        Some((position, number)) => {
+            Some((position.parse().ok()?, number.parse::<u64>().ok()?.checked_add(1)?))
+        }
+        // A bare position: everything up to and including that row was seen.
+        None => Some((id.parse::<u64>().ok()?.checked_add(1)?, 0)),
+    }
+}
+
+/// Rows of the log read at once.
+const PAGE: usize = 256;
+/// Hints may be lost, so the feed looks now and then without one.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+struct Reader {
+    ctx: Ctx,
+    position: u64,
+    skip: u64,
+    read: VecDeque<FeedEvent>,
+    hints: tokio::sync::broadcast::Receiver<stepwell_store::Shard>,
+}
+
+/// The log from a position on, for ever; it ends when the engine closes.
+pub(crate) async fn events(
+    ctx: &Ctx,
+    from: Option<&str>,
+) -> Result<BoxStream<'static, Result<FeedEvent, EngineError>>, EngineError> {
+    let store = &*ctx.core.ports.store;
+    let (position, skip) = match from {
+        None => (first_position(store, ctx.ws.log).await?, 0),
+        Some(id) => parse_id(id).ok_or_else(|| {
+            EngineError::invalid("invalid_event_id", format!("`{id}` is not the id of an event"))
+        })?,
+    };
+    let hints = store.hints();
+    // Asked now, so that a position that is no longer there is an error before anything is answered.
+    read_log(store, ctx.ws.log, position, 1).await.map_err(log_error)?;
+    let reader = Reader { ctx: ctx.clone(), position, skip, read: VecDeque::new(), hints };
+    let events = stream::unfold(Some(reader), |reader| async move {
+        let mut reader = reader?;
+        match reader.next().await {
+            Ok(Some(event)) => Some((Ok(event), Some(reader))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Ok(events.boxed())
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Option<FeedEvent>, EngineError> {
+        loop {
+            if let Some(event) = self.read.pop_front() {
+                return Ok(Some(event));
+            }
+            let page = read_log(&*self.ctx.core.ports.store, self.ctx.ws.log, self.position, PAGE).await;
+            let page = page.map_err(log_error)?;
+            let nothing = page.rows.is_empty();
+            for (position, value) in page.rows {
+                let row: LogRow =
+                    tables::decode(&runs::head_key(self.ctx.ws.id, RunId::from_bytes([0; 16])), &value)?;
+                self.read.extend(row.events(position, std::mem::take(&mut self.skip)));
+            }
+            self.position = page.next;
+            if nothing && !self.wait().await {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waits for something new; false when the engine closes.
+    async fn wait(&mut self) -> bool {
+        let core = &self.ctx.core;
+        tokio::select! {
+            biased;
+            () = core.closing.cancelled() => return false,
+            // One that lags has missed something: that is as good as a hint.
+            _ = self.hints.recv() => {}
+            () = core.ports.clock.sleep(LOOK_EVERY) => {}
+        }
+        while self.hints.try_recv().is_ok() {}
+        true
+    }
+}
+
+fn log_error(error: LogError) -> EngineError {
+    match error {
+        LogError::Refused(refused) => refused.into(),
+        LogError::Pruned { first } => {
+            let message = format!(
+                "events before {first} are no longer kept; read the present state and go on from there"
+            );
+            EngineError::new(ErrorKind::Gone, "events_expired", message)
+        }
+        LogError::Ahead { head } => {
+            let message = format!("the next event will be {head}; this id comes from somewhere else");
+            EngineError::invalid("invalid_event_id", message)
+        }
+    }
+}
+
+/// Caught e-mail, newest first.
+pub(crate) async fn mailbox(ctx: &Ctx, page: PageRequest) -> Result<Page<MailboxEntry>, EngineError> {
+    let mut keys = mailbox::all(ctx.ws.id);
+    if let Some(cursor) = &page.cursor {
+        keys.end = mailbox::parse_id(ctx.ws.id, cursor).ok_or_else(|| invalid_cursor(cursor))?;
+    }
+    let size = page.size();
+    let wants = vec![Want::Range { keys, limit: size + 1, backwards: true }];
+    let rows: Vec<_> =
+        ctx.core.ports.store.read(ctx.ws.shard, wants).await?.rows.into_iter().flatten().collect();
+    let more = rows.len() > size;
+    let mut items = Vec::with_capacity(size);
+    for (key, value) in rows.into_iter().take(size) {
+        let row: mailbox::CaughtMail = tables::decode(&key, &value)?;
+        items.push(MailboxEntry {
+            id: hash::hex(key.last_chunk::<24>().map_or(&[][..], |id| id)),
+            at: runs::timestamp(row.at_ms),
+            run_id: row.run.map(|run| run.to_string()),
+            step: row.step,
+            mail: row.mail,
+        });
+    }
+    let next_cursor = items.last().filter(|_| more).map(|last| last.id.clone());
+    Ok(Page { items, next_cursor })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feed_goes_on_after_the_event_seen_last() {
+        let row = || LogRow { at_ms: 0, run: None, records: vec![1.into(), 2.into(), 3.into()] };
+        let all = row().events(7, 0);
+        assert_eq!(all.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["7.0", "7.1", "7.2"]);
+        let (position, skip) = parse_id(&all[1].id).unwrap();
+        assert_eq!(row().events(position, skip), all[2..]);
+        assert_eq!(parse_id("7"), Some((8, 0)));
+        assert_eq!(parse_id("x.1"), None);
+        assert_eq!(parse_id("18446744073709551615"), None);
+    }
+}

@@ -1,0 +1,361 @@
+//! A run's history: its journal folded through the same machine that ran it, with what the notes say of each step.
+use crate::api::{
+    AttemptDetail, AttemptOutcome, FailureDetail, Payload as Shown, PayloadExpired, RunDetail, StepDetail,
+    StepStatus,
+};
+use crate::core::Ctx;
+use crate::error::EngineError;
+use crate::id::RunId;
+use crate::journal::{self, Commit, Entry, Note};
+use crate::registry::Compiled;
+use crate::tables::runs::{self, RunHead, timestamp};
+use crate::waiters::Ended;
+use crate::{blobs, load, start};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use stepwell_store::Refused;
+use stepwell_workflow::machine::{
+    self, Answer, Command, Event, Finished, Output, Payload, Start, State, StepPath,
+};
+use stepwell_workflow::model::Step;
+
+/// A journal, folded.
+pub(crate) struct Folded {
+    pub state: State,
+    pub finished: Option<Finished>,
+    pub answer: Option<Answer>,
+    pub commits: Vec<Commit>,
+}
+
+/// Reads the journal of a run.
+pub(crate) async fn commits(ctx: &Ctx, run: RunId) -> Result<Vec<Commit>, Refused> {
+    let keys = runs::journal(ctx.ws.id, run);
+    let rows = crate::registry::all_rows(&*ctx.core.ports.store, ctx.ws.shard, keys).await?;
+    rows.iter().map(|(key, value)| journal::read(key, value)).collect()
+}
+
+/// Reads the journal of a run and folds it; values that were moved into blobs are put in.
+pub(crate) async fn fold(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Folded, EngineError> {
+    let mut commits = commits(ctx, run).await?;
+    let mut folded = Folded { state: State::new(), finished: None, answer: None, commits: Vec::new() };
+    let mut flow = Flow::Given(flow);
+    for commit in &mut commits {
+        if commit.expired {
+            continue;
+        }
+        if let Some(switch) = &commit.switch {
+            flow = Flow::Own(ctx.ws.registry.flow(ctx, &flow.get().name, switch.version).await?);
+            switch.apply(&mut folded.state);
+        }
+        for entry in &mut commit.entries {
+            fill(ctx, &mut entry.event).await?;
+            for command in machine::apply(&flow.get().graph, &mut folded.state, &entry.event) {
+                match command {
+                    Command::Finished(finished) => folded.finished = Some(finished),
+                    Command::Respond(answer) => folded.answer = Some(answer),
+                    Command::Execute(_) | Command::SetTimer { .. } => {}
+                }
+            }
+        }
+    }
+    folded.commits = commits;
+    Ok(folded)
+}
+
+enum Flow<'a> {
+    Given(&'a Compiled),
+    Own(Arc<Compiled>),
+}
+
+impl Flow<'_> {
+    fn get(&self) -> &Compiled {
+        match self {
+            Flow::Given(flow) => flow,
+            Flow::Own(flow) => flow,
+        }
+    }
+}
+
+async fn fill(ctx: &Ctx, event: &mut Event) -> Result<(), Refused> {
+    match event {
+        Event::Started(start) => {
+            blobs::fill_one(ctx, &mut start.trigger).await?;
+            blobs::fill_one(ctx, &mut start.settings).await
+        }
+        Event::StepDone { result: Ok(payload), .. } => blobs::fill_one(ctx, payload).await,
+        _ => Ok(()),
+    }
+}
+
+/// How a run has ended, told again; `None` while it goes on when the time is over.
+pub(crate) async fn wait_for_end(
+    ctx: &Ctx,
+    run: RunId,
+    within: Duration,
+) -> Result<Option<Arc<Ended>>, EngineError> {
+    // Listening comes first, so that an end between the look and the wait is heard.
+    let seen = ctx.ws.waiters.listen(run);
+    let head = found(run, load::head(ctx, run).await?)?;
+    if !head.status.ended() {
+        return Ok(start::ended(ctx, seen, within).await);
+    }
+    let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
+    let folded = fold(ctx, run, &flow).await?;
+    let Some(finished) = folded.finished else { return Err(expired(run)) };
+    Ok(Some(Arc::new(Ended { finished, answer: folded.answer })))
+}
+
+pub(crate) fn found(run: RunId, head: Option<RunHead>) -> Result<RunHead, EngineError> {
+    head.ok_or_else(|| EngineError::not_found("unknown_run", format!("there is no run {run}")))
+}
+
+pub(crate) fn expired(run: RunId) -> EngineError {
+    let message = format!("the payloads of run {run} were removed by retention");
+    EngineError::new(crate::ErrorKind::Gone, "payload_expired", message)
+}
+
+/// Everything that is kept of a run.
+pub(crate) async fn detail(ctx: &Ctx, run: RunId) -> Result<RunDetail, EngineError> {
+    let head = found(run, load::head(ctx, run).await?)?;
+    let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
+    let mut folded = fold(ctx, run, &flow).await?;
+    let is_expired = head.payloads_expired || folded.commits.iter().any(|commit| commit.expired);
+    let mut steps = Steps::new(&flow, is_expired);
+    for commit in std::mem::take(&mut folded.commits) {
+        for entry in commit.entries {
+            steps.entry(ctx, entry).await?;
+        }
+    }
+    let mut start = folded.state.start.clone();
+    if start.is_none()
+        && let Some(live) = load::live(ctx, run).await?
+    {
+        start = live.incoming.into_iter().find_map(|event| match event {
+            Event::Started(start) => Some(start),
+            _ => None,
+        });
+    }
+    let (input, actions) = match start {
+        Some(start) if !is_expired => {
+            let Start { mut trigger, actions, .. } = *start;
+            blobs::fill_one(ctx, &mut trigger).await?;
+            (shown(&trigger), actions)
+        }
+        Some(start) => (EXPIRED, start.actions),
+        None if is_expired => (EXPIRED, BTreeMap::new()),
+        None => (Shown::Value(Value::Null), BTreeMap::new()),
+    };
+    let output = match (&folded.finished, is_expired) {
+        (_, true) => head.status.ended().then_some(EXPIRED),
+        (Some(finished), false) => Some(shown(&finished.output)),
+        (None, false) => None,
+    };
+    Ok(RunDetail { summary: head.summary(run), input, actions, output, steps: steps.finish(&folded.state) })
+}
+
+const EXPIRED: Shown = Shown::Expired { error: PayloadExpired::PayloadExpired };
+
+fn shown(payload: &Payload) -> Shown {
+    Shown::Value(payload.value().map_or(Value::Null, |value| (**value).clone()))
+}
+
+/// The steps of a run as they come out of its journal.
+pub(crate) struct Steps {
+    /// For each step of the document its place in it, and its type.
+    known: HashMap<String, (usize, &'static str)>,
+    steps: BTreeMap<StepPath, StepDetail>,
+    expired: bool,
+}
+
+impl Steps {
+    pub(crate) fn new(flow: &Compiled, expired: bool) -> Self {
+        let mut known = HashMap::new();
+        places(&flow.workflow.steps, "", &mut known);
+        places(&flow.workflow.on_failure, &format!("{}.", StepPath::ON_FAILURE), &mut known);
+        Self { known, steps: BTreeMap::new(), expired }
+    }
+
+    fn step(&mut self, path: &StepPath) -> &mut StepDetail {
+        let kind = self.known.get(&path.without_items()).map_or("unknown", |(_, kind)| kind);
+        self.steps.entry(path.clone()).or_insert_with(|| StepDetail {
+            id: path.id().to_owned(),
+            path: path.as_str().to_owned(),
+            kind: kind.to_owned(),
+            status: StepStatus::Running,
+            input: None,
+            output: None,
+            error: None,
+            logs: Vec::new(),
+            usage: None,
+            action: None,
+            attempts: Vec::new(),
+            started_at: None,
+            ended_at: None,
+        })
+    }
+
+    pub(crate) async fn entry(&mut self, ctx: &Ctx, Entry { event, note }: Entry) -> Result<(), EngineError> {
+        let expired = self.expired;
+        match event {
+            Event::AttemptStarted { path, attempt, at } => {
+                let input = payload(ctx, note.input, expired).await?;
+                let step = self.step(&path);
+                interrupted(step, at);
+                step.started_at.get_or_insert(at);
+                step.input = step.input.take().or_else(|| input.clone());
+                step.attempts.push(AttemptDetail {
+                    number: attempt,
+                    outcome: AttemptOutcome::Running,
+                    key: note.key,
+                    request: input,
+                    answer: None,
+                    error: None,
+                    started_at: at,
+                    ended_at: None,
+                });
+            }
+            Event::StepDone { path, attempt, result, at } => {
+                let Note { input, answer, key, logs, usage, action, began_ms } = note;
+                let input = payload(ctx, input, expired).await?;
+                let answer = payload(ctx, answer, expired).await?;
+                let logs = match payload(ctx, logs, expired).await? {
+                    Some(Shown::Value(lines)) => serde_json::from_value(lines).unwrap_or_default(),
+                    _ => Vec::new(),
+                };
+                let step = self.step(&path);
+                let began = began_ms.map_or(at, timestamp);
+                step.started_at.get_or_insert(began);
+                step.ended_at = Some(at);
+                step.input = input.or_else(|| step.input.take());
+                step.logs = logs;
+                step.usage = usage;
+                step.action = action;
+                let error = result.as_ref().err().map(FailureDetail::from);
+                (step.status, step.output) = match &result {
+                    Ok(_) if expired => (StepStatus::Completed, Some(EXPIRED)),
+                    Ok(output) => (StepStatus::Completed, Some(shown(output))),
+                    Err(_) => (StepStatus::Failed, None),
+                };
+                step.error.clone_from(&error);
+                let outcome =
+                    if error.is_some() { AttemptOutcome::Failed } else { AttemptOutcome::Completed };
+                let open = step.attempts.last_mut().filter(|last| last.outcome == AttemptOutcome::Running);
+                match open {
+                    Some(last) => {
+                        last.outcome = outcome;
+                        last.answer = answer.or_else(|| step.output.clone());
+                        last.error = error;
+                        last.ended_at = Some(at);
+                    }
+                    None => step.attempts.push(AttemptDetail {
+                        number: attempt,
+                        outcome,
+                        key,
+                        request: None,
+                        answer: None,
+                        error,
+                        started_at: began,
+                        ended_at: Some(at),
+                    }),
+                }
+            }
+            Event::CancelRequested { at } => {
+                for step in self.steps.values_mut() {
+                    interrupted(step, at);
+                }
+            }
+            Event::Started(_)
+            | Event::TimerFired { .. }
+            | Event::RetryRequested { .. }
+            | Event::Resumed { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The state knows best where each step stands, and it knows the steps that call nothing.
+    pub(crate) fn finish(mut self, state: &State) -> Vec<StepDetail> {
+        if state.start.is_some() {
+            for (path, known) in &state.steps {
+                let output = match known.output {
+                    Some(_) if self.expired => Some(EXPIRED),
+                    _ => output(state, path, 0).map(Shown::Value),
+                };
+                let step = self.step(path);
+                step.status = status(known.status);
+                step.output = output;
+                step.error = known.error.as_ref().map(FailureDetail::from);
+                step.started_at.get_or_insert(known.started_at);
+                step.ended_at = step.ended_at.or(known.ended_at);
+            }
+        }
+        let place = |step: &StepDetail| {
+            let path = StepPath::new(&step.path);
+            self.known.get(&path.without_items()).map_or(usize::MAX, |(place, _)| *place)
+        };
+        let mut steps: Vec<StepDetail> = self.steps.values().cloned().collect();
+        steps.sort_by_cached_key(|step| (place(step), step.path.clone()));
+        steps
+    }
+}
+
+/// A step's output: its own, or put together of those of the steps inside it.
+fn output(state: &State, path: &StepPath, depth: usize) -> Option<Value> {
+    const DEEPEST: usize = 64;
+    match state.step(path)?.output.as_ref()? {
+        Output::Own(payload) => payload.value().map(|value| (**value).clone()),
+        Output::Of(inner) if depth < DEEPEST => output(state, inner, depth + 1),
+        Output::Children if depth < DEEPEST => {
+            let inside = state.steps.keys().filter(|inner| inner.parent().as_ref() == Some(path));
+            let outputs =
+                inside.filter_map(|inner| Some((inner.id().to_owned(), output(state, inner, depth + 1)?)));
+            Some(Value::Object(outputs.collect()))
+        }
+        Output::Of(_) | Output::Children => None,
+    }
+}
+
+/// A call that was out when something else came: what became of it is not known.
+fn interrupted(step: &mut StepDetail, at: Timestamp) {
+    if let Some(last) = step.attempts.last_mut()
+        && last.outcome == AttemptOutcome::Running
+    {
+        last.outcome = AttemptOutcome::Interrupted;
+        last.ended_at = Some(at);
+    }
+}
+
+async fn payload(ctx: &Ctx, payload: Option<Payload>, expired: bool) -> Result<Option<Shown>, EngineError> {
+    match payload {
+        None => Ok(None),
+        Some(_) if expired => Ok(Some(EXPIRED)),
+        Some(mut payload) => {
+            blobs::fill_one(ctx, &mut payload).await?;
+            Ok(Some(shown(&payload)))
+        }
+    }
+}
+
+fn places(steps: &[Step], before: &str, known: &mut HashMap<String, (usize, &'static str)>) {
+    for step in steps {
+        let path = format!("{before}{}", step.id);
+        known.insert(path.clone(), (known.len(), step.kind.type_name()));
+        for block in step.blocks() {
+            places(block, &format!("{path}."), known);
+        }
+    }
+}
+
+fn status(status: machine::StepStatus) -> StepStatus {
+    match status {
+        machine::StepStatus::Running => StepStatus::Running,
+        machine::StepStatus::Waiting => StepStatus::Waiting,
+        machine::StepStatus::Paused => StepStatus::Paused,
+        machine::StepStatus::Completed => StepStatus::Completed,
+        machine::StepStatus::Failed => StepStatus::Failed,
+        machine::StepStatus::Cancelled => StepStatus::Cancelled,
+        machine::StepStatus::Skipped => StepStatus::Skipped,
+    }
+}

@@ -1,0 +1,258 @@
+//! A run's journal: all events of one commit are one value. Beside each event stands a note of what people want to
+//! know of it and the machine does not (input, logs, usage); replaying needs the events alone.
+use crate::tables;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use std::collections::BTreeMap;
+use stepwell_sandbox::{LogLine, Usage};
+use stepwell_store::{Key, Refused, Value};
+use stepwell_workflow::machine::{Call, Event, Payload, State};
+
+/// A commit as it is read.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Commit {
+    /// Real time, for display only.
+    #[serde(rename = "t")]
+    pub at_ms: i64,
+    #[serde(rename = "e")]
+    pub entries: Vec<Entry>,
+    /// Payloads were pruned: they read as null here.
+    #[serde(rename = "p", default)]
+    pub expired: bool,
+    /// From this commit on the run goes by another version.
+    #[serde(rename = "s", default)]
+    pub switch: Option<Switch>,
+}
+
+/// A retry on newer versions of the workflow and its actions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Switch {
+    pub version: u32,
+    pub actions: BTreeMap<String, String>,
+}
+
+impl Switch {
+    pub(crate) fn apply(&self, state: &mut State) {
+        if let Some(start) = &mut state.start {
+            start.run.version = self.version.into();
+            start.actions.clone_from(&self.actions);
+        }
+    }
+}
+
+/// An event, and what people want to know of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    #[serde(rename = "e")]
+    pub event: Event,
+    #[serde(rename = "n", default)]
+    pub note: Note,
+}
+
+/// What the history shows of an event besides the event.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Note {
+    /// What the step was given: the rendered call, or for an outside call the frozen request.
+    #[serde(rename = "i", skip_serializing_if = "Option::is_none")]
+    pub input: Option<Payload>,
+    /// What an outside call answered, where that is more than the step's output.
+    #[serde(rename = "a", skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Payload>,
+    /// The idempotency key that went out.
+    #[serde(rename = "k", skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Log lines, as a list.
+    #[serde(rename = "l", skip_serializing_if = "Option::is_none")]
+    pub logs: Option<Payload>,
+    #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// The action version that ran.
+    #[serde(rename = "v", skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// When it began in real time; the event's own time is its end.
+    #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
+    pub began_ms: Option<i64>,
+}
+
+/// A note before it is written: it borrows, so that nothing is copied on the way to the journal.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct NoteRef<'a> {
+    pub input: Option<Shown<'a>>,
+    pub answer: Option<&'a Payload>,
+    pub key: Option<&'a str>,
+    pub logs: &'a [LogLine],
+    /// The log lines once they were moved into a payload.
+    pub logs_payload: Option<&'a Payload>,
+    pub usage: Option<&'a Usage>,
+    pub action: Option<&'a str>,
+    pub began_ms: Option<i64>,
+}
+
+/// A value as the journal keeps it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shown<'a> {
+    Json(&'a serde_json::Value),
+    /// What a call was given, without its kind.
+    Call(&'a Call),
+    Payload(&'a Payload),
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        fn value<S: Serializer, T: Serialize>(to: S, value: &T) -> Result<S::Ok, S::Error> {
+            let mut map = to.serialize_map(Some(1))?;
+            map.serialize_entry("value", value)?;
+            map.end()
+        }
+        match self {
+            Shown::Payload(payload) => payload.serialize(to),
+            Shown::Json(json) => value(to, json),
+            Shown::Call(Call::Code(call)) => value(to, &call.input.value),
+            Shown::Call(Call::Search(call)) => value(to, call),
+            Shown::Call(Call::Create(call)) => value(to, call),
+            Shown::Call(Call::Update(call)) => value(to, call),
+            Shown::Call(Call::Upsert(call)) => value(to, call),
+            Shown::Call(Call::Http(call)) => value(to, call),
+            Shown::Call(Call::Email(call)) => value(to, call),
+        }
+    }
+}
+
+impl NoteRef<'_> {
+    fn is_empty(&self) -> bool {
+        self.input.is_none()
+            && self.answer.is_none()
+            && self.key.is_none()
+            && self.logs.is_empty()
+            && self.logs_payload.is_none()
+            && self.usage.is_none()
+            && self.action.is_none()
+            && self.began_ms.is_none()
+    }
+
+    /// With values of its own, so that large ones can be stored elsewhere.
+    pub(crate) fn owned(&self) -> Result<Note, Refused> {
+        let json = serde_json::to_value(self).map_err(unwritable)?;
+        serde_json::from_value(json).map_err(unwritable)
+    }
+}
+
+impl Serialize for NoteRef<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        struct Lines<'a>(&'a [LogLine]);
+        impl Serialize for Lines<'_> {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                let mut map = to.serialize_map(Some(1))?;
+                map.serialize_entry("value", self.0)?;
+                map.end()
+            }
+        }
+        let mut map = to.serialize_map(None)?;
+        let mut put =
+            |name: &str, there: bool, write: &dyn Fn(&mut S::SerializeMap, &str) -> Result<(), S::Error>| {
+                if there { write(&mut map, name) } else { Ok(()) }
+            };
+        put("i", self.input.is_some(), &|map, name| map.serialize_entry(name, &self.input))?;
+        put("a", self.answer.is_some(), &|map, name| map.serialize_entry(name, &self.answer))?;
+        put("k", self.key.is_some(), &|map, name| map.serialize_entry(name, &self.key))?;
+        put("l", self.logs_payload.is_some(), &|map, name| map.serialize_entry(name, &self.logs_payload))?;
+        put("l", !self.logs.is_empty(), &|map, name| map.serialize_entry(name, &Lines(self.logs)))?;
+        put("u", self.usage.is_some(), &|map, name| map.serialize_entry(name, &self.usage))?;
+        put("v", self.action.is_some(), &|map, name| map.serialize_entry(name, &self.action))?;
+        put("b", self.began_ms.is_some(), &|map, name| map.serialize_entry(name, &self.began_ms))?;
+        map.end()
+    }
+}
+
+impl Note {
+    pub(crate) fn by_ref(&self) -> NoteRef<'_> {
+        NoteRef {
+            input: self.input.as_ref().map(Shown::Payload),
+            answer: self.answer.as_ref(),
+            key: self.key.as_deref(),
+            logs: &[],
+            logs_payload: self.logs.as_ref(),
+            usage: self.usage.as_ref(),
+            action: self.action.as_deref(),
+            began_ms: self.began_ms,
+        }
+    }
+}
+
+/// The entries of one commit, written down as they come, so that their size is known at every moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Page {
+    json: Vec<u8>,
+    entries: usize,
+}
+
+/// How much of a page is there, to go back to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageMark(usize, usize);
+
+impl PageMark {
+    pub(crate) fn bytes(self) -> usize {
+        self.0
+    }
+}
+
+impl Page {
+    pub(crate) fn push(&mut self, event: &Event, note: &NoteRef<'_>) -> Result<(), Refused> {
+        #[derive(Serialize)]
+        struct Borrowed<'a> {
+            e: &'a Event,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            n: Option<&'a NoteRef<'a>>,
+        }
+        if self.entries > 0 {
+            self.json.push(b',');
+        }
+        let note = (!note.is_empty()).then_some(note);
+        serde_json::to_writer(&mut self.json, &Borrowed { e: event, n: note }).map_err(unwritable)?;
+        self.entries += 1;
+        Ok(())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.json.len()
+    }
+
+    pub(crate) fn mark(&self) -> PageMark {
+        PageMark(self.json.len(), self.entries)
+    }
+
+    pub(crate) fn back_to(&mut self, mark: PageMark) {
+        self.json.truncate(mark.0);
+        self.entries = mark.1;
+    }
+
+    /// The value of the journal's row.
+    pub(crate) fn value(&self, at_ms: i64, switch: Option<&Switch>) -> Result<Value, Refused> {
+        let mut bytes = Vec::with_capacity(self.json.len() + 40);
+        bytes.push(tables::FORMAT);
+        bytes.extend_from_slice(format!("{{\"t\":{at_ms},").as_bytes());
+        if let Some(switch) = switch {
+            bytes.extend_from_slice(b"\"s\":");
+            serde_json::to_writer(&mut bytes, switch).map_err(unwritable)?;
+            bytes.push(b',');
+        }
+        bytes.extend_from_slice(b"\"e\":[");
+        bytes.extend_from_slice(&self.json);
+        bytes.extend_from_slice(b"]}");
+        Ok(bytes.into())
+    }
+}
+
+fn unwritable(error: serde_json::Error) -> Refused {
+    Refused::Invalid(format!("a part of the journal cannot be written as JSON: {error}"))
+}
+
+/// Reads a journal's row.
+pub(crate) fn read(key: &Key, value: &Value) -> Result<Commit, Refused> {
+    tables::decode(key, value)
+}

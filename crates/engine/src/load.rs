@@ -1,0 +1,84 @@
+//! From the store to a run's driver: the head, the snapshot, the version of the workflow, and what is still to do.
+use crate::burst::Base;
+use crate::core::Ctx;
+use crate::error::EngineError;
+use crate::id::RunId;
+use crate::tables::{self, runs};
+use crate::{blobs, hash};
+use std::collections::BTreeMap;
+use stepwell_store::{Key, Refused, Value, Want};
+use stepwell_workflow::machine::{self, Command, Event};
+
+/// An unfinished run as it is stored; `None` when it has ended, or never was.
+pub(crate) async fn stored(ctx: &Ctx, run: RunId) -> Result<Option<Base>, EngineError> {
+    let (head_key, live_key) = (runs::head_key(ctx.ws.id, run), runs::live_key(ctx.ws.id, run));
+    let wants = vec![Want::Key(head_key.clone()), Want::Key(live_key.clone())];
+    let mut rows = ctx.core.ports.store.read(ctx.ws.shard, wants).await?.rows.into_iter().flatten();
+    let (head, live) = match (rows.next(), rows.next()) {
+        (Some((_, head)), Some((_, live))) => (head, live),
+        _ => return Ok(None),
+    };
+    let head: runs::RunHead = tables::decode(&head_key, &head)?;
+    let mut live = snapshot(ctx, &live_key, live).await?;
+    blobs::fill(ctx, &mut live.state).await?;
+    for event in &mut live.incoming {
+        if let Event::Started(start) = event {
+            blobs::fill_one(ctx, &mut start.trigger).await?;
+            blobs::fill_one(ctx, &mut start.settings).await?;
+            // The run's clock begins when it begins, not when it was queued.
+            start.at = ctx.core.ports.clock.now();
+        }
+    }
+    let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
+    let mut open = BTreeMap::new();
+    for command in machine::outstanding(&flow.graph, &live.state) {
+        if let Command::Execute(execute) = command {
+            open.insert((execute.path.clone(), execute.attempt), *execute);
+        }
+    }
+    Ok(Some(Base {
+        run,
+        flow,
+        head,
+        state: live.state,
+        incoming: live.incoming,
+        timers: live.timers,
+        frozen: live.frozen,
+        open,
+        stored: true,
+        head_at: None,
+        hook_key: None,
+        step_limit: usize::MAX,
+        moved: live.moved,
+    }))
+}
+
+/// The value of a snapshot's row, wherever it is kept.
+async fn snapshot(ctx: &Ctx, key: &Key, value: Value) -> Result<runs::Live, Refused> {
+    let Some(reference) = runs::moved(key, &value)? else { return tables::decode(key, &value) };
+    let value = blobs::read(ctx, &reference.sha256).await?;
+    let live: runs::Live = tables::decode(key, &value)?;
+    Ok(runs::Live { moved: hash::unhex(&reference.sha256), ..live })
+}
+
+/// The snapshot of an unfinished run.
+pub(crate) async fn live(ctx: &Ctx, run: RunId) -> Result<Option<runs::Live>, Refused> {
+    let key = runs::live_key(ctx.ws.id, run);
+    let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::Key(key)]).await?;
+    match view.rows.into_iter().flatten().next() {
+        Some((key, value)) => {
+            let mut live = snapshot(ctx, &key, value).await?;
+            blobs::fill(ctx, &mut live.state).await?;
+            Ok(Some(live))
+        }
+        None => Ok(None),
+    }
+}
+
+/// A run's head.
+pub(crate) async fn head(ctx: &Ctx, run: RunId) -> Result<Option<runs::RunHead>, Refused> {
+    let key = runs::head_key(ctx.ws.id, run);
+    let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::Key(key)]).await?;
+    let row = view.rows.into_iter().flatten().next();
+    row.map(|(key, value)| tables::decode(&key, &value)).transpose()
+}

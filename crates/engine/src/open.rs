@@ -1,0 +1,152 @@
+//! Opening an engine over what is stored, recovering what is unfinished, and closing it again.
+use crate::api::DEFAULT_WORKSPACE;
+use crate::core::{Core, Ctx, WorkspaceCore};
+use crate::error::{EngineError, OpenError};
+use crate::registry::{self, Registry, workflows};
+use crate::schedule::Schedule;
+use crate::tables::{self, inbox, names, runs};
+use crate::{EngineConfig, Ports, driver, keys, retention, timers};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use stepwell_store::{Log, Refused, Want, WorkspaceId, transact};
+
+pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>, OpenError> {
+    config.check().map_err(OpenError::Config)?;
+    let core = Arc::new(Core {
+        config,
+        ports,
+        ids: Default::default(),
+        stats: Default::default(),
+        timers: Default::default(),
+        workspaces: Default::default(),
+        api_keys: Default::default(),
+        tasks: Default::default(),
+        closing: Default::default(),
+    });
+    keys::load(&core).await.map_err(EngineError::from)?;
+    let home = WorkspaceId::NAMES.shard();
+    let rows =
+        registry::all_rows(&*core.ports.store, home, names::workspaces()).await.map_err(EngineError::from)?;
+    for (key, value) in rows {
+        let row: names::WorkspaceRow = tables::decode(&key, &value).map_err(EngineError::from)?;
+        add(&core, row).await?;
+    }
+    create_workspace(&core, DEFAULT_WORKSPACE).await?;
+    recover(&core).await?;
+    core.tasks.spawn(timers::watch(core.clone()));
+    core.tasks.spawn(retention::watch(core.clone()));
+    Ok(core)
+}
+
+/// A workspace in memory.
+async fn add(core: &Arc<Core>, row: names::WorkspaceRow) -> Result<Ctx, EngineError> {
+    let id = WorkspaceId(row.id);
+    let ws = Arc::new(WorkspaceCore {
+        id,
+        name: row.name.clone(),
+        shard: id.shard(),
+        log: Log(id),
+        schedule: Schedule::new(core.config.concurrent_runs),
+        waiters: Default::default(),
+        registry: Registry::default(),
+        schema: Default::default(),
+        kept: Default::default(),
+    });
+    let ctx = Ctx { core: core.clone(), ws: ws.clone() };
+    ctx.ws.registry.load(&ctx).await?;
+    core.workspaces.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(row.name, ws);
+    Ok(ctx)
+}
+
+pub(crate) async fn create_workspace(core: &Arc<Core>, name: &str) -> Result<Ctx, EngineError> {
+    if let Some(ctx) = core.workspace(name) {
+        return Ok(ctx);
+    }
+    let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !starts_well || name.len() > 64 || !name.bytes().all(known) {
+        let message = format!(
+            "`{name}` cannot name a workspace: lower case letters, digits and `-`, a letter first, at most 64"
+        );
+        return Err(EngineError::invalid("invalid_name", message));
+    }
+    let created_ms = core.ports.clock.now().as_millisecond();
+    let (key, counter) = (&names::workspace_key(name), &names::last_workspace_key());
+    let row = transact(&core.ports.store, WorkspaceId::NAMES.shard(), |mut tx| {
+        Box::pin(async move {
+            if let Some(value) = tx.get(key).await? {
+                return tables::decode(key, &value);
+            }
+            let last =
+                tx.get(counter).await?.map(|value| tables::decode::<u32>(counter, &value)).transpose()?;
+            let id = last.unwrap_or(0) + 1;
+            let row = names::WorkspaceRow { id, name: name.to_owned(), created_ms };
+            tx.put(counter.clone(), tables::encode(&id)?);
+            tx.put(key.clone(), tables::encode(&row)?);
+            Ok::<_, Refused>(row)
+        })
+    })
+    .await?;
+    add(core, row).await
+}
+
+/// Every unfinished run goes on: those that can, in the order in which they came; the others when they are woken.
+async fn recover(core: &Arc<Core>) -> Result<(), EngineError> {
+    let workspaces = core.all_workspaces();
+    let shards: BTreeSet<_> = workspaces.iter().map(|ctx| ctx.ws.shard).collect();
+    for shard in shards {
+        core.timers.load(core, shard).await?;
+    }
+    for ctx in workspaces {
+        let mut ready = parked_or_ready(&ctx).await?;
+        // A request that came before the crash and was not folded in yet.
+        for (key, _) in registry::all_rows(&*core.ports.store, ctx.ws.shard, inbox::all(ctx.ws.id)).await? {
+            ready.push(runs::run_in(&key)?);
+        }
+        if !ready.is_empty() {
+            tracing::info!(workspace = %ctx.ws.name, runs = ready.len(), "unfinished runs go on");
+        }
+        let turns = ctx.ws.schedule.fill(ready);
+        driver::start_all(&ctx, turns);
+        workflows::warm_all(&ctx).await;
+    }
+    Ok(())
+}
+
+/// The unfinished runs that have something to do.
+async fn parked_or_ready(ctx: &Ctx) -> Result<Vec<crate::id::RunId>, EngineError> {
+    /// The one thing of a snapshot that matters here.
+    #[derive(Deserialize)]
+    struct Parked {
+        #[serde(default)]
+        parked: bool,
+    }
+    const PAGE: usize = 200;
+    let mut keys = runs::lives(ctx.ws.id);
+    let mut ready = Vec::new();
+    loop {
+        let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::range(keys.clone(), PAGE)]).await?;
+        let rows: Vec<_> = view.rows.into_iter().flatten().collect();
+        for (key, value) in &rows {
+            // A snapshot that is elsewhere is looked at by its driver.
+            let parked = runs::moved(key, value)?.is_none() && tables::decode::<Parked>(key, value)?.parked;
+            if !parked {
+                ready.push(runs::run_in(key)?);
+            }
+        }
+        match rows.last() {
+            Some((last, _)) if rows.len() == PAGE => keys.start = last.successor(),
+            _ => return Ok(ready),
+        }
+    }
+}
+
+pub(crate) async fn close(core: &Arc<Core>) {
+    for ctx in core.all_workspaces() {
+        ctx.ws.schedule.close();
+    }
+    core.closing.cancel();
+    core.tasks.close();
+    core.tasks.wait().await;
+}

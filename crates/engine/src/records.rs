@@ -1,0 +1,135 @@
+//! Records through the API: each write is a transaction of its own, with its event in the workspace's log.
+use crate::api::{RecordPage, RecordQuery, RecordWritten};
+use crate::core::Ctx;
+use crate::error::{EngineError, Problem};
+use crate::feed::LogRow;
+use crate::{steps, tables};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use stepwell_records::filter::{Allowed, Filter};
+use stepwell_records::schema::{NewField, NewObject, Schema};
+use stepwell_records::{Origin, Query, Records, RecordsError, Upsert, WriteContext, record_id};
+use stepwell_store::{Txn, transact};
+
+pub(crate) async fn list(ctx: &Ctx, object: &str, query: RecordQuery) -> Result<RecordPage, EngineError> {
+    let filter = query.filter.map(|filter| Filter::parse(&filter, Allowed::FIELDS)).transpose();
+    let filter = filter.map_err(|problems| {
+        let problems = problems.into_iter().map(|problem| Problem {
+            code: "invalid_filter".into(),
+            message: problem.message,
+            path: Some(problem.path),
+            hint: problem.hint,
+            ..Problem::default()
+        });
+        EngineError::invalid("invalid_filter", "the filter is wrong").with_problems(problems.collect())
+    })?;
+    let query =
+        Query { filter, sort: query.sort, limit: query.limit, cursor: query.cursor, ..Query::default() };
+    let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
+    let records = Records::open(&mut txn, ctx.ws.id).await?;
+    let page = records.search(object, &query, ctx.core.ports.clock.now()).await?;
+    Ok(RecordPage {
+        records: page.records,
+        next_cursor: page.next_cursor,
+        total: page.total,
+        total_is_exact: page.total_is_exact,
+        index: page.index,
+    })
+}
+
+pub(crate) async fn get(ctx: &Ctx, object: &str, id: &str) -> Result<Value, EngineError> {
+    let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
+    let records = Records::open(&mut txn, ctx.ws.id).await?;
+    Ok(records.get(object, id).await?)
+}
+
+/// A write, as the API asks for it.
+pub(crate) enum Write<'a> {
+    Create { fields: &'a Map<String, Value> },
+    Update { id: &'a str, fields: &'a Map<String, Value>, if_version: Option<u64> },
+    Delete { id: &'a str, if_version: Option<u64> },
+    Upsert { fields: &'a Map<String, Value>, upsert: Upsert<'a> },
+}
+
+/// One write. A conflict does it again, with the same time and the same id.
+pub(crate) async fn write(ctx: &Ctx, object: &str, write: Write<'_>) -> Result<RecordWritten, EngineError> {
+    ctx.check_open()?;
+    let now = ctx.core.ports.clock.now();
+    let mut unique = [0; 10];
+    ctx.core.ports.random.fill(&mut unique);
+    let context = WriteContext {
+        now,
+        new_id: record_id(now, unique),
+        origin: Origin { by: "api".into(), ..Origin::default() },
+    };
+    let (write, context) = (&write, &context);
+    let written = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+        Box::pin(async move {
+            let mut records = Records::open(&mut tx, ctx.ws.id).await?;
+            let written = match write {
+                Write::Create { fields } => records.create(context, object, fields).await?,
+                Write::Update { id, fields, if_version } => {
+                    records.update(context, object, id, fields, *if_version).await?
+                }
+                Write::Delete { id, if_version } => records.delete(context, object, id, *if_version).await?,
+                Write::Upsert { fields, upsert } => {
+                    records.upsert(context, object, fields, upsert.clone()).await?
+                }
+            };
+            let outcome = serde_json::to_value(written.outcome).ok();
+            let outcome = outcome.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+            let record = written.record.clone();
+            if let Some(event) = steps::records::done(written)?.event {
+                let row = LogRow { at_ms: now.as_millisecond(), run: None, records: vec![event] };
+                tx.append(ctx.ws.log, tables::encode(&row)?);
+            }
+            Ok::<_, RecordsError>(RecordWritten { record, outcome })
+        })
+    });
+    Ok(written.await?)
+}
+
+pub(crate) async fn schema(ctx: &Ctx) -> Result<Arc<Schema>, EngineError> {
+    let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
+    Ok(Schema::load(&mut txn, ctx.ws.id).await?)
+}
+
+pub(crate) async fn create_object(ctx: &Ctx, object: Value) -> Result<Value, EngineError> {
+    change(ctx, Change::Object(read(object, "object")?)).await
+}
+
+pub(crate) async fn add_field(ctx: &Ctx, object: &str, field: Value) -> Result<Value, EngineError> {
+    change(ctx, Change::Field(object.to_owned(), read(field, "field")?)).await
+}
+
+enum Change {
+    Object(NewObject),
+    Field(String, NewField),
+}
+
+fn read<T: DeserializeOwned>(json: Value, what: &str) -> Result<T, EngineError> {
+    serde_json::from_value(json)
+        .map_err(|error| EngineError::invalid("invalid_schema", format!("this is no {what}: {error}")))
+}
+
+/// Changes the schema, and shows the object as it is then.
+async fn change(ctx: &Ctx, change: Change) -> Result<Value, EngineError> {
+    ctx.check_open()?;
+    let change = &change;
+    let name = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+        Box::pin(async move {
+            let mut records = Records::open(&mut tx, ctx.ws.id).await?;
+            let object = match change {
+                Change::Object(new) => records.create_object(new).await?,
+                Change::Field(object, new) => records.add_field(object, new).await?,
+            };
+            Ok::<_, RecordsError>(object.name.clone())
+        })
+    })
+    .await?;
+    ctx.ws.schema.forget();
+    let schema = schema(ctx).await?;
+    let object = schema.object(&name)?;
+    Ok(schema.describe(object))
+}

@@ -1,0 +1,58 @@
+//! What `workflow check` may know of a workspace: its objects, its actions, the host's limits.
+use crate::core::Ctx;
+use std::sync::Arc;
+use stepwell_records::schema::Schema;
+use stepwell_workflow::check::{ActionInfo, ActionLookup, Catalog};
+use stepwell_workflow::model::{ActionRef, ByteSize, Limits};
+
+/// A workspace as it is now.
+pub(crate) struct WorkspaceCatalog {
+    ctx: Ctx,
+    schema: Arc<Schema>,
+}
+
+impl WorkspaceCatalog {
+    pub(crate) fn new(ctx: &Ctx, schema: Arc<Schema>) -> Self {
+        Self { ctx: ctx.clone(), schema }
+    }
+}
+
+impl Catalog for WorkspaceCatalog {
+    fn schema(&self) -> Option<Arc<Schema>> {
+        Some(self.schema.clone())
+    }
+
+    fn action(&self, wanted: &ActionRef) -> ActionLookup {
+        let actions = self.ctx.ws.registry.actions();
+        if let Some(action) = actions.resolve(wanted) {
+            let info = &action.row.info;
+            return ActionLookup::Found(Arc::new(ActionInfo {
+                name: info.name.clone(),
+                version: info.version.clone(),
+                input_schema: info.input_schema.clone(),
+                output_schema: info.output_schema.clone(),
+            }));
+        }
+        match actions.versions(&wanted.name) {
+            Some(versions) => ActionLookup::OtherVersions(versions.keys().rev().cloned().collect()),
+            None => ActionLookup::Unknown(actions.names().cloned().collect()),
+        }
+    }
+
+    fn maxima(&self) -> Limits {
+        let maxima = self.ctx.core.ports.code.maxima();
+        Limits {
+            fuel: Some(maxima.fuel),
+            memory_bytes: Some(ByteSize(maxima.memory_bytes)),
+            wall_ms: Some(maxima.wall_ms),
+            virtual_ms: Some(maxima.virtual_ms),
+            input_bytes: Some(ByteSize(maxima.input_bytes)),
+            output_bytes: Some(ByteSize(maxima.output_bytes)),
+            log_bytes: Some(ByteSize(maxima.log_bytes)),
+        }
+    }
+
+    fn secrets(&self) -> Option<Vec<String>> {
+        Some(Vec::new())
+    }
+}

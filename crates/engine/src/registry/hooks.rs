@@ -1,0 +1,103 @@
+//! Which webhook starts which workflow, and what a request to an unknown one is told.
+use super::Compiled;
+use crate::api::HookInfo;
+use crate::core::Ctx;
+use crate::error::{EngineError, ErrorKind};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use stepwell_workflow::model::{Trigger, Webhook};
+
+/// Webhooks of active workflows, by path; several workflows may share one with different methods.
+#[derive(Default)]
+pub(crate) struct HookTable {
+    by_path: BTreeMap<String, Vec<Arc<Compiled>>>,
+}
+
+impl HookTable {
+    fn of(flows: impl IntoIterator<Item = Arc<Compiled>>) -> Self {
+        let mut table = Self::default();
+        for flow in flows {
+            if let Some(hook) = webhook(&flow) {
+                table.by_path.entry(clean(&hook.path).to_owned()).or_default().push(flow);
+            }
+        }
+        table
+    }
+
+    /// The workflow that a request starts.
+    pub(crate) fn find(&self, method: &str, path: &str) -> Result<&Arc<Compiled>, EngineError> {
+        let Some(flows) = self.by_path.get(clean(path)) else {
+            let near = stepwell_records::nearest(path, self.by_path.keys().map(String::as_str));
+            let message = match near {
+                Some(near) => format!("no active workflow listens on `{path}`; did you mean `{near}`?"),
+                None => format!("no active workflow listens on `{path}`"),
+            };
+            return Err(EngineError::not_found("unknown_hook", message));
+        };
+        let taken = |flow: &&Arc<Compiled>| webhook(flow).is_some_and(|hook| takes(hook, method));
+        flows.iter().find(taken).ok_or_else(|| {
+            let message = format!("`{path}` does not take {method}; it takes {}", methods(flows).join(", "));
+            EngineError::new(ErrorKind::MethodNotAllowed, "method_not_allowed", message)
+        })
+    }
+
+    /// A workflow that already listens where this one wants to.
+    pub(crate) fn rival(&self, name: &str, wanted: &Webhook) -> Option<(&str, String)> {
+        let flows = self.by_path.get(clean(&wanted.path))?;
+        let others = flows.iter().filter(|flow| flow.name != name);
+        others.filter_map(|flow| Some((flow, webhook(flow)?))).find_map(|(flow, hook)| {
+            let both = wanted.methods.iter().find(|method| hook.methods.contains(method))?;
+            Some((flow.name.as_str(), both.as_str().to_owned()))
+        })
+    }
+
+    pub(crate) fn list(&self) -> Vec<HookInfo> {
+        let flows = self.by_path.iter().flat_map(|(path, flows)| flows.iter().map(move |flow| (path, flow)));
+        flows
+            .map(|(path, flow)| HookInfo {
+                path: path.clone(),
+                methods: methods(std::slice::from_ref(flow)),
+                workflow: flow.name.clone(),
+                version: flow.version,
+            })
+            .collect()
+    }
+}
+
+fn clean(path: &str) -> &str {
+    path.trim_matches('/')
+}
+
+pub(crate) fn webhook(flow: &Compiled) -> Option<&Webhook> {
+    match &flow.workflow.trigger {
+        Trigger::Webhook(hook) => Some(hook),
+        Trigger::Manual(_) => None,
+    }
+}
+
+fn takes(hook: &Webhook, method: &str) -> bool {
+    hook.methods.iter().any(|known| known.as_str() == method)
+}
+
+fn methods(flows: &[Arc<Compiled>]) -> Vec<String> {
+    let hooks = flows.iter().filter_map(|flow| webhook(flow));
+    let mut methods: Vec<String> =
+        hooks.flat_map(|hook| hook.methods.iter().map(|method| method.as_str().to_owned())).collect();
+    methods.sort();
+    methods.dedup();
+    methods
+}
+
+/// Makes the table anew from the active workflows.
+pub(crate) async fn rebuild(ctx: &Ctx) -> Result<(), EngineError> {
+    let active: Vec<(String, u32)> = {
+        let workflows = ctx.ws.registry.workflows();
+        workflows.iter().filter_map(|(name, row)| Some((name.clone(), row.active?))).collect()
+    };
+    let mut flows = Vec::with_capacity(active.len());
+    for (name, version) in active {
+        flows.push(ctx.ws.registry.flow(ctx, &name, version).await?);
+    }
+    ctx.ws.registry.set_hooks(HookTable::of(flows));
+    Ok(())
+}

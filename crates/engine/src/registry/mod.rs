@@ -1,0 +1,144 @@
+//! What a workspace has to run: actions, workflows and webhooks, in memory, complete, and changed one at a time.
+pub(crate) mod actions;
+pub(crate) mod catalog;
+pub(crate) mod hooks;
+pub(crate) mod schema;
+pub(crate) mod workflows;
+
+pub(crate) use actions::ActionVersion;
+pub(crate) use workflows::Compiled;
+
+use crate::core::Ctx;
+use crate::error::EngineError;
+use crate::tables::{self, registry as rows};
+use actions::ActionTable;
+use hooks::HookTable;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
+use stepwell_store::keys::KeyReader;
+use stepwell_store::{Refused, Row, Shard, Store, Want};
+
+/// The registry of one workspace.
+#[derive(Default)]
+pub(crate) struct Registry {
+    actions: RwLock<ActionTable>,
+    workflows: RwLock<BTreeMap<String, rows::WorkflowRow>>,
+    /// Versions that were compiled, by name and number. A version never changes.
+    flows: RwLock<HashMap<(String, u32), Arc<Compiled>>>,
+    hooks: RwLock<Arc<HookTable>>,
+    /// Held while something is changed, store and memory together.
+    pub changing: tokio::sync::Mutex<()>,
+}
+
+/// Compiled versions kept; beyond it those that are not active are dropped and compiled again when needed.
+const KEPT_FLOWS: usize = 2000;
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Registry {
+    pub(crate) fn actions(&self) -> RwLockReadGuard<'_, ActionTable> {
+        read(&self.actions)
+    }
+
+    pub(crate) fn action_exactly(&self, reference: &str) -> Option<Arc<ActionVersion>> {
+        read(&self.actions).exactly(reference).cloned()
+    }
+
+    /// Whether a version of an action is this blob.
+    pub(crate) fn names_blob(&self, sha256: &str) -> bool {
+        read(&self.actions).all().any(|action| action.row.info.sha256 == sha256)
+    }
+
+    pub(crate) fn insert_action(&self, action: Arc<ActionVersion>) {
+        self.actions.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(action);
+    }
+
+    pub(crate) fn workflow(&self, name: &str) -> Option<rows::WorkflowRow> {
+        read(&self.workflows).get(name).cloned()
+    }
+
+    pub(crate) fn workflows(&self) -> RwLockReadGuard<'_, BTreeMap<String, rows::WorkflowRow>> {
+        read(&self.workflows)
+    }
+
+    pub(crate) fn insert_workflow(&self, name: &str, row: rows::WorkflowRow) {
+        let mut workflows = self.workflows.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        workflows.insert(name.to_owned(), row);
+    }
+
+    pub(crate) fn hooks(&self) -> Arc<HookTable> {
+        read(&self.hooks).clone()
+    }
+
+    pub(crate) fn set_hooks(&self, hooks: HookTable) {
+        *self.hooks.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(hooks);
+    }
+
+    /// A version, compiled.
+    pub(crate) async fn flow(
+        &self,
+        ctx: &Ctx,
+        name: &str,
+        version: u32,
+    ) -> Result<Arc<Compiled>, EngineError> {
+        if let Some(flow) = read(&self.flows).get(&(name.to_owned(), version)) {
+            return Ok(flow.clone());
+        }
+        let row = workflows::version(ctx, name, version).await?;
+        let flow = Arc::new(workflows::compile(name, version, &row)?);
+        let mut flows = self.flows.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if flows.len() >= KEPT_FLOWS {
+            let workflows = read(&self.workflows);
+            flows.retain(|(name, version), _| {
+                workflows.get(name).is_some_and(|row| row.active == Some(*version))
+            });
+        }
+        flows.insert((name.to_owned(), version), flow.clone());
+        Ok(flow)
+    }
+
+    /// A draft was written over.
+    pub(crate) fn forget_flow(&self, name: &str, version: u32) {
+        let mut flows = self.flows.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        flows.remove(&(name.to_owned(), version));
+    }
+
+    /// Reads all of it, when the workspace is opened.
+    pub(crate) async fn load(&self, ctx: &Ctx) -> Result<(), EngineError> {
+        let (store, ws) = (&*ctx.core.ports.store, &ctx.ws);
+        let mut actions = ActionTable::default();
+        for (key, value) in all_rows(store, ws.shard, rows::actions(ws.id)).await? {
+            actions.insert(ActionVersion::new(tables::decode(&key, &value)?));
+        }
+        *self.actions.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = actions;
+        for (key, value) in all_rows(store, ws.shard, rows::workflows(ws.id)).await? {
+            let name = KeyReader::new(&key).and_then(|mut key| key.str()).map_err(Refused::from)?;
+            self.insert_workflow(&name, tables::decode(&key, &value)?);
+        }
+        hooks::rebuild(ctx).await
+    }
+}
+
+/// Every row of a range, read in pages.
+pub(crate) async fn all_rows(
+    store: &dyn Store,
+    shard: Shard,
+    mut keys: std::ops::Range<stepwell_store::Key>,
+) -> Result<Vec<Row>, Refused> {
+    const PAGE: usize = 500;
+    let mut all = Vec::new();
+    loop {
+        let view = store.read(shard, vec![Want::range(keys.clone(), PAGE)]).await?;
+        let rows: Vec<Row> = view.rows.into_iter().flatten().collect();
+        let full = rows.len() == PAGE;
+        if let Some((last, _)) = rows.last() {
+            keys.start = last.successor();
+        }
+        all.extend(rows);
+        if !full {
+            return Ok(all);
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! Workflows: drafts, versions, activation, and a version compiled to what the engine runs.
+use super::catalog::WorkspaceCatalog;
+use super::hooks::{self, webhook};
+use super::schema;
+use crate::api::{DraftSaved, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo};
+use crate::core::Ctx;
+use crate::error::{EngineError, Problem};
+use crate::tables::{self, registry as rows, runs::timestamp};
+use jsonschema::Validator;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use stepwell_records::schema::Schema;
+use stepwell_store::{Refused, Txn, Want, transact};
+use stepwell_workflow::check::{Catalog, Checked, check};
+use stepwell_workflow::document::{self, Source};
+use stepwell_workflow::expr::{Mode, Scope, Template};
+use stepwell_workflow::graph::{Graph, Owner};
+use stepwell_workflow::machine::Taken;
+use stepwell_workflow::model::{ActionRef, StepKind, Trigger, Workflow};
+
+/// A version of a workflow as the engine runs it.
+pub(crate) struct Compiled {
+    pub name: String,
+    pub version: u32,
+    pub workflow: Workflow,
+    pub graph: Graph,
+    /// Of a webhook's body, or of what a manual start is given.
+    pub input_schema: Option<Validator>,
+    /// The actions that it names.
+    pub actions: Vec<ActionRef>,
+}
+
+impl Compiled {
+    /// What each action that it names is now; kept with a run from its start.
+    pub(crate) fn resolve_actions(&self, ctx: &Ctx) -> Result<BTreeMap<String, String>, EngineError> {
+        let actions = ctx.ws.registry.actions();
+        let resolve = |reference: &ActionRef| match actions.resolve(reference) {
+            Some(action) => Ok((reference.to_string(), action.reference())),
+            None => {
+                let message =
+                    format!("workflow `{}` uses the action `{reference}`, which is not there", self.name);
+                Err(EngineError::conflict("unknown_action", message))
+            }
+        };
+        self.actions.iter().map(resolve).collect()
+    }
+}
+
+/// Compiles a stored version. It was checked before it was stored, so a failure here is a defect.
+pub(crate) fn compile(
+    name: &str,
+    version: u32,
+    row: &rows::WorkflowVersionRow,
+) -> Result<Compiled, EngineError> {
+    let Some(workflow) = row.definition.clone() else {
+        let message = format!("version {version} of `{name}` has problems; they keep it from running");
+        return Err(EngineError::conflict("workflow_has_problems", message));
+    };
+    let input_schema = match &workflow.trigger {
+        Trigger::Webhook(hook) => hook.body_schema.as_ref(),
+        Trigger::Manual(manual) => manual.input_schema.as_ref(),
+    };
+    let input_schema = input_schema.map(schema::compile).transpose().map_err(|error| {
+        EngineError::conflict("invalid_schema", format!("the trigger's schema of `{name}` is wrong: {error}"))
+    })?;
+    let mut actions: Vec<ActionRef> = Vec::new();
+    for step in workflow.every_step() {
+        if let StepKind::Code(code) = &step.kind
+            && !actions.contains(&code.action)
+        {
+            actions.push(code.action.clone());
+        }
+    }
+    let graph = Graph::compile(&workflow).map_err(|errors| {
+        let problems = errors.iter().map(|error| Problem {
+            code: "invalid_template".into(),
+            message: error.message.clone(),
+            path: Some(error.place.clone()).filter(|place| !place.is_empty()),
+            step: Some(error.step.clone()).filter(|step| !step.is_empty()),
+            ..Problem::default()
+        });
+        refused(name, problems.collect())
+    })?;
+    Ok(Compiled { name: name.to_owned(), version, graph, input_schema, actions, workflow })
+}
+
+/// A template of a trigger, which sees `trigger` alone.
+pub(crate) fn render_text(template: &str, scope: &dyn Scope) -> Result<String, String> {
+    let template = Template::compile(template, Mode::Value).map_err(|error| error.to_string())?;
+    let text = template.render_text(scope).map_err(|error| error.to_string())?;
+    text.reveal(|_| None).map_err(|error| error.to_string())
+}
+
+/// A stored version.
+pub(crate) async fn version(
+    ctx: &Ctx,
+    name: &str,
+    version: u32,
+) -> Result<rows::WorkflowVersionRow, EngineError> {
+    let key = rows::workflow_version_key(ctx.ws.id, name, version);
+    let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::Key(key)]).await?;
+    match view.rows.into_iter().flatten().next() {
+        Some((key, value)) => Ok(tables::decode(&key, &value)?),
+        None => Err(EngineError::not_found(
+            "unknown_version",
+            format!("workflow `{name}` has no version {version}"),
+        )),
+    }
+}
+
+fn workflow_row(ctx: &Ctx, name: &str) -> Result<rows::WorkflowRow, EngineError> {
+    ctx.ws.registry.workflow(name).ok_or_else(|| {
+        let workflows = ctx.ws.registry.workflows();
+        let message = match stepwell_records::nearest(name, workflows.keys().map(String::as_str)) {
+            Some(near) => format!("there is no workflow `{name}`; did you mean `{near}`?"),
+            None => format!("there is no workflow `{name}`"),
+        };
+        EngineError::not_found("unknown_workflow", message)
+    })
+}
+
+/// The version that starts runs, compiled.
+pub(crate) async fn active(ctx: &Ctx, name: &str) -> Result<Arc<Compiled>, EngineError> {
+    let row = workflow_row(ctx, name)?;
+    let Some(version) = row.active else {
+        let message = format!("workflow `{name}` is not active; activate it first");
+        return Err(EngineError::conflict("workflow_not_active", message));
+    };
+    ctx.ws.registry.flow(ctx, name, version).await
+}
+
+async fn catalog(ctx: &Ctx) -> Result<WorkspaceCatalog, EngineError> {
+    let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
+    let schema = Schema::load(&mut txn, ctx.ws.id).await?;
+    Ok(WorkspaceCatalog::new(ctx, schema))
+}
+
+/// Checks a text against what the workspace has.
+async fn checked(ctx: &Ctx, name: &str, text: &str) -> Result<(Checked, Vec<Problem>), EngineError> {
+    let catalog = catalog(ctx).await?;
+    Ok(checked_against(&catalog, name, text))
+}
+
+fn checked_against(catalog: &dyn Catalog, name: &str, text: &str) -> (Checked, Vec<Problem>) {
+    let mut checked = check(text, catalog);
+    let mut problems: Vec<Problem> = checked.problems.iter().map(problem).collect();
+    if let Some(workflow) = &checked.workflow
+        && workflow.name != name
+    {
+        problems.push(Problem {
+            code: "wrong_name".into(),
+            message: format!("the document's name is `{}`, and it was given as `{name}`", workflow.name),
+            path: Some("name".into()),
+            hint: Some(format!("write `name: {name}`")),
+            ..Problem::default()
+        });
+        checked.workflow = None;
+    }
+    (checked, problems)
+}
+
+fn problem(found: &stepwell_workflow::problem::Problem) -> Problem {
+    let place = |n: usize| u32::try_from(n).ok().filter(|n| *n > 0);
+    Problem {
+        code: found.code.clone(),
+        message: found.message.clone(),
+        path: Some(found.path.clone()).filter(|path| !path.is_empty()),
+        line: place(found.line),
+        column: place(found.column),
+        step: found.step.clone(),
+        hint: found.hint.clone(),
+    }
+}
+
+/// What a save would say.
+pub(crate) async fn check_text(ctx: &Ctx, name: &str, text: &str) -> Result<Vec<Problem>, EngineError> {
+    Ok(checked(ctx, name, text).await?.1)
+}
+
+/// A text as it would run, for tests of drafts; with problems it is refused.
+pub(crate) async fn compile_text(ctx: &Ctx, name: &str, text: &str) -> Result<Compiled, EngineError> {
+    let (checked, problems) = checked(ctx, name, text).await?;
+    let Some(definition) = checked.workflow else { return Err(refused(name, problems)) };
+    let row = rows::WorkflowVersionRow {
+        format: TextFormat::Yaml,
+        text: String::new(),
+        definition: Some(definition),
+        created_ms: 0,
+    };
+    compile(name, 0, &row)
+}
+
+fn refused(name: &str, problems: Vec<Problem>) -> EngineError {
+    let message = match problems.len() {
+        1 => format!("workflow `{name}` has a problem"),
+        n => format!("workflow `{name}` has {n} problems"),
+    };
+    EngineError::invalid("invalid_workflow", message).with_problems(problems)
+}
+
+/// Saves a draft. What cannot be read as a workflow at all is refused; what can be read is saved with its problems.
+pub(crate) async fn put_draft(
+    ctx: &Ctx,
+    name: &str,
+    text: &str,
+    format: TextFormat,
+) -> Result<DraftSaved, EngineError> {
+    check_name(name)?;
+    let (checked, problems) = checked(ctx, name, text).await?;
+    if checked.workflow.is_none() && !readable(text) {
+        return Err(refused(name, problems));
+    }
+    let _one = ctx.ws.registry.changing.lock().await;
+    let mut row = ctx.ws.registry.workflow(name).unwrap_or_default();
+    let newest = row.draft.or(row.active);
+    if let Some(newest) = newest
+        && let Ok(stored) = version(ctx, name, newest).await
+        && stored.text == text
+        && stored.definition == checked.workflow
+    {
+        return Ok(DraftSaved { name: name.to_owned(), version: newest, changed: false, problems });
+    }
+    let number = match row.draft {
+        Some(draft) => draft,
+        None => row.last + 1,
+    };
+    row.draft = Some(number);
+    row.last = row.last.max(number);
+    row.updated_ms = ctx.now_ms();
+    let stored = rows::WorkflowVersionRow {
+        format,
+        text: text.to_owned(),
+        definition: checked.workflow,
+        created_ms: row.updated_ms,
+    };
+    save(ctx, name, row, Some((number, stored))).await?;
+    Ok(DraftSaved { name: name.to_owned(), version: number, changed: true, problems })
+}
+
+/// Whether a text is a workflow at all, whatever is wrong with it.
+fn readable(text: &str) -> bool {
+    let source = Source::new(text);
+    let (tree, _) = document::parse(&source);
+    tree.is_some_and(|tree| document::read(&source, &tree).0.is_some())
+}
+
+/// Writes rows and memory.
+async fn save(
+    ctx: &Ctx,
+    name: &str,
+    row: rows::WorkflowRow,
+    version: Option<(u32, rows::WorkflowVersionRow)>,
+) -> Result<(), EngineError> {
+    let mut writes = vec![(rows::workflow_key(ctx.ws.id, name), tables::encode(&row)?)];
+    if let Some((number, version)) = &version {
+        writes.push((rows::workflow_version_key(ctx.ws.id, name, *number), tables::encode(version)?));
+    }
+    let writes = &writes;
+    transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+        Box::pin(async move {
+            for (key, value) in writes {
+                tx.put(key.clone(), value.clone());
+            }
+            Ok::<_, Refused>(())
+        })
+    })
+    .await?;
+    if let Some((number, _)) = version {
+        ctx.ws.registry.forget_flow(name, number);
+    }
+    ctx.ws.registry.insert_workflow(name, row);
+    Ok(())
+}
+
+/// Makes a version the one whose trigger starts runs.
+pub(crate) async fn activate(
+    ctx: &Ctx,
+    name: &str,
+    wanted: Option<u32>,
+) -> Result<WorkflowInfo, EngineError> {
+    let _one = ctx.ws.registry.changing.lock().await;
+    let mut row = workflow_row(ctx, name)?;
+    let Some(number) = wanted.or(row.draft).or(row.active) else {
+        return Err(EngineError::conflict(
+            "nothing_to_activate",
+            format!("workflow `{name}` has no version"),
+        ));
+    };
+    let mut stored = version(ctx, name, number).await?;
+    // The workspace may have changed since it was saved.
+    let (checked, problems) = checked(ctx, name, &stored.text).await?;
+    let Some(definition) = checked.workflow else { return Err(refused(name, problems)) };
+    if let Trigger::Webhook(hook) = &definition.trigger
+        && let Some((rival, method)) = ctx.ws.registry.hooks().rival(name, hook)
+    {
+        let message =
+            format!("workflow `{rival}` already listens on {method} `{}`; choose another path", hook.path);
+        return Err(EngineError::conflict("hook_taken", message));
+    }
+    stored.definition = Some(definition);
+    let flow = compile(name, number, &stored)?;
+    warm(ctx, &flow);
+    let before = row.active.replace(number);
+    row.archived.extend(before.filter(|before| *before != number));
+    row.archived.retain(|archived| *archived != number);
+    if row.draft == Some(number) {
+        row.draft = None;
+    }
+    row.updated_ms = ctx.now_ms();
+    save(ctx, name, row, Some((number, stored))).await?;
+    hooks::rebuild(ctx).await?;
+    info(ctx, name).await
+}
+
+/// Loads the modules of a workflow that is about to run, so that its first run does not wait for them.
+fn warm(ctx: &Ctx, flow: &Compiled) {
+    let actions: Vec<_> = {
+        let table = ctx.ws.registry.actions();
+        flow.actions.iter().filter_map(|reference| table.resolve(reference).cloned()).collect()
+    };
+    let task = ctx.clone();
+    ctx.core.tasks.spawn(async move {
+        for action in actions {
+            if task.core.closing.is_cancelled() {
+                return;
+            }
+            if let Err(failure) = crate::steps::code::ready(&task, &action).await {
+                tracing::warn!(action = %action.reference(), error = %failure.message, "a module does not load");
+            }
+        }
+    });
+}
+
+/// Loads the modules of all active workflows, in the background, after a start.
+pub(crate) async fn warm_all(ctx: &Ctx) {
+    for hook in ctx.ws.registry.hooks().list() {
+        if let Ok(flow) = ctx.ws.registry.flow(ctx, &hook.workflow, hook.version).await {
+            warm(ctx, &flow);
+        }
+    }
+}
+
+pub(crate) async fn deactivate(ctx: &Ctx, name: &str) -> Result<WorkflowInfo, EngineError> {
+    let _one = ctx.ws.registry.changing.lock().await;
+    let mut row = workflow_row(ctx, name)?;
+    if let Some(active) = row.active.take() {
+        row.archived.push(active);
+        row.updated_ms = ctx.now_ms();
+        save(ctx, name, row, None).await?;
+        hooks::rebuild(ctx).await?;
+    }
+    info(ctx, name).await
+}
+
+/// A line of a list.
+pub(crate) async fn info(ctx: &Ctx, name: &str) -> Result<WorkflowInfo, EngineError> {
+    let row = workflow_row(ctx, name)?;
+    let shown = row.active.or(row.draft).or_else(|| row.archived.last().copied());
+    let flow = match shown {
+        Some(version) => ctx.ws.registry.flow(ctx, name, version).await.ok(),
+        None => None,
+    };
+    let trigger = flow.as_ref().map_or("unknown", |flow| flow.workflow.trigger.type_name()).to_owned();
+    let hook = flow.as_ref().and_then(|flow| webhook(flow)).map(|hook| hook.path.clone());
+    Ok(WorkflowInfo {
+        name: name.to_owned(),
+        active_version: row.active,
+        draft_version: row.draft,
+        trigger,
+        hook,
+        updated_at: timestamp(row.updated_ms),
+    })
+}
+
+pub(crate) async fn detail(
+    ctx: &Ctx,
+    name: &str,
+    wanted: Option<u32>,
+) -> Result<WorkflowDetail, EngineError> {
+    let row = workflow_row(ctx, name)?;
+    let newest = wanted.or(row.draft).or(row.active).or_else(|| row.archived.last().copied());
+    let Some(number) = newest else {
+        return Err(EngineError::not_found("unknown_version", format!("workflow `{name}` has no version")));
+    };
+    let stored = version(ctx, name, number).await?;
+    let status = |number: u32| match number {
+        n if row.active == Some(n) => VersionStatus::Active,
+        n if row.draft == Some(n) => VersionStatus::Draft,
+        _ => VersionStatus::Archived,
+    };
+    let mut numbers: Vec<u32> = row.archived.iter().copied().chain(row.active).chain(row.draft).collect();
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    numbers.dedup();
+    Ok(WorkflowDetail {
+        info: info(ctx, name).await?,
+        version: number,
+        status: status(number),
+        format: stored.format,
+        problems: check_text(ctx, name, &stored.text).await?,
+        text: stored.text,
+        versions: numbers.into_iter().map(|number| (number, status(number))).collect(),
+    })
+}
+
+/// The draft, or else the active version, compiled.
+pub(crate) async fn newest(ctx: &Ctx, name: &str) -> Result<Arc<Compiled>, EngineError> {
+    let row = workflow_row(ctx, name)?;
+    let Some(number) = row.draft.or(row.active).or_else(|| row.archived.last().copied()) else {
+        return Err(EngineError::not_found("unknown_version", format!("workflow `{name}` has no version")));
+    };
+    ctx.ws.registry.flow(ctx, name, number).await
+}
+
+/// A version's graph: its steps in document order, with what stands inside what and what waits for what.
+pub(crate) async fn graph(ctx: &Ctx, name: &str, wanted: Option<u32>) -> Result<Value, EngineError> {
+    let flow = match wanted {
+        Some(number) => {
+            workflow_row(ctx, name)?;
+            ctx.ws.registry.flow(ctx, name, number).await?
+        }
+        None => newest(ctx, name).await?,
+    };
+    let graph = &flow.graph;
+    let nodes = graph.nodes.iter().map(|node| {
+        let list = graph.list(node.list);
+        let (inside, arm) = match list.owner {
+            Owner::Run => (None, Value::Null),
+            Owner::OnFailure => (None, json!("on_failure")),
+            Owner::Step(owner, taken) => (Some(&graph.node(owner).path), json!(taken)),
+        };
+        // A list runs from top to bottom; a parallel's goes by what its steps need.
+        let parallel = matches!(list.owner, Owner::Step(_, Taken::Steps));
+        let after: Vec<&String> = match (parallel, node.place.checked_sub(1)) {
+            (true, _) => node.needs.iter().map(|need| &graph.node(*need).path).collect(),
+            (false, Some(before)) => vec![&graph.node(list.steps[before]).path],
+            (false, None) => Vec::new(),
+        };
+        json!({ "id": node.id, "path": node.path, "type": node.type_name, "inside": inside, "arm": arm, "after": after })
+    });
+    let trigger = flow.workflow.trigger.type_name();
+    Ok(json!({
+        "name": flow.name, "version": flow.version, "trigger": trigger, "nodes": nodes.collect::<Vec<_>>(),
+    }))
+}
+
+/// What active workflows that would pick up a new version of an action cannot do with it.
+pub(crate) async fn picked_up(ctx: &Ctx, action: &str) -> Result<Vec<Problem>, EngineError> {
+    let active: Vec<(String, u32)> = {
+        let workflows = ctx.ws.registry.workflows();
+        workflows.iter().filter_map(|(name, row)| Some((name.clone(), row.active?))).collect()
+    };
+    let catalog = catalog(ctx).await?;
+    let mut found = Vec::new();
+    for (name, number) in active {
+        let flow = ctx.ws.registry.flow(ctx, &name, number).await?;
+        if flow.actions.iter().any(|reference| reference.name == action) {
+            let stored = version(ctx, &name, number).await?;
+            let (_, problems) = checked_against(&catalog, &name, &stored.text);
+            found.extend(problems.into_iter().map(|problem| Problem {
+                message: format!("workflow `{name}`: {}", problem.message),
+                ..problem
+            }));
+        }
+    }
+    Ok(found)
+}
+
+fn check_name(name: &str) -> Result<(), EngineError> {
+    let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    if starts_well && name.len() <= 64 && name.bytes().all(known) {
+        return Ok(());
+    }
+    let message = format!(
+        "`{name}` cannot name a workflow: lower case letters, digits, `-` and `_`, a letter first, at most 64"
+    );
+    Err(EngineError::invalid("invalid_name", message))
+}

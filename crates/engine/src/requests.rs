@@ -1,0 +1,153 @@
+//! What people ask of a run that exists: to stop, or to go on from the step that failed.
+use crate::api::RunSummary;
+use crate::core::Ctx;
+use crate::error::EngineError;
+use crate::feed::{LogRow, RunMoved};
+use crate::history::{self, expired, found};
+use crate::id::RunId;
+use crate::journal::{NoteRef, Page, Switch};
+use crate::registry::{Compiled, workflows};
+use crate::tables::{self, inbox, runs};
+use crate::{api, blobs};
+use std::collections::HashSet;
+use std::sync::Arc;
+use stepwell_store::transact;
+use stepwell_workflow::machine::{self, Event, StepPath};
+
+/// Puts a cancel into the run's inbox and wakes its driver.
+pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineError> {
+    ctx.check_open()?;
+    let key = runs::head_key(ctx.ws.id, run);
+    let message = inbox::Message { event: Event::CancelRequested { at: ctx.core.ports.clock.now() } };
+    let (key, message) = (&key, &tables::encode(&message)?);
+    let head = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+        Box::pin(async move {
+            let head =
+                tx.get(key).await?.map(|value| tables::decode::<runs::RunHead>(key, &value)).transpose()?;
+            let mut head = found(run, head)?;
+            if head.status.ended() {
+                let message = format!("run {run} has already ended ({})", head.status.as_str());
+                return Err(EngineError::conflict("run_ended", message).with_run(run.to_string()));
+            }
+            tx.put(inbox::key(ctx.ws.id, run, head.inbox), message.clone());
+            head.inbox += 1;
+            // Whoever drives the run rests on its head: that commit conflicts now, and finds the inbox.
+            tx.put(key.clone(), tables::encode(&head)?);
+            Ok(head)
+        })
+    })
+    .await?;
+    ctx.wake_at_once(run);
+    Ok(head.summary(run))
+}
+
+/// Lets a failed run go on: its state is folded from the journal, and the machine starts anew what had failed.
+pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSummary, EngineError> {
+    ctx.check_open()?;
+    let head = found(run, crate::load::head(ctx, run).await?)?;
+    check_failed(run, &head)?;
+    let mut flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
+    let folded = history::fold(ctx, run, &flow).await?;
+    if folded.commits.iter().any(|commit| commit.expired) {
+        return Err(expired(run));
+    }
+    let mut state = folded.state;
+    let mut switch = None;
+    if newest {
+        flow = newer(ctx, &head, &flow, state.steps.keys()).await?;
+        let to = Switch { version: flow.version, actions: flow.resolve_actions(ctx)? };
+        to.apply(&mut state);
+        switch = Some(to);
+    }
+    let event = Event::RetryRequested { at: ctx.core.ports.clock.now() };
+    let mut page = Page::default();
+    page.push(&event, &NoteRef::default())?;
+    machine::apply(&flow.graph, &mut state, &event);
+    let limit = ctx.core.config.inline_payload_bytes;
+    let mut claimed = Vec::new();
+    for payload in state.payloads_mut() {
+        claimed.extend(blobs::spill(ctx, payload, limit).await?);
+    }
+    let live = tables::encode(&runs::Live { state: state.clone(), ..runs::Live::default() })?;
+    let now_ms = ctx.now_ms();
+    let page = &page.value(now_ms, switch.as_ref())?;
+    let (head_key, ws, status, head) = (&runs::head_key(ctx.ws.id, run), &ctx.ws, state.status, &head);
+    let (live, claimed, switch) = (&live, &claimed, &switch);
+    let head = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
+        Box::pin(async move {
+            let now = tx.get(head_key).await?;
+            let now = now.map(|value| tables::decode::<runs::RunHead>(head_key, &value)).transpose()?;
+            let mut now = found(run, now)?;
+            check_failed(run, &now)?;
+            if now.commits != head.commits {
+                return Err(EngineError::conflict(
+                    "run_moved",
+                    format!("run {run} has moved on meanwhile; look again"),
+                ));
+            }
+            tx.put(runs::journal_key(ws.id, run, now.commits), page.clone());
+            tx.put(runs::live_key(ws.id, run), live.clone());
+            for sha256 in claimed {
+                tx.put(runs::blob_ref_key(ws.id, sha256, run), vec![tables::FORMAT]);
+            }
+            now.status = api::run_status(status);
+            let moved = RunMoved {
+                id: run,
+                workflow: now.workflow.clone(),
+                status: now.status,
+                commit: now.commits,
+                steps: Vec::new(),
+            };
+            tx.append(
+                ws.log,
+                tables::encode(&LogRow { at_ms: now_ms, run: Some(moved), records: Vec::new() })?,
+            );
+            now.version = switch.as_ref().map_or(now.version, |switch| switch.version);
+            now.commits += 1;
+            now.ended_ms = None;
+            now.error = None;
+            tx.put(head_key.clone(), tables::encode(&now)?);
+            Ok(now)
+        })
+    })
+    .await?;
+    ctx.wake(run);
+    Ok(head.summary(run))
+}
+
+fn check_failed(run: RunId, head: &runs::RunHead) -> Result<(), EngineError> {
+    if head.status == api::RunStatus::Failed {
+        return Ok(());
+    }
+    let message = format!("run {run} is {}; only a failed run can be retried", head.status.as_str());
+    Err(EngineError::conflict("run_not_failed", message).with_run(run.to_string()))
+}
+
+/// The active version, if every step that the run has begun stands at the same place in it.
+async fn newer<'a>(
+    ctx: &Ctx,
+    head: &runs::RunHead,
+    flow: &Arc<Compiled>,
+    begun: impl Iterator<Item = &'a StepPath>,
+) -> Result<Arc<Compiled>, EngineError> {
+    let newer = workflows::active(ctx, &head.workflow).await?;
+    if newer.version == flow.version {
+        return Ok(newer);
+    }
+    let kinds =
+        |flow: &Compiled, path: &StepPath| flow.graph.find(path).map(|node| flow.graph.node(node).type_name);
+    let gone: HashSet<&str> =
+        begun.filter(|path| kinds(flow, path) != kinds(&newer, path)).map(StepPath::as_str).collect();
+    if gone.is_empty() {
+        return Ok(newer);
+    }
+    let mut gone: Vec<_> = gone.into_iter().collect();
+    gone.sort_unstable();
+    let message = format!(
+        "version {} of `{}` does not have these steps of the run at the same place: {}",
+        newer.version,
+        head.workflow,
+        gone.join(", ")
+    );
+    Err(EngineError::conflict("version_does_not_fit", message))
+}

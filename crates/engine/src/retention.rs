@@ -1,0 +1,415 @@
+//! Removing what has been kept long enough, oldest first, in small commits.
+use crate::core::{Core, Ctx};
+use crate::error::EngineError;
+use crate::feed::LogRow;
+use crate::hash;
+use crate::id::RunId;
+use crate::tables::runs::{self, RunHead};
+use crate::tables::{self, hooks, mailbox};
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::Duration;
+use stepwell_store::keys::{KeyBuilder, Space};
+use stepwell_store::{
+    Key, LogError, Refused, UNNAMED_AGE, Want, first_position, prune_log, read_log, transact,
+};
+
+/// Runs looked at in one read, and rows deleted in one commit.
+const PAGE: usize = 200;
+
+/// What a workspace's retention remembers between its rounds; all of it can be found out again.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// Ended runs that are stored, once they were counted.
+    ended: AtomicI64,
+    counted: Mutex<bool>,
+    /// Up to here payloads and idempotency keys were looked at.
+    payloads_to: Mutex<Option<RunId>>,
+    hook_keys_to: Mutex<Option<RunId>>,
+}
+
+impl Kept {
+    pub(crate) fn run_ended(&self) {
+        self.ended.fetch_add(1, Relaxed);
+    }
+}
+
+/// What one round has removed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Removed {
+    pub runs: u64,
+    pub payloads: u64,
+    pub hook_keys: u64,
+    pub mails: u64,
+    pub log_rows: u64,
+}
+
+/// Goes on until the engine closes.
+pub(crate) async fn watch(core: Arc<Core>) {
+    let mut next_sweep = core.ports.clock.elapsed();
+    loop {
+        tokio::select! {
+            biased;
+            () = core.closing.cancelled() => return,
+            () = core.ports.clock.sleep(core.config.retention.every) => {}
+        }
+        for ctx in core.all_workspaces() {
+            match round(&ctx).await {
+                Ok(removed) if removed != Removed::default() => {
+                    tracing::debug!(workspace = %ctx.ws.name, ?removed, "retention removed what was over");
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(workspace = %ctx.ws.name, %error, "retention could not do its round")
+                }
+            }
+        }
+        if core.ports.clock.elapsed() >= next_sweep {
+            if let Err(error) = sweep(&core).await {
+                tracing::warn!(%error, "blobs could not be swept");
+            }
+            next_sweep = core.ports.clock.elapsed() + UNNAMED_AGE;
+        }
+    }
+}
+
+/// One round over one workspace.
+pub(crate) async fn round(ctx: &Ctx) -> Result<Removed, EngineError> {
+    let keep = &ctx.core.config.retention;
+    let kept = &ctx.ws.kept;
+    let mut removed = Removed {
+        hook_keys: visit(ctx, Job::HookKey, &kept.hook_keys_to, before(ctx, keep.hook_keys_for)).await?,
+        payloads: visit(ctx, Job::Payloads, &kept.payloads_to, before(ctx, keep.payloads_for)).await?,
+        ..Removed::default()
+    };
+    removed.runs = ended_runs(ctx).await?;
+    removed.mails = rows(ctx, mailbox::before(ctx.ws.id, before(ctx, keep.mailbox_for))).await?;
+    removed.log_rows = log(ctx).await?;
+    Ok(removed)
+}
+
+fn before(ctx: &Ctx, age: Duration) -> i64 {
+    ctx.now_ms().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Heads in the order in which the runs were created, from behind `after`.
+async fn heads(ctx: &Ctx, after: Option<RunId>) -> Result<Vec<(RunId, RunHead)>, Refused> {
+    let mut keys = runs::heads(ctx.ws.id);
+    if let Some(after) = after {
+        keys.start = runs::head_key(ctx.ws.id, after).successor();
+    }
+    let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::range(keys, PAGE)]).await?;
+    let rows = view.rows.into_iter().flatten();
+    rows.map(|(key, value)| Ok((runs::run_in(&key)?, tables::decode(&key, &value)?))).collect()
+}
+
+/// What is done to runs, oldest first.
+#[derive(Clone, Copy)]
+enum Job {
+    /// Give back the idempotency key that the run took.
+    HookKey,
+    /// Empty the journal.
+    Payloads,
+    /// Remove the run.
+    Runs,
+    /// Only count what has ended.
+    Count,
+}
+
+enum Visit {
+    Done,
+    Nothing,
+    /// It is looked at again in the next round.
+    Later,
+}
+
+/// Visits runs created before `until`, from behind the mark, which moves along with what is done.
+async fn visit(ctx: &Ctx, job: Job, mark: &Mutex<Option<RunId>>, until: i64) -> Result<u64, EngineError> {
+    let mut done = 0;
+    let mut moves = true;
+    let mut after = *mark.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    loop {
+        let page = heads(ctx, after).await?;
+        let full = page.len() == PAGE;
+        for (run, head) in page {
+            if head.created_ms >= until || ctx.core.closing.is_cancelled() {
+                return Ok(done);
+            }
+            let visited = match job {
+                Job::HookKey => hook_key(ctx, run, &head).await?,
+                Job::Payloads => payloads(ctx, run, &head, until).await?,
+                Job::Runs => ended_run(ctx, run, &head).await?,
+                Job::Count if head.status.ended() => Visit::Done,
+                Job::Count => Visit::Nothing,
+            };
+            match visited {
+                Visit::Done => done += 1,
+                Visit::Nothing => {}
+                Visit::Later => moves = false,
+            }
+            after = Some(run);
+            if moves {
+                *mark.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = after;
+            }
+        }
+        if !full {
+            return Ok(done);
+        }
+    }
+}
+
+async fn hook_key(ctx: &Ctx, run: RunId, head: &RunHead) -> Result<Visit, EngineError> {
+    let Some(key) = head.hook_key.as_deref().and_then(unhex_key) else { return Ok(Visit::Nothing) };
+    let key = &key;
+    transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+        Box::pin(async move {
+            let row: Option<hooks::HookKey> =
+                tx.get(key).await?.map(|value| tables::decode(key, &value)).transpose()?;
+            // A later run may have taken the key again.
+            let own = row.is_some_and(|row| row.run == run);
+            if own {
+                tx.delete(key.clone());
+            }
+            Ok::<_, Refused>(if own { Visit::Done } else { Visit::Nothing })
+        })
+    })
+    .await
+    .map_err(EngineError::from)
+}
+
+fn unhex_key(text: &str) -> Option<Key> {
+    let pairs = text.as_bytes().chunks_exact(2);
+    let byte = |pair: &[u8]| {
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)
+    };
+    pairs.map(byte).collect::<Option<Vec<u8>>>().map(Key::from)
+}
+
+async fn payloads(ctx: &Ctx, run: RunId, head: &RunHead, until: i64) -> Result<Visit, EngineError> {
+    if head.payloads_expired {
+        return Ok(Visit::Nothing);
+    }
+    if !head.status.ended() || head.ended_ms.is_none_or(|ended| ended >= until) {
+        return Ok(Visit::Later);
+    }
+    expire(ctx, run).await?;
+    Ok(Visit::Done)
+}
+
+/// Replaces every payload of a run's journal by null, and gives up its claims on blobs.
+async fn expire(ctx: &Ctx, run: RunId) -> Result<(), Refused> {
+    let head_key = runs::head_key(ctx.ws.id, run);
+    let keys = runs::journal(ctx.ws.id, run);
+    let rows = crate::registry::all_rows(&*ctx.core.ports.store, ctx.ws.shard, keys).await?;
+    let mut writes: Vec<(Key, Option<stepwell_store::Value>)> = Vec::new();
+    for (key, value) in rows {
+        let mut commit: Value = tables::decode(&key, &value)?;
+        claims(&commit, &mut |sha256| writes.push((runs::blob_ref_key(ctx.ws.id, &sha256, run), None)));
+        strip(&mut commit);
+        commit["p"] = true.into();
+        writes.push((key, Some(tables::encode(&commit)?)));
+    }
+    writes.sort_by(|a, b| a.0.cmp(&b.0));
+    writes.dedup_by(|a, b| a.0 == b.0);
+    for part in writes.chunks(PAGE) {
+        // A retry may have come in between: the head tells.
+        let head_key = &head_key;
+        let ended = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+            Box::pin(async move {
+                let Some(value) = tx.get(head_key).await? else { return Ok(false) };
+                let mut head: RunHead = tables::decode(head_key, &value)?;
+                if !head.status.ended() {
+                    return Ok(false);
+                }
+                for (key, value) in part {
+                    match value {
+                        Some(value) => tx.put(key.clone(), value.clone()),
+                        None => tx.delete(key.clone()),
+                    }
+                }
+                if !head.payloads_expired {
+                    head.payloads_expired = true;
+                    tx.put(head_key.clone(), tables::encode(&head)?);
+                }
+                Ok::<_, Refused>(true)
+            })
+        })
+        .await?;
+        if !ended {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Calls `found` with every blob that a journal's row names.
+fn claims(value: &Value, found: &mut dyn FnMut([u8; 32])) {
+    match value {
+        Value::Object(map) => {
+            let named = map.get("blob").filter(|_| map.len() == 1).and_then(|blob| blob.get("sha256"));
+            if let Some(sha256) = named.and_then(Value::as_str).and_then(hash::unhex) {
+                found(sha256);
+            }
+            map.values().for_each(|value| claims(value, found));
+        }
+        Value::Array(list) => list.iter().for_each(|value| claims(value, found)),
+        _ => {}
+    }
+}
+
+/// Payloads are written `{"value": …}` or `{"blob": …}` at known places of an entry.
+fn strip(commit: &mut Value) {
+    let Some(entries) = commit.get_mut("e").and_then(Value::as_array_mut) else { return };
+    let null = || serde_json::json!({ "value": null });
+    for entry in entries {
+        if let Some(event) = entry.get_mut("e").and_then(Value::as_object_mut) {
+            for place in ["trigger", "settings"] {
+                if event.contains_key(place) {
+                    event.insert(place.into(), null());
+                }
+            }
+            if let Some(ok) = event.get_mut("result").and_then(|result| result.get_mut("ok")) {
+                *ok = null();
+            }
+            if let Some(error) = event.get_mut("result").and_then(|result| result.get_mut("error")) {
+                error.as_object_mut().map(|error| error.remove("details"));
+            }
+        }
+        if let Some(note) = entry.get_mut("n").and_then(Value::as_object_mut) {
+            for place in ["i", "a", "l"] {
+                if note.contains_key(place) {
+                    note.insert(place.into(), null());
+                }
+            }
+        }
+    }
+}
+
+/// Removes runs that ended long enough ago, and the oldest of too many.
+async fn ended_runs(ctx: &Ctx) -> Result<u64, EngineError> {
+    count(ctx).await?;
+    // Unfinished runs stay, so the walk begins at the oldest every time.
+    let until = if surplus(ctx) { i64::MAX } else { before(ctx, ctx.core.config.retention.runs_for) };
+    visit(ctx, Job::Runs, &Mutex::new(None), until).await
+}
+
+fn surplus(ctx: &Ctx) -> bool {
+    u64::try_from(ctx.ws.kept.ended.load(Relaxed)).is_ok_and(|ended| ended > ctx.core.config.retention.runs)
+}
+
+async fn ended_run(ctx: &Ctx, run: RunId, head: &RunHead) -> Result<Visit, EngineError> {
+    let until = before(ctx, ctx.core.config.retention.runs_for);
+    let over = head.ended_ms.is_some_and(|ended| ended < until);
+    if !head.status.ended() || !(over || surplus(ctx)) {
+        return Ok(Visit::Nothing);
+    }
+    remove(ctx, run).await?;
+    ctx.ws.kept.ended.fetch_sub(1, Relaxed);
+    Ok(Visit::Done)
+}
+
+/// Counts the ended runs once; from then on they are counted as they end and go.
+async fn count(ctx: &Ctx) -> Result<(), EngineError> {
+    if *ctx.ws.kept.counted.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        return Ok(());
+    }
+    let before = ctx.ws.kept.ended.load(Relaxed);
+    let ended = visit(ctx, Job::Count, &Mutex::new(None), i64::MAX).await?;
+    // Those that ended meanwhile may be counted twice: the limit is one of order, not of one run.
+    ctx.ws.kept.ended.fetch_add(i64::try_from(ended).unwrap_or(0) - before, Relaxed);
+    *ctx.ws.kept.counted.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = true;
+    Ok(())
+}
+
+/// Removes all rows of a run: the journal first, the head last, so that what is half done is found again.
+async fn remove(ctx: &Ctx, run: RunId) -> Result<(), Refused> {
+    expire(ctx, run).await?;
+    rows(ctx, runs::journal(ctx.ws.id, run)).await?;
+    rows(ctx, runs::head_key(ctx.ws.id, run).only()).await?;
+    Ok(())
+}
+
+/// Deletes the rows of a range.
+async fn rows(ctx: &Ctx, keys: std::ops::Range<Key>) -> Result<u64, Refused> {
+    let mut deleted = 0;
+    loop {
+        let wants = vec![Want::range(keys.clone(), PAGE)];
+        let found: Vec<_> =
+            ctx.core.ports.store.read(ctx.ws.shard, wants).await?.rows.into_iter().flatten().collect();
+        if !found.is_empty() {
+            let found = &found;
+            transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+                Box::pin(async move {
+                    found.iter().for_each(|(key, _)| tx.delete(key.clone()));
+                    Ok::<_, Refused>(())
+                })
+            })
+            .await?;
+        }
+        deleted += found.len() as u64;
+        if found.len() < PAGE {
+            return Ok(deleted);
+        }
+    }
+}
+
+/// Shortens the workspace's log.
+async fn log(ctx: &Ctx) -> Result<u64, EngineError> {
+    let store = &*ctx.core.ports.store;
+    let until = before(ctx, ctx.core.config.retention.runs_for);
+    let mut position = first_position(store, ctx.ws.log).await?;
+    let first = position;
+    loop {
+        let page = match read_log(store, ctx.ws.log, position, PAGE).await {
+            Ok(page) => page,
+            Err(LogError::Refused(refused)) => return Err(refused.into()),
+            // Somebody else shortened it.
+            Err(LogError::Pruned { .. } | LogError::Ahead { .. }) => return Ok(0),
+        };
+        let key = runs::head_key(ctx.ws.id, RunId::from_bytes([0; 16]));
+        let old = page.rows.iter().take_while(|(_, value)| {
+            tables::decode::<LogRow>(&key, value).is_ok_and(|row| row.at_ms < until)
+        });
+        let old = old.count();
+        position += old as u64;
+        if old < page.rows.len() || page.rows.is_empty() {
+            break;
+        }
+    }
+    if position == first {
+        return Ok(0);
+    }
+    Ok(prune_log(store, ctx.ws.log, position).await?)
+}
+
+/// Removes blobs that no row names.
+async fn sweep(core: &Arc<Core>) -> Result<(), Refused> {
+    let workspaces = core.all_workspaces();
+    let swept = core
+        .ports
+        .blobs
+        .sweep(UNNAMED_AGE, &|id| {
+            let workspaces = workspaces.clone();
+            Box::pin(async move {
+                for ctx in &workspaces {
+                    if ctx.ws.registry.names_blob(&id.to_string()) {
+                        return Ok(true);
+                    }
+                    let keys = KeyBuilder::new(Space::BlobRefs, ctx.ws.id).fixed(&id.0).prefix();
+                    let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::range(keys, 1)]).await?;
+                    if view.rows.iter().any(|rows| !rows.is_empty()) {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            })
+        })
+        .await?;
+    if swept.blobs > 0 {
+        tracing::info!(blobs = swept.blobs, bytes = swept.bytes, "removed blobs that nothing names");
+    }
+    Ok(())
+}

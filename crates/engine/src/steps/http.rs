@@ -1,0 +1,230 @@
+//! `http_request`: the rendered call becomes the bytes that are sent, and the answer the step's output.
+use super::outside_failure;
+use crate::ports::{HttpClient, HttpRequest, HttpResponse};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use stepwell_workflow::expr::RevealError;
+use stepwell_workflow::machine::{Failure, HttpBody, HttpCall};
+use url::Url;
+use url::form_urlencoded;
+
+/// Without a `timeout:` an attempt takes no longer than this.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_REDIRECTS: u32 = 5;
+/// How much of an answer that was not accepted is kept in the failure.
+const SHOWN_BODY: usize = 2048;
+
+/// The request as it goes out. Secrets are filled in here and nowhere else.
+pub(crate) fn request(
+    call: &HttpCall,
+    timeout_ms: Option<u64>,
+    mut secret: impl FnMut(&str) -> Option<String>,
+) -> Result<HttpRequest, Failure> {
+    let revealed = |error: RevealError| Failure::engine("unknown_secret", error.to_string());
+    let url = call.url.reveal(&mut secret).map_err(revealed)?;
+    let mut url = Url::parse(&url).map_err(|error| {
+        Failure::engine("invalid_request", format!("the step's `url` is no URL: {error}"))
+    })?;
+    if !call.query.is_empty() {
+        let mut pairs = url.query_pairs_mut();
+        for (name, value) in &call.query {
+            pairs.append_pair(name, &value.reveal(&mut secret).map_err(revealed)?);
+        }
+    }
+    let mut headers = Vec::with_capacity(call.headers.len() + 2);
+    for (name, value) in &call.headers {
+        headers.push((name.clone(), value.reveal(&mut secret).map_err(revealed)?));
+    }
+    let has =
+        |headers: &[(String, String)], name: &str| headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+    let (body, content_type) = match &call.body {
+        None => (Bytes::new(), None),
+        Some(HttpBody::Json(filled)) => {
+            let value = filled.reveal(&mut secret).map_err(revealed)?;
+            (Bytes::from(value.to_string()), Some("application/json"))
+        }
+        Some(HttpBody::Form(pairs)) => {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            for (name, value) in pairs {
+                form.append_pair(name, &value.reveal(&mut secret).map_err(revealed)?);
+            }
+            (Bytes::from(form.finish()), Some("application/x-www-form-urlencoded"))
+        }
+        Some(HttpBody::Text(text)) => {
+            let text = text.reveal(&mut secret).map_err(revealed)?;
+            (Bytes::from(text), Some("text/plain; charset=utf-8"))
+        }
+    };
+    if let Some(content_type) = content_type
+        && !has(&headers, "content-type")
+    {
+        headers.push(("content-type".into(), content_type.into()));
+    }
+    if !has(&headers, "idempotency-key") {
+        headers.push(("idempotency-key".into(), call.idempotency_key.clone()));
+    }
+    Ok(HttpRequest {
+        method: call.method.as_str().to_owned(),
+        url: url.into(),
+        headers,
+        body,
+        timeout_ms: timeout_ms.unwrap_or(DEFAULT_TIMEOUT.as_millis() as u64),
+        max_response_bytes: call.max_bytes,
+        max_redirects: MAX_REDIRECTS,
+    })
+}
+
+/// Sends it. The failure of an answer that is not accepted carries status and body.
+pub(crate) async fn send(
+    client: &dyn HttpClient,
+    call: &HttpCall,
+    request: &HttpRequest,
+    now: jiff::Timestamp,
+) -> Result<Value, Failure> {
+    let response = client.send(request).await.map_err(outside_failure)?;
+    let output = output(&response);
+    if call.response.accepts(response.status) {
+        check_schema(call, &output)?;
+        return Ok(output);
+    }
+    let status = response.status;
+    let mut failure = Failure::engine("http_status", format!("{} answered {status}", request.url));
+    failure.retryable = matches!(status, 408 | 425 | 429 | 500..=599);
+    failure.retry_after_ms = retry_after(&response, now);
+    failure.details =
+        Some(json!({ "status": status, "headers": output["headers"], "body": shown(&output["body"]) }));
+    Err(failure)
+}
+
+/// `{status, headers, body}`: JSON is read as such, other text as text, anything else as base64.
+fn output(response: &HttpResponse) -> Value {
+    let mut headers = Map::new();
+    for (name, value) in &response.headers {
+        let name = name.to_ascii_lowercase();
+        match headers.get_mut(&name) {
+            Some(Value::String(known)) => {
+                known.push_str(", ");
+                known.push_str(value);
+            }
+            _ => {
+                headers.insert(name, Value::String(value.clone()));
+            }
+        }
+    }
+    let json = headers.get("content-type").and_then(Value::as_str).is_some_and(|kind| {
+        let kind = kind.split(';').next().unwrap_or(kind).trim();
+        kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
+    });
+    let body = match (response.body.is_empty(), json, std::str::from_utf8(&response.body)) {
+        (true, _, _) => Value::Null,
+        (_, true, Ok(text)) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
+        (_, _, Ok(text)) => Value::String(text.to_owned()),
+        (_, _, Err(_)) => json!({ "base64": STANDARD.encode(&response.body) }),
+    };
+    json!({ "status": response.status, "headers": headers, "body": body })
+}
+
+fn check_schema(call: &HttpCall, output: &Value) -> Result<(), Failure> {
+    let Some(schema) = &call.response.schema else { return Ok(()) };
+    let problems = crate::registry::schema::check(schema, &output["body"])
+        .map_err(|error| Failure::engine("invalid_schema", format!("`response.schema`: {error}")))?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let said: Vec<String> = problems.iter().map(|problem| problem.message.clone()).collect();
+    let mut failure = Failure::engine(
+        "invalid_response",
+        format!("the answer does not fit `response.schema`: {}", said.join("; ")),
+    );
+    failure.details = Some(json!({ "body": shown(&output["body"]) }));
+    Err(failure)
+}
+
+/// A body, cut to what a person reads.
+fn shown(body: &Value) -> Value {
+    let text = match body {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if text.len() <= SHOWN_BODY {
+        return body.clone();
+    }
+    let mut end = SHOWN_BODY;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Value::String(format!("{}…", &text[..end]))
+}
+
+/// `Retry-After` in seconds or as a date.
+fn retry_after(response: &HttpResponse, now: jiff::Timestamp) -> Option<u64> {
+    let (_, value) = response.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))?;
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return seconds.checked_mul(1000);
+    }
+    let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    Some(u64::try_from(at.duration_since(now).as_millis()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stepwell_workflow::expr::Text;
+    use stepwell_workflow::model::{Method, Response};
+
+    fn call(body: Option<HttpBody>) -> HttpCall {
+        HttpCall {
+            method: Method::Post,
+            url: Text::from("https://example.com/a%20b".to_owned()),
+            headers: [("X-One".to_owned(), Text::from("1".to_owned()))].into(),
+            query: vec![("q".into(), Text::from("a&b c".to_owned()))],
+            body,
+            response: Response::default(),
+            max_bytes: 100,
+            idempotency_key: "key-1".into(),
+        }
+    }
+
+    fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> HttpResponse {
+        let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        HttpResponse { status, headers, body: Bytes::copy_from_slice(body) }
+    }
+
+    #[test]
+    fn the_request_is_rendered_once_and_carries_its_key() {
+        let body = HttpBody::Form(vec![("a".into(), Text::from("1 &".to_owned()))]);
+        let request = request(&call(Some(body)), Some(7), |_| None).unwrap();
+        assert_eq!(request.url, "https://example.com/a%20b?q=a%26b+c");
+        assert_eq!(&request.body[..], b"a=1+%26");
+        assert_eq!(request.timeout_ms, 7);
+        let header = |name: &str| request.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        assert_eq!(header("X-One"), Some("1"));
+        assert_eq!(header("content-type"), Some("application/x-www-form-urlencoded"));
+        assert_eq!(header("idempotency-key"), Some("key-1"));
+    }
+
+    #[test]
+    fn bodies_are_read_by_what_they_are() {
+        let json = answer(200, &[("Content-Type", "application/problem+json; charset=utf-8")], b"{\"a\":1}");
+        assert_eq!(output(&json)["body"], json!({"a": 1}));
+        let broken = answer(200, &[("content-type", "application/json")], b"{\"a\":");
+        assert_eq!(output(&broken)["body"], json!("{\"a\":"));
+        assert_eq!(output(&answer(204, &[], b""))["body"], Value::Null);
+        assert_eq!(output(&answer(200, &[], b"\xff\x00"))["body"], json!({"base64": "/wA="}));
+        let twice = answer(200, &[("Set-Cookie", "a=1"), ("set-cookie", "b=2")], b"");
+        assert_eq!(output(&twice)["headers"]["set-cookie"], json!("a=1, b=2"));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        let after = |value| retry_after(&answer(429, &[("Retry-After", value)], b""), now);
+        assert_eq!(after("7"), Some(7000));
+        assert_eq!(after("Fri, 02 Jan 2026 03:04:15 GMT"), Some(10_000));
+        assert_eq!(after("Fri, 02 Jan 2026 03:04:00 GMT"), Some(0), "a date that is over means now");
+        assert_eq!(after("soon"), None);
+    }
+}

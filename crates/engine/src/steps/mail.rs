@@ -1,0 +1,56 @@
+//! `send_email`: the rendered call becomes the message that is sent, or caught in the workspace's mailbox.
+use super::outside_failure;
+use crate::hash;
+use crate::ports::{MailMessage, Mailer};
+use crate::tables::{self, mailbox};
+use serde_json::{Value, json};
+use stepwell_store::{Refused, Txn, WorkspaceId};
+use stepwell_workflow::machine::{EmailCall, Execute, Failure};
+
+/// Without a `timeout:` an attempt takes no longer than this.
+const DEFAULT_TIMEOUT_MS: u64 = 60_000;
+
+/// The message as it goes out. Its id is made from the step's key, so every attempt has the same.
+pub(crate) fn message(call: &EmailCall, execute: &Execute) -> MailMessage {
+    let id = hash::hex(&hash::sha256(execute.key.as_bytes())[..16]);
+    MailMessage {
+        from: call.from.clone(),
+        to: call.to.clone(),
+        cc: call.cc.clone(),
+        bcc: call.bcc.clone(),
+        reply_to: call.reply_to.clone(),
+        subject: call.subject.clone(),
+        text: call.text.clone(),
+        html: call.html.clone(),
+        headers: call.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        message_id: format!("{id}@stepwell"),
+        timeout_ms: execute.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
+    }
+}
+
+/// Sends it; the output is `{message_id, accepted}`.
+pub(crate) async fn send(mailer: &dyn Mailer, message: &MailMessage) -> Result<Value, Failure> {
+    let receipt = mailer.send(message).await.map_err(outside_failure)?;
+    Ok(json!({ "message_id": message.message_id, "accepted": receipt.accepted }))
+}
+
+/// Catches it: a row of the mailbox in the burst's own transaction. Nothing leaves the process, so it is no
+/// call to the outside.
+pub(crate) fn catch(
+    txn: &mut Txn,
+    workspace: WorkspaceId,
+    run: crate::id::RunId,
+    execute: &Execute,
+    message: MailMessage,
+    at_ms: i64,
+) -> Result<Value, Refused> {
+    let digest = hash::sha256(execute.key.as_bytes());
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    let accepted: Vec<&String> = message.to.iter().chain(&message.cc).chain(&message.bcc).collect();
+    let output = json!({ "message_id": message.message_id, "accepted": accepted });
+    let step = Some(execute.path.as_str().to_owned());
+    let row = mailbox::CaughtMail { run: Some(run), step, at_ms, mail: message };
+    txn.put(mailbox::key(workspace, at_ms, &id), tables::encode(&row)?);
+    Ok(output)
+}

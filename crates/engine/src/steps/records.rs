@@ -1,0 +1,162 @@
+//! Record steps: searches and writes in the burst's own transaction. Everything a write needs and must not find out
+//! by itself (time, the id of a new record) comes from the run, so a burst that runs again writes the same.
+use crate::core::Ctx;
+use crate::hash;
+use crate::id::RunId;
+use serde_json::{Map, Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use stepwell_records::schema::Schema;
+use stepwell_records::{Origin, Query, Records, RecordsError, Upsert, WriteContext, Written, record_id};
+use stepwell_store::keys::{KeyBuilder, Space};
+use stepwell_store::{Refused, Stamp, Txn};
+use stepwell_workflow::machine::{Call, Execute, Failure};
+
+/// What a record step came to.
+pub(crate) struct RecordDone {
+    pub output: Value,
+    /// The event of a write that changed something.
+    pub event: Option<Value>,
+}
+
+/// The workspace's schema as it was read last, so that a burst rests on it without reading it.
+#[derive(Default)]
+pub(crate) struct SchemaCache {
+    known: Mutex<Option<(Arc<Schema>, Stamp, Duration)>>,
+}
+
+/// The store keeps what was written for ten seconds; an older stamp would only look like a conflict.
+const TRUST_FOR: Duration = Duration::from_secs(5);
+
+impl SchemaCache {
+    /// After a conflict: it may have been the schema.
+    pub(crate) fn forget(&self) {
+        *self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
+    }
+
+    /// The schema; the transaction rests on it.
+    pub(crate) async fn get(&self, ctx: &Ctx, txn: &mut Txn) -> Result<Arc<Schema>, RecordsError> {
+        let now = ctx.core.ports.clock.elapsed();
+        let known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        if let Some((schema, at, when)) = known
+            && now.saturating_sub(when) < TRUST_FOR
+        {
+            txn.rest_on(KeyBuilder::new(Space::Objects, ctx.ws.id).prefix(), at);
+            return Ok(schema);
+        }
+        // The stamp is taken before the schema is read, so it is never newer than what was read.
+        let at = txn.store().read(ctx.ws.shard, Vec::new()).await?.at;
+        let schema = Schema::load(txn, ctx.ws.id).await?;
+        *self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some((schema.clone(), at, now));
+        Ok(schema)
+    }
+}
+
+/// Executes a record call. The inner error is the step's failure; the outer one is the store's refusal.
+pub(crate) async fn execute(
+    ctx: &Ctx,
+    txn: &mut Txn,
+    schema: &mut Option<Arc<Schema>>,
+    execute: &Execute,
+    (run, workflow): (RunId, &str),
+) -> Result<Result<RecordDone, Failure>, Refused> {
+    let schema = match schema {
+        Some(schema) => schema.clone(),
+        None => match ctx.ws.schema.get(ctx, txn).await {
+            Ok(known) => schema.insert(known).clone(),
+            Err(error) => return refused(error),
+        },
+    };
+    let mut records = Records::with_schema(txn, ctx.ws.id, schema);
+    let context = || WriteContext {
+        now: execute.started_at,
+        new_id: record_id(execute.started_at, unique(&execute.key)),
+        origin: Origin {
+            by: "workflow".into(),
+            workflow: Some(workflow.to_owned()),
+            run: Some(run.to_string()),
+            depth: 1,
+        },
+    };
+    let written = match &execute.call {
+        Call::Search(call) => {
+            let query = Query {
+                filter: call.filter.clone(),
+                sort: call.sort.clone(),
+                limit: call.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+                ..Query::default()
+            };
+            return match records.search(&call.object, &query, execute.started_at).await {
+                Ok(page) => {
+                    let mut output = Map::new();
+                    output.insert("records".into(), Value::Array(page.records));
+                    output.insert("total".into(), page.total.into());
+                    output.insert("index".into(), page.index.into());
+                    if !page.total_is_exact {
+                        output.insert("total_is_exact".into(), false.into());
+                    }
+                    Ok(Ok(RecordDone { output: Value::Object(output), event: None }))
+                }
+                Err(error) => refused(error),
+            };
+        }
+        Call::Create(call) => records.create(&context(), &call.object, &call.record).await,
+        Call::Update(call) => {
+            records.update(&context(), &call.object, &call.record_id, &call.record, call.if_version).await
+        }
+        Call::Upsert(call) => {
+            let upsert =
+                Upsert { match_on: &call.match_on, create_only: &call.create_only, if_version: None };
+            records.upsert(&context(), &call.object, &call.record, upsert).await
+        }
+        _ => {
+            return Ok(Err(Failure::engine(
+                "internal",
+                "a call that is no record call was given to the records",
+            )));
+        }
+    };
+    match written {
+        Ok(written) => Ok(Ok(done(written)?)),
+        Err(error) => refused(error),
+    }
+}
+
+/// Ten bytes that are the same in every attempt and different for every step of every run.
+fn unique(key: &str) -> [u8; 10] {
+    let mut unique = [0; 10];
+    unique.copy_from_slice(&hash::sha256(key.as_bytes())[..10]);
+    unique
+}
+
+/// The output of a write, and its event.
+pub(crate) fn done(written: Written) -> Result<RecordDone, Refused> {
+    let event = written.event.as_ref().map(serde_json::to_value).transpose();
+    let event =
+        event.map_err(|error| Refused::Invalid(format!("a record event cannot be written: {error}")))?;
+    let mut output = Map::new();
+    output.insert("record".into(), written.record);
+    output.insert("outcome".into(), json!(written.outcome));
+    Ok(RecordDone { output: Value::Object(output), event })
+}
+
+/// What the store refused is the burst's business, everything else the step's.
+fn refused<T>(error: RecordsError) -> Result<Result<T, Failure>, Refused> {
+    let code = error.code();
+    let message = error.to_string();
+    match error {
+        RecordsError::Store(Refused::TooBig(_)) => Ok(Err(Failure::engine(code, message))),
+        RecordsError::Store(refused) => Err(refused),
+        RecordsError::Damaged(why) => Err(Refused::Damaged(why)),
+        error => {
+            let mut failure = Failure::engine(code, message);
+            let problems = error.problems();
+            failure.details = match (error.other(), problems.is_empty()) {
+                (Some(other), _) => Some(json!({ "record_id": other.to_string() })),
+                (None, false) => Some(json!({ "problems": problems })),
+                (None, true) => None,
+            };
+            Ok(Err(failure))
+        }
+    }
+}

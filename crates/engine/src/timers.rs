@@ -1,0 +1,94 @@
+//! When which run has to be woken: a heap in memory over the timers in the store, and the one task that watches it.
+use crate::core::Core;
+use crate::id::RunId;
+use crate::tables::timers;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+use stepwell_store::{Refused, Shard, Want, WorkspaceId};
+use tokio::sync::Notify;
+
+/// Runs to wake, by time in milliseconds. Waking one too often is harmless, so nothing is ever taken out.
+#[derive(Default)]
+pub(crate) struct Timers {
+    due: Mutex<BTreeSet<(i64, WorkspaceId, RunId)>>,
+    changed: Notify,
+}
+
+/// How many timers one read at the start brings.
+const PAGE: usize = 1000;
+
+impl Timers {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<(i64, WorkspaceId, RunId)>> {
+        self.due.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Call it once the timer is on disk.
+    pub(crate) fn add(&self, at_ms: i64, workspace: WorkspaceId, run: RunId) {
+        let first = {
+            let mut due = self.lock();
+            due.insert((at_ms, workspace, run));
+            due.first() == Some(&(at_ms, workspace, run))
+        };
+        if first {
+            self.changed.notify_one();
+        }
+    }
+
+    /// How many are set.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn take_due(&self, now_ms: i64) -> (Vec<(WorkspaceId, RunId)>, Option<i64>) {
+        let mut due = self.lock();
+        let mut taken = Vec::new();
+        while let Some(&(at, workspace, run)) = due.first()
+            && at <= now_ms
+        {
+            due.pop_first();
+            taken.push((workspace, run));
+        }
+        (taken, due.first().map(|(at, ..)| *at))
+    }
+
+    /// Reads the timers of a shard, when the engine opens.
+    pub(crate) async fn load(&self, core: &Core, shard: Shard) -> Result<(), Refused> {
+        let mut keys = timers::all(shard);
+        loop {
+            let view = core.ports.store.read(shard, vec![Want::range(keys.clone(), PAGE)]).await?;
+            let rows: Vec<_> = view.rows.into_iter().flatten().collect();
+            for (key, _) in &rows {
+                let (at, workspace, run) = timers::parts(key)?;
+                self.lock().insert((at, workspace, run));
+            }
+            match rows.last() {
+                Some((last, _)) if rows.len() == PAGE => keys.start = last.successor(),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Wakes runs until the engine closes.
+pub(crate) async fn watch(core: Arc<Core>) {
+    loop {
+        let (due, next) = core.timers.take_due(core.ports.clock.now().as_millisecond());
+        for (workspace, run) in due {
+            if let Some(ctx) = core.workspace_by_id(workspace) {
+                ctx.wake(run);
+            }
+        }
+        let sleep = async {
+            match next {
+                Some(at) => core.ports.clock.sleep_until(crate::tables::runs::timestamp(at)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = core.closing.cancelled() => return,
+            () = core.timers.changed.notified() => {}
+            () = sleep => {}
+        }
+    }
+}
