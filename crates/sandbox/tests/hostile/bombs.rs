@@ -5,7 +5,9 @@ use super::generate::{functions, leb, repeat};
 use super::guest::{Handler, wat};
 
 /// Name and module.
-pub const BOMBS: &[(&str, fn() -> Vec<u8>)] = &[
+type Bomb = (&'static str, fn() -> Vec<u8>);
+
+pub const BOMBS: &[Bomb] = &[
     ("locals that move through loops", slow),
     ("br_tables over locals", tables),
     ("calls with every parameter", calls),
@@ -96,7 +98,7 @@ fn tables() -> Vec<u8> {
 fn calls() -> Vec<u8> {
     let arguments = repeat(32, "(i64.load (i32.const #))");
     let call = format!("(call $f {arguments})").repeat(2_500);
-    let functions = format!("(func {call})").repeat(20);
+    let functions = format!("(func {call})").repeat(8);
     wat(&format!(
         r#"(module (memory 1) (func $f (param {})) {functions} (func (export "_start")))"#,
         "i64 ".repeat(32)
