@@ -35,6 +35,9 @@ pub const TABLE_ELEMENTS: u32 = 20_000;
 /// Initial memory images up to this size are mapped copy-on-write even where they are mostly
 /// holes: a 12 MB JavaScript engine then starts in a third of the time.
 const DENSE_IMAGE_BYTES: u64 = 16 << 20;
+/// What of a table is wiped by hand after a call, not given back to the system: nearly all tables
+/// are small, and a page that stays saves a system call and a fault.
+const TABLE_RESIDENT_BYTES: usize = 16 << 10;
 /// Frames kept of a trap's backtrace.
 const BACKTRACE_FRAMES: usize = 20;
 /// Metadata of one instance: 30,000 functions with a reference each fit.
@@ -86,6 +89,7 @@ fn pool(calls: u32) -> PoolingAllocationConfig {
         .table_elements(TABLE_ELEMENTS as usize)
         .max_core_instance_size(INSTANCE_BYTES)
         .max_component_instance_size(INSTANCE_BYTES)
+        .table_keep_resident(TABLE_RESIDENT_BYTES)
         // 48.0.8 can show a page that was swapped out to the slot's next tenant.
         .pagemap_scan(Enabled::No);
     pool

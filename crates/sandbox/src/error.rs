@@ -41,8 +41,6 @@ pub mod code {
     pub const DEADLINE: &str = "deadline";
     /// A command ended with a status other than 0.
     pub const EXIT: &str = "exit";
-    /// The module could not be instantiated (its start function broke, say).
-    pub const START_FAILED: &str = "start_failed";
     /// The host is shutting down or out of resources.
     pub const UNAVAILABLE: &str = "unavailable";
     /// A fault of the host.

@@ -2,7 +2,7 @@
 //! guest that fills its memory.
 
 use std::future::Future;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 pub(crate) struct Guests {
@@ -38,9 +38,6 @@ impl Guests {
         guest: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, String> {
         let Some(runtime) = &self.runtime else { return Err("the host is shutting down".into()) };
-        if Handle::try_current().is_ok_and(|current| current.id() == runtime.handle().id()) {
-            return Ok(guest.await);
-        }
         let mut task = AbortOnDrop(runtime.spawn(guest));
         (&mut task.0).await.map_err(|error| format!("the call broke off: {error}"))
     }

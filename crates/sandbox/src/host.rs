@@ -78,7 +78,7 @@ struct Inner {
     maxima: Limits,
     permits: Arc<Semaphore>,
     ticker: Ticker,
-    runtime: Guests,
+    guests: Guests,
     semantics: String,
 }
 
@@ -187,10 +187,10 @@ impl Host {
         let compiler = Compiler::new(engine.clone(), config.compile, config.cache_dir.as_deref());
         let compiler = compiler.map_err(start)?;
         let ticker = Ticker::start(&engine, config.tick).map_err(start)?;
-        let runtime = Guests::start(config.threads).map_err(start)?;
+        let guests = Guests::start(config.threads).map_err(start)?;
         let permits = Arc::new(Semaphore::new(calls as usize));
         let (maxima, semantics) = (config.maxima, config::semantics());
-        Ok(Self(Arc::new(Inner { engine, linker, compiler, maxima, permits, ticker, runtime, semantics })))
+        Ok(Self(Arc::new(Inner { engine, linker, compiler, maxima, permits, ticker, guests, semantics })))
     }
 
     /// Scans a module and compiles it, or takes it from the cache. Needs a tokio runtime.
@@ -234,15 +234,25 @@ impl Host {
             let error = CallError::new(ErrorSource::Engine, code::UNAVAILABLE, "the host is shutting down");
             return Outcome::not_run(&call, error);
         };
+        let called = &action.0.info.sha256[..16];
         let (host, action, spare) = (self.0.clone(), action.clone(), call.clone_without_input());
         let guest = async move {
             let _permit = permit;
             let _running = host.ticker.run();
             call::run(&host.engine, &action.0.runnable, call).await
         };
-        inner.runtime.run(guest).await.unwrap_or_else(|message| {
+        let outcome = inner.guests.run(guest).await.unwrap_or_else(|message| {
             Outcome::not_run(&spare, CallError::new(ErrorSource::Engine, code::INTERNAL, message))
-        })
+        });
+        let code = outcome.result.as_ref().map_or_else(|error| error.code.as_str(), |_| "ok");
+        tracing::debug!(
+            action = called,
+            code,
+            fuel = outcome.usage.fuel,
+            wall_us = outcome.usage.wall_us,
+            "called"
+        );
+        outcome
     }
 
     /// What results depend on besides module, input, seed and start: a result stored under another

@@ -177,6 +177,9 @@ impl<'a> Reader<'a> {
         let mut escaped: Option<String> = None;
         let mut plain_from = start;
         loop {
+            let rest = &self.text.as_bytes()[self.at..];
+            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+            self.at += plain.unwrap_or(rest.len());
             match self.peek() {
                 Some(b'"') => {
                     let plain = &self.text[plain_from..self.at];
@@ -193,8 +196,7 @@ impl<'a> Reader<'a> {
                     escaped.get_or_insert_with(String::new).push(read);
                     plain_from = self.at;
                 }
-                Some(0..=0x1f) => return Err(self.fault("a control character in a string")),
-                Some(_) => self.at += 1,
+                Some(_) => return Err(self.fault("a control character in a string")),
                 None => return Err(self.fault("a string that does not end")),
             }
         }

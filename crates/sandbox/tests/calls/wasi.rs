@@ -172,3 +172,11 @@ async fn too_much_randomness_at_once_is_refused() {
     .await;
     insta::assert_snapshot!(summary(&ask(&command, "").await));
 }
+
+#[tokio::test]
+async fn http_is_there_for_those_who_import_it_and_refuses() {
+    let action = host().load(wat::parse_str(include_str!("http.wat")).unwrap()).await.unwrap();
+    let outcome = ask(&action, "").await;
+    // An error, and of its cases the third: HTTP-request-denied.
+    assert_eq!(outcome.result.as_deref(), Ok("12"), "{outcome:?}");
+}
