@@ -52,8 +52,8 @@ fn demo(rest: &[String]) -> Outcome {
         ],
     );
     add_targets(&[ACTION_TARGET])?;
-    let mut run = cargo(&["run", "--package", "stepwell", "--", "demo"]);
-    run.args(rest);
+    let mut run = cargo(&["run", "--package", "stepwell", "--", "demo", "--target-dir"]);
+    run.arg(guest_target_dir()).args(rest);
     finish(run)
 }
 

@@ -1,0 +1,279 @@
+//! The command line: every command, flag and default.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runs workflows whose code steps are sandboxed WebAssembly modules.
+#[derive(Debug, Parser)]
+#[command(name = "stepwell", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit status: 0 done; 1 what was asked for failed (a run, a test, a check, a request); 2 the command line is wrong; \
+3 the server cannot be reached.";
+
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The server that commands talk to
+    #[arg(
+        long,
+        global = true,
+        env = "STEPWELL_SERVER",
+        default_value = "http://127.0.0.1:7878",
+        value_name = "URL"
+    )]
+    pub server: String,
+    /// The API key; for a server on this host the CLI also reads the one in its data folder
+    #[arg(long, global = true, env = "STEPWELL_KEY", hide_env_values = true, value_name = "KEY")]
+    pub key: Option<String>,
+    /// The workspace, where the key does not fix it
+    #[arg(long, global = true, env = "STEPWELL_WORKSPACE", value_name = "NAME")]
+    pub workspace: Option<String>,
+    /// JSON for programs instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole thing once on a temporary folder: forms in, records out
+    Demo(Demo),
+    /// Run the server
+    Serve(Serve),
+    /// Code actions: write, build, test, upload
+    #[command(subcommand)]
+    Action(Action),
+    /// Workflows: check, apply, activate, run
+    #[command(subcommand)]
+    Workflow(Workflow),
+    /// Runs: what happened, step by step
+    #[command(subcommand)]
+    Run(Run),
+    /// Records of the built-in store
+    #[command(subcommand)]
+    Record(Record),
+    /// E-mail that a --dev server caught
+    #[command(subcommand)]
+    Mailbox(Mailbox),
+    /// API keys
+    #[command(subcommand)]
+    Key(Key),
+    /// Compile one module from stdin to stdout, under limits; the server's helper
+    #[command(hide = true)]
+    Compile,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Keep the data folder and say where it is
+    #[arg(long)]
+    pub keep: bool,
+    /// Where cargo keeps what it builds for the example action [default: with the data]
+    #[arg(long, value_name = "DIR")]
+    pub target_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Settings file [default: ./stepwell.toml, if there]
+    #[arg(long, env = "STEPWELL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data folder [default: ./stepwell-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:7878]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// For development: no keys, loopback only, e-mail is caught
+    #[arg(long)]
+    pub dev: bool,
+    /// Let workflows call this private network or address (repeatable)
+    #[arg(long = "allow-private-hosts", value_name = "CIDR")]
+    pub allow_private_hosts: Vec<String>,
+    /// Let workflows call plain http:// hosts that are not loopback
+    #[arg(long)]
+    pub allow_plain_http: bool,
+    /// Log filter, such as debug or info,stepwell_engine=debug
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Print the settings in force and stop
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Make a new action project that passes its tests at once
+    New {
+        /// Folder to make; its last part is the action's name
+        dir: PathBuf,
+    },
+    /// Compile an action to a WebAssembly module
+    Build {
+        /// The action's folder
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Run the fixtures of an action in the production sandbox
+    Test {
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// Record fuel and memory as the accepted numbers
+        #[arg(long)]
+        accept: bool,
+        /// Write a JUnit report
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
+        /// Only fixtures whose name contains this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
+    /// Upload an action: a folder (built first) or a module file
+    Push {
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// The action's name [default: from the module or the file's name]
+        #[arg(long)]
+        name: Option<String>,
+        /// Replace a version that is there with other bytes
+        #[arg(long)]
+        dev: bool,
+    },
+    /// Show what a module is: kind, size, imports, exports, schemas
+    Inspect {
+        /// A module file, an action's folder, or the name of an uploaded action
+        target: String,
+    },
+    /// List uploaded actions
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Workflow {
+    /// Report every problem of workflow files, without a server
+    Check {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Save workflows as drafts; says what changed
+    Apply {
+        /// Files, or folders of them
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Activate what has no problems
+        #[arg(long)]
+        activate: bool,
+    },
+    /// Let a workflow's trigger start runs
+    Activate { name: String },
+    /// Stop a workflow's trigger; runs under way go on
+    Deactivate { name: String },
+    /// Start a run by hand
+    Run {
+        name: String,
+        /// The input as JSON, or @FILE
+        #[arg(long, default_value = "{}", value_name = "JSON")]
+        input: String,
+        /// How long to wait for the end
+        #[arg(long, default_value = "30s", value_name = "TIME")]
+        wait: String,
+    },
+    /// Draw a workflow's graph
+    Graph {
+        file: PathBuf,
+        #[arg(long, value_enum, default_value = "text")]
+        format: GraphFormat,
+    },
+    /// List workflows
+    List,
+    /// Show a workflow's text and state
+    Show { name: String },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum GraphFormat {
+    Text,
+    Mermaid,
+    Dot,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Run {
+    /// List runs, newest first
+    List {
+        #[arg(long)]
+        workflow: Option<String>,
+        /// queued, running, waiting, paused, completed, failed or cancelled
+        #[arg(long)]
+        status: Option<String>,
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show a run with every step's input, output, logs and usage
+    Show { id: String },
+    /// Follow a run until it ends
+    Watch { id: String },
+    /// Stop a run
+    Cancel { id: String },
+    /// Run the failed steps of a failed run again
+    Retry { id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Record {
+    /// List records of an object
+    List {
+        /// person, company, task, …
+        object: String,
+        /// Filter as JSON, such as '{"field": "emails.primaryEmail", "is": "ada@example.com"}'
+        #[arg(long, value_name = "JSON")]
+        filter: Option<String>,
+        /// Field to sort by; a leading - turns it round
+        #[arg(long, allow_hyphen_values = true)]
+        sort: Option<String>,
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Go on where the last page ended
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// Show one record
+    Get { object: String, id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Mailbox {
+    /// List caught e-mail, newest first
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Make a key; its secret is shown this once
+    Create {
+        name: String,
+        /// read, write, hooks or admin (repeatable)
+        #[arg(long = "scope", default_values = ["write"])]
+        scopes: Vec<String>,
+    },
+    /// List keys
+    List,
+    /// Make a key useless
+    Revoke { id: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,173 @@
+//! Talking to a server: addresses, the key, and problem documents as errors that a person can read.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::args::Global;
+
+/// A server and how to speak to it.
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    key: Option<String>,
+    workspace: Option<String>,
+}
+
+/// Why a request brought no result.
+#[derive(Debug)]
+pub enum ClientError {
+    Unreachable {
+        server: String,
+        cause: String,
+    },
+    Refused(Box<ProblemDocument>),
+    /// Something answered that is not Stepwell.
+    Foreign {
+        server: String,
+        what: String,
+    },
+}
+
+/// RFC 9457, as the server sends it.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct ProblemDocument {
+    #[serde(default)]
+    pub status: u16,
+    #[serde(default)]
+    pub code: String,
+    #[serde(default)]
+    pub detail: String,
+    #[serde(default)]
+    pub errors: Vec<stepwell_engine::Problem>,
+    #[serde(default)]
+    pub run_id: Option<String>,
+}
+
+impl std::error::Error for ClientError {}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { server, cause } => write!(
+                f,
+                "no server at {server} ({cause}); start one with `stepwell serve --dev`, or name another with --server"
+            ),
+            Self::Foreign { server, what } => write!(f, "{server} does not answer like Stepwell: {what}"),
+            Self::Refused(problem) => {
+                write!(f, "{}", problem.detail)?;
+                for place in &problem.errors {
+                    write!(f, "\n{}", crate::output::place(place))?;
+                }
+                if let Some(run) = &problem.run_id {
+                    write!(f, "\n  see it with: stepwell run show {run}")?;
+                }
+                if problem.status == StatusCode::UNAUTHORIZED.as_u16() {
+                    f.write_str("\n  give a key with --key or STEPWELL_KEY")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+type Outcome<T> = Result<T, ClientError>;
+
+impl Client {
+    pub fn new(global: &Global) -> anyhow::Result<Self> {
+        let base = Url::parse(&global.server).map_err(|e| {
+            anyhow::anyhow!("--server `{}` is not a URL: {e}; write http://127.0.0.1:7878", global.server)
+        })?;
+        let key = global.key.clone().or_else(|| key_of_this_host(&base));
+        let http = reqwest::Client::builder().no_proxy().connect_timeout(Duration::from_secs(5)).build()?;
+        Ok(Self { http, base, key, workspace: global.workspace.clone() })
+    }
+
+    /// A request to `/api/v1/<segments>`; each segment is encoded.
+    pub fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["api", "v1"]).extend(segments);
+        }
+        let mut request = self.http.request(method, url);
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
+        if let Some(workspace) = &self.workspace {
+            request = request.header("stepwell-workspace", workspace);
+        }
+        request
+    }
+
+    /// For requests outside the API, such as webhooks.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    pub fn get(&self, segments: &[&str]) -> RequestBuilder {
+        self.request(Method::GET, segments)
+    }
+
+    pub fn post(&self, segments: &[&str]) -> RequestBuilder {
+        self.request(Method::POST, segments)
+    }
+
+    /// Sends, and gives the answer if it is a success.
+    pub async fn send(&self, request: RequestBuilder) -> Outcome<Response> {
+        let answer = request.send().await.map_err(|e| self.broken(&e))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(|e| self.broken(&e))?;
+        let problem = serde_json::from_slice::<ProblemDocument>(&body).ok().filter(|p| !p.code.is_empty());
+        Err(match problem {
+            Some(problem) => ClientError::Refused(Box::new(problem)),
+            None => self.foreign(format!("status {status}")),
+        })
+    }
+
+    /// Sends, and reads the answer's JSON.
+    pub async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Outcome<T> {
+        let body = self.bytes(request).await?;
+        serde_json::from_slice(&body).map_err(|e| self.foreign(e.to_string()))
+    }
+
+    pub async fn bytes(&self, request: RequestBuilder) -> Outcome<Bytes> {
+        self.send(request).await?.bytes().await.map_err(|e| self.broken(&e))
+    }
+
+    fn broken(&self, error: &reqwest::Error) -> ClientError {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        ClientError::Unreachable { server: self.base.to_string(), cause: cause.to_string() }
+    }
+
+    fn foreign(&self, what: String) -> ClientError {
+        ClientError::Foreign { server: self.base.to_string(), what }
+    }
+}
+
+/// A server on this host wrote its first key into its data folder; who may read that may use it.
+fn key_of_this_host(base: &Url) -> Option<String> {
+    let local = match base.host()? {
+        url::Host::Domain(name) => name == "localhost",
+        url::Host::Ipv4(a) => a.is_loopback(),
+        url::Host::Ipv6(a) => a.is_loopback(),
+    };
+    if !local {
+        return None;
+    }
+    let data =
+        std::env::var_os("STEPWELL_DATA").map_or_else(|| PathBuf::from("stepwell-data"), PathBuf::from);
+    let key = std::fs::read_to_string(data.join("admin.key")).ok()?;
+    Some(key.trim().to_owned())
+}

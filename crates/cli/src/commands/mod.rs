@@ -1,0 +1,32 @@
+//! The commands, a file each: thin, over the crates and the API.
+
+pub mod action;
+mod check;
+pub mod demo;
+pub mod key;
+pub mod mailbox;
+pub mod record;
+pub mod run;
+pub mod serve;
+pub mod workflow;
+
+use anyhow::Context;
+use serde_json::Value;
+
+/// What was asked for was done and came out bad: already told, so only the exit status is left to say it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Bad(pub String);
+
+/// JSON given on the command line, or `@FILE`, or `-` for stdin.
+pub fn json_argument(name: &str, text: &str) -> anyhow::Result<Value> {
+    let (source, body) = match text.strip_prefix('@') {
+        Some(path) => (
+            format!("--{name} {path}"),
+            std::fs::read_to_string(path).with_context(|| format!("--{name}: cannot read {path}"))?,
+        ),
+        None if text == "-" => (format!("--{name} -"), std::io::read_to_string(std::io::stdin())?),
+        None => (format!("--{name}"), text.to_owned()),
+    };
+    serde_json::from_str(&body).map_err(|e| anyhow::anyhow!("{source} is not JSON: {e}"))
+}

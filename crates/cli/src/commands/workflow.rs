@@ -1,0 +1,199 @@
+//! `stepwell workflow`: checking files without a server; applying, activating and running them on one.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::Deserialize;
+use serde_json::Value;
+use stepwell_engine::{DraftSaved, RunStarted, RunStatus, WorkflowDetail, WorkflowInfo};
+
+use super::{Bad, json_argument};
+use crate::args::{Global, Workflow};
+use crate::client::Client;
+use crate::output;
+
+#[derive(Deserialize)]
+struct Page {
+    workflows: Vec<WorkflowInfo>,
+}
+
+pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
+    match command {
+        Workflow::Check { files } => super::check::check(&workflow_files(&files)?, global.json),
+        Workflow::Graph { file, format } => super::check::graph(&file, format),
+        Workflow::Apply { files, activate } => {
+            apply(&Client::new(global)?, &workflow_files(&files)?, activate, global.json).await
+        }
+        Workflow::Activate { name } => {
+            let client = Client::new(global)?;
+            let answer: WorkflowInfo = client.json(client.post(&["workflows", &name, "activate"])).await?;
+            if global.json {
+                return output::json(&answer);
+            }
+            let version = answer.active_version.map(|v| format!(" v{v}")).unwrap_or_default();
+            output::line(format!("{name}{version} is active{}", listening(&answer)));
+            Ok(())
+        }
+        Workflow::Deactivate { name } => {
+            let client = Client::new(global)?;
+            let answer: WorkflowInfo = client.json(client.post(&["workflows", &name, "deactivate"])).await?;
+            if global.json {
+                return output::json(&answer);
+            }
+            output::line(format!("{name} starts no more runs"));
+            Ok(())
+        }
+        Workflow::Run { name, input, wait } => run(global, &name, &input, &wait).await,
+        Workflow::List => {
+            let client = Client::new(global)?;
+            let request = client.get(&["workflows"]);
+            if global.json {
+                return output::json(&client.json::<Value>(request).await?);
+            }
+            let page: Page = client.json(request).await?;
+            let version = |v: Option<u32>| v.map(|v| format!("v{v}")).unwrap_or_default();
+            let rows = page
+                .workflows
+                .iter()
+                .map(|w| {
+                    vec![
+                        w.name.clone(),
+                        version(w.active_version),
+                        version(w.draft_version),
+                        w.trigger.clone(),
+                        w.hook.clone().unwrap_or_default(),
+                        output::time(w.updated_at),
+                    ]
+                })
+                .collect();
+            output::table(&["workflow", "active", "draft", "trigger", "hook", "updated (UTC)"], rows);
+            Ok(())
+        }
+        Workflow::Show { name } => {
+            let client = Client::new(global)?;
+            let detail: WorkflowDetail = client.json(client.get(&["workflows", &name])).await?;
+            if global.json {
+                return output::json(&detail);
+            }
+            output::line(detail.text.trim_end());
+            for problem in &detail.problems {
+                eprintln!("{}", output::place(problem));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn listening(info: &WorkflowInfo) -> String {
+    info.hook.as_ref().map(|hook| format!(", listening on /hooks/default/{hook}")).unwrap_or_default()
+}
+
+async fn run(global: &Global, name: &str, input: &str, wait: &str) -> anyhow::Result<()> {
+    let client = Client::new(global)?;
+    let input = json_argument("input", input)?;
+    let request = client.post(&["workflows", name, "run"]).query(&[("wait", wait)]).json(&input);
+    let started: RunStarted = client.json(request).await?;
+    if global.json {
+        output::json(&started)?;
+    }
+    match started.status {
+        RunStatus::Completed => {
+            if !global.json {
+                output::json(&started.output)?;
+            }
+            Ok(())
+        }
+        RunStatus::Failed | RunStatus::Cancelled => {
+            Err(Bad(super::run::failure_text(&started.run_id, started.status, started.error.as_ref())).into())
+        }
+        status => {
+            if !global.json {
+                output::line(format!(
+                    "{} is {}; follow it with: stepwell run watch {}",
+                    started.run_id,
+                    status.as_str(),
+                    started.run_id
+                ));
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn apply(client: &Client, files: &[PathBuf], activate: bool, json: bool) -> anyhow::Result<()> {
+    let mut saved = Vec::new();
+    let mut bad = 0;
+    for file in files {
+        let name = name_of(file)?;
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let request = client.request(reqwest::Method::PUT, &["workflows", &name]).body(text);
+        let draft: DraftSaved = match client.json(request).await {
+            Ok(draft) => draft,
+            Err(crate::client::ClientError::Refused(problem)) if !problem.errors.is_empty() => {
+                bad += 1;
+                eprintln!("{}: {}", file.display(), problem.detail);
+                for place in &problem.errors {
+                    eprintln!("{}", output::place(place));
+                }
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if !json {
+            let what = if draft.changed { "saved" } else { "unchanged" };
+            output::line(format!("{name} v{} {what}", draft.version));
+            for problem in &draft.problems {
+                output::line(output::place(problem));
+            }
+        }
+        if !draft.problems.is_empty() {
+            bad += 1;
+        } else if activate {
+            let info: WorkflowInfo = client.json(client.post(&["workflows", &name, "activate"])).await?;
+            if !json {
+                output::line(format!("{name} is active{}", listening(&info)));
+            }
+        }
+        saved.push(draft);
+    }
+    if json {
+        output::json(&saved)?;
+    }
+    if bad > 0 {
+        return Err(Bad(format!("{bad} of {} workflows have problems", files.len())).into());
+    }
+    Ok(())
+}
+
+/// The files named, and the workflow files of the folders named.
+fn workflow_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let mut inside: Vec<PathBuf> = std::fs::read_dir(path)
+            .with_context(|| format!("cannot read {}", path.display()))?
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .map(|entry| entry.path())
+            .filter(|p| p.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json"))
+            .collect();
+        inside.sort();
+        if inside.is_empty() {
+            anyhow::bail!("{} holds no .yaml, .yml or .json file", path.display());
+        }
+        files.append(&mut inside);
+    }
+    Ok(files)
+}
+
+/// A workflow's file name is its identity.
+pub fn name_of(file: &Path) -> anyhow::Result<String> {
+    file.file_stem()
+        .and_then(|stem| stem.to_str())
+        .map(str::to_owned)
+        .with_context(|| format!("{} has no file name that could name a workflow", file.display()))
+}

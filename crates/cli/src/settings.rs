@@ -1,0 +1,314 @@
+//! The server's settings: a TOML file, then the environment, then flags; the later wins. Unknown names are errors.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use stepwell_engine::outside::SmtpSettings;
+
+/// Looked for in the working folder when no file is named.
+const DEFAULT_FILE: &str = "stepwell.toml";
+const PREFIX: &str = "STEPWELL_";
+/// Variables with the prefix that are the client's, not the server's.
+const NOT_SETTINGS: [&str; 4] = ["STEPWELL_SERVER", "STEPWELL_KEY", "STEPWELL_WORKSPACE", "STEPWELL_CONFIG"];
+
+/// Everything `stepwell serve` can be told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The data folder; made when it is not there.
+    pub data: PathBuf,
+    /// Where to listen. Port 0 takes a free one and prints it.
+    pub listen: SocketAddr,
+    /// For development on this machine: no keys, loopback only, e-mail caught unless an SMTP server is set.
+    pub dev: bool,
+    pub limits: Limits,
+    pub sandbox: Sandbox,
+    pub outbound: Outbound,
+    pub retention: Retention,
+    pub log: Log,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<SmtpSettings>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("./stepwell-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7878)),
+            dev: false,
+            limits: Limits::default(),
+            sandbox: Sandbox::default(),
+            outbound: Outbound::default(),
+            retention: Retention::default(),
+            log: Log::default(),
+            smtp: None,
+        }
+    }
+}
+
+/// What one request or workspace may take.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Runs of one workspace that are driven at once; further ones wait in order.
+    pub concurrent_runs: usize,
+    /// The largest body a webhook takes.
+    pub hook_body_bytes: usize,
+    /// The largest body the API takes, modules aside (a module may have 32 MiB).
+    pub api_body_bytes: usize,
+    /// New runs are refused with 507 while less than this is free on the disk.
+    pub free_disk_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            concurrent_runs: 100,
+            hook_body_bytes: 8 << 20,
+            api_body_bytes: 8 << 20,
+            free_disk_bytes: 256 << 20,
+        }
+    }
+}
+
+/// The most that one call of a code action may use; a workflow can only lower it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sandbox {
+    /// Calls in flight at once; more wait.
+    pub concurrent_calls: u32,
+    pub max_fuel: u64,
+    pub max_memory_bytes: u64,
+    pub max_wall_ms: u64,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self {
+            concurrent_calls: 200,
+            max_fuel: 10_000_000_000,
+            max_memory_bytes: 256 << 20,
+            max_wall_ms: 30_000,
+        }
+    }
+}
+
+/// Rules for `http_request`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outbound {
+    /// Private networks that may be called, as CIDRs or addresses.
+    pub allow_private_hosts: Vec<String>,
+    /// Plain `http://` to hosts that are neither loopback nor allowed private ones.
+    pub allow_plain_http: bool,
+}
+
+/// How long what is over is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    pub runs_days: u64,
+    pub runs: u64,
+    pub payloads_days: u64,
+    pub hook_keys_hours: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { runs_days: 7, runs: 1_000_000, payloads_days: 2, hook_keys_hours: 24 }
+    }
+}
+
+/// What is logged, on stderr.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A level or a filter such as `info,stepwell_engine=debug`.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Text }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What flags say; each wins over file and environment.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    pub config: Option<PathBuf>,
+    pub data: Option<PathBuf>,
+    pub listen: Option<String>,
+    pub dev: bool,
+    pub allow_private_hosts: Vec<String>,
+    pub allow_plain_http: bool,
+    pub log: Option<String>,
+}
+
+impl Settings {
+    /// Reads file, environment and flags.
+    pub fn load(flags: &Flags, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let mut builder = config::Config::builder();
+        if let Some(file) = settings_file(flags)? {
+            builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        builder = builder.add_source(
+            config::Environment::with_prefix("STEPWELL")
+                .prefix_separator("_")
+                .separator("__")
+                .try_parsing(true)
+                .list_separator(",")
+                .with_list_parse_key("outbound.allow_private_hosts")
+                .source(Some(own_variables(environment))),
+        );
+        if let Some(data) = &flags.data {
+            builder = builder.set_override("data", data.to_string_lossy().into_owned())?;
+        }
+        if let Some(listen) = &flags.listen {
+            builder = builder.set_override("listen", listen.clone())?;
+        }
+        if flags.dev {
+            builder = builder.set_override("dev", true)?;
+        }
+        if !flags.allow_private_hosts.is_empty() {
+            builder =
+                builder.set_override("outbound.allow_private_hosts", flags.allow_private_hosts.clone())?;
+        }
+        if flags.allow_plain_http {
+            builder = builder.set_override("outbound.allow_plain_http", true)?;
+        }
+        if let Some(log) = &flags.log {
+            builder = builder.set_override("log.filter", log.clone())?;
+        }
+        let settings: Self = builder.build().and_then(config::Config::try_deserialize).map_err(explain)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        if self.dev && !self.listen.ip().is_loopback() {
+            bail!(
+                "--dev asks for no key, so it listens on loopback only; `{}` is not: use 127.0.0.1:{} or leave --dev out",
+                self.listen,
+                self.listen.port()
+            );
+        }
+        if self.limits.concurrent_runs == 0 || self.sandbox.concurrent_calls == 0 {
+            bail!("limits.concurrent_runs and sandbox.concurrent_calls must be at least 1");
+        }
+        for host in &self.outbound.allow_private_hosts {
+            stepwell_engine::outside::parse_network(host)
+                .with_context(|| format!("outbound.allow_private_hosts: `{host}`"))?;
+        }
+        Ok(())
+    }
+
+    /// The settings as TOML, with the password hidden.
+    pub fn printed(&self) -> anyhow::Result<String> {
+        let mut shown = self.clone();
+        if let Some(password) = shown.smtp.as_mut().and_then(|smtp| smtp.password.as_mut()) {
+            *password = "***".into();
+        }
+        toml::to_string(&shown).context("the settings cannot be written as TOML")
+    }
+}
+
+/// The file named by flag or environment must be there; the default one may be.
+fn settings_file(flags: &Flags) -> anyhow::Result<Option<PathBuf>> {
+    let named = flags.config.clone();
+    match named {
+        Some(path) if path.is_file() => Ok(Some(path)),
+        Some(path) => bail!("the settings file {} is not there", path.display()),
+        None => Ok(Some(PathBuf::from(DEFAULT_FILE)).filter(|p: &PathBuf| Path::is_file(p))),
+    }
+}
+
+fn own_variables(environment: impl Iterator<Item = (String, String)>) -> config::Map<String, String> {
+    let own: BTreeMap<String, String> = environment
+        .filter(|(name, _)| name.starts_with(PREFIX) && !NOT_SETTINGS.contains(&name.as_str()))
+        .collect();
+    own.into_iter().collect()
+}
+
+/// The crate's message, in words that name the setting.
+fn explain(error: config::ConfigError) -> anyhow::Error {
+    anyhow::anyhow!("the settings cannot be used: {error}; `stepwell serve --print-config` shows every name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)], flags: Flags) -> anyhow::Result<Settings> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stepwell.toml");
+        std::fs::write(&path, file).unwrap();
+        let variables: Vec<(String, String)> =
+            environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Settings::load(&Flags { config: Some(path), ..flags }, variables.into_iter())
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let file = "listen = \"127.0.0.1:1\"\ndata = \"/from-file\"\n[limits]\nconcurrent_runs = 7\n";
+        let environment = [
+            ("STEPWELL_LISTEN", "127.0.0.1:2"),
+            ("STEPWELL_SMTP__HOST", "mail"),
+            ("STEPWELL_SMTP__FROM", "a@b.c"),
+        ];
+        let flags = Flags { listen: Some("127.0.0.1:3".into()), ..Flags::default() };
+        let settings = load(file, &environment, flags).unwrap();
+        assert_eq!(settings.listen.port(), 3);
+        assert_eq!(settings.data, PathBuf::from("/from-file"));
+        assert_eq!(settings.limits.concurrent_runs, 7);
+        assert_eq!(settings.smtp.unwrap().host, "mail");
+        assert_eq!(load(file, &environment[..1], Flags::default()).unwrap().listen.port(), 2);
+    }
+
+    #[test]
+    fn lists_come_from_the_environment_with_commas() {
+        let environment = [("STEPWELL_OUTBOUND__ALLOW_PRIVATE_HOSTS", "10.0.0.0/8,127.0.0.1")];
+        let settings = load("", &environment, Flags::default()).unwrap();
+        assert_eq!(settings.outbound.allow_private_hosts, ["10.0.0.0/8", "127.0.0.1"]);
+    }
+
+    #[test]
+    fn wrong_names_and_values_are_named() {
+        for (file, environment, says) in [
+            ("lisen = \"x\"", vec![], "lisen"),
+            ("", vec![("STEPWELL_LIMITS__CONCURENT_RUNS", "3")], "concurent_runs"),
+            ("listen = \"nowhere\"", vec![], "listen"),
+            ("[limits]\nconcurrent_runs = 0", vec![], "at least 1"),
+            ("[outbound]\nallow_private_hosts = [\"ten\"]", vec![], "`ten`"),
+            ("dev = true\nlisten = \"0.0.0.0:80\"", vec![], "loopback only"),
+            ("= 3", vec![], "stepwell.toml"),
+        ] {
+            let error = format!("{:#}", load(file, &environment, Flags::default()).unwrap_err());
+            assert!(error.contains(says), "{file:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_client_s_variables_are_not_settings() {
+        load("", &[("STEPWELL_KEY", "x"), ("STEPWELL_SERVER", "y")], Flags::default()).unwrap();
+    }
+
+    #[test]
+    fn printed_settings_hide_the_password_and_can_be_read_back() {
+        let file = "[smtp]\nhost = \"mail\"\nfrom = \"a@b.c\"\nusername = \"u\"\npassword = \"hunter2\"\n";
+        let printed = load(file, &[], Flags::default()).unwrap().printed().unwrap();
+        assert!(!printed.contains("hunter2") && printed.contains("***"), "{printed}");
+        load(&printed, &[], Flags::default()).unwrap();
+    }
+}
