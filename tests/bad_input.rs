@@ -1,0 +1,250 @@
+//! Bad input of every kind: each gets a clear error, and nothing else is touched.
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, guests};
+
+const ECHO: &str = "
+name: echo
+trigger:
+  type: webhook
+  path: echo
+  respond: result
+  body_schema:
+    type: object
+    required: [email]
+    additionalProperties: false
+    properties:
+      email: { type: string, minLength: 3 }
+      age: { type: integer, minimum: 0 }
+steps:
+  - { id: seen, type: set, values: { email: '{{ trigger.body.email }}' } }
+";
+
+async fn echo_server(flags: &[&str]) -> Server {
+    let mut all = vec!["--dev"];
+    all.extend(flags);
+    let server = Server::start(&all);
+    server.activate("echo", ECHO).await;
+    server
+}
+
+async fn runs(server: &Server) -> usize {
+    server.get("/api/v1/runs").await.expect(200)["runs"].as_array().unwrap().len()
+}
+
+fn places(problem: &Value) -> Vec<String> {
+    let places = problem["errors"].as_array().cloned().unwrap_or_default();
+    places
+        .iter()
+        .map(|p| format!("{} {}", p["path"].as_str().unwrap_or("-"), p["message"].as_str().unwrap()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_hook_s_body_that_is_no_json_or_breaks_the_schema_starts_no_run() {
+    let server = echo_server(&[]).await;
+    let post = |body: &'static str| {
+        server.send(
+            server
+                .request(reqwest::Method::POST, "/hooks/default/echo")
+                .header("content-type", "application/json")
+                .body(body),
+        )
+    };
+    for body in ["{\"email\": ", "not json", "{\"email\": \"a@b.c\"} {}", "\u{feff}{}"] {
+        let answer = post(body).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "invalid_json"), "{body:?}");
+    }
+    assert_eq!(post("").await.status.as_u16(), 422, "no body is null, which is no object");
+    let answer = post("{\"email\": \"a\", \"age\": -1, \"extra\": 1}").await;
+    assert_eq!(answer.status.as_u16(), 422);
+    let problem = answer.json();
+    let places = places(&problem).join("\n");
+    assert!(
+        places.contains("/email") && places.contains("/age") && places.contains("extra"),
+        "all at once: {places}"
+    );
+    let problem = post("{}").await.expect(422);
+    assert!(problem.to_string().contains("email"), "{problem:#}");
+    assert_eq!(runs(&server).await, 0);
+    assert_eq!(post("{\"email\": \"a@b.c\"}").await.expect(200), json!({ "email": "a@b.c" }));
+    assert_eq!(runs(&server).await, 1);
+}
+
+#[tokio::test]
+async fn unknown_paths_methods_and_workspaces_say_what_there_is() {
+    let server = echo_server(&[]).await;
+    let answer = server.post("/hooks/default/ecko", &json!({})).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "unknown_hook"));
+    let answer = server.get("/hooks/default/echo").await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (405, "method_not_allowed"));
+    assert_eq!(answer.headers.get("allow").map(|v| v.to_str().unwrap()), Some("POST"));
+    let answer = server.post("/hooks/nowhere/echo", &json!({})).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "unknown_workspace"));
+    let answer = server.get("/api/v2/runs").await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "not_found"));
+    let answer = server.send(server.request(reqwest::Method::DELETE, "/api/v1/runs")).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (405, "method_not_allowed"));
+    for path in [
+        "/api/v1/runs/no-such-run",
+        "/api/v1/workflows/none",
+        "/api/v1/actions/none",
+        "/api/v1/records/persn",
+    ] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.status.as_u16(), 404, "{path}");
+        answer.code();
+    }
+}
+
+#[tokio::test]
+async fn a_body_past_the_limit_is_refused_and_the_limit_can_be_set() {
+    let server = echo_server(&[]).await;
+    let large = json!({ "email": "x".repeat(10 << 20) });
+    let answer = server.post("/hooks/default/echo", &large).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (413, "body_too_large"));
+    assert_eq!(server.get("/healthz").await.expect(200)["status"], "ok");
+    drop(server);
+
+    let folder = tempfile::tempdir().unwrap();
+    let server =
+        Server::on(folder.path(), &["--dev"], &[("STEPWELL_LIMITS__HOOK_BODY_BYTES", "20000000")]).unwrap();
+    server.activate("echo", ECHO).await;
+    let answer = server.post("/hooks/default/echo", &large).await.expect(200);
+    assert_eq!(answer["email"].as_str().unwrap().len(), 10 << 20);
+}
+
+#[tokio::test]
+async fn what_is_no_module_is_refused_by_name_of_the_rule() {
+    let server = Server::dev();
+    let lead = guests::example("normalize-lead");
+    let truncated = lead[..lead.len() / 2].to_vec();
+    let foreign_import = guests::module(
+        r#"(import "env" "open_door" (func)) (memory (export "memory") 1) (func (export "_start"))"#,
+    );
+    let wrong_export =
+        wat::parse_str("(module (func (export \"handle\") (param i32) (result i32) local.get 0))").unwrap();
+    for (what, module, says) in [
+        ("text", b"hello, world".to_vec(), "not WebAssembly"),
+        ("empty", Vec::new(), "empty"),
+        ("truncated", truncated, ""),
+        ("import", foreign_import, "open_door"),
+        ("export", wrong_export, "handle"),
+    ] {
+        let answer = server.put("/api/v1/actions/bad", module).await;
+        assert_eq!(answer.status.as_u16(), 422, "{what}");
+        let problem = answer.json();
+        assert!(problem.to_string().contains(says), "{what}: {problem:#}");
+    }
+    assert_eq!(server.get("/api/v1/actions").await.expect(200)["actions"], json!([]));
+}
+
+#[tokio::test]
+async fn a_module_that_misbehaves_fails_its_step_with_a_code_of_its_own() {
+    let server = Server::dev();
+    let cases = [
+        ("loops", guests::endless(), "fuel_exhausted"),
+        ("no-json", guests::prints("{\"a\": "), "invalid_output"),
+        (
+            "bad-text",
+            guests::module(
+                r#"(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+               (memory (export "memory") 1) (data (i32.const 16) "\ff\fe")
+               (func (export "_start")
+                 (i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 2))
+                 (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))"#,
+            ),
+            "invalid_output",
+        ),
+        (
+            "traps",
+            guests::module(r#"(memory (export "memory") 1) (func (export "_start") unreachable)"#),
+            "trap",
+        ),
+        (
+            "trap-in-start",
+            guests::module(
+                r#"(memory (export "memory") 1) (func $s unreachable) (start $s) (func (export "_start"))"#,
+            ),
+            "trap",
+        ),
+        (
+            "recurses",
+            guests::module(r#"(memory (export "memory") 1) (func $f (export "_start") (call $f))"#),
+            "trap",
+        ),
+    ];
+    for (name, module, code) in cases {
+        server.put(&format!("/api/v1/actions/{name}"), module).await.expect(201);
+        let test =
+            server.post(&format!("/api/v1/actions/{name}/test?fuel=10000000"), &json!({})).await.expect(200);
+        assert_eq!(test["error"]["code"], code, "{name}: {test:#}");
+        let text = format!(
+            "name: run-{name}\ntrigger: {{ type: manual }}\nsteps:\n  - {{ id: it, type: code, action: {name}, limits: {{ fuel: 10000000 }} }}\n"
+        );
+        server.activate(&format!("run-{name}"), &text).await;
+        let started =
+            server.post(&format!("/api/v1/workflows/run-{name}/run?wait=30s"), &json!({})).await.expect(200);
+        assert_eq!(started["status"], "failed", "{started:#}");
+        let run = server.ended(started["run_id"].as_str().unwrap()).await;
+        assert_eq!(run["steps"][0]["error"]["code"], code, "{run:#}");
+        assert_eq!(run["error"]["step"], "it");
+    }
+}
+
+#[tokio::test]
+async fn a_workflow_s_problems_come_all_at_once_with_their_places() {
+    let server = Server::dev();
+    let text = "
+name: bad
+trigger: { type: manual }
+steps:
+  - { id: one, type: set, values: { a: '{{ two.x }}' } }
+  - { id: one, type: setx, values: {} }
+  - { id: two, type: set, values: { b: '{{ 1 + }}' } }
+  - id: par
+    type: parallel
+    steps:
+      - { id: x, type: set, needs: [y], values: {} }
+      - { id: y, type: set, needs: [x], values: {} }
+";
+    let answer = server.put("/api/v1/workflows/bad", text).await;
+    let document = answer.json();
+    let problems = document.get("problems").or(document.get("errors")).unwrap().as_array().unwrap();
+    assert!(problems.len() >= 3, "{document:#}");
+    for problem in problems {
+        assert!(problem["line"].as_u64().unwrap() > 1, "{problem:#}");
+    }
+    assert!(document.to_string().contains("setx"), "{document:#}");
+    let answer = server.post("/api/v1/workflows/bad/activate", &Value::Null).await;
+    assert!(answer.status.is_client_error());
+    answer.code();
+}
+
+#[tokio::test]
+async fn a_record_s_problems_name_object_field_value_and_what_would_be_right() {
+    let server = Server::dev();
+    let bad = json!({ "jobTitl": "x", "emails": { "primaryEmail": "not an address" }, "companyId": 3 });
+    let answer = server.post("/api/v1/records/person", &bad).await;
+    assert_eq!(answer.status.as_u16(), 422);
+    let text = answer.json().to_string();
+    for says in ["jobTitl", "jobTitle", "not an address", "companyId"] {
+        assert!(text.contains(says), "{says}: {text}");
+    }
+    let ada = json!({ "emails": { "primaryEmail": "ada@example.com" } });
+    let first = server.post("/api/v1/records/person", &ada).await.expect(201);
+    let answer = server
+        .post("/api/v1/records/person", &json!({ "emails": { "primaryEmail": " ADA@example.com" } }))
+        .await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (409, "unique_conflict"));
+    assert!(answer.json().to_string().contains(first["id"].as_str().unwrap()), "it names the other record");
+    assert_eq!(server.records("person").await.len(), 1);
+    for filter in ["{\"field\":\"emails.primryEmail\",\"is\":\"x\"}", "{\"feld\":1}", "{"] {
+        let answer = server
+            .send(server.request(reqwest::Method::GET, "/api/v1/records/person").query(&[("filter", filter)]))
+            .await;
+        assert!(answer.status.is_client_error(), "{filter}");
+        answer.code();
+    }
+}
