@@ -272,3 +272,7 @@ impl Store for MemoryStore {
         self.hints.subscribe()
     }
 }
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

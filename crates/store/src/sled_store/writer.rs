@@ -97,10 +97,10 @@ impl From<Refused> for Failed {
 }
 
 fn is_full(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-        // Sled passes some errors on as text only.
-        || error.to_string().contains("StorageFull")
-        || error.to_string().contains("No space left")
+    // A limit on the size of files is a full disk too; and sled passes some errors on as text only.
+    let text = error.to_string();
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+        || ["StorageFull", "QuotaExceeded", "FileTooLarge"].iter().any(|kind| text.contains(kind))
 }
 
 impl Writer {
