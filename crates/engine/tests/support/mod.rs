@@ -5,7 +5,7 @@ mod code;
 mod outside;
 
 pub use code::{Module, SimCode};
-pub use outside::{SentHttp, SentMail, SimHttp, SimMail};
+pub use outside::{SimHttp, SimMail};
 
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -8,9 +8,6 @@ use stepwell_engine::ports::{
     HttpClient, HttpRequest, HttpResponse, MailMessage, MailReceipt, Mailer, OutsideError,
 };
 
-pub type SentHttp = HttpRequest;
-pub type SentMail = MailMessage;
-
 /// How a peer behaves this time.
 enum Mood {
     Well,
@@ -59,7 +56,7 @@ fn error(code: &str, outcome_unknown: bool) -> OutsideError {
 
 pub struct SimHttp {
     peer: Peer,
-    pub sent: Mutex<Vec<SentHttp>>,
+    pub sent: Mutex<Vec<HttpRequest>>,
     /// Answered first, in order.
     pub answers: Mutex<Vec<HttpResponse>>,
 }
@@ -102,7 +99,7 @@ impl HttpClient for SimHttp {
 
 pub struct SimMail {
     peer: Peer,
-    pub sent: Mutex<Vec<SentMail>>,
+    pub sent: Mutex<Vec<MailMessage>>,
 }
 
 impl SimMail {
