@@ -111,16 +111,16 @@ pub fn time(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }
 
-/// 850 µs, 12.3 ms, 4.56 s
+/// <1 ms, 850 µs, 12.3 ms, 4.56 s
 pub fn took(from: Option<jiff::Timestamp>, to: Option<jiff::Timestamp>) -> String {
     let (Some(from), Some(to)) = (from, to) else { return String::new() };
     micros(to.duration_since(from).as_micros().max(0))
 }
 
-/// A length of time; below a microsecond there is nothing to say.
+/// A length of time. Steps are timed in milliseconds, so nothing means less than one.
 pub fn micros(us: i128) -> String {
     match us {
-        0 => "<1 µs".to_owned(),
+        0 => "<1 ms".to_owned(),
         1..1_000 => format!("{us} µs"),
         1_000..1_000_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
         _ => format!("{}.{:02} s", us / 1_000_000, us % 1_000_000 / 10_000),

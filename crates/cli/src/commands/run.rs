@@ -187,7 +187,11 @@ pub fn step_line(step: &StepDetail) -> String {
     if let Some(action) = &step.action {
         text.push_str(&format!(" {action}"));
     }
-    let took = output::took(step.started_at, step.ended_at);
+    // The sandbox times its calls more finely.
+    let took = match &step.usage {
+        Some(usage) => output::micros(usage.wall_us.into()),
+        None => output::took(step.started_at, step.ended_at),
+    };
     if !took.is_empty() && step.status != StepStatus::Skipped {
         text.push_str(&format!("  {took}"));
     }
