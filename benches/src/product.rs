@@ -1,0 +1,75 @@
+//! The product, put together as `stepwell serve --dev` does, on a free port of loopback.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stepwell_engine::outside::{OutboundHttp, OutboundPolicy};
+use stepwell_engine::ports::{
+    MailMessage, MailReceipt, Mailer, OutsideError, SandboxRunner, SystemClock, SystemRandom,
+};
+use stepwell_engine::{Engine, EngineConfig, Ports};
+use stepwell_sandbox::admit::{CompileLimits, CompileStrategy};
+use stepwell_sandbox::{Host, HostConfig};
+use stepwell_server::{App, ServerConfig};
+use stepwell_store::{FileBlobs, SledOptions, SledStore};
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+use crate::nodes;
+
+/// Serves until stdin ends.
+pub async fn serve(data: &Path, send_mail: bool) -> anyhow::Result<()> {
+    // What is not written costs, too: the log is on, at the level that is usual.
+    tracing_subscriber::fmt().with_env_filter(EnvFilter::new("info")).with_writer(std::io::sink).init();
+    // Only where there was one before does this fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+
+    let folder = data.to_owned();
+    let store =
+        tokio::task::spawn_blocking(move || SledStore::open(folder, SledOptions::default())).await??;
+    let clock = Arc::new(SystemClock::default());
+    let policy = OutboundPolicy { allow_private: Vec::new(), allow_loopback: true, allow_plain_http: false };
+    let http =
+        OutboundHttp::new(policy).map_err(|error| anyhow::anyhow!("the HTTP client: {}", error.message))?;
+    let ports = Ports {
+        store: Arc::new(store.clone()),
+        blobs: Arc::new(FileBlobs::open(data.join("blobs"))?),
+        clock: clock.clone(),
+        random: Arc::new(SystemRandom::default()),
+        http: Arc::new(http),
+        // Without one it is caught in the mailbox.
+        mail: send_mail.then(|| Arc::new(Taken) as Arc<dyn Mailer>),
+        code: Arc::new(SandboxRunner::new(host(Some(data.join("compiled")))?)),
+    };
+    let engine = Engine::open(EngineConfig::default(), ports).await?;
+    let config = ServerConfig { dev: true, clock: Some(clock), ..ServerConfig::default() };
+    let router = stepwell_server::router(App::new(engine.clone(), config));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    nodes::say_address(listener.local_addr()?)?;
+    stepwell_server::serve(listener, router, nodes::stdin_ended(), Duration::from_secs(10)).await;
+    engine.close().await;
+    store.close().await;
+    Ok(())
+}
+
+/// The sandbox, which compiles in a child process.
+pub fn host(cache_dir: Option<PathBuf>) -> anyhow::Result<Host> {
+    let compile = CompileStrategy::Child {
+        program: std::env::current_exe()?,
+        args: vec!["compile".into()],
+        limits: CompileLimits::default(),
+    };
+    Ok(Host::new(HostConfig { cache_dir, compile, ..HostConfig::default() })?)
+}
+
+/// A mail system that takes every message at once: what is left is what the engine does to send one safely.
+struct Taken;
+
+#[async_trait]
+impl Mailer for Taken {
+    async fn send(&self, message: &MailMessage) -> Result<MailReceipt, OutsideError> {
+        Ok(MailReceipt { accepted: message.to.clone(), response: "250 OK".into() })
+    }
+}

@@ -1,0 +1,222 @@
+//! Search by index while the number of records grows: three stores side by side, asked in turns.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use futures::future::try_join_all;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use stepwell_records::filter::{Filter, Operand};
+use stepwell_records::{Origin, Query, Records, WriteContext, record_id};
+use stepwell_store::{SledOptions, SledStore, Store, Txn, Want, WorkspaceId, keys};
+
+use crate::Bench;
+use crate::report::Aim;
+
+const NAME: &str = "search";
+const WORKSPACE: WorkspaceId = WorkspaceId(1);
+/// People of one company: what a search by company finds does not grow.
+const STAFF: usize = 50;
+/// Companies with their staff in one transaction.
+const COMPANIES: usize = 4;
+/// Transactions being put together while others are written.
+const AT_ONCE: usize = 4;
+
+pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
+    let sizes: [usize; 3] = bench.effort.pick([1_000, 100_000, 1_000_000], [1_000, 2_000, 4_000]);
+    let mut stores = Vec::new();
+    for size in sizes {
+        let began = Instant::now();
+        stores.push(Filled::new(&bench.dir.join(size.to_string()), size).await?);
+        let rate = size as f64 / began.elapsed().as_secs_f64();
+        let what =
+            format!("(setting up: {} people created, {} a transaction)", text(size), COMPANIES * STAFF);
+        bench.report.alone(NAME, what, "/s", &[rate]);
+    }
+    let (rounds, searches) = bench.effort.pick((11, 300), (2, 20));
+    let mut measured = vec![vec![Vec::new(); KINDS.len() + 1]; stores.len()];
+    for number in 0..=rounds {
+        for (filled, measured) in stores.iter().zip(&mut measured) {
+            for (kind, measured) in KINDS.iter().map(Some).chain([None]).zip(measured) {
+                let began = Instant::now();
+                for _ in 0..searches {
+                    match kind {
+                        Some(kind) => filled.search(kind).await?,
+                        None => filled.read_one().await?,
+                    }
+                }
+                // The first round fills caches and does not count.
+                if number > 0 {
+                    measured.push(began.elapsed().as_secs_f64() * 1e6 / f64::from(searches));
+                }
+            }
+        }
+    }
+    for (index, kind) in KINDS.iter().enumerate() {
+        let what = |size: usize| format!("{}, {} records", kind.what, text(size));
+        let (small, row) = (&measured[0][index], &measured[0][KINDS.len()]);
+        let against = format!("{} (floor: one row of the same store)", what(sizes[0]));
+        bench.report.compare(NAME, against, "µs", (small, row), None);
+        for (size, measured) in sizes.iter().zip(&measured).skip(1) {
+            let against = format!("{} (floor: the same with {})", what(*size), text(sizes[0]));
+            bench.report.compare(NAME, against, "µs", (&measured[index], small), Some(Aim::AtMost(1.5)));
+        }
+    }
+    for filled in stores {
+        filled.store.close().await;
+    }
+    Ok(())
+}
+
+/// A kind of search.
+struct Kind {
+    what: &'static str,
+    query: fn(&Filled, usize) -> Query,
+    /// How many records it must find.
+    finds: usize,
+    index: Option<&'static str>,
+}
+
+const KINDS: [Kind; 3] = [
+    Kind {
+        what: "one person by e-mail",
+        query: |_, person| by("emails.primaryEmail", email(person), 1),
+        finds: 1,
+        index: Some("emails.primaryEmail"),
+    },
+    Kind {
+        what: "50 people by company",
+        query: |filled, person| by("companyId", company_id(filled.start, person / STAFF).to_string(), STAFF),
+        finds: STAFF,
+        index: Some("companyId"),
+    },
+    Kind {
+        what: "the 50 newest people",
+        query: |_, _| Query { sort: vec!["-createdAt".into()], limit: Some(50), ..Query::default() },
+        finds: 50,
+        index: None,
+    },
+];
+
+fn by(field: &str, value: String, limit: usize) -> Query {
+    Query { filter: Some(Filter::field(field, Operand::Is, value)), limit: Some(limit), ..Query::default() }
+}
+
+fn email(person: usize) -> String {
+    format!("person.{person}@example.com")
+}
+
+fn company_id(start: Timestamp, company: usize) -> uuid::Uuid {
+    let mut unique = [1; 10];
+    unique[2..].copy_from_slice(&(company as u64).to_be_bytes());
+    record_id(start, unique)
+}
+
+fn map(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// `1,000,000`
+fn text(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+/// A store full of people.
+struct Filled {
+    store: SledStore,
+    shared: Arc<dyn Store>,
+    people: usize,
+    start: Timestamp,
+    /// Where among them the next search looks.
+    next: std::cell::Cell<usize>,
+}
+
+impl Filled {
+    async fn new(folder: &Path, people: usize) -> anyhow::Result<Self> {
+        let store = SledStore::open(folder, SledOptions::default())?;
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let start = Timestamp::from_second(1_780_000_000)?;
+        let filled = Self { store, shared, people, start, next: std::cell::Cell::new(0) };
+        let batches = people / (STAFF * COMPANIES);
+        let batch = async |first: usize| {
+            for number in (first..batches).step_by(AT_ONCE) {
+                filled.insert(number).await?;
+            }
+            anyhow::Ok(())
+        };
+        try_join_all((0..AT_ONCE).map(batch)).await?;
+        Ok(filled)
+    }
+
+    /// Some companies and all their people, in one transaction.
+    async fn insert(&self, batch: usize) -> anyhow::Result<()> {
+        let mut txn = Txn::begin(self.shared.clone(), WORKSPACE.shard());
+        let mut records = Records::open(&mut txn, WORKSPACE).await?;
+        for company in batch * COMPANIES..(batch + 1) * COMPANIES {
+            let context = self.context(company_id(self.start, company));
+            let fields = json!({
+                "name": format!("Company {company}"),
+                "domainName": {"primaryLinkUrl": format!("company-{company}.example")},
+            });
+            records.create(&context, "company", &map(fields)).await?;
+            for person in company * STAFF..(company + 1) * STAFF {
+                let now = self.start.checked_add(std::time::Duration::from_millis(person as u64))?;
+                let mut unique = [2; 10];
+                unique[2..].copy_from_slice(&(person as u64).to_be_bytes());
+                let context = WriteContext { now, ..self.context(record_id(now, unique)) };
+                let fields = json!({
+                    "name": {"firstName": "Ada", "lastName": format!("Lovelace {person}")},
+                    "emails": {"primaryEmail": email(person)},
+                    "jobTitle": "Analyst",
+                    "companyId": company_id(self.start, company).to_string(),
+                });
+                records.create(&context, "person", &map(fields)).await?;
+            }
+        }
+        txn.commit().await?;
+        Ok(())
+    }
+
+    fn context(&self, new_id: uuid::Uuid) -> WriteContext {
+        WriteContext { now: self.start, new_id, origin: Origin { by: "bench".into(), ..Origin::default() } }
+    }
+
+    /// Somebody else each time, all over the store.
+    fn somebody(&self) -> usize {
+        let next =
+            self.next.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.next.set(next);
+        (next >> 16) % self.people
+    }
+
+    async fn search(&self, kind: &Kind) -> anyhow::Result<()> {
+        let query = (kind.query)(self, self.somebody());
+        let mut txn = Txn::begin(self.shared.clone(), WORKSPACE.shard());
+        let records = Records::open(&mut txn, WORKSPACE).await?;
+        let page = records.search("person", &query, self.start).await.context(kind.what)?;
+        ensure!(page.records.len() == kind.finds, "{}: found {}", kind.what, page.records.len());
+        if let Some(index) = kind.index {
+            ensure!(
+                page.index.as_deref().is_some_and(|used| used.contains(index)),
+                "went by {:?}",
+                page.index
+            );
+        }
+        Ok(())
+    }
+
+    /// What any search must do at least once.
+    async fn read_one(&self) -> anyhow::Result<()> {
+        let keys = keys::KeyBuilder::new(keys::Space::Records, WORKSPACE).build().prefix();
+        let view = self.shared.read(WORKSPACE.shard(), vec![Want::range(keys, 1)]).await?;
+        ensure!(view.rows.iter().flatten().count() == 1, "there are no records");
+        Ok(())
+    }
+}
