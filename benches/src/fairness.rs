@@ -83,8 +83,8 @@ impl Endless {
     async fn start(product: &Node) -> anyhow::Result<Self> {
         let mut clients = Client::connect_all(product.address, ENDLESS).await?;
         let calls = tokio::spawn(async move {
-            let path = format!("/api/v1/actions/endless/test?fuel={}&wall_ms=60000", 100_000_000_000u64);
-            try_join_all(clients.iter_mut().map(async |client| client.post(&path, b"null").await)).await?;
+            let path = "/api/v1/actions/endless/test?fuel=10000000000&wall_ms=30000";
+            try_join_all(clients.iter_mut().map(async |client| client.post(path, b"null").await)).await?;
             anyhow::bail!("an endless module has ended")
         });
         // Nothing tells that a guest runs; each has had its turn many times in this.

@@ -11,7 +11,7 @@ use stepwell_engine::ports::{
 };
 use stepwell_engine::{Engine, EngineConfig, Ports};
 use stepwell_sandbox::admit::{CompileLimits, CompileStrategy};
-use stepwell_sandbox::{Host, HostConfig};
+use stepwell_sandbox::{Host, HostConfig, Limits};
 use stepwell_server::{App, ServerConfig};
 use stepwell_store::{FileBlobs, SledOptions, SledStore};
 use tokio::net::TcpListener;
@@ -41,7 +41,7 @@ pub async fn serve(data: &Path, send_mail: bool) -> anyhow::Result<()> {
         http: Arc::new(http),
         // Without one it is caught in the mailbox.
         mail: send_mail.then(|| Arc::new(Taken) as Arc<dyn Mailer>),
-        code: Arc::new(SandboxRunner::new(host(Some(data.join("compiled")))?)),
+        code: Arc::new(SandboxRunner::new(host(data.join("compiled"))?)),
     };
     let engine = Engine::open(EngineConfig::default(), ports).await?;
     let config = ServerConfig { dev: true, clock: Some(clock), ..ServerConfig::default() };
@@ -54,14 +54,21 @@ pub async fn serve(data: &Path, send_mail: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The sandbox, which compiles in a child process.
-pub fn host(cache_dir: Option<PathBuf>) -> anyhow::Result<Host> {
+/// The sandbox with the program's default settings; it compiles in a child process.
+fn host(cache_dir: PathBuf) -> anyhow::Result<Host> {
     let compile = CompileStrategy::Child {
         program: std::env::current_exe()?,
         args: vec!["compile".into()],
         limits: CompileLimits::default(),
     };
-    Ok(Host::new(HostConfig { cache_dir, compile, ..HostConfig::default() })?)
+    let config = HostConfig {
+        cache_dir: Some(cache_dir),
+        compile,
+        max_concurrent_calls: 200,
+        maxima: Limits { fuel: 10_000_000_000, wall_ms: 30_000, ..Limits::HOST_MAXIMA },
+        ..HostConfig::default()
+    };
+    Ok(Host::new(config)?)
 }
 
 /// A mail system that takes every message at once: what is left is what the engine does to send one safely.
