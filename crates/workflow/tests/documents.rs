@@ -1,4 +1,5 @@
 //! Documents from files: what is told of the bad ones, word for word, and that the good ones pass.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
 mod common;
 

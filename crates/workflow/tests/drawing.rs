@@ -1,4 +1,5 @@
 //! How workflows are drawn.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
 use std::path::PathBuf;
 

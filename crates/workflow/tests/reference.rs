@@ -1,5 +1,6 @@
 //! The published schema and the tables of the reference are what the code says.
 //! `STEPWELL_WRITE_DOCS=1 cargo test -p stepwell-workflow --test reference` writes them.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
