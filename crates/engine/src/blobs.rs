@@ -3,6 +3,7 @@ use crate::core::Ctx;
 use crate::hash;
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use stepwell_store::{BlobId, Refused};
 use stepwell_workflow::machine::{BlobRef, Payload, State};
@@ -52,9 +53,9 @@ pub(crate) async fn fill(ctx: &Ctx, state: &mut State) -> Result<(), Refused> {
     }
     let mut values = HashMap::new();
     for sha256 in missing {
-        if !values.contains_key(&sha256) {
-            let value = read_json(ctx, &sha256).await?;
-            values.insert(sha256, value);
+        if let Entry::Vacant(place) = values.entry(sha256) {
+            let value = read_json(ctx, place.key()).await?;
+            place.insert(value);
         }
     }
     for payload in state.payloads_mut() {

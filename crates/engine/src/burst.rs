@@ -52,7 +52,7 @@ pub(crate) struct Base {
 pub(crate) enum Burst {
     /// There was nothing to do, and nothing was written.
     Nothing,
-    Committed(Committed),
+    Committed(Box<Committed>),
     /// The idempotency key was taken by this run; nothing was written.
     Duplicate(hooks::HookKey),
 }
@@ -138,7 +138,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         Ok(()) if going.page.is_empty() && base.stored => Ok(Burst::Nothing),
         Ok(()) => going.commit().await.map(|(next, committed)| {
             *base = next;
-            Burst::Committed(committed)
+            Burst::Committed(Box::new(committed))
         }),
         Err(refused) if refused.is_conflict() => Err(refused),
         // A refusal that rests on reads which were not true at one moment is a conflict too.

@@ -53,7 +53,7 @@ async fn drive_new(ctx: &Ctx, turn: Turn, mut base: Base, tell: oneshot::Sender<
             // Nobody listening means that the caller has gone; the run goes on.
             let _ = tell.send(Ok(Begun::Stored));
             let look = committed.more;
-            let ended = settle(ctx, &base, &mut calls, committed);
+            let ended = settle(ctx, &base, &mut calls, *committed);
             go_on(ctx, turn, base, calls, ended, look).await;
         }
         Ok(Burst::Duplicate(key)) => {
@@ -99,7 +99,7 @@ async fn go_on(ctx: &Ctx, turn: Turn, mut base: Base, mut calls: Calls, mut ende
             match burst_past_conflicts(ctx, &mut base, &mut calls).await {
                 Ok(Burst::Committed(committed)) => {
                     let more = committed.more;
-                    ended = settle(ctx, &base, &mut calls, committed);
+                    ended = settle(ctx, &base, &mut calls, *committed);
                     if more && !ctx.core.closing.is_cancelled() {
                         continue;
                     }

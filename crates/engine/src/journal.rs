@@ -149,18 +149,22 @@ impl Serialize for NoteRef<'_> {
             }
         }
         let mut map = to.serialize_map(None)?;
-        let mut put =
-            |name: &str, there: bool, write: &dyn Fn(&mut S::SerializeMap, &str) -> Result<(), S::Error>| {
-                if there { write(&mut map, name) } else { Ok(()) }
+        // What is not there takes no room.
+        macro_rules! put {
+            ($name:literal, $value:expr) => {
+                if let Some(value) = $value {
+                    map.serialize_entry($name, value)?;
+                }
             };
-        put("i", self.input.is_some(), &|map, name| map.serialize_entry(name, &self.input))?;
-        put("a", self.answer.is_some(), &|map, name| map.serialize_entry(name, &self.answer))?;
-        put("k", self.key.is_some(), &|map, name| map.serialize_entry(name, &self.key))?;
-        put("l", self.logs_payload.is_some(), &|map, name| map.serialize_entry(name, &self.logs_payload))?;
-        put("l", !self.logs.is_empty(), &|map, name| map.serialize_entry(name, &Lines(self.logs)))?;
-        put("u", self.usage.is_some(), &|map, name| map.serialize_entry(name, &self.usage))?;
-        put("v", self.action.is_some(), &|map, name| map.serialize_entry(name, &self.action))?;
-        put("b", self.began_ms.is_some(), &|map, name| map.serialize_entry(name, &self.began_ms))?;
+        }
+        put!("i", &self.input);
+        put!("a", &self.answer);
+        put!("k", &self.key);
+        put!("l", &self.logs_payload);
+        put!("l", (!self.logs.is_empty()).then_some(&Lines(self.logs)));
+        put!("u", &self.usage);
+        put!("v", &self.action);
+        put!("b", &self.began_ms);
         map.end()
     }
 }

@@ -1,4 +1,5 @@
 //! What a run does, from the webhook to its history, over the in-memory store.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 mod support;
 
 use serde_json::{Value, json};

@@ -2,6 +2,7 @@
 //! that must hold whatever happened.
 //!
 //! A failing seed prints itself: `STEPWELL_SIM_SEED=n` replays it exactly, `STEPWELL_SIM_SEEDS=n` runs so many.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 mod support;
 
 use serde_json::{Value, json};
