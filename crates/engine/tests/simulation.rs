@@ -366,6 +366,12 @@ impl Simulation {
                 assert_eq!(version, before + 1, "an event is missing or doubled: {event}");
             }
         }
+        for object in ["person", "company", "task", "note"] {
+            for record in all_records(workspace, object).await {
+                let told = versions.get(record["id"].as_str().unwrap()).copied();
+                assert_eq!(told, record["version"].as_u64(), "the log and the record disagree: {record}");
+            }
+        }
         for run in runs {
             assert_eq!(ended.get(&run.id), Some(&1), "the end of {run:?} in the log");
         }
