@@ -116,11 +116,10 @@ fn is_doing(task: &str) -> bool {
     )
 }
 
-/// What follows a beginning, whatever its case.
+/// What follows a beginning, whatever the case of its ASCII letters.
 fn starts_with<'a>(text: &'a str, start: &str) -> Option<&'a str> {
-    let head = text.get(..start.len())?;
-    let same = head.chars().flat_map(char::to_lowercase).eq(start.chars().flat_map(char::to_lowercase));
-    same.then(|| &text[start.len()..])
+    let (head, rest) = text.split_at_checked(start.len())?;
+    head.eq_ignore_ascii_case(start).then_some(rest)
 }
 
 /// A task as a line of its own: a capital first, no mark at the end.

@@ -91,7 +91,7 @@ pub fn participants(turns: &[Turn<'_>]) -> Vec<Participant> {
         let Some(speaker) = turn.speaker else { continue };
         let (turns, words) = spoken.entry(speaker).or_default();
         *turns += u32::from(last != Some(speaker));
-        *words += u32::try_from(turn.text.split_whitespace().count()).unwrap_or(u32::MAX);
+        *words += u32::try_from(turn.text.split_ascii_whitespace().count()).unwrap_or(u32::MAX);
         last = Some(speaker);
     }
     let mut participants: Vec<_> = spoken

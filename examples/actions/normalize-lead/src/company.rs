@@ -53,7 +53,7 @@ const SHARED_SECOND_LEVELS: [&str; 8] = ["co", "com", "org", "net", "ac", "gov",
 pub fn of(written: Option<&str>, email: &Email) -> Option<Company> {
     let domain = (!is_free_mail(email.domain())).then(|| registered(email.domain()));
     let name = match (written, domain) {
-        (Some(name), _) => name.split_whitespace().collect::<Vec<_>>().join(" "),
+        (Some(name), _) => name::one_line(name),
         (None, Some(domain)) => from_domain(domain),
         (None, None) => return None,
     };

@@ -60,7 +60,7 @@ pub fn normalize(form: Form) -> Result<Lead, Failure> {
     Ok(Lead {
         first_name,
         last_name,
-        job_title: text(&form.job_title).map(str::to_owned),
+        job_title: text(&form.job_title).map(name::one_line),
         phone,
         company,
         message: text(&form.message).map(str::to_owned),

@@ -39,7 +39,7 @@ pub fn split(full: &str) -> (Option<String>, Option<String>) {
 /// One space between words; a name that is all capitals or all small gets capitals where they
 /// belong, and one that is neither stays as its owner writes it (`McDonald`, `bell hooks` aside).
 pub fn tidy(name: &str) -> String {
-    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    let name = one_line(name);
     let (upper, lower) = (name.contains(char::is_uppercase), name.contains(char::is_lowercase));
     // `J.` and `J` are initials, not shouting.
     if upper == lower || (upper && name.chars().filter(|char| char.is_alphabetic()).count() < 3) {
@@ -54,6 +54,11 @@ pub fn tidy(name: &str) -> String {
         )
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// One space wherever there was any: a line break has no place in a name or a title.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A capital at the start and after each hyphen and apostrophe.

@@ -22,7 +22,7 @@ pub struct Behaviour {
 /// Points for each, and the most that one kind gives.
 const KINDS: [(&str, &str, u32, u32); 5] = [
     ("page_views", "pages viewed", 1, 8),
-    ("pricing_views", "looks at the prices", 4, 12),
+    ("pricing_views", "price pages viewed", 4, 12),
     ("email_opens", "e-mails opened", 1, 4),
     ("email_clicks", "links in e-mails followed", 3, 9),
     ("form_submissions", "forms sent", 5, 10),
@@ -43,7 +43,7 @@ pub fn reasons(behaviour: &Behaviour) -> Vec<Reason> {
         .map(|(&(factor, what, each, most), count)| Reason {
             factor,
             points: count.saturating_mul(each).min(most).cast_signed(),
-            text: format!("{count} {what}"),
+            text: format!("{what}: {count}"),
         })
         .collect();
     if behaviour.demo_requested {
