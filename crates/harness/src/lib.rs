@@ -1,6 +1,6 @@
 //! Local building and testing of actions in the same sandbox as production.
 //!
-//! [`create`] writes a project, [`build`] makes its module, [`test`] runs its fixtures, [`inspect`] says what a module
+//! [`create`] writes a project, [`build`] makes its module, [`test()`] runs its fixtures, [`inspect`] says what a module
 //! is. Nothing here prints: reports are values with a text of their own.
 
 mod accepted;
