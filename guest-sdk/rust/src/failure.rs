@@ -105,6 +105,14 @@ from_errors!(
     Box<dyn Error + Send + Sync>,
 );
 
+/// Ends the action with a failure: `fail!("no_email", "{name} has no address")`.
+#[macro_export]
+macro_rules! fail {
+    ($code:expr, $($message:tt)+) => {
+        return ::core::result::Result::Err($crate::Failure::new($code, ::std::format!($($message)+)).into())
+    };
+}
+
 /// Gives an error or a missing value a code: `text.parse::<f64>().or_fail("invalid_number")?`.
 pub trait OrFail<T> {
     /// The value, or a failure with this code and the error as its message.

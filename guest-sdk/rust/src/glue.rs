@@ -139,6 +139,7 @@ pub fn description(input: Option<Value>, output: Option<Value>) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_borrow)] // the borrows choose the method, as in the macro
 mod tests {
     use super::*;
     use serde::Deserialize;

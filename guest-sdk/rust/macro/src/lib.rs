@@ -126,3 +126,37 @@ fn expand(function: &ItemFn, input: &Type) -> proc_macro2::TokenStream {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(function: &str) -> Result<String, String> {
+        let function = syn::parse_str::<ItemFn>(function).expect("a function");
+        check(&function).map(|input| quote!(#input).to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_function_of_one_value_is_an_action() {
+        assert_eq!(checked("fn f(input: In) -> Out {}").as_deref(), Ok("In"));
+        assert_eq!(checked("pub fn f(In { a, .. }: In) -> Result<Out, Failure> {}").as_deref(), Ok("In"));
+        assert_eq!(checked("fn f(items: Vec<Item>) {}").as_deref(), Ok("Vec < Item >"));
+    }
+
+    #[test]
+    fn any_other_function_is_told_why_it_is_none() {
+        for (function, why) in [
+            ("async fn f(input: In) -> Out {}", "an action is not async"),
+            ("unsafe fn f(input: In) -> Out {}", "an action cannot be an unsafe function"),
+            ("fn f<T>(input: T) -> Out {}", "an action is not generic"),
+            ("fn f() -> Out {}", "an action takes one argument"),
+            ("fn f(a: u8, b: u8) -> Out {}", "an action takes one argument"),
+            ("fn f(input: &In) -> Out {}", "an action takes its input by value"),
+            ("fn f(input: impl Fn()) -> Out {}", "an action's input is one type"),
+            ("fn f(self) -> Out {}", "an action is a free function"),
+        ] {
+            let error = checked(function).expect_err(function);
+            assert!(error.starts_with(why), "{function}: {error}");
+        }
+    }
+}
