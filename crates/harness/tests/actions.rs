@@ -1,5 +1,7 @@
 //! Actions from their source to their end: each way a guest can end, a new project, the examples.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on stops
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
