@@ -73,6 +73,18 @@ async fn a_hook_s_body_that_is_no_json_or_breaks_the_schema_starts_no_run() {
 }
 
 #[tokio::test]
+async fn a_json_body_is_json_whatever_the_client_calls_it_and_a_form_is_a_form() {
+    let server = echo_server(&[]).await;
+    let post = |body: &'static str| {
+        let request = server.request(reqwest::Method::POST, "/hooks/default/echo");
+        server.send(request.header("content-type", "application/x-www-form-urlencoded").body(body))
+    };
+    assert_eq!(post("{\"email\": \"a@b.c\"}").await.expect(200), json!({ "email": "a@b.c" }));
+    assert_eq!(post("{\"email\": ").await.code(), "invalid_json");
+    assert_eq!(post("email=a%40b.c").await.expect(200), json!({ "email": "a@b.c" }));
+}
+
+#[tokio::test]
 async fn unknown_paths_methods_and_workspaces_say_what_there_is() {
     let server = echo_server(&[]).await;
     let answer = server.post("/hooks/default/ecko", &json!({})).await;

@@ -149,7 +149,9 @@ fn body(request: &HookRequest) -> Result<Value, EngineError> {
     }
     let header = |name: &str| request.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
     let kind = header("content-type").map_or("", |(_, kind)| kind.split(';').next().unwrap_or("").trim());
-    if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    // `curl -d` calls everything a form. In one, `{` and `[` would be percent-encoded.
+    let is_json = request.body.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'['));
+    if !is_json && kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Ok(pairs(url::form_urlencoded::parse(&request.body)));
     }
     serde_json::from_slice(&request.body).map_err(|error| {
