@@ -35,7 +35,7 @@ pub(crate) struct Base {
     pub timers: Vec<(Timer, Timestamp)>,
     pub frozen: BTreeMap<StepPath, Frozen>,
     /// Attempts given by the machine whose end is not in the state.
-    pub open: BTreeMap<CallId, Execute>,
+    pub open: BTreeMap<CallId, Arc<Execute>>,
     /// Whether the head row and the snapshot are there.
     pub stored: bool,
     /// The own last commit, and when: as long as the head is unwritten since, it is as known here.
@@ -87,7 +87,7 @@ struct Going<'r> {
     timers: Vec<(Timer, Timestamp)>,
     new_timers: Vec<Timestamp>,
     frozen: BTreeMap<StepPath, Frozen>,
-    open: BTreeMap<CallId, Execute>,
+    open: BTreeMap<CallId, Arc<Execute>>,
     queue: VecDeque<CallId>,
     page: Page,
     moved: Vec<String>,
@@ -208,7 +208,7 @@ impl Going<'_> {
             self.apply(event, NoteRef::default()).await?;
         }
         if self.head.inbox > 0 {
-            for (key, value) in self.txn.range(inbox::of_run(ws, run), 100, false).await? {
+            for (key, value) in self.txn.range(inbox::of_run(ws, run), usize::MAX, false).await? {
                 let message: inbox::Message = tables::decode(&key, &value)?;
                 self.apply(message.event, NoteRef::default()).await?;
                 self.txn.delete(key);
@@ -245,7 +245,7 @@ impl Going<'_> {
             match command {
                 Command::Execute(execute) => {
                     let id = (execute.path.clone(), execute.attempt);
-                    self.open.insert(id.clone(), *execute);
+                    self.open.insert(id.clone(), Arc::new(*execute));
                     self.queue.push_back(id);
                 }
                 Command::SetTimer { timer, due } => {
@@ -295,7 +295,7 @@ impl Going<'_> {
                     began_ms: Some(at_ms),
                     ..NoteRef::default()
                 };
-                self.done(&id, Ok(caught), at_ms, note).await
+                self.done(&id, Ok(Payload::new(caught)), at_ms, note).await
             }
             Call::Http(_) | Call::Email(_) => self.outside_step(id, execute).await,
         }
@@ -329,13 +329,13 @@ impl Going<'_> {
         };
         let result = result.map(|done| {
             self.records.extend(done.event);
-            done.output
+            Payload::new(done.output)
         });
         self.done(id, result, self.ctx.now_ms(), note).await
     }
 
     /// A call to the outside: what it sends is committed before it is sent, and its answer starts a later burst.
-    async fn outside_step(&mut self, id: CallId, execute: Execute) -> Result<(), Refused> {
+    async fn outside_step(&mut self, id: CallId, execute: Arc<Execute>) -> Result<(), Refused> {
         if let Some(done) = self.calls.outside_done(&id) {
             let note = NoteRef { key: Some(&done.key), began_ms: Some(done.began_ms), ..NoteRef::default() };
             self.done(&id, done.result.clone(), done.ended_ms, note).await?;
@@ -359,8 +359,10 @@ impl Going<'_> {
         let note = NoteRef { input: Some(Shown::Call(&frozen.call)), key: Some(key), ..NoteRef::default() };
         self.apply(event, note).await?;
         // A retry sends what the first attempt sent, whatever a template would give now.
-        self.open
-            .insert(id.clone(), Execute { call: frozen.call.clone(), key: frozen.key.clone(), ..execute });
+        let mut resent = Arc::unwrap_or_clone(execute);
+        resent.call.clone_from(&frozen.call);
+        resent.key.clone_from(&frozen.key);
+        self.open.insert(id.clone(), Arc::new(resent));
         self.frozen.insert(id.0.clone(), frozen);
         self.send.push(id);
         self.steps += 1;
@@ -371,7 +373,7 @@ impl Going<'_> {
     async fn done(
         &mut self,
         id: &CallId,
-        result: Result<serde_json::Value, Failure>,
+        result: Result<Payload, Failure>,
         at_ms: i64,
         note: NoteRef<'_>,
     ) -> Result<(), Refused> {
@@ -380,8 +382,8 @@ impl Going<'_> {
         self.head.steps_done += 1;
         self.moved.push(id.0.as_str().to_owned());
         let at = runs::timestamp(at_ms);
-        let event =
-            Event::StepDone { path: id.0.clone(), attempt: id.1, result: result.map(Payload::new), at };
+        let result = result.map_err(steps::capped);
+        let event = Event::StepDone { path: id.0.clone(), attempt: id.1, result, at };
         self.apply(event, note).await
     }
 

@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use stepwell_workflow::machine::{Call, Execute, Failure, StepPath, code};
+use stepwell_workflow::machine::{Call, Execute, Failure, Payload, StepPath, code};
 
 /// An attempt: the step's path and its number.
 pub(crate) type CallId = (StepPath, u32);
@@ -17,7 +17,7 @@ pub(crate) type CallId = (StepPath, u32);
 /// What a call to the outside came to.
 #[derive(Debug, Clone)]
 pub(crate) struct OutsideDone {
-    pub result: Result<serde_json::Value, Failure>,
+    pub result: Result<Payload, Failure>,
     /// The idempotency key that went out.
     pub key: String,
     pub began_ms: i64,
@@ -25,7 +25,7 @@ pub(crate) struct OutsideDone {
 }
 
 enum Slot {
-    Code { execute: Box<Execute>, done: Option<Arc<CodeDone>> },
+    Code { execute: Arc<Execute>, done: Option<Arc<CodeDone>> },
     Outside { done: Option<Arc<OutsideDone>> },
 }
 
@@ -45,16 +45,15 @@ pub(crate) struct Calls {
 
 impl Calls {
     /// The outcome of a code call, if it is there. Otherwise it runs from now on, unless it does already.
-    pub(crate) fn code(&mut self, ctx: &Ctx, id: &CallId, execute: &Execute) -> Option<Arc<CodeDone>> {
+    pub(crate) fn code(&mut self, ctx: &Ctx, id: &CallId, execute: &Arc<Execute>) -> Option<Arc<CodeDone>> {
         if let Some((_, Slot::Code { execute: known, done })) = self.slots.get(id)
-            && **known == *execute
+            && (Arc::ptr_eq(known, execute) || **known == **execute)
         {
             return done.clone();
         }
         self.last += 1;
         let number = self.last;
-        self.slots
-            .insert(id.clone(), (number, Slot::Code { execute: Box::new(execute.clone()), done: None }));
+        self.slots.insert(id.clone(), (number, Slot::Code { execute: execute.clone(), done: None }));
         let (ctx, id, execute) = (ctx.clone(), id.clone(), execute.clone());
         self.under_way.push(Box::pin(async move {
             let done = run_code(&ctx, &execute).await;
@@ -64,7 +63,7 @@ impl Calls {
     }
 
     /// Sends a call to the outside. What it sends is on disk.
-    pub(crate) fn send(&mut self, ctx: &Ctx, id: CallId, execute: Execute) {
+    pub(crate) fn send(&mut self, ctx: &Ctx, id: CallId, execute: Arc<Execute>) {
         self.last += 1;
         let number = self.last;
         self.slots.insert(id.clone(), (number, Slot::Outside { done: None }));
@@ -117,7 +116,7 @@ impl Calls {
     }
 
     /// After a commit: forgets what is in the state now.
-    pub(crate) fn keep_only(&mut self, open: &BTreeMap<CallId, Execute>) {
+    pub(crate) fn keep_only(&mut self, open: &BTreeMap<CallId, Arc<Execute>>) {
         self.slots.retain(|id, _| open.contains_key(id));
         if self.slots.is_empty() {
             // Whatever is still under way belongs to nothing any more; dropping it stops it.
@@ -164,7 +163,7 @@ async fn send_outside(ctx: &Ctx, execute: &Execute) -> OutsideDone {
             _ => Err(Failure::engine("internal", "a call of the inside was to be sent")),
         }
     };
-    let result = within(ctx, execute.timeout_ms, send).await.and_then(|result| result);
+    let result = within(ctx, execute.timeout_ms, send).await.and_then(|result| result).map(Payload::new);
     crate::stats::add(&ctx.core.stats.outside_calls, 1);
     crate::stats::add(&ctx.core.stats.outside_failures, u64::from(result.is_err()));
     OutsideDone { result, key, began_ms, ended_ms: ctx.now_ms() }

@@ -129,7 +129,7 @@ impl Dry<'_> {
             Call::Http(call) => {
                 let result = steps::http::request(call, execute.timeout_ms, |_| None).map(|request| {
                     self.requests.push(request);
-                    json!({ "status": 200, "headers": {}, "body": null })
+                    Payload::new(json!({ "status": 200, "headers": {}, "body": null }))
                 });
                 self.done(&execute, result, plain).await
             }
@@ -139,7 +139,7 @@ impl Dry<'_> {
                     message.to.iter().chain(&message.cc).chain(&message.bcc).collect();
                 let output = json!({ "message_id": message.message_id, "accepted": accepted });
                 self.mails.push(message);
-                self.done(&execute, Ok(output), plain).await
+                self.done(&execute, Ok(Payload::new(output)), plain).await
             }
             _ => {
                 let before = txn.savepoint();
@@ -150,7 +150,7 @@ impl Dry<'_> {
                 if result.is_err() {
                     txn.rollback_to(before);
                 }
-                self.done(&execute, result.map(|done| done.output), plain).await
+                self.done(&execute, result.map(|done| Payload::new(done.output)), plain).await
             }
         }
     }
@@ -158,11 +158,11 @@ impl Dry<'_> {
     async fn done(
         &mut self,
         execute: &Execute,
-        result: Result<Value, Failure>,
+        result: Result<Payload, Failure>,
         note: NoteRef<'_>,
     ) -> Result<(), EngineError> {
         let at = self.ctx.core.ports.clock.now().max(self.now);
         let (path, attempt) = (execute.path.clone(), execute.attempt);
-        self.apply(Event::StepDone { path, attempt, result: result.map(Payload::new), at }, note).await
+        self.apply(Event::StepDone { path, attempt, result, at }, note).await
     }
 }

@@ -6,6 +6,7 @@ use crate::id::RunId;
 use crate::tables::{self, runs};
 use crate::{blobs, hash};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use stepwell_store::{Key, Refused, Value, Want};
 use stepwell_workflow::machine::{self, Command, Event};
 
@@ -33,7 +34,7 @@ pub(crate) async fn stored(ctx: &Ctx, run: RunId) -> Result<Option<Base>, Engine
     let mut open = BTreeMap::new();
     for command in machine::outstanding(&flow.graph, &live.state) {
         if let Command::Execute(execute) = command {
-            open.insert((execute.path.clone(), execute.attempt), *execute);
+            open.insert((execute.path.clone(), execute.attempt), Arc::new(*execute));
         }
     }
     Ok(Some(Base {

@@ -7,6 +7,7 @@ use crate::id::RunId;
 use crate::tables::runs::{self, RunHead};
 use crate::tables::{self, hooks, mailbox};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -25,9 +26,17 @@ pub(crate) struct Kept {
     /// Ended runs that are stored, once they were counted.
     ended: AtomicI64,
     counted: Mutex<bool>,
-    /// Up to here payloads and idempotency keys were looked at.
-    payloads_to: Mutex<Option<RunId>>,
-    hook_keys_to: Mutex<Option<RunId>>,
+    payloads: Mutex<Mark>,
+    hook_keys: Mutex<Mark>,
+}
+
+/// How far a job has come.
+#[derive(Default, Clone)]
+struct Mark {
+    /// Everything up to this run was looked at.
+    to: Option<RunId>,
+    /// Except these, whose time had not come: unfinished ones, above all.
+    later: BTreeSet<RunId>,
 }
 
 impl Kept {
@@ -80,8 +89,8 @@ pub(crate) async fn round(ctx: &Ctx) -> Result<Removed, EngineError> {
     let keep = &ctx.core.config.retention;
     let kept = &ctx.ws.kept;
     let mut removed = Removed {
-        hook_keys: visit(ctx, Job::HookKey, &kept.hook_keys_to, before(ctx, keep.hook_keys_for)).await?,
-        payloads: visit(ctx, Job::Payloads, &kept.payloads_to, before(ctx, keep.payloads_for)).await?,
+        hook_keys: visit(ctx, Job::HookKey, &kept.hook_keys, before(ctx, keep.hook_keys_for)).await?,
+        payloads: visit(ctx, Job::Payloads, &kept.payloads, before(ctx, keep.payloads_for)).await?,
         ..Removed::default()
     };
     removed.runs = ended_runs(ctx).await?;
@@ -121,42 +130,58 @@ enum Job {
 enum Visit {
     Done,
     Nothing,
-    /// It is looked at again in the next round.
+    /// It is looked at again in every round, until its time has come.
     Later,
 }
 
 /// Visits runs created before `until`, from behind the mark, which moves along with what is done.
-async fn visit(ctx: &Ctx, job: Job, mark: &Mutex<Option<RunId>>, until: i64) -> Result<u64, EngineError> {
+async fn visit(ctx: &Ctx, job: Job, mark: &Mutex<Mark>, until: i64) -> Result<u64, EngineError> {
     let mut done = 0;
-    let mut moves = true;
-    let mut after = *mark.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    // Nobody else works with the mark: rounds come one after the other.
+    let mut at = mark.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+    let keep = |at: &Mark| *mark.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = at.clone();
+    for run in at.later.clone() {
+        let visited = match crate::load::head(ctx, run).await? {
+            Some(head) => one(ctx, job, run, &head, until).await?,
+            None => Visit::Nothing,
+        };
+        done += u64::from(matches!(visited, Visit::Done));
+        if !matches!(visited, Visit::Later) {
+            at.later.remove(&run);
+            keep(&at);
+        }
+    }
     loop {
-        let page = heads(ctx, after).await?;
+        let page = heads(ctx, at.to).await?;
         let full = page.len() == PAGE;
         for (run, head) in page {
             if head.created_ms >= until || ctx.core.closing.is_cancelled() {
+                keep(&at);
                 return Ok(done);
             }
-            let visited = match job {
-                Job::HookKey => hook_key(ctx, run, &head).await?,
-                Job::Payloads => payloads(ctx, run, &head, until).await?,
-                Job::Runs => ended_run(ctx, run, &head).await?,
-                Job::Count if head.status.ended() => Visit::Done,
-                Job::Count => Visit::Nothing,
-            };
-            match visited {
+            match one(ctx, job, run, &head, until).await? {
                 Visit::Done => done += 1,
                 Visit::Nothing => {}
-                Visit::Later => moves = false,
+                Visit::Later => {
+                    at.later.insert(run);
+                }
             }
-            after = Some(run);
-            if moves {
-                *mark.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = after;
-            }
+            at.to = Some(run);
         }
+        keep(&at);
         if !full {
             return Ok(done);
         }
+    }
+}
+
+async fn one(ctx: &Ctx, job: Job, run: RunId, head: &RunHead, until: i64) -> Result<Visit, EngineError> {
+    match job {
+        Job::HookKey => hook_key(ctx, run, head).await,
+        Job::Payloads => payloads(ctx, run, head, until).await,
+        Job::Runs => ended_run(ctx, run, head).await,
+        Job::Count if head.status.ended() => Ok(Visit::Done),
+        Job::Count => Ok(Visit::Nothing),
     }
 }
 
@@ -293,7 +318,7 @@ async fn ended_runs(ctx: &Ctx) -> Result<u64, EngineError> {
     count(ctx).await?;
     // Unfinished runs stay, so the walk begins at the oldest every time.
     let until = if surplus(ctx) { i64::MAX } else { before(ctx, ctx.core.config.retention.runs_for) };
-    visit(ctx, Job::Runs, &Mutex::new(None), until).await
+    visit(ctx, Job::Runs, &Mutex::default(), until).await
 }
 
 fn surplus(ctx: &Ctx) -> bool {
@@ -317,7 +342,7 @@ async fn count(ctx: &Ctx) -> Result<(), EngineError> {
         return Ok(());
     }
     let before = ctx.ws.kept.ended.load(Relaxed);
-    let ended = visit(ctx, Job::Count, &Mutex::new(None), i64::MAX).await?;
+    let ended = visit(ctx, Job::Count, &Mutex::default(), i64::MAX).await?;
     // Those that ended meanwhile may be counted twice: the limit is one of order, not of one run.
     ctx.ws.kept.ended.fetch_add(i64::try_from(ended).unwrap_or(0) - before, Relaxed);
     *ctx.ws.kept.counted.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = true;

@@ -348,3 +348,52 @@ steps:
         assert!(largest < 40_000, "a row of {largest} bytes");
     });
 }
+
+#[test]
+fn a_failure_is_kept_no_larger_than_people_read() {
+    in_world(async |world| {
+        let huge = Module::new("huge", "1.0.0", "huge_error");
+        let text = "name: huge\ntrigger: { type: manual }\nsteps:\n  - { id: a, type: code, action: huge }\n";
+        let (_engine, workspace) = world.set_up(&[huge], &[text]).await;
+        let done = workspace.workflows().run("huge", json!({}), Some(WAIT)).await.unwrap();
+        assert_eq!((done.status, done.error.as_ref().unwrap().code.as_str()), (RunStatus::Failed, "huge"));
+        let run = workspace.runs().get(&done.run_id).await.unwrap();
+        let error = run.steps[0].error.as_ref().unwrap();
+        assert!(
+            error.message.len() < 10_000 && error.details.as_ref().unwrap()["cut_from_bytes"] == 1_048_587
+        );
+    });
+}
+
+#[test]
+fn records_written_by_hand_and_by_runs_share_their_rules() {
+    in_world(async |world| {
+        let (_engine, workspace) = world.set_up(&[NORMALIZE], &[WEB_FORM]).await;
+        let fields = |value: Value| value.as_object().unwrap().clone();
+        let person = json!({ "emails": { "primaryEmail": "ada@example.com" } });
+        let written = workspace.records().create("person", fields(person.clone())).await.unwrap();
+        assert_eq!(written.outcome, "created");
+        let error = workspace.records().create("person", fields(person)).await.unwrap_err();
+        assert_eq!((error.kind, error.code.as_ref()), (ErrorKind::Conflict, "unique_conflict"));
+        let error = workspace.records().create("person", fields(json!({ "emial": 1 }))).await.unwrap_err();
+        assert_eq!((error.kind, error.problems.len()), (ErrorKind::Invalid, 1));
+        let error = workspace.records().list("persn", Default::default()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NotFound);
+        let id = written.record["id"].as_str().unwrap();
+        let stale = workspace.records().update("person", id, fields(json!({ "city": "x" })), Some(7)).await;
+        assert_eq!(stale.unwrap_err().code, "stale");
+        let answer = workspace.hook(post("web-form", lead(1, "ada@example.com"))).await.unwrap();
+        let run = workspace.runs().wait(&answer.run_id, WAIT).await.unwrap();
+        assert!(run.steps.iter().any(|step| step.path == "person.touch"), "{run:#?}");
+        let object = json!({ "name": "pet", "fields": [{ "name": "kind", "type": "text" }] });
+        assert_eq!(workspace.objects().create(object).await.unwrap()["name"], "pet");
+        let field = json!({ "name": "age", "type": "number" });
+        workspace.objects().add_field("pet", field).await.unwrap();
+        let pet =
+            workspace.records().create("pet", fields(json!({ "kind": "cat", "age": 3 }))).await.unwrap();
+        let deleted =
+            workspace.records().delete("pet", pet.record["id"].as_str().unwrap(), None).await.unwrap();
+        assert_eq!(deleted.outcome, "deleted");
+        assert!(all_records(&workspace, "pet").await.is_empty());
+    });
+}

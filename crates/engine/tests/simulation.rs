@@ -435,7 +435,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Seeds in a plain run of the tests; CI runs thousands.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 600;
 
 #[test]
 fn everything_holds_whatever_happens() {

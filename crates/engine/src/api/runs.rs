@@ -228,14 +228,7 @@ pub(crate) fn run_failure(failure: &machine::RunFailure) -> FailureDetail {
 pub(crate) fn brief_failure(failure: &machine::RunFailure) -> FailureDetail {
     const LIMIT: usize = 300;
     let mut detail = FailureDetail { details: None, ..run_failure(failure) };
-    if detail.message.len() > LIMIT {
-        let mut end = LIMIT;
-        while !detail.message.is_char_boundary(end) {
-            end -= 1;
-        }
-        detail.message.truncate(end);
-        detail.message.push('…');
-    }
+    crate::steps::cut(&mut detail.message, LIMIT);
     detail
 }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
@@ -174,7 +175,25 @@ fn build(mail: &MailMessage, default_from: &str, domain: &str) -> Result<Message
         (None, Some(html)) => builder.singlepart(SinglePart::html(html)),
         (text, None) => builder.singlepart(SinglePart::plain(text.unwrap_or_default())),
     };
-    built.map_err(|e| refused("invalid_email", format!("the mail cannot be built: {e}")))
+    let mut built = built.map_err(|e| refused("invalid_email", format!("the mail cannot be built: {e}")))?;
+    for (name, value) in &mail.headers {
+        let value = one_line(name, value)?.to_owned();
+        built.headers_mut().insert_raw(HeaderValue::new(own_header(name)?, value));
+    }
+    Ok(built)
+}
+
+/// The name of a header of the author's own: none that the message itself is made of.
+fn own_header(name: &str) -> Result<HeaderName, OutsideError> {
+    const TAKEN: [&str; 9] =
+        ["from", "sender", "to", "cc", "bcc", "subject", "reply-to", "message-id", "date"];
+    let lower = name.to_ascii_lowercase();
+    if TAKEN.contains(&lower.as_str()) || lower.starts_with("content-") || lower == "mime-version" {
+        let message = format!("`headers` cannot set `{name}`: it is made from the step's other fields");
+        return Err(refused("invalid_email", message));
+    }
+    HeaderName::new_from_ascii(name.to_owned())
+        .map_err(|_| refused("invalid_email", format!("`{name}` is not the name of a mail header")))
 }
 
 fn mailbox(field: &str, address: &str) -> Result<Mailbox, OutsideError> {
@@ -276,6 +295,20 @@ mod tests {
         assert!(text.contains("multipart/alternative"), "{text}");
         let text = built(&MailMessage { html: Some("<p>Hello</p>".into()), text: None, ..mail() }).unwrap();
         assert!(text.contains("Content-Type: text/html; charset=utf-8"), "{text}");
+    }
+
+    #[test]
+    fn headers_of_the_authors_own_are_added_and_others_refused() {
+        let with = |name: &str, value: &str| {
+            let mail = MailMessage { headers: vec![(name.to_owned(), value.to_owned())], ..mail() };
+            build(&mail, "from@example.com", "example.com").map(|m| String::from_utf8(m.formatted()).unwrap())
+        };
+        assert!(with("X-Lead", "7").unwrap().contains("\r\nX-Lead: 7\r\n"));
+        for (name, value) in
+            [("Bcc", "x@y.z"), ("content-type", "text/html"), ("X A", "1"), ("X-A", "1\r\nBcc: x")]
+        {
+            assert_eq!(with(name, value).unwrap_err().code, "invalid_email", "{name}");
+        }
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub struct MailMessage {
     /// More headers, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
-    /// Made from the step's key, so it is the same on every attempt and a receiver can tell a repeat.
+    /// Made from the step's key, so it is the same on every attempt and a receiver can tell a repeat. The mailer
+    /// adds `@` and its domain.
     pub message_id: String,
     pub timeout_ms: u64,
 }

@@ -29,7 +29,7 @@ pub(crate) fn problems(validator: &Validator, value: &Value) -> Vec<Problem> {
         .take(MAX_PROBLEMS)
         .map(|error| Problem {
             code: error.kind().keyword().to_owned(),
-            message: cut(error.to_string()),
+            message: shortened(error.to_string()),
             path: Some(error.instance_path().as_str().to_owned()),
             ..Problem::default()
         })
@@ -42,16 +42,8 @@ pub(crate) fn check(schema: &Value, value: &Value) -> Result<Vec<Problem>, Strin
 }
 
 /// Messages quote the value; a large one says no more than its beginning.
-fn cut(mut message: String) -> String {
-    const LIMIT: usize = 500;
-    if message.len() > LIMIT {
-        let mut end = LIMIT;
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        message.truncate(end);
-        message.push('…');
-    }
+fn shortened(mut message: String) -> String {
+    crate::steps::cut(&mut message, 500);
     message
 }
 

@@ -4,12 +4,12 @@ use crate::core::Ctx;
 use crate::registry::ActionVersion;
 use std::sync::Arc;
 use stepwell_sandbox::{Call, CallError, ErrorSource, Limits, LimitsPatch, Outcome, canonical_json};
-use stepwell_workflow::machine::{CodeCall, Execute, Failure, Source};
+use stepwell_workflow::machine::{CodeCall, Execute, Failure, Payload, Source};
 
 /// What a code step came to.
 #[derive(Debug, Clone)]
 pub(crate) struct CodeDone {
-    pub result: Result<serde_json::Value, Failure>,
+    pub result: Result<Payload, Failure>,
     pub logs: Vec<stepwell_sandbox::LogLine>,
     pub usage: Option<stepwell_sandbox::Usage>,
     pub began_ms: i64,
@@ -44,6 +44,7 @@ pub(crate) async fn run(ctx: &Ctx, execute: &Execute, code: &CodeCall) -> CodeDo
     let Outcome { result, logs, usage, .. } = outcome;
     let result = result.map_err(failure).and_then(|text| {
         serde_json::from_str(&text)
+            .map(Payload::new)
             .map_err(|error| Failure::engine("invalid_output", format!("the sandbox gave no JSON: {error}")))
     });
     ended(result, logs, Some(usage))

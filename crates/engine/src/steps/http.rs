@@ -144,18 +144,15 @@ fn check_schema(call: &HttpCall, output: &Value) -> Result<(), Failure> {
 
 /// A body, cut to what a person reads.
 fn shown(body: &Value) -> Value {
-    let text = match body {
+    let mut text = match body {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
     if text.len() <= SHOWN_BODY {
         return body.clone();
     }
-    let mut end = SHOWN_BODY;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    Value::String(format!("{}…", &text[..end]))
+    super::cut(&mut text, SHOWN_BODY);
+    Value::String(text)
 }
 
 /// `Retry-After` in seconds or as a date.

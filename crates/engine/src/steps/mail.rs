@@ -23,7 +23,7 @@ pub(crate) fn message(call: &EmailCall, execute: &Execute) -> MailMessage {
         text: call.text.clone(),
         html: call.html.clone(),
         headers: call.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-        message_id: format!("{id}@stepwell"),
+        message_id: id,
         timeout_ms: execute.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
     }
 }

@@ -7,6 +7,37 @@ pub(crate) mod records;
 use crate::ports::OutsideError;
 use stepwell_workflow::machine::{Failure, Source};
 
+/// How much of a failure is kept: an action may put into it what it likes.
+const KEPT_MESSAGE: usize = 8 << 10;
+const KEPT_DETAILS: usize = 16 << 10;
+
+/// A failure no larger than what people read; the state and the journal hold it whole.
+pub(crate) fn capped(mut failure: Failure) -> Failure {
+    cut(&mut failure.message, KEPT_MESSAGE);
+    cut(&mut failure.code, 200);
+    if let Some(details) = &failure.details {
+        let mut text = details.to_string();
+        if text.len() > KEPT_DETAILS {
+            let bytes = text.len();
+            cut(&mut text, KEPT_DETAILS / 2);
+            failure.details = Some(serde_json::json!({ "cut_from_bytes": bytes, "beginning": text }));
+        }
+    }
+    failure
+}
+
+/// Shortens a text to `limit` bytes, at a character.
+pub(crate) fn cut(text: &mut String, limit: usize) {
+    if text.len() > limit {
+        let mut end = limit;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
 /// A call to the outside that brought no answer, as the step's failure.
 pub(crate) fn outside_failure(error: OutsideError) -> Failure {
     let mut details = error.details;

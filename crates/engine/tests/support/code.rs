@@ -85,6 +85,11 @@ impl SimCode {
                 Ok(json!({ "calls": *seen }))
             }
             "big" => Ok(json!({ "text": "x".repeat(input["bytes"].as_u64().unwrap_or(0) as usize) })),
+            "huge_error" => {
+                let mut error = CallError::new(ErrorSource::Action, "huge", "y".repeat(1 << 20));
+                error.details = Some(json!({ "text": "x".repeat(1 << 20) }));
+                Err(error)
+            }
             "trap" => Err(CallError::new(ErrorSource::Sandbox, "trap", "unreachable code")),
             _ => Err(CallError::new(ErrorSource::Action, "no", "it always fails")),
         }
