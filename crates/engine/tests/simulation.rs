@@ -83,6 +83,9 @@ impl Simulation {
         if rng.one_in(3) {
             world.config.burst.steps = 1 + rng.below(4) as usize;
         }
+        if rng.one_in(3) {
+            world.config.inline_payload_bytes = 200;
+        }
         world.store = world.store.with_yields();
         world.http.behave(rng.below(60), [0, 500, 20_000][rng.below(3) as usize]);
         world.mail.behave(rng.below(60), [0, 500, 20_000][rng.below(3) as usize]);
