@@ -52,7 +52,7 @@ pub async fn fill(product: &Node, guest: &crate::guest::Guest) -> anyhow::Result
         // Writing to a String cannot fail.
         let _ = writeln!(
             workflow,
-            "  - {{ id: step_{number}, type: code, action: {name}@1, input: \"{{{{ trigger.body }}}}\" }}"
+            "  - {{ id: step_{number}, type: code, action: {name}@1, input: \"{{{{ trigger.input }}}}\" }}"
         );
     }
     setup::put_workflow(&mut client, "all-modules", &workflow).await
