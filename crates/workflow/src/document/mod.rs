@@ -1,7 +1,7 @@
 //! Reading a document: text → tree of values with places → the definition, with every problem on the way.
 //!
-//! [`tree`] reads YAML or JSON without knowing what a workflow is; [`form`] is the one table of what a
-//! workflow document may hold; [`read`] goes through a tree with that table and reports what does not fit.
+//! `tree` reads YAML or JSON without knowing what a workflow is; `form` is the one table of what a
+//! workflow document may hold; `read` goes through a tree with that table and reports what does not fit.
 
 mod describe;
 mod form;
