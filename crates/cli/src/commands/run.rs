@@ -165,9 +165,8 @@ pub fn show(run: &RunDetail) {
         }
         for attempt in step.attempts.iter().filter(|_| step.attempts.len() > 1) {
             let error = attempt.error.as_ref().map(|e| format!(": {}", e.message)).unwrap_or_default();
-            output::line(
-                format!("    attempt {} {:?}{error}", attempt.number, attempt.outcome).to_lowercase(),
-            );
+            let outcome = format!("{:?}", attempt.outcome).to_lowercase();
+            output::line(format!("    attempt {} {outcome}{error}", attempt.number));
         }
     }
     if let Some(result) = &run.output {
