@@ -1,4 +1,4 @@
-//! `GET /healthz`: whether the process is alive and its store takes writes.
+//! `GET /healthz`: whether the process is alive and its store can be read.
 
 use axum::Json;
 use axum::extract::State;

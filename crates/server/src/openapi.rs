@@ -84,7 +84,7 @@ const CALLS: &[Call] = &[
     Call { method: "delete", path: "/api/v1/api-keys/{id}", id: "revokeKey", summary: "Makes a key useless at once", query: &[], body: None, answers: &[(200, "Revoked", Some("Key"))] },
     Call { method: "get", path: "/api/openapi.json", id: "openapi", summary: "This document", query: &[], body: None, answers: &[(200, "The document", None)] },
     Call { method: "get", path: "/metrics", id: "metrics", summary: "Metrics in the OpenMetrics text format", query: &[], body: None, answers: &[(200, "The metrics", None)] },
-    Call { method: "get", path: "/healthz", id: "healthz", summary: "Whether the process is alive and its store takes writes", query: &[], body: None, answers: &[(200, "It is", Some("Health"))] },
+    Call { method: "get", path: "/healthz", id: "healthz", summary: "Whether the process is alive and its store can be read", query: &[], body: None, answers: &[(200, "It is", Some("Health"))] },
 ];
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| value().to_string());
