@@ -5,12 +5,13 @@ use stepwell_store::Refused;
 use uuid::Uuid;
 
 use crate::filter::FilterProblem;
+use crate::problems::{clipped, sentence};
 
 /// One thing wrong with a record, a query or a schema: where, what, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{path}: {message}{}", hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default())]
+#[error("{}{message}{}", at(path), hinted(hint))]
 pub struct Problem {
-    /// The field, as people write it: `emails.primaryEmail`.
+    /// The field, as people write it: `emails.primaryEmail`; empty where the whole is meant.
     pub path: String,
     pub message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,9 +37,9 @@ impl From<FilterProblem> for Problem {
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RecordsError {
-    #[error("there is no object `{name}`{}", hinted(.hint))]
+    #[error("there is no object `{}`{}", clipped(.name), hinted(.hint))]
     UnknownObject { name: String, hint: Option<String> },
-    #[error("this {object} cannot be stored: {}", listed(.problems))]
+    #[error("this {object} cannot be stored: {}", sentence(.problems))]
     Invalid { object: String, problems: Vec<Problem> },
     #[error("there is no {object} {id}{}", if *.deleted { ": it was deleted, and can be restored" } else { "" })]
     NotFound { object: String, id: Uuid, deleted: bool },
@@ -59,16 +60,16 @@ pub enum RecordsError {
     /// The `match` of an upsert names no unique set, or a value in it is missing.
     #[error("the upsert of {object} cannot match: {message}{}", hinted(.hint))]
     Match { object: String, message: String, hint: Option<String> },
-    #[error("the filter on {object} is wrong: {}", listed(.problems))]
+    #[error("the filter on {object} is wrong: {}", sentence(.problems))]
     Filter { object: String, problems: Vec<Problem> },
     /// Sort, limit, cursor or the fields asked for.
     #[error("the search on {object} is wrong: {problem}")]
     Query { object: String, problem: Problem },
     #[error("the search on {object} looked at {scanned} records without an answer; {advice}")]
     TooBroad { object: String, scanned: usize, advice: String },
-    #[error("the schema cannot be changed: {}", listed(.problems))]
+    #[error("the schema cannot be changed: {}", sentence(.problems))]
     Schema { problems: Vec<Problem> },
-    #[error("there is no view `{name}` of {object}{}", hinted(.hint))]
+    #[error("there is no view `{}` of {object}{}", clipped(.name), hinted(.hint))]
     UnknownView { object: String, name: String, hint: Option<String> },
     /// The caller's mistake, not the user's: a context that breaks this crate's rules.
     #[error("wrong use of the records: {0}")]
@@ -124,10 +125,10 @@ impl RecordsError {
     }
 }
 
-fn hinted(hint: &Option<String>) -> String {
-    hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default()
+fn at(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!("{path}: ") }
 }
 
-fn listed(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+fn hinted(hint: &Option<String>) -> String {
+    hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default()
 }

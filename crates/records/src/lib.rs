@@ -9,6 +9,7 @@ mod event;
 pub mod filter;
 mod index;
 mod nearest;
+mod problems;
 mod records;
 mod row;
 pub mod schema;

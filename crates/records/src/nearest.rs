@@ -1,10 +1,18 @@
 //! "Did you mean …": the known name closest to a mistyped one.
 
+/// Words longer than this, in bytes, are no mistyped names.
+const LONGEST: usize = 200;
+
 /// The candidate that `word` was most likely meant to be, if any is close enough to be worth saying.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // No name is that long, and the distance costs the product of both lengths.
+    if word.len() > LONGEST {
+        return None;
+    }
     let word = word.to_lowercase();
     candidates
         .into_iter()
+        .filter(|candidate| candidate.len() <= LONGEST)
         .map(|candidate| {
             let distance = strsim::damerau_levenshtein(&word, &candidate.to_lowercase());
             (distance, candidate)

@@ -7,9 +7,11 @@
 //! Ids are UUIDs of version 7, so the live records of an object lie in the order of their creation, and lists never
 //! come upon deleted ones.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use stepwell_store::keys::{KeyBuilder, Space};
 use stepwell_store::{Key, WorkspaceId};
@@ -78,13 +80,22 @@ pub(crate) fn created(id: Uuid) -> i64 {
     (id.as_u128() >> 80) as i64
 }
 
+/// Reads a row of which some field cannot be read, such as JSON nested deeper than a reader goes: that field is then
+/// its JSON as a text. One value must not hide a record, nor a record all that a search would find.
+fn field_by_field(json: &[u8]) -> Result<Stored<Map<String, Value>>, serde_json::Error> {
+    let Stored { v, u, d, f }: Stored<BTreeMap<String, Box<RawValue>>> = serde_json::from_slice(json)?;
+    let read = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().into());
+    Ok(Stored { v, u, d, f: f.into_iter().map(|(name, raw)| (name, read(&raw))).collect() })
+}
+
 impl Row {
     pub fn decode(id: Uuid, bytes: &[u8]) -> Result<Row, RecordsError> {
         let damaged = |why: String| RecordsError::Damaged(format!("record {id}: {why}"));
         match bytes.split_first() {
             Some((&FORMAT, json)) => {
-                let Stored { v, u, d, f } =
-                    serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))?;
+                let Stored { v, u, d, f } = serde_json::from_slice(json)
+                    .or_else(|_| field_by_field(json))
+                    .map_err(|error| damaged(error.to_string()))?;
                 Ok(Row { id, version: v, updated: u, deleted: d, fields: f })
             }
             Some((format, _)) => {
@@ -145,5 +156,21 @@ impl Row {
             self.named_fields(object).map(|(name, value)| (name.to_owned(), value.clone())).collect();
         self.system(&mut record);
         record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_too_deep_to_be_read_is_a_text_and_hides_nothing() {
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        let stored = format!(r#"{{"v":3,"u":7,"f":{{"1":"Ann","2":{deep}}}}}"#);
+        let row = Row::decode(Uuid::nil(), &[&[FORMAT], stored.as_bytes()].concat()).unwrap();
+        assert_eq!((row.version, row.updated), (3, 7));
+        assert_eq!(row.fields["1"], "Ann");
+        assert_eq!(row.fields["2"], deep);
+        assert!(Row::decode(Uuid::nil(), &[FORMAT, b'{']).is_err());
     }
 }

@@ -12,6 +12,7 @@ use stepwell_store::{Key, Want, WorkspaceId};
 use crate::error::{Problem, RecordsError};
 use crate::filter::{Allowed, Filter};
 use crate::nearest::nearest;
+use crate::problems::{Problems, listing};
 use crate::records::Records;
 use crate::schema::{Object, ObjectId};
 
@@ -60,7 +61,7 @@ impl Records<'_> {
         sort: &[String],
     ) -> Result<View, RecordsError> {
         let object = self.object(object)?;
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         if name.trim() != name || name.is_empty() || name.len() > 100 || name.contains(char::is_control) {
             problems.push(
                 Problem::new("name", format!("{} cannot name a view", crate::filter::quoted(name)))
@@ -88,7 +89,7 @@ impl Records<'_> {
             problems.push(problem);
         }
         let Some(filter) = filter.filter(|_| problems.is_empty()) else {
-            return Err(RecordsError::Invalid { object: "view".to_owned(), problems });
+            return Err(RecordsError::Invalid { object: "view".to_owned(), problems: problems.into_list() });
         };
         let stored = Stored { filter: filter.clone(), sort: sort.to_vec() };
         let bytes = serde_json::to_vec(&stored).map_err(|error| RecordsError::Misuse(error.to_string()))?;
@@ -120,7 +121,7 @@ impl Records<'_> {
         let hint = match nearest(name, names.clone()) {
             Some(near) => Some(format!("did you mean `{near}`?")),
             None if views.is_empty() => Some("no view is saved yet".to_owned()),
-            None => Some(format!("views are {}", names.take(20).collect::<Vec<_>>().join(", "))),
+            None => Some(format!("views are {}", listing(names))),
         };
         Err(RecordsError::UnknownView { object: object.name.clone(), name: name.to_owned(), hint })
     }

@@ -240,7 +240,7 @@ fn finish(
         Ended::Returned(Err(failure)) => Err(CallError {
             retryable: failure.retryable,
             retry_after_ms: failure.retry_after_ms,
-            details: failure.details.map(|text| serde_json::from_str(&text).unwrap_or_else(|_| text.into())),
+            details: failure.details.map(|text| failure::details(&text)),
             ..CallError::new(ErrorSource::Action, &failure.code, failure.message)
         }),
         Ended::Exited(status) => {

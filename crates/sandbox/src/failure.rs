@@ -182,6 +182,24 @@ pub(crate) fn check_output(bytes: &[u8], limits: &Limits) -> Result<String, Call
     })
 }
 
+/// The most that is kept of the details of a guest's failure.
+const DETAILS_BYTES: usize = 64 << 10;
+/// How much is shown of details that are longer.
+const DETAILS_SHOWN: usize = 8 << 10;
+
+/// The details of a guest's failure, from their JSON text.
+pub(crate) fn details(text: &str) -> Value {
+    if text.len() <= DETAILS_BYTES {
+        return json::attached(text);
+    }
+    let start = &text[..text.floor_char_boundary(DETAILS_SHOWN)];
+    format!(
+        "{start}… [cut here: the details have {} bytes, and at most {DETAILS_BYTES} are kept]",
+        text.len()
+    )
+    .into()
+}
+
 /// A command that ended with a status other than 0: a failure in JSON on its stdout, else what it
 /// wrote to stderr last.
 pub(crate) fn exited(status: i32, stdout: &[u8], stderr: &str) -> CallError {
@@ -205,7 +223,8 @@ pub(crate) fn exited(status: i32, stdout: &[u8], stderr: &str) -> CallError {
         return CallError {
             retryable: error.retryable,
             retry_after_ms: error.retry_after_ms,
-            ..CallError::new(ErrorSource::Action, &error.code, error.message).details(error.details)
+            ..CallError::new(ErrorSource::Action, &error.code, error.message)
+                .details(error.details.map(|details| self::details(&json::canonical_json(&details))))
         };
     }
     let last_line = stderr.lines().next_back().unwrap_or_default();
@@ -240,5 +259,27 @@ fn without_hash(name: &str) -> &str {
     match name.rsplit_once("::h") {
         Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => path,
         _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_a_value_or_a_text_of_bounded_size() {
+        assert_eq!(details(r#"{"iso": ["FR"]}"#), json!({"iso": ["FR"]}));
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        assert_eq!(details(&deep), json!(deep));
+        let long = format!("[\"{}\"]", "é".repeat(100_000));
+        let Value::String(cut) = details(&long) else { panic!() };
+        assert!(cut.starts_with("[\"éé") && cut.len() < 9_000, "{}", cut.len());
+        assert!(cut.ends_with("é… [cut here: the details have 200004 bytes, and at most 65536 are kept]"));
+        let error = exited(
+            1,
+            format!(r#"{{"error": {{"code": "x", "message": "y", "details": {long}}}}}"#).as_bytes(),
+            "",
+        );
+        assert_eq!(error.details, Some(cut.into()));
     }
 }

@@ -17,6 +17,16 @@ pub fn canonical_json(value: &serde_json::Value) -> String {
     value.to_string()
 }
 
+/// JSON that a guest attaches to something else (a failure's details, the fields of a log line). By the rules of an
+/// output it is that value; anything else is the text that it is, so that a mistake in an extra hides nothing else and
+/// whoever stores it can read it back.
+pub(crate) fn attached(text: &str) -> serde_json::Value {
+    match check(text.as_bytes(), OUTPUT_DEPTH) {
+        Ok(text) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+        Err(_) => text.into(),
+    }
+}
+
 /// What is wrong with a text, and where.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -320,6 +330,16 @@ mod tests {
 
     fn fault(text: &[u8]) -> String {
         check(text, OUTPUT_DEPTH).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_attached_is_a_value_by_the_rules_or_else_a_text() {
+        assert_eq!(attached(r#" {"n": 1} "#), json!({"n": 1}));
+        let deep = |levels| "[".repeat(levels) + &"]".repeat(levels);
+        assert!(attached(&deep(64)).is_array());
+        for text in [&deep(65), &deep(100_000), "not json", "", r#"{"a":1,"a":2}"#, "1e999"] {
+            assert_eq!(attached(text), json!(text));
+        }
     }
 
     #[test]

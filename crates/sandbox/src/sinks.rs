@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-use crate::{LogLevel, LogLine};
+use crate::{LogLevel, LogLine, json};
 
 /// What a line costs beside its text, so that empty lines have an end too.
 const LINE_BYTES: u64 = 16;
@@ -44,10 +44,7 @@ impl Logs {
             return;
         }
         self.used += wanted + LINE_BYTES;
-        let fields = (!fields.is_empty()).then(|| {
-            // What is no JSON is kept as the text that it is.
-            serde_json::from_str(fields).unwrap_or_else(|_| fields.into())
-        });
+        let fields = (!fields.is_empty()).then(|| json::attached(fields));
         self.lines.push(LogLine { level, message: message.to_owned(), fields, at });
     }
 

@@ -6,6 +6,7 @@ use super::operand::shown;
 use super::parse::holds_template;
 use super::relative::When;
 use super::{Condition, Filter, FilterProblem, Operand, Subject, Test, join};
+use crate::problems::Problems;
 use crate::schema::{Kind, Object, Target};
 use crate::value::{comparable, normalise};
 
@@ -13,22 +14,22 @@ impl Filter {
     /// What is wrong with the filter for records of `object`: unknown fields, operands that do not suit a field's type,
     /// values of another type. Values that are templates are left alone.
     pub fn check_fields(&self, object: &Object) -> Vec<FilterProblem> {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         self.visit_conditions(&mut |path, condition| {
             bind_condition(object, condition, path, &mut problems);
         });
-        problems
+        problems.into_list()
     }
 
     /// The filter with operand values in the spelling that is stored, such as an e-mail address in lower case.
     pub(crate) fn bind(&self, object: &Object) -> Result<Filter, Vec<FilterProblem>> {
         self.check_operands().map_err(|problem| vec![problem])?;
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let bound = self.bind_at(object, "", &mut problems);
-        if problems.is_empty() { Ok(bound) } else { Err(problems) }
+        if problems.is_empty() { Ok(bound) } else { Err(problems.into_list()) }
     }
 
-    fn bind_at(&self, object: &Object, path: &str, problems: &mut Vec<FilterProblem>) -> Filter {
+    fn bind_at(&self, object: &Object, path: &str, problems: &mut Problems<FilterProblem>) -> Filter {
         let mut group = |key: &str, filters: &[Filter]| {
             (filters.iter().enumerate())
                 .map(|(i, filter)| filter.bind_at(object, &join(path, &format!("{key}[{i}]")), problems))
@@ -51,7 +52,7 @@ fn bind_condition(
     object: &Object,
     condition: &Condition,
     path: &str,
-    problems: &mut Vec<FilterProblem>,
+    problems: &mut Problems<FilterProblem>,
 ) -> Condition {
     let Subject::Field(name) = &condition.subject else { return condition.clone() };
     let target = match object.target(name) {

@@ -145,13 +145,38 @@ fn empty_text(name: &str) -> Misfit {
 /// A value as messages show it: shortened, with its kind where that is the point.
 pub(crate) fn shown(value: &Value) -> String {
     match value {
-        Value::Array(_) => format!("the list {}", cut(&value.to_string())),
-        Value::Object(_) => format!("the object {}", cut(&value.to_string())),
+        Value::Array(_) => format!("the list {}", cut(&beginning(value))),
+        Value::Object(_) => format!("the object {}", cut(&beginning(value))),
         Value::String(text) => format!("the text {}", quoted(text)),
         Value::Number(number) => format!("the number {number}"),
         other => other.to_string(),
     }
 }
+
+/// The first bytes of a value's text. A large value is not written out for the sake of its beginning.
+fn beginning(value: &Value) -> String {
+    struct Head(Vec<u8>);
+    impl std::io::Write for Head {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            if self.0.len() > 4 * SHOWN {
+                return Err(std::io::ErrorKind::WriteZero.into());
+            }
+            self.0.extend_from_slice(&bytes[..bytes.len().min(4 * SHOWN + 4)]);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut head = Head(Vec::new());
+    // It ends early on purpose; what was written until then is what is wanted.
+    let _ = serde_json::to_writer(&mut head, value);
+    String::from_utf8_lossy(&head.0).trim_end_matches('\u{fffd}').to_owned()
+}
+
+/// Characters of a value that a message shows.
+const SHOWN: usize = 40;
 
 /// A text in quotes, cut after 40 characters.
 pub(crate) fn quoted(text: &str) -> String {
@@ -159,7 +184,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 fn cut(text: &str) -> String {
-    let mut short: String = text.chars().take(40).collect();
+    let mut short: String = text.chars().take(SHOWN).collect();
     if short.len() < text.len() {
         short.push('…');
     }

@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 
 use super::operand::shown;
 use super::{Allowed, Condition, Filter, FilterProblem, Operand, Subject, Test, join};
+use crate::problems::{Problems, clipped, listing};
+use crate::value::{MAX_DEPTH, is_deeper};
 
-/// Groups nested deeper than this are refused: no person writes them, and evaluation recurses.
-const MAX_DEPTH: usize = 32;
 /// Conditions in one filter.
 const MAX_CONDITIONS: usize = 1_000;
 
@@ -14,30 +14,31 @@ impl Filter {
     /// Reads a filter from JSON. A text with `{{` in it is a template whose value is not known yet: it passes as an
     /// operand's value here, and what it renders to is checked when the filter is evaluated.
     pub fn parse(json: &Value, allowed: Allowed) -> Result<Filter, Vec<FilterProblem>> {
-        let mut parser = Parser { allowed, problems: Vec::new(), conditions: 0 };
-        let filter = parser.filter(json, "", 0);
+        let mut parser = Parser { allowed, problems: Problems::default(), conditions: 0 };
+        let filter = parser.filter(json, "", 1);
         match filter {
             Some(filter) if parser.problems.is_empty() => Ok(filter),
-            _ => Err(parser.problems),
+            _ => Err(parser.problems.into_list()),
         }
     }
 }
 
 struct Parser {
     allowed: Allowed,
-    problems: Vec<FilterProblem>,
+    problems: Problems<FilterProblem>,
     conditions: usize,
 }
 
 impl Parser {
-    /// `None` only after a problem was noted.
-    fn filter(&mut self, json: &Value, path: &str, depth: usize) -> Option<Filter> {
-        if depth > MAX_DEPTH {
-            return self.problem(path, format!("groups are nested deeper than {MAX_DEPTH}"), None);
+    /// `None` only after a problem was noted. `level` is how deep in the whole document's lists and objects this one
+    /// lies: what is stored must be readable again, and evaluation recurses.
+    fn filter(&mut self, json: &Value, path: &str, level: usize) -> Option<Filter> {
+        if level > MAX_DEPTH {
+            return self.too_deep(path);
         }
         let object = match json {
             Value::Array(_) => {
-                return self.group(json, path, "all", depth).map(Filter::All);
+                return self.group(json, path, "all", level).map(Filter::All);
             }
             Value::Object(object) => object,
             other => {
@@ -48,29 +49,29 @@ impl Parser {
         let groups: Vec<&String> =
             object.keys().filter(|key| matches!(key.as_str(), "all" | "any" | "not")).collect();
         if groups.is_empty() {
-            return self.condition(object, path);
+            return self.condition(object, path, level);
         }
         if object.len() > 1 {
-            let keys: Vec<_> = object.keys().map(|key| format!("`{key}`")).collect();
+            let keys = listing(object.keys().map(|key| format!("`{}`", clipped(key))));
             return self.problem(
                 path,
-                format!("{} stand side by side", keys.join(", ")),
+                format!("{keys} stand side by side"),
                 Some("put them in a list, which means that all must hold".into()),
             );
         }
         let key = groups[0].as_str();
         let inner = &object[key];
         match key {
-            "all" => self.group(inner, &join(path, key), key, depth).map(Filter::All),
-            "any" => self.group(inner, &join(path, key), key, depth).map(Filter::Any),
+            "all" => self.group(inner, &join(path, key), key, level + 1).map(Filter::All),
+            "any" => self.group(inner, &join(path, key), key, level + 1).map(Filter::Any),
             _ => {
-                let inner = self.filter(inner, &join(path, key), depth + 1)?;
+                let inner = self.filter(inner, &join(path, key), level + 1)?;
                 Some(Filter::Not(Box::new(inner)))
             }
         }
     }
 
-    fn group(&mut self, json: &Value, path: &str, key: &str, depth: usize) -> Option<Vec<Filter>> {
+    fn group(&mut self, json: &Value, path: &str, key: &str, level: usize) -> Option<Vec<Filter>> {
         let Value::Array(items) = json else {
             let message = format!("`{key}` takes a list of conditions, not {}", shown(json));
             return self.problem(path, message, None);
@@ -81,18 +82,22 @@ impl Parser {
             return self.problem(path, message, Some("leave the filter out, or add a condition".into()));
         }
         let filters: Vec<_> = (items.iter().enumerate())
-            .map(|(i, item)| self.filter(item, &format!("{path}[{i}]"), depth + 1))
+            .map(|(i, item)| self.filter(item, &format!("{path}[{i}]"), level + 1))
             .collect();
         filters.into_iter().collect()
     }
 
-    fn condition(&mut self, object: &Map<String, Value>, path: &str) -> Option<Filter> {
+    fn condition(&mut self, object: &Map<String, Value>, path: &str, level: usize) -> Option<Filter> {
         self.conditions += 1;
-        if self.conditions == MAX_CONDITIONS + 1 {
-            return self.problem(path, format!("more than {MAX_CONDITIONS} conditions"), None);
+        if self.conditions > MAX_CONDITIONS {
+            // Said once: what stands behind is not looked at.
+            return match self.conditions == MAX_CONDITIONS + 1 {
+                true => self.problem(path, format!("more than {MAX_CONDITIONS} conditions"), None),
+                false => None,
+            };
         }
         let before = self.problems.len();
-        let subject = self.subject(object, path);
+        let subject = self.subject(object, path, level);
         let mut tests = Vec::new();
         for (key, value) in object {
             if key == "field" || key == "value" {
@@ -100,12 +105,17 @@ impl Parser {
             }
             let Some(operand) = Operand::parse(key) else {
                 if subject.is_some() {
-                    let message = format!("`{key}` is no operand");
-                    let _: Option<()> =
-                        self.problem(&join(path, key), message, Some(Operand::suggestion(key)));
+                    self.problems.push_with(|| {
+                        let message = format!("`{}` is no operand", clipped(key));
+                        FilterProblem::new(&join(path, key), message, Some(Operand::suggestion(key)))
+                    });
                 }
                 continue;
             };
+            if is_deeper(value, MAX_DEPTH - level) {
+                let _: Option<()> = self.too_deep(&join(path, key));
+                continue;
+            }
             if !holds_template(value)
                 && let Err((message, hint)) = operand.check(value)
             {
@@ -127,7 +137,7 @@ impl Parser {
         Some(Filter::Condition(Condition { subject, tests }))
     }
 
-    fn subject(&mut self, object: &Map<String, Value>, path: &str) -> Option<Subject> {
+    fn subject(&mut self, object: &Map<String, Value>, path: &str, level: usize) -> Option<Subject> {
         match (object.get("field"), object.get("value")) {
             (Some(_), Some(_)) => {
                 self.problem(path, "a condition looks at a `field` or at a `value`, not at both", None)
@@ -149,14 +159,20 @@ impl Parser {
                 "a record filter looks at fields",
                 Some("write `field:` with the name of one".into()),
             ),
+            (None, Some(value)) if is_deeper(value, MAX_DEPTH - level) => self.too_deep(&join(path, "value")),
             (None, Some(value)) => Some(Subject::Value(value.clone())),
             (None, None) => {
                 // `{"city": "Paris"}` is what people try first: show them their own condition, rightly written.
                 let keys: Vec<_> = object.iter().filter(|(key, _)| Operand::parse(key).is_none()).collect();
                 let hint = match keys.as_slice() {
                     [(name, value)] if self.allowed.field => {
-                        let value = if value.is_null() { Value::from("…") } else { (*value).clone() };
-                        format!("did you mean {}?", serde_json::json!({"field": name, "is": value}))
+                        // A value that is no short one would only hide the rest.
+                        let is_short = match value {
+                            Value::String(text) => text.chars().count() <= 60,
+                            value => !value.is_null() && !value.is_array() && !value.is_object(),
+                        };
+                        let value = if is_short { (*value).clone() } else { Value::from("…") };
+                        format!("did you mean {}?", serde_json::json!({"field": clipped(name), "is": value}))
                     }
                     _ => self.example(),
                 };
@@ -180,6 +196,11 @@ impl Parser {
         } else {
             r#"for example {"value": "{{ step.total }}", "greater_than": 0}"#.into()
         }
+    }
+
+    fn too_deep<T>(&mut self, path: &str) -> Option<T> {
+        let hint = Some("a flatter filter says the same".to_owned());
+        self.problem(path, format!("the filter is nested deeper than {MAX_DEPTH} levels here"), hint)
     }
 
     fn problem<T>(&mut self, path: &str, message: impl Into<String>, hint: Option<String>) -> Option<T> {

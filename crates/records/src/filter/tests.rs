@@ -162,10 +162,26 @@ fn the_place_decides_which_subjects_there_are() {
 #[test]
 fn depth_and_number_of_conditions_are_bounded() {
     let mut deep = json!({"field": "city", "is": "x"});
-    for _ in 0..40 {
+    for _ in 0..63 {
         deep = json!({"not": deep});
     }
-    assert!(problems(deep).ends_with("groups are nested deeper than 32"));
+    assert!(Filter::parse(&deep, Allowed::FIELDS).is_ok());
+    deep = json!({"not": deep});
+    assert!(
+        problems(deep)
+            .ends_with("…: the filter is nested deeper than 64 levels here (a flatter filter says the same)")
+    );
+    let groups = |times: usize| {
+        (0..times).fold(json!({"field": "city", "is": "x"}), |inner, _| json!({"any": [inner]}))
+    };
+    let text = serde_json::to_string(&Filter::parse(&groups(31), Allowed::FIELDS).unwrap()).unwrap();
+    assert!(serde_json::from_str::<Filter>(&text).is_ok());
+    assert!(Filter::parse(&groups(32), Allowed::FIELDS).is_err());
+    let value = (0..64).fold(json!(1), |inner, _| json!([inner]));
+    assert_snapshot!(problems(json!([{"field": "raw", "is": value}, {"value": value, "is": 1}])), @"
+    [0].is: the filter is nested deeper than 64 levels here (a flatter filter says the same)
+    [1].value: the filter is nested deeper than 64 levels here (a flatter filter says the same)
+    ");
     let many = vec![json!({"field": "city", "is": "x"}); 1_001];
     assert_snapshot!(problems(json!({"any": many})), @"any[1000]: more than 1000 conditions");
 }

@@ -14,6 +14,7 @@ use super::standard::FIRST_CUSTOM;
 use super::stored::{self, Additions, MAX_OBJECTS, Naming};
 use crate::backfill::{Backfill, Built};
 use crate::error::{Problem, RecordsError};
+use crate::problems::{Problems, clipped, listing};
 use crate::records::Records;
 use crate::value::normalise;
 
@@ -73,7 +74,7 @@ pub struct NewField {
 impl Records<'_> {
     /// A new object; its records can be written in the same transaction.
     pub async fn create_object(&mut self, new: &NewObject) -> Result<Arc<Object>, RecordsError> {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         check_name(&new.name, "name", NameOf::Object, &mut problems);
         let plural = new.plural.clone().unwrap_or_else(|| format!("{}s", new.name));
         check_name(&plural, "plural", NameOf::Object, &mut problems);
@@ -105,7 +106,7 @@ impl Records<'_> {
 
     /// A new field on any object. Records that exist have no value in it; a default is for new ones.
     pub async fn add_field(&mut self, object: &str, new: &NewField) -> Result<Arc<Object>, RecordsError> {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let mut change = self.change_of(object).await?;
         change.add_field(&self.schema, new, "", &mut problems);
         self.save(change, problems).await
@@ -113,7 +114,7 @@ impl Records<'_> {
 
     /// A unique set over fields that exist. It is `building` until its backfill has seen every record.
     pub async fn add_unique(&mut self, object: &str, names: &[String]) -> Result<Arc<Object>, RecordsError> {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let mut change = self.change_of(object).await?;
         change.add_unique(names, "unique", IndexState::Building, &mut problems);
         self.save(change, problems).await
@@ -121,7 +122,7 @@ impl Records<'_> {
 
     /// An index on a path that exists. It is `building` until its backfill has seen every record.
     pub async fn add_index(&mut self, object: &str, name: &str) -> Result<Arc<Object>, RecordsError> {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let mut change = self.change_of(object).await?;
         change.add_index(name, "index", IndexState::Building, &mut problems);
         self.save(change, problems).await
@@ -133,9 +134,9 @@ impl Records<'_> {
         Ok(Change::of(&self.schema, id, additions))
     }
 
-    async fn save(&mut self, change: Change, problems: Vec<Problem>) -> Result<Arc<Object>, RecordsError> {
+    async fn save(&mut self, change: Change, problems: Problems) -> Result<Arc<Object>, RecordsError> {
         if !problems.is_empty() {
-            return Err(RecordsError::Schema { problems });
+            return Err(RecordsError::Schema { problems: problems.into_list() });
         }
         let id = change.object.id;
         stored::save(self.txn, self.workspace, id, &change.additions)?;
@@ -166,14 +167,14 @@ impl Records<'_> {
             wanted.sort_unstable();
             held == wanted && unique.state != IndexState::Clearing
         };
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         match change.additions.unique.iter().position(named) {
             Some(at) if change.additions.unique[at].state == IndexState::Refused => {
                 change.additions.unique.remove(at);
             }
             Some(at) => change.additions.unique[at].state = IndexState::Clearing,
             None => {
-                let message = format!("{} has no unique set [{}] of its own", object.name, names.join(", "));
+                let message = format!("{} has no unique set [{}] of its own", object.name, listing(names));
                 problems.push(Problem::new("unique", message));
             }
         }
@@ -184,12 +185,12 @@ impl Records<'_> {
     pub async fn remove_index(&mut self, object: &str, name: &str) -> Result<Arc<Object>, RecordsError> {
         let object = self.object(object)?;
         let mut change = self.change_of(&object.name).await?;
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let named = |index: &&mut Index| object.path_name(&index.path) == name && index.state.is_kept();
         match change.additions.indexes.iter_mut().find(named) {
             Some(index) => index.state = IndexState::Clearing,
             None => {
-                let message = format!("{} has no index on `{name}` of its own", object.name);
+                let message = format!("{} has no index on `{}` of its own", object.name, clipped(name));
                 problems.push(Problem::new("index", message));
             }
         }
@@ -258,7 +259,7 @@ impl Change {
     }
 
     /// No record can have a value in the field yet, so an index on it is ready at once.
-    fn add_field(&mut self, schema: &Schema, new: &NewField, at: &str, problems: &mut Vec<Problem>) {
+    fn add_field(&mut self, schema: &Schema, new: &NewField, at: &str, problems: &mut Problems) {
         let path = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") };
         let before = problems.len();
         check_name(&new.name, &path("name"), NameOf::Field, problems);
@@ -311,7 +312,7 @@ impl Change {
     }
 
     /// The paths of `names`, if each has values with an order.
-    fn paths(&self, names: &[String], at: &str, problems: &mut Vec<Problem>) -> Option<Vec<Path>> {
+    fn paths(&self, names: &[String], at: &str, problems: &mut Problems) -> Option<Vec<Path>> {
         let before = problems.len();
         let mut paths = Vec::new();
         for name in names {
@@ -347,7 +348,7 @@ impl Change {
         self.additions.last_id
     }
 
-    fn has_room(&self, at: &str, problems: &mut Vec<Problem>) -> bool {
+    fn has_room(&self, at: &str, problems: &mut Problems) -> bool {
         let room = self.object.unique.len() + self.object.indexes.len() < MAX_INDEXES;
         if !room {
             let message = format!(
@@ -358,7 +359,7 @@ impl Change {
         room
     }
 
-    fn add_unique(&mut self, names: &[String], at: &str, state: IndexState, problems: &mut Vec<Problem>) {
+    fn add_unique(&mut self, names: &[String], at: &str, state: IndexState, problems: &mut Problems) {
         if names.is_empty() || names.len() > 4 || names.iter().collect::<HashSet<_>>().len() < names.len() {
             problems.push(Problem::new(at, "a unique set has one to four different fields"));
             return;
@@ -377,7 +378,7 @@ impl Change {
         }
     }
 
-    fn add_index(&mut self, name: &str, at: &str, state: IndexState, problems: &mut Vec<Problem>) {
+    fn add_index(&mut self, name: &str, at: &str, state: IndexState, problems: &mut Problems) {
         let Some(path) = self.paths(&[name.to_owned()], at, problems).and_then(|mut paths| paths.pop())
         else {
             return;

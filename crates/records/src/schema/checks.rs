@@ -7,6 +7,7 @@ use super::change::NewField;
 use super::field::FieldType;
 use super::object::{Object, System};
 use crate::error::Problem;
+use crate::problems::{Problems, clipped};
 
 const MAX_OPTIONS: usize = 200;
 
@@ -15,7 +16,7 @@ pub(super) fn field_type(
     own: &Object,
     new: &NewField,
     path: &dyn Fn(&str) -> String,
-    problems: &mut Vec<Problem>,
+    problems: &mut Problems,
 ) -> Option<FieldType> {
     const TYPES: [&str; 18] = [
         "text",
@@ -42,7 +43,8 @@ pub(super) fn field_type(
     if is_select {
         check_options(&new.options, &path("options"), problems);
     } else if !new.options.is_empty() {
-        problems.push(Problem::new(path("options"), format!("a {} field has no options", new.kind)));
+        problems
+            .push(Problem::new(path("options"), format!("a {} field has no options", clipped(&new.kind))));
     }
     if new.object.is_some() && new.kind != "relation" {
         problems.push(Problem::new(path("object"), "only a relation names an object"));
@@ -85,7 +87,7 @@ pub(super) fn field_type(
             },
         },
         other => {
-            let problem = Problem::new(path("type"), format!("`{other}` is no type of field"));
+            let problem = Problem::new(path("type"), format!("`{}` is no type of field", clipped(other)));
             problems.push(match crate::nearest(other, TYPES) {
                 Some(near) => problem.hint(format!("did you mean `{near}`?")),
                 None => problem.hint(format!("types are {}", TYPES.join(", "))),
@@ -96,7 +98,7 @@ pub(super) fn field_type(
     (problems.len() == before).then_some(kind)
 }
 
-fn check_options(options: &[String], at: &str, problems: &mut Vec<Problem>) {
+fn check_options(options: &[String], at: &str, problems: &mut Problems) {
     if options.is_empty() || options.len() > MAX_OPTIONS {
         let problem = Problem::new(at, format!("a select has 1 to {MAX_OPTIONS} options"));
         problems.push(problem.hint("for example [\"NEW\", \"DONE\"]"));
@@ -116,7 +118,7 @@ pub(super) enum NameOf {
     Field,
 }
 
-pub(super) fn check_name(name: &str, at: &str, of: NameOf, problems: &mut Vec<Problem>) {
+pub(super) fn check_name(name: &str, at: &str, of: NameOf, problems: &mut Problems) {
     let (allowed, example): (fn(char) -> bool, _) = match of {
         NameOf::Object => (|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_', "sales_order"),
         NameOf::Field => (|c| c.is_ascii_alphanumeric() || c == '_', "leadScore"),

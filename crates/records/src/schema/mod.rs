@@ -55,7 +55,7 @@ impl Schema {
         let plurals = self.objects.iter().map(|object| object.plural.as_str());
         let hint = match nearest(name, known.clone().chain(plurals)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("objects are {}", known.collect::<Vec<_>>().join(", ")),
+            None => format!("objects are {}", crate::problems::listing(known)),
         };
         Err(RecordsError::UnknownObject { name: name.to_owned(), hint: Some(hint) })
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{Field, FieldId, Kind, ObjectId};
 use crate::nearest::nearest;
+use crate::problems::{clipped, listing};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Object {
@@ -158,7 +159,7 @@ impl Target<'_> {
     pub fn described(&self) -> String {
         match self {
             Target::Field { field, part: None } if field.kind.options().is_some() => {
-                let options = field.kind.options().unwrap_or_default().join(", ");
+                let options = listing(field.kind.options().unwrap_or_default());
                 if self.kind().is_list() {
                     format!("a list of {options}")
                 } else {
@@ -210,9 +211,9 @@ impl Object {
         let system = System::ALL.iter().map(|system| system.name());
         let hint = part.unwrap_or_else(|| match nearest(name, known.clone().chain(system)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("its fields are {}", known.collect::<Vec<_>>().join(", ")),
+            None => format!("its fields are {}", listing(known)),
         });
-        UnknownName { message: format!("{} has no field `{name}`", self.name), hint: Some(hint) }
+        UnknownName { message: format!("{} has no field `{}`", self.name, clipped(name)), hint: Some(hint) }
     }
 
     /// The name of a stored path, as people write it.
@@ -258,7 +259,10 @@ pub(crate) fn unknown_part(object: &str, field: &Field, part: &str) -> UnknownNa
     let names = parts.iter().map(|(name, _)| *name);
     let hint = match nearest(part, names.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("its parts are {}", names.collect::<Vec<_>>().join(", ")),
+        None => format!("its parts are {}", listing(names)),
     };
-    UnknownName { message: format!("`{}` of {object} has no part `{part}`", field.name), hint: Some(hint) }
+    UnknownName {
+        message: format!("`{}` of {object} has no part `{}`", field.name, clipped(part)),
+        hint: Some(hint),
+    }
 }

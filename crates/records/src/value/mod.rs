@@ -4,6 +4,7 @@
 //! addresses in lower case, domains without `https://www.`, instants in UTC with milliseconds.
 
 mod contact;
+mod depth;
 mod scalar;
 mod time;
 
@@ -11,9 +12,11 @@ use serde_json::{Map, Value};
 
 use crate::error::Problem;
 use crate::filter::{is_empty, quoted, shown};
+use crate::problems::Problems;
 use crate::schema::{Field, FieldType, Kind, Object, Target, unknown_part};
 
 pub(crate) use contact::comparable;
+pub(crate) use depth::{MAX_DEPTH, is_deeper};
 pub(crate) use scalar::normalise;
 pub(crate) use time::{instant_text, timestamp};
 
@@ -45,7 +48,7 @@ pub(crate) fn merge(
     field: &Field,
     current: Option<&Value>,
     input: &Value,
-    problems: &mut Vec<Problem>,
+    problems: &mut Problems,
 ) -> Option<Value> {
     if input.is_null() {
         return Some(Value::Null);
@@ -72,10 +75,11 @@ pub(crate) fn merge(
     };
     for (name, value) in input {
         let Some(part) = parts.iter().find(|(part, _)| part == name) else {
-            let unknown = unknown_part(&object.name, field, name);
-            let mut problem = Problem::new(format!("{}.{name}", field.name), unknown.message);
-            problem.hint = unknown.hint;
-            problems.push(problem);
+            problems.push_with(|| {
+                let unknown = unknown_part(&object.name, field, name);
+                let path = format!("{}.{name}", field.name);
+                Problem { path, message: unknown.message, hint: unknown.hint }
+            });
             continue;
         };
         if value.is_null() {

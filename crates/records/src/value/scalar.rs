@@ -3,9 +3,11 @@
 use serde_json::{Number, Value};
 use uuid::Uuid;
 
+use super::depth::{MAX_DEPTH, is_deeper};
 use super::{Misfit, contact, time};
 use crate::filter::{quoted, shown};
 use crate::nearest::nearest;
+use crate::problems::{clipped, listing};
 use crate::schema::{Field, Kind, Target};
 
 /// Items in one list.
@@ -17,6 +19,11 @@ pub(crate) fn normalise(target: &Target<'_>, input: &Value) -> Result<Value, Mis
     let wrong = || Err(Misfit::new(format!("{} is not {}", shown(input), target.described())));
     match (kind, input) {
         (_, Value::Null) => Ok(Value::Null),
+        (Kind::Json, any) if is_deeper(any, MAX_DEPTH) => {
+            let kind = if any.is_array() { "list" } else { "object" };
+            Err(Misfit::new(format!("this {kind} is nested deeper than {MAX_DEPTH} levels"))
+                .hint("keep the inner part as a text, or flatten it"))
+        }
         (Kind::Json, any) => Ok(any.clone()),
         (Kind::Text, Value::String(_)) => Ok(input.clone()),
         (Kind::Text, Value::Number(_) | Value::Bool(_)) => {
@@ -33,8 +40,10 @@ pub(crate) fn normalise(target: &Target<'_>, input: &Value) -> Result<Value, Mis
             if text.trim().parse::<f64>().is_ok() =>
         {
             let filter = if kind == Kind::Number { "float" } else { "int" };
-            Err(Misfit::new(format!("{} is not a number", shown(input)))
-                .hint(format!("write {} without quotes, or in a template as `| {filter}`", text.trim())))
+            Err(Misfit::new(format!("{} is not a number", shown(input))).hint(format!(
+                "write {} without quotes, or in a template as `| {filter}`",
+                clipped(text.trim())
+            )))
         }
         (Kind::Boolean, Value::Bool(_)) => Ok(input.clone()),
         (_, Value::String(text)) if text.trim().is_empty() && may_be_blank(kind) => Ok(Value::Null),
@@ -94,7 +103,7 @@ fn option(target: &Target<'_>, text: &str) -> Result<Value, Misfit> {
     let misfit = Misfit::new(format!("{} is no option of `{}`", quoted(text), field.name));
     Err(match nearest(text, options.iter().map(String::as_str)) {
         Some(near) => misfit.hint(format!("did you mean \"{near}\"?")),
-        None => misfit.hint(format!("options are {}", options.join(", "))),
+        None => misfit.hint(format!("options are {}", listing(options))),
     })
 }
 

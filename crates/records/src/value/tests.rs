@@ -14,7 +14,7 @@ fn field(kind: FieldType) -> Field {
 fn stored(kind: &FieldType, input: Value) -> Result<Value, String> {
     let schema = crate::Schema::standard();
     let person = schema.object("person").unwrap();
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let value = merge(person, &field(kind.clone()), None, &input, &mut problems);
     value.ok_or_else(|| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
@@ -167,4 +167,18 @@ proptest! {
             }
         }
     }
+}
+
+fn nested(levels: usize) -> Value {
+    (0..levels).fold(json!(1), |inner, level| match level % 2 {
+        0 => Value::Array(vec![inner]),
+        _ => Value::Object([("a".to_owned(), inner)].into_iter().collect()),
+    })
+}
+
+#[test]
+fn json_is_kept_as_deep_as_it_can_be_read_back() {
+    assert_eq!(stored(&FieldType::RawJson, nested(64)), Ok(nested(64)));
+    assert_snapshot!(stored(&FieldType::RawJson, nested(65)).unwrap_err(), @"f: this list is nested deeper than 64 levels (keep the inner part as a text, or flatten it)");
+    assert!(stored(&FieldType::RawJson, nested(1_000)).is_err());
 }

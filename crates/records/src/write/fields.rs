@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Problem, RecordsError};
+use crate::problems::Problems;
 use crate::schema::{Field, Object, System, Target};
 use crate::value::{is_missing, merge};
 
@@ -15,12 +16,12 @@ fn merged(
     object: &Object,
     current: &Map<String, Value>,
     given: &Map<String, Value>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Problems,
 ) -> Map<String, Value> {
     let mut fields = current.clone();
     for (name, value) in given {
         let Some(field) = object.field(name) else {
-            problems.push(not_a_field(object, name));
+            problems.push_with(|| not_a_field(object, name));
             continue;
         };
         let key = stored_name(field);
@@ -54,12 +55,12 @@ fn not_a_field(object: &Object, name: &str) -> Problem {
 fn checked(
     object: &Object,
     fields: Map<String, Value>,
-    problems: Vec<Problem>,
+    problems: Problems,
 ) -> Result<Map<String, Value>, RecordsError> {
     if problems.is_empty() {
         return Ok(fields);
     }
-    Err(RecordsError::Invalid { object: object.name.clone(), problems })
+    Err(RecordsError::Invalid { object: object.name.clone(), problems: problems.into_list() })
 }
 
 /// The fields of a new record: what is given, and the defaults of what is not.
@@ -67,7 +68,7 @@ pub(super) fn for_create(
     object: &Object,
     given: &Map<String, Value>,
 ) -> Result<Map<String, Value>, RecordsError> {
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let mut fields = merged(object, &Map::new(), given, &mut problems);
     for field in &object.fields {
         let key = stored_name(field);
@@ -97,7 +98,7 @@ pub(super) fn for_update(
     current: &Map<String, Value>,
     changes: &Map<String, Value>,
 ) -> Result<Map<String, Value>, RecordsError> {
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let fields = merged(object, current, changes, &mut problems);
     for field in object.fields.iter().filter(|field| field.required && changes.contains_key(&field.name)) {
         let already_named =
@@ -114,7 +115,7 @@ pub(super) fn for_match(
     object: &Object,
     given: &Map<String, Value>,
 ) -> Result<Map<String, Value>, RecordsError> {
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let fields = merged(object, &Map::new(), given, &mut problems);
     checked(object, fields, problems)
 }
@@ -126,7 +127,7 @@ pub(super) fn without(
     names: &[String],
 ) -> Result<Map<String, Value>, RecordsError> {
     let mut rest = record.clone();
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     for name in names {
         match object.target(name) {
             Ok(Target::Field { field, part: None }) => {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::error::RecordsError;
 use crate::event::{EventKind, Outcome, RecordEvent, WriteContext, Written};
 use crate::index;
+use crate::problems::{joined, listing};
 use crate::records::{Records, parse_id};
 use crate::row::{Life, Row};
 use crate::schema::{IndexState, Object};
@@ -192,9 +193,9 @@ impl Records<'_> {
                 .collect();
             let hint = match sets.as_slice() {
                 [] => format!("{} has no unique fields; add a unique set to it", object.name),
-                sets => format!("its unique sets are {}", sets.join(" and ")),
+                sets => format!("its unique sets are {}", joined(sets, " and ")),
             };
-            return mismatch(format!("[{}] is no unique set", names.join(", ")), Some(hint));
+            return mismatch(format!("[{}] is no unique set", listing(names)), Some(hint));
         };
         if unique.state == IndexState::Building {
             let message = format!("the unique set [{}] is still being built", names.join(", "));

@@ -343,3 +343,33 @@ async fn writers_at_the_same_time_make_one_record() {
     let again = bench.run(async |records| records.upsert(&b, "person", &record, upsert).await).await.unwrap();
     assert_eq!((again.outcome, id(&again)), (Outcome::Unchanged, a.new_id.to_string()));
 }
+
+#[tokio::test]
+async fn however_many_mistakes_the_answer_has_a_bound() {
+    let bench = Bench::new();
+    let mut record = map(json!({}));
+    for i in 0..50_000 {
+        record.insert(format!("{i}{}", "x".repeat(100)), json!("value"));
+    }
+    record.insert("jobTitle".into(), json!(["y".repeat(1_000_000)]));
+    let refused = bench.create("person", Value::Object(record)).await.unwrap_err();
+    assert_eq!(refused.problems().len(), 101);
+    assert_eq!(refused.problems().last().unwrap().to_string(), "and 49901 more");
+    assert!(refused.to_string().len() < 6_000, "{}", refused.to_string().len());
+    let told: usize = refused.problems().iter().map(|problem| problem.to_string().len()).sum();
+    assert!(told < 101 * 1_000, "{told}");
+
+    let long = "n".repeat(1_000_000);
+    let refused = [
+        bench.create("person", json!({&long: 1})).await.unwrap_err(),
+        bench.create("person", json!({"name": {&long: 1}})).await.unwrap_err(),
+        bench.create(&long, json!({})).await.unwrap_err(),
+        bench.upsert("person", &long, json!({})).await.unwrap_err(),
+        bench.create("task", json!({"title": "x", "status": long})).await.unwrap_err(),
+        bench.run(async |records| records.view("person", &long).await).await.unwrap_err(),
+        bench.run(async |records| records.get("person", &long).await).await.unwrap_err(),
+    ];
+    for refused in refused {
+        assert!(refused.to_string().len() < 1_000, "{refused}");
+    }
+}

@@ -1,6 +1,9 @@
 //! What a module says about itself: the custom section `stepwell:action`, read without running
 //! anything, and the writer that a build uses.
 
+use jsonschema::error::ValidationErrorKind;
+use serde_json::Value;
+
 use super::rules;
 use super::sections::{self, Strip};
 use super::{Metadata, Refusal};
@@ -56,6 +59,9 @@ fn check(metadata: &Metadata) -> Result<(), Refusal> {
             return Err(wrong(field, &super::kind::shown(&schema.to_string()))
                 .hint("a JSON Schema is an object, or true or false"));
         }
+        if let Some(schema) = schema {
+            check_schema(field, schema)?;
+        }
     }
     if let Some(grant) = metadata.grants.first() {
         return Err(wrong("grants", &format!("\"{}\"", super::kind::shown(grant)))
@@ -67,6 +73,42 @@ fn check(metadata: &Metadata) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// How deep a schema may nest; whoever uses it recurses, and stores it inside other JSON.
+const SCHEMA_DEPTH: usize = 64;
+
+/// Whether `schema` is one, for its shape: whether what it refers to is there, whoever compiles it says.
+fn check_schema(field: &str, schema: &Value) -> Result<(), Refusal> {
+    if is_deeper(schema, SCHEMA_DEPTH) {
+        return Err(wrong(field, &format!("nested deeper than {SCHEMA_DEPTH} levels"))
+            .hint("put inner schemas under `$defs` and refer to them with `#/$defs/NAME`"));
+    }
+    const HINT: &str = "write JSON Schema, draft 2020-12 or earlier";
+    jsonschema::meta::validate(schema).map_err(|error| {
+        if let ValidationErrorKind::Referencing(_) = error.kind() {
+            let draft = super::kind::shown(schema["$schema"].as_str().unwrap_or_default());
+            return wrong(field, &format!("of `$schema` \"{draft}\", no draft that is known here"))
+                .hint(HINT);
+        }
+        let place = match error.instance_path().as_str() {
+            "" => String::new(),
+            place => format!(", at `{}`", super::kind::shown(place)),
+        };
+        // It quotes the schema.
+        let plain = |c: char| if c.is_control() { ' ' } else { c };
+        let why: String = error.to_string().chars().take(200).map(plain).collect();
+        wrong(field, &format!("no JSON Schema{place}: {why}")).hint(HINT)
+    })
+}
+
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    let inner = |item: &Value| levels == 0 || is_deeper(item, levels - 1);
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(inner),
+        Value::Object(object) => levels == 0 || object.values().any(inner),
+        _ => false,
+    }
 }
 
 fn wrong(field: &str, found: &str) -> Refusal {
@@ -133,6 +175,10 @@ mod tests {
         insta::assert_snapshot!(refuse(r#"{"contract": "2.0.0"}"#), @"the module was built for contract 2.0.0 (this host speaks contract 1.x; build with an SDK for it)");
         insta::assert_snapshot!(refuse(r#"{"grants": ["http"]}"#), @r#"the custom section `stepwell:action`: grants is "http" (contract 1.0 has no grants; leave the list empty)"#);
         insta::assert_snapshot!(refuse(r#"{"input_schema": 7}"#), @"the custom section `stepwell:action`: input_schema is 7 (a JSON Schema is an object, or true or false)");
+        insta::assert_snapshot!(refuse(r#"{"input_schema": {"properties": {"age": {"type": "int"}}}}"#), @r#"the custom section `stepwell:action`: input_schema is no JSON Schema, at `/properties/age/type`: "int" is not valid under any of the schemas listed in the 'anyOf' keyword (write JSON Schema, draft 2020-12 or earlier)"#);
+        insta::assert_snapshot!(refuse(r#"{"output_schema": {"$schema": "https://example.com/mine"}}"#), @r#"the custom section `stepwell:action`: output_schema is of `$schema` "https://example.com/mine", no draft that is known here (write JSON Schema, draft 2020-12 or earlier)"#);
+        let deep = r#"{"items":"#.repeat(100) + "{}" + &"}".repeat(100);
+        insta::assert_snapshot!(refuse(&format!(r#"{{"input_schema": {deep}}}"#)), @"the custom section `stepwell:action`: input_schema is nested deeper than 64 levels (put inner schemas under `$defs` and refer to them with `#/$defs/NAME`)");
         insta::assert_snapshot!(refuse(r#"{"name": "a", "name": "b"}"#), @"the custom section `stepwell:action` is not metadata: duplicate field `name` at line 1 column 20 (let `stepwell action build` write it; it is a JSON object)");
         assert_eq!(parse(&vec![b' '; 300 << 10]).unwrap_err().rule, "metadata_bytes");
         assert_eq!(parse(br#"{"from_a_newer_sdk": 1}"#), Ok(Metadata::default()));
