@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // all of this is test code, its helpers too
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -108,6 +109,35 @@ fn an_unknown_format_and_a_strange_folder_are_refused_and_left_alone() {
     fs::remove_file(path.join("format")).unwrap();
     assert!(refusal(path).contains("holds data but no format stamp"));
     assert!(!path.join("format").exists());
+}
+
+#[tokio::test]
+async fn lost_rows_are_missed_and_not_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    drop(open(&path));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    for lost in ["rows/db", "rows"] {
+        let (lost, kept) = (path.join(lost), folder.path().join("kept"));
+        fs::rename(&lost, &kept).unwrap();
+        let message = refusal(&path);
+        assert!(message.contains(&format!("{} is missing", lost.display())), "{message}");
+        assert!(message.contains("restore it from a backup"), "{message}");
+        assert!(!lost.exists());
+        fs::rename(&kept, &lost).unwrap();
+        drop(open(&path));
+    }
+    // A folder whose making was cut short holds nothing yet, at any of its steps.
+    for made in [&["format"][..], &["format", "rows"]] {
+        let path = tempfile::tempdir().unwrap();
+        for name in made {
+            match fs::read(folder.path().join("data").join(name)) {
+                Ok(stamp) => fs::write(path.path().join(name), stamp).unwrap(),
+                Err(_) => fs::create_dir(path.path().join(name)).unwrap(),
+            }
+        }
+        put(&open(path.path()), 1, b"x").await.unwrap();
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! ones that are loaded.
 
 use hmac::{Hmac, Mac as _};
+use rustix::fs::OFlags;
 use sha2::Sha256;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -87,17 +88,18 @@ pub struct CacheEntry {
 }
 
 impl Cache {
-    /// Opens the folder `dir`, made with a new key if it is not there.
+    /// Opens the folder `dir`, made with a new key if it is not there. What others could have put there or led
+    /// elsewhere is refused.
     pub(crate) fn open(dir: &Path, fingerprint: [u8; 32]) -> io::Result<Self> {
         if let Some(parent) = dir.parent() {
             fs::create_dir_all(parent)?;
         }
         match DirBuilder::new().mode(0o700).create(dir) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        let key = key(dir)?;
+        let key = key(dir, &own_folder(dir)?)?;
         Ok(Self { dir: dir.to_owned(), key, fingerprint })
     }
 
@@ -109,8 +111,8 @@ impl Cache {
     /// The code of a module, if it is here, whole, and was put here under this key.
     pub(super) fn get(&self, sha256: &[u8; 32]) -> Option<Artifact> {
         let path = self.path(sha256);
-        let bytes = match read(&path, MOST) {
-            Ok(bytes) => bytes,
+        let (file, bytes) = match read(&path, MOST) {
+            Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "cannot read cached code; compiling again");
@@ -122,9 +124,7 @@ impl Cache {
             return None;
         };
         // The order of eviction; a cache on a read-only disk works without it.
-        if let Ok(file) = File::open(&path) {
-            let _ = file.set_modified(SystemTime::now());
-        }
+        let _ = file.set_modified(SystemTime::now());
         Some(artifact)
     }
 
@@ -204,14 +204,45 @@ impl Cache {
     }
 }
 
+/// The folder itself, if it is one, and nobody else's to write to. It is looked at through this handle, so that it
+/// cannot become another meanwhile.
+fn own_folder(dir: &Path) -> io::Result<File> {
+    let refused = |why: &str| {
+        let message = format!(
+            "the folder of compiled code {} {why}: what lies in it is run; give Stepwell a folder of its own there, \
+             or remove it",
+            dir.display()
+        );
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+    };
+    let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits() as i32;
+    let folder = match OpenOptions::new().read(true).custom_flags(flags).open(dir) {
+        Ok(folder) => folder,
+        Err(_) if fs::symlink_metadata(dir).is_ok_and(|metadata| metadata.is_symlink()) => {
+            return refused("is a symbolic link");
+        }
+        Err(_) if fs::symlink_metadata(dir).is_ok_and(|metadata| !metadata.is_dir()) => {
+            return refused("is no folder");
+        }
+        Err(error) => return Err(error),
+    };
+    let metadata = folder.metadata()?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return refused("belongs to another user");
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return refused("can be written to by others");
+    }
+    Ok(folder)
+}
+
 /// The key in the folder, or a new one. A key that others could have read or written is replaced,
 /// and with it everything that was authenticated by it.
-fn key(dir: &Path) -> io::Result<[u8; KEY_BYTES]> {
+fn key(dir: &Path, folder: &File) -> io::Result<[u8; KEY_BYTES]> {
     let path = dir.join(KEY_FILE);
-    let folder = fs::metadata(dir)?;
-    if folder.mode() & 0o077 != 0 {
+    if folder.metadata()?.mode() & 0o077 != 0 {
         tracing::warn!(dir = %dir.display(), "the folder of compiled code was open to others; its key is replaced");
-        fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+        folder.set_permissions(Permissions::from_mode(0o700))?;
         remove(&path)?;
     }
     for _ in 0..100 {
@@ -259,7 +290,7 @@ fn new_key(dir: &Path, path: &Path) -> io::Result<()> {
 }
 
 /// A link in the key's place would be a key that somebody else chose.
-const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+const NO_FOLLOW: i32 = OFlags::NOFOLLOW.bits() as i32;
 
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
@@ -268,11 +299,11 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+fn read(path: &Path, most: u64) -> io::Result<(File, Vec<u8>)> {
+    let file = OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(path)?;
     let mut bytes = Vec::with_capacity(file.metadata()?.len().min(most) as usize);
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    (&file).take(most).read_to_end(&mut bytes)?;
+    Ok((file, bytes))
 }
 
 #[cfg(test)]
@@ -386,6 +417,36 @@ mod tests {
         fs::remove_file(cache.dir().join(KEY_FILE)).unwrap();
         symlink(dir.path().join("chosen"), cache.dir().join(KEY_FILE)).unwrap();
         assert!(Cache::open(cache.dir(), [7; 32]).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_others_chose_or_can_write_to_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        let refused = |path: &Path| Cache::open(path, [7; 32]).unwrap_err().to_string();
+        let target = dir.path().join("target");
+        DirBuilder::new().mode(0o755).create(&target).unwrap();
+        let link = dir.path().join("link");
+        symlink(&target, &link).unwrap();
+        assert!(
+            refused(&link).contains("link is a symbolic link: what lies in it is run"),
+            "{}",
+            refused(&link)
+        );
+        assert_eq!((mode(&target), fs::read_dir(&target).unwrap().count()), (0o755, 0));
+        for open in [0o720, 0o702, 0o777] {
+            fs::set_permissions(&target, Permissions::from_mode(open)).unwrap();
+            assert!(refused(&target).contains("can be written to by others"));
+            assert_eq!((mode(&target), fs::read_dir(&target).unwrap().count()), (open, 0));
+        }
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(refused(&file).contains("is no folder"));
+        // Only root can give a folder away.
+        fs::set_permissions(&target, Permissions::from_mode(0o700)).unwrap();
+        if std::os::unix::fs::chown(&target, Some(12_345), None).is_ok() {
+            assert!(refused(&target).contains("belongs to another user"));
+        }
     }
 
     #[test]

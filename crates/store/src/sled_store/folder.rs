@@ -6,8 +6,9 @@
 //! <data>/rows/        sled's folder
 //! <data>/rows.conf    a copy of sled's `conf`, which sled itself writes carelessly
 //! ```
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock, statvfs};
@@ -44,6 +45,15 @@ pub enum OpenError {
     NotOurs {
         /// The folder.
         folder: PathBuf,
+    },
+    /// It was in use, and what was stored is gone.
+    #[error(
+        "{} is missing, and the data folder was in use before: restore it from a backup. To begin anew instead, \
+         remove the data folder or name another", rows.display()
+    )]
+    Missing {
+        /// What is missing.
+        rows: PathBuf,
     },
     /// Nothing can be written into it.
     #[error("the data folder {} cannot be written to: {error}", folder.display())]
@@ -101,7 +111,14 @@ impl Folder {
     pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
         let failed = |error| OpenError::of(path, error);
         if !path.is_dir() {
-            fs::create_dir_all(path).map_err(failed)?;
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent).map_err(failed)?;
+            }
+            // What is stored is nobody else's to read. A folder that is there already is its owner's affair.
+            match DirBuilder::new().mode(0o700).create(path) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
+                _ => {}
+            }
             sync_folder(path.parent().unwrap_or(path)).map_err(failed)?;
         }
         let path = path.canonicalize().map_err(failed)?;
@@ -114,7 +131,7 @@ impl Folder {
     fn check_format(&self) -> Result<(), OpenError> {
         let stamp = self.path.join("format");
         match fs::read(&stamp) {
-            Ok(found) if found == FORMAT.as_bytes() => Ok(()),
+            Ok(found) if found == FORMAT.as_bytes() => self.check_rows(),
             Ok(found) => {
                 let found = String::from_utf8_lossy(&found[..found.len().min(100)]).into_owned();
                 Err(OpenError::Format { folder: self.path.clone(), found })
@@ -127,6 +144,17 @@ impl Folder {
             }
             Err(error) => Err(OpenError::of(&stamp, error)),
         }
+    }
+
+    /// The stamp comes first, then sled's file, and the copy of `conf` when the first opening is done and before
+    /// anything is acknowledged: with the copy and without the file, data were lost.
+    fn check_rows(&self) -> Result<(), OpenError> {
+        let db = self.rows().join("db");
+        if self.saved_conf().exists() && !db.exists() {
+            let rows = if self.rows().exists() { db } else { self.rows() };
+            return Err(OpenError::Missing { rows });
+        }
+        Ok(())
     }
 
     pub(super) fn path(&self) -> &Path {
