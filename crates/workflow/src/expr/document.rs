@@ -2,10 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::error::ExprError;
+use super::budget::Budget;
+use super::error::{ExprError, ExprErrorKind};
 use super::filled::{Filled, SecretsIn};
 use super::scope::Scope;
 use super::template::{Mode, Reference, Template};
+use crate::json_depth::{MAX_DEPTH, too_deep};
 
 /// A compiled value: parts without templates are kept as they are.
 #[derive(Debug)]
@@ -32,9 +34,26 @@ impl Document {
 
     /// With the places of its secrets beside it.
     pub fn render(&self, scope: &dyn Scope) -> Result<Filled, ExprError> {
+        let own;
+        let budget = match scope.budget() {
+            Some(shared) => shared,
+            None => {
+                own = Budget::default();
+                &own
+            }
+        };
         let mut secrets = Vec::new();
-        let value = render(&self.0, scope, &mut String::new(), &mut secrets)?;
-        Ok(Filled { value, secrets })
+        let value = render(&self.0, scope, budget, &mut String::new(), &mut secrets)?;
+        match too_deep(&value) {
+            Some(path) => Err(ExprError {
+                path,
+                ..ExprError::new(
+                    ExprErrorKind::Limit,
+                    format!("the value is nested deeper than {MAX_DEPTH} levels"),
+                )
+            }),
+            None => Ok(Filled { value, secrets }),
+        }
     }
 
     /// The value of a place where no secrets may stand.
@@ -114,13 +133,14 @@ fn literals(nodes: Vec<Node>) -> Value {
 fn render(
     node: &Node,
     scope: &dyn Scope,
+    budget: &Budget,
     pointer: &mut String,
     secrets: &mut Vec<SecretsIn>,
 ) -> Result<Value, ExprError> {
     match node {
         Node::Literal(value) => Ok(value.clone()),
         Node::Template(template) => {
-            let rendered = template.render(scope)?;
+            let rendered = template.render_within(scope, budget)?;
             if !rendered.secrets.is_empty() {
                 secrets.push(SecretsIn { pointer: pointer.clone(), secrets: rendered.secrets });
             }
@@ -131,7 +151,8 @@ fn render(
             for (i, item) in items.iter().enumerate() {
                 let mark = pointer.len();
                 pointer.push_str(&format!("/{i}"));
-                let value = render(item, scope, pointer, secrets).map_err(|e| e.under(&format!("[{i}]")))?;
+                let value =
+                    render(item, scope, budget, pointer, secrets).map_err(|e| e.under(&format!("[{i}]")))?;
                 list.push(value);
                 pointer.truncate(mark);
             }
@@ -143,7 +164,7 @@ fn render(
                 let mark = pointer.len();
                 pointer.push('/');
                 pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
-                let value = render(node, scope, pointer, secrets).map_err(|e| e.under(key))?;
+                let value = render(node, scope, budget, pointer, secrets).map_err(|e| e.under(key))?;
                 object.insert(key.clone(), value);
                 pointer.truncate(mark);
             }

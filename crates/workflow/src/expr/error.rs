@@ -14,6 +14,8 @@ pub enum ExprErrorKind {
     Undefined,
     /// A value cannot be used so: its type, its size, a line break in a header.
     Value,
+    /// The rendering would take too much: steps, bytes, or depth of a value.
+    Limit,
 }
 
 /// An error of a template.

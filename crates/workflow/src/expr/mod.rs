@@ -10,15 +10,22 @@
 //! - integers are exact; a number that JSON cannot hold here is an error;
 //! - there is no clock but the run's, and a rendering has a budget of steps and of bytes.
 
+mod arithmetic;
 mod ast;
+mod budget;
 mod document;
 mod error;
 mod escape;
 mod eval;
 mod filled;
 mod filters;
+mod follow;
 mod json;
+#[cfg(test)]
+mod limits_tests;
+mod nesting;
 mod parse;
+mod paths;
 mod scope;
 mod template;
 #[cfg(test)]
@@ -26,8 +33,10 @@ mod tests;
 mod undefined;
 
 pub use ast::Segment;
+pub use budget::{Budget, MAX_MADE, MAX_STEPS};
 pub use document::{Document, render_value};
 pub use error::{ExprError, ExprErrorKind};
 pub use filled::{Filled, RevealError, SecretAt, SecretsIn, Text};
+pub use nesting::{MAX_NESTING, MAX_WORDS};
 pub use scope::{Found, Scope, Values};
 pub use template::{Mode, Reference, Rendered, Template, references};

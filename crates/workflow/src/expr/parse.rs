@@ -1,14 +1,15 @@
 //! From text to a checked template. minijinja's parser knows the language; what it allows and a workflow should
 //! not contain is refused here, and every name, filter and test is looked up before anything runs.
 
-use minijinja::machinery::{self, WhitespaceConfig, ast as jinja};
-use serde_json::Value;
+use minijinja::machinery::{self, ast as jinja};
 use stepwell_records::nearest;
 
 use super::ast::{Args, Binary, Compare, Expr, For, Path, Root, Segment, Slice, Span, Stmt, Targets};
 use super::error::ExprError;
-use super::filters;
+use super::filters::{self, Filter, Test};
 use super::json::constant;
+use super::nesting;
+use super::paths::{expr_span, negated_path_of, path_of, statement_span};
 use super::template::{Mode, Reference};
 
 /// Longer templates are refused.
@@ -31,8 +32,8 @@ pub(super) fn parse(source: &str, mode: Mode) -> Result<Parsed, ExprError> {
         let body = if source.is_empty() { Vec::new() } else { vec![Stmt::Raw(source.to_owned())] };
         return Ok(Parsed { body, roots: parser.roots, references: parser.references });
     }
-    let whitespace = WhitespaceConfig { keep_trailing_newline: true, ..WhitespaceConfig::default() };
-    let parsed = machinery::parse(source, "template", Default::default(), whitespace)
+    nesting::check(source)?;
+    let parsed = machinery::parse(source, "template", Default::default(), nesting::whitespace())
         .map_err(|error| parser.syntax_error(&error))?;
     let jinja::Stmt::Template(template) = &parsed else {
         return Err(ExprError::syntax("not a template"));
@@ -69,60 +70,77 @@ impl Parser<'_> {
     }
 
     fn statements(&mut self, statements: &[jinja::Stmt<'_>]) -> Parsing<Vec<Stmt>> {
-        statements.iter().map(|stmt| self.statement(stmt)).collect()
+        let mut checked = Vec::with_capacity(statements.len());
+        for stmt in statements {
+            checked.push(self.statement(stmt)?);
+        }
+        Ok(checked)
     }
 
     fn statement(&mut self, stmt: &jinja::Stmt<'_>) -> Parsing<Stmt> {
         if !matches!(stmt, jinja::Stmt::EmitRaw(_) | jinja::Stmt::EmitExpr(_)) && !self.mode.has_blocks() {
-            return Err(ExprError::syntax("`{% … %}` stands in the bodies of e-mails only")
-                .in_part(self.block_text(stmt), self.block_start(stmt)));
+            return Err(self.no_blocks(stmt));
         }
-        Ok(match stmt {
-            jinja::Stmt::EmitRaw(raw) => Stmt::Raw(raw.raw.to_owned()),
-            jinja::Stmt::EmitExpr(emit) => self.emit(&emit.expr)?,
-            jinja::Stmt::ForLoop(each) => {
-                let span = expr_span(&each.iter);
-                let iter = self.expr(&each.iter)?;
-                let locals = self.locals.len();
-                let targets = self.targets(&each.target)?;
-                self.locals.push("loop".to_owned());
-                let filter = each.filter_expr.as_ref().map(|e| self.expr(e)).transpose()?;
-                let body = self.statements(&each.body)?;
-                self.locals.truncate(locals);
-                let otherwise = self.statements(&each.else_body)?;
-                if each.recursive {
-                    return Err(self.refuse(span, "`recursive` loops are not available"));
-                }
-                Stmt::For(Box::new(For { targets, iter, filter, body, otherwise, span }))
-            }
-            jinja::Stmt::IfCond(cond) => Stmt::If {
-                condition: self.expr(&cond.expr)?,
-                then: self.statements(&cond.true_body)?,
-                otherwise: self.statements(&cond.false_body)?,
-            },
+        match stmt {
+            jinja::Stmt::EmitRaw(raw) => Ok(Stmt::Raw(raw.raw.to_owned())),
+            jinja::Stmt::EmitExpr(emit) => self.emit(&emit.expr),
+            jinja::Stmt::ForLoop(each) => self.each(each),
+            jinja::Stmt::IfCond(cond) => self.condition(cond),
             jinja::Stmt::Set(set) => {
                 let span = expr_span(&set.expr);
                 let value = self.expr(&set.expr)?;
-                Stmt::Set { targets: self.targets(&set.target)?, value, span }
+                Ok(Stmt::Set { targets: self.targets(&set.target)?, value, span })
             }
-            jinja::Stmt::WithBlock(with) => {
-                let locals = self.locals.len();
-                let mut assignments = Vec::new();
-                for (target, value) in &with.assignments {
-                    let span = expr_span(value);
-                    let value = self.expr(value)?;
-                    assignments.push((self.targets(target)?, value, span));
-                }
-                let body = self.statements(&with.body)?;
-                self.locals.truncate(locals);
-                Stmt::With { assignments, body }
-            }
-            _ => {
-                return Err(ExprError::syntax("this tag is not available")
-                    .hint("there are `for`, `if`, `set` and `with`")
-                    .in_part(self.block_text(stmt), self.block_start(stmt)));
-            }
-        })
+            jinja::Stmt::WithBlock(with) => self.with(with),
+            _ => Err(self.no_such_tag(stmt)),
+        }
+    }
+
+    fn no_such_tag(&self, stmt: &jinja::Stmt<'_>) -> ExprError {
+        ExprError::syntax("this tag is not available")
+            .hint("there are `for`, `if`, `set` and `with`")
+            .in_part(self.block_text(stmt), self.block_start(stmt))
+    }
+
+    fn no_blocks(&self, stmt: &jinja::Stmt<'_>) -> ExprError {
+        ExprError::syntax("`{% … %}` stands in the bodies of e-mails only")
+            .in_part(self.block_text(stmt), self.block_start(stmt))
+    }
+
+    fn each(&mut self, each: &jinja::ForLoop<'_>) -> Parsing<Stmt> {
+        let span = expr_span(&each.iter);
+        if each.recursive {
+            return Err(self.refuse(span, "`recursive` loops are not available"));
+        }
+        let iter = self.expr(&each.iter)?;
+        let locals = self.locals.len();
+        let targets = self.targets(&each.target)?;
+        self.locals.push("loop".to_owned());
+        let filter = self.optional(each.filter_expr.as_ref())?;
+        let body = self.statements(&each.body)?;
+        self.locals.truncate(locals);
+        let otherwise = self.statements(&each.else_body)?;
+        Ok(Stmt::For(Box::new(For { targets, iter, filter, body, otherwise, span })))
+    }
+
+    fn condition(&mut self, cond: &jinja::IfCond<'_>) -> Parsing<Stmt> {
+        let condition = self.expr(&cond.expr)?;
+        let then = self.statements(&cond.true_body)?;
+        let otherwise = self.statements(&cond.false_body)?;
+        Ok(Stmt::If { condition, then, otherwise })
+    }
+
+    fn with(&mut self, with: &jinja::WithBlock<'_>) -> Parsing<Stmt> {
+        let locals = self.locals.len();
+        let mut assignments = Vec::new();
+        for (target, value) in &with.assignments {
+            let span = expr_span(value);
+            let value = self.expr(value)?;
+            assignments.push((self.targets(target)?, value, span));
+        }
+        let body = self.statements(&with.body)?;
+        self.locals.truncate(locals);
+        Ok(Stmt::With { assignments, body })
     }
 
     /// Where the tag of a statement starts in the source.
@@ -229,101 +247,102 @@ impl Parser<'_> {
         if let Some((root, segments)) = negated_path_of(expr) {
             return Ok(Expr::Neg(Box::new(self.path(root, segments, span, guarded)?), span));
         }
-        Ok(match expr {
-            jinja::Expr::Const(c) => {
-                Expr::Const(constant(&c.value).ok_or_else(|| self.refuse(span, "this number is too large"))?)
-            }
+        // Each in a function of its own: this one recurses, and should need little of the stack.
+        match expr {
+            jinja::Expr::Const(c) => constant(&c.value)
+                .map(Expr::Const)
+                .ok_or_else(|| self.refuse(span, "this number is too large")),
             // Paths were taken above.
-            jinja::Expr::Var(var) => return self.path(var.id, Vec::new(), span, guarded),
-            jinja::Expr::GetAttr(attr) => {
-                Expr::Attr(Box::new(self.guarded_expr(&attr.expr, guarded)?), attr.name.to_owned(), span)
-            }
-            jinja::Expr::GetItem(item) => Expr::Item(
-                Box::new(self.guarded_expr(&item.expr, guarded)?),
-                self.boxed(&item.subscript_expr)?,
-                span,
-            ),
-            jinja::Expr::Slice(slice) => Expr::Slice(
-                Box::new(Slice {
-                    of: self.expr(&slice.expr)?,
-                    start: self.optional(slice.start.as_ref())?,
-                    stop: self.optional(slice.stop.as_ref())?,
-                    step: self.optional(slice.step.as_ref())?,
-                }),
-                span,
-            ),
-            jinja::Expr::UnaryOp(op) => match op.op {
-                jinja::UnaryOpKind::Not => Expr::Not(self.boxed(&op.expr)?),
-                jinja::UnaryOpKind::Neg => Expr::Neg(self.boxed(&op.expr)?, span),
-            },
-            jinja::Expr::BinOp(op) => {
-                let (left, right) = (self.boxed(&op.left)?, self.expr(&op.right)?);
-                let compare = |kind, left, right| Expr::Compare(left, vec![(kind, right)], span);
-                let binary = |kind, left, right| Expr::Binary(kind, left, Box::new(right), span);
-                match op.op {
-                    jinja::BinOpKind::ScAnd => Expr::And(left, Box::new(right)),
-                    jinja::BinOpKind::ScOr => Expr::Or(left, Box::new(right)),
-                    jinja::BinOpKind::Eq => compare(Compare::Eq, left, right),
-                    jinja::BinOpKind::Ne => compare(Compare::Ne, left, right),
-                    jinja::BinOpKind::Lt => compare(Compare::Lt, left, right),
-                    jinja::BinOpKind::Lte => compare(Compare::Le, left, right),
-                    jinja::BinOpKind::Gt => compare(Compare::Gt, left, right),
-                    jinja::BinOpKind::Gte => compare(Compare::Ge, left, right),
-                    jinja::BinOpKind::In => compare(Compare::In, left, right),
-                    jinja::BinOpKind::Add => binary(Binary::Add, left, right),
-                    jinja::BinOpKind::Sub => binary(Binary::Sub, left, right),
-                    jinja::BinOpKind::Mul => binary(Binary::Mul, left, right),
-                    jinja::BinOpKind::Div => binary(Binary::Div, left, right),
-                    jinja::BinOpKind::FloorDiv => binary(Binary::FloorDiv, left, right),
-                    jinja::BinOpKind::Rem => binary(Binary::Rem, left, right),
-                    jinja::BinOpKind::Pow => binary(Binary::Pow, left, right),
-                    jinja::BinOpKind::Concat => binary(Binary::Concat, left, right),
-                }
-            }
-            jinja::Expr::Compare(compare) => {
-                let first = self.boxed(&compare.expr)?;
-                let mut rest = Vec::new();
-                for op in &compare.ops {
-                    let kind = match op.op {
-                        jinja::CompareOpKind::Eq => Compare::Eq,
-                        jinja::CompareOpKind::Ne => Compare::Ne,
-                        jinja::CompareOpKind::Lt => Compare::Lt,
-                        jinja::CompareOpKind::Lte => Compare::Le,
-                        jinja::CompareOpKind::Gt => Compare::Gt,
-                        jinja::CompareOpKind::Gte => Compare::Ge,
-                        jinja::CompareOpKind::In => Compare::In,
-                        jinja::CompareOpKind::NotIn => Compare::NotIn,
-                    };
-                    rest.push((kind, self.expr(&op.expr)?));
-                }
-                Expr::Compare(first, rest, span)
-            }
-            jinja::Expr::IfExpr(cond) => {
-                let Some(otherwise) = &cond.false_expr else {
-                    return Err(self
-                        .refuse(span, "an `if` without `else` would give nothing")
-                        .hint("write `a if condition else b`"));
-                };
-                Expr::If(Box::new([
-                    self.expr(&cond.test_expr)?,
-                    self.guarded_expr(&cond.true_expr, guarded)?,
-                    self.guarded_expr(otherwise, guarded)?,
-                ]))
-            }
-            jinja::Expr::Filter(filter) => self.filter(filter, span)?,
-            jinja::Expr::Test(test) => self.test(test, span)?,
-            jinja::Expr::Call(call) => self.call(call, span)?,
-            jinja::Expr::List(list) => {
-                Expr::List(list.items.iter().map(|item| self.expr(item)).collect::<Parsing<_>>()?)
-            }
-            jinja::Expr::Map(map) => {
-                let mut entries = Vec::new();
-                for (key, value) in map.keys.iter().zip(&map.values) {
-                    entries.push((self.expr(key)?, self.expr(value)?));
-                }
-                Expr::Map(entries, span)
-            }
+            jinja::Expr::Var(var) => self.path(var.id, Vec::new(), span, guarded),
+            jinja::Expr::GetAttr(attr) => self.attr(attr, span, guarded),
+            jinja::Expr::GetItem(item) => self.item(item, span, guarded),
+            jinja::Expr::Slice(slice) => self.slice(slice, span),
+            jinja::Expr::UnaryOp(op) => self.unary(op, span),
+            jinja::Expr::BinOp(op) => self.binary(op, span),
+            jinja::Expr::Compare(compare) => self.compare(compare, span),
+            jinja::Expr::IfExpr(cond) => self.choice(cond, span, guarded),
+            jinja::Expr::Filter(filter) => self.filter(filter, span),
+            jinja::Expr::Test(test) => self.test(test, span),
+            jinja::Expr::Call(call) => self.call(call, span),
+            jinja::Expr::List(list) => self.list(list),
+            jinja::Expr::Map(map) => self.map(map, span),
+        }
+    }
+
+    fn attr(&mut self, attr: &jinja::GetAttr<'_>, span: Span, guarded: bool) -> Parsing<Expr> {
+        let of = Box::new(self.guarded_expr(&attr.expr, guarded)?);
+        Ok(Expr::Attr(of, attr.name.to_owned(), span))
+    }
+
+    fn item(&mut self, item: &jinja::GetItem<'_>, span: Span, guarded: bool) -> Parsing<Expr> {
+        let of = Box::new(self.guarded_expr(&item.expr, guarded)?);
+        Ok(Expr::Item(of, self.boxed(&item.subscript_expr)?, span))
+    }
+
+    fn slice(&mut self, slice: &jinja::Slice<'_>, span: Span) -> Parsing<Expr> {
+        let of = self.expr(&slice.expr)?;
+        let start = self.optional(slice.start.as_ref())?;
+        let stop = self.optional(slice.stop.as_ref())?;
+        let step = self.optional(slice.step.as_ref())?;
+        Ok(Expr::Slice(Box::new(Slice { of, start, stop, step }), span))
+    }
+
+    fn unary(&mut self, op: &jinja::UnaryOp<'_>, span: Span) -> Parsing<Expr> {
+        let of = self.boxed(&op.expr)?;
+        Ok(match op.op {
+            jinja::UnaryOpKind::Not => Expr::Not(of),
+            jinja::UnaryOpKind::Neg => Expr::Neg(of, span),
         })
+    }
+
+    fn binary(&mut self, op: &jinja::BinOp<'_>, span: Span) -> Parsing<Expr> {
+        let left = self.boxed(&op.left)?;
+        let right = self.boxed(&op.right)?;
+        Ok(joined(op.op, left, right, span))
+    }
+
+    fn compare(&mut self, compare: &jinja::Compare<'_>, span: Span) -> Parsing<Expr> {
+        let first = self.boxed(&compare.expr)?;
+        let mut rest = Vec::new();
+        for op in &compare.ops {
+            let kind = match op.op {
+                jinja::CompareOpKind::Eq => Compare::Eq,
+                jinja::CompareOpKind::Ne => Compare::Ne,
+                jinja::CompareOpKind::Lt => Compare::Lt,
+                jinja::CompareOpKind::Lte => Compare::Le,
+                jinja::CompareOpKind::Gt => Compare::Gt,
+                jinja::CompareOpKind::Gte => Compare::Ge,
+                jinja::CompareOpKind::In => Compare::In,
+                jinja::CompareOpKind::NotIn => Compare::NotIn,
+            };
+            rest.push((kind, self.expr(&op.expr)?));
+        }
+        Ok(Expr::Compare(first, rest, span))
+    }
+
+    fn choice(&mut self, cond: &jinja::IfExpr<'_>, span: Span, guarded: bool) -> Parsing<Expr> {
+        let Some(otherwise) = &cond.false_expr else { return Err(self.no_else(span)) };
+        let condition = self.expr(&cond.test_expr)?;
+        let then = self.guarded_expr(&cond.true_expr, guarded)?;
+        let otherwise = self.guarded_expr(otherwise, guarded)?;
+        Ok(Expr::If(Box::new([condition, then, otherwise])))
+    }
+
+    fn no_else(&self, span: Span) -> ExprError {
+        self.refuse(span, "an `if` without `else` would give nothing").hint("write `a if condition else b`")
+    }
+
+    fn list(&mut self, list: &jinja::List<'_>) -> Parsing<Expr> {
+        Ok(Expr::List(list.items.iter().map(|item| self.expr(item)).collect::<Parsing<_>>()?))
+    }
+
+    fn map(&mut self, map: &jinja::Map<'_>, span: Span) -> Parsing<Expr> {
+        let mut entries = Vec::new();
+        for (key, value) in map.keys.iter().zip(&map.values) {
+            let key = self.expr(key)?;
+            entries.push((key, self.expr(value)?));
+        }
+        Ok(Expr::Map(entries, span))
     }
 
     fn path(&mut self, root: &str, segments: Vec<Segment>, span: Span, guarded: bool) -> Parsing<Expr> {
@@ -357,41 +376,60 @@ impl Parser<'_> {
     }
 
     fn filter(&mut self, filter: &jinja::Filter<'_>, span: Span) -> Parsing<Expr> {
-        let Some(input) = &filter.expr else {
-            return Err(self.refuse(span, "a filter needs a value before the `|`"));
-        };
-        if matches!(filter.name, "default" | "d") {
-            let input = self.guarded_expr(input, true)?;
-            return Ok(Expr::Default(Box::new(input), self.args(&filter.args, span)?));
+        let known = self.known_filter(filter, span)?;
+        let Some(input) = &filter.expr else { return Err(self.no_input(span)) };
+        let input = Box::new(self.guarded_expr(input, known.is_none())?);
+        let args = self.args(&filter.args, span)?;
+        match known {
+            None => Ok(Expr::Default(input, args)),
+            Some(known) => match known.arguments.check(known.name, &args) {
+                Ok(()) => Ok(Expr::Filter(known, input, args, span)),
+                Err(message) => Err(self.refuse(span, message)),
+            },
         }
-        if filter.name == "safe" {
-            return Err(self.refuse(span, "`safe` comes last in `{{ … | safe }}`, and in HTML bodies only"));
+    }
+
+    fn no_input(&self, span: Span) -> ExprError {
+        self.refuse(span, "a filter needs a value before the `|`")
+    }
+
+    /// The filter that is meant; none for `default`, which is part of the language.
+    fn known_filter(&self, filter: &jinja::Filter<'_>, span: Span) -> Parsing<Option<&'static Filter>> {
+        match filter.name {
+            "default" | "d" => Ok(None),
+            "safe" => {
+                Err(self.refuse(span, "`safe` comes last in `{{ … | safe }}`, and in HTML bodies only"))
+            }
+            name => filters::filter(name).map(Some).ok_or_else(|| {
+                let names = filters::filter_names().chain(["default"]);
+                self.unknown(span, "filter", name, names)
+            }),
         }
-        let known = filters::filter(filter.name).ok_or_else(|| {
-            let names = filters::filter_names().chain(["default"]);
-            self.unknown(span, "filter", filter.name, names)
-        })?;
-        let (input, args) = (self.boxed(input)?, self.args(&filter.args, span)?);
-        known.arguments.check(known.name, &args).map_err(|message| self.refuse(span, message))?;
-        Ok(Expr::Filter(known, input, args, span))
     }
 
     fn test(&mut self, test: &jinja::Test<'_>, span: Span) -> Parsing<Expr> {
-        match test.name {
-            "defined" => return Ok(Expr::Defined(Box::new(self.guarded_expr(&test.expr, true)?))),
-            "undefined" => {
-                let defined = Expr::Defined(Box::new(self.guarded_expr(&test.expr, true)?));
-                return Ok(Expr::Not(Box::new(defined)));
-            }
-            _ => {}
+        let known = self.known_test(test, span)?;
+        let input = Box::new(self.guarded_expr(&test.expr, known.is_none())?);
+        let Some(known) = known else {
+            let defined = Expr::Defined(input);
+            return Ok(if test.name == "defined" { defined } else { Expr::Not(Box::new(defined)) });
+        };
+        let args = self.args(&test.args, span)?;
+        match known.arguments.check(known.name, &args) {
+            Ok(()) => Ok(Expr::Test(known, input, args, span)),
+            Err(message) => Err(self.refuse(span, message)),
         }
-        let known = filters::test(test.name).ok_or_else(|| {
-            let names = filters::test_names().chain(["defined", "undefined"]);
-            self.unknown(span, "test", test.name, names)
-        })?;
-        let (input, args) = (self.boxed(&test.expr)?, self.args(&test.args, span)?);
-        known.arguments.check(known.name, &args).map_err(|message| self.refuse(span, message))?;
-        Ok(Expr::Test(known, input, args, span))
+    }
+
+    /// The test that is meant; none for those that are part of the language.
+    fn known_test(&self, test: &jinja::Test<'_>, span: Span) -> Parsing<Option<&'static Test>> {
+        match test.name {
+            "defined" | "undefined" => Ok(None),
+            name => filters::test(name).map(Some).ok_or_else(|| {
+                let names = filters::test_names().chain(["defined", "undefined"]);
+                self.unknown(span, "test", name, names)
+            }),
+        }
     }
 
     fn call(&mut self, call: &jinja::Call<'_>, span: Span) -> Parsing<Expr> {
@@ -436,85 +474,29 @@ impl Parser<'_> {
     }
 }
 
-/// The whole of an expression: the parser's spans begin at the last operator of a chain.
-fn expr_span(expr: &jinja::Expr<'_>) -> Span {
-    let mut leftmost = expr;
-    loop {
-        leftmost = match leftmost {
-            jinja::Expr::GetAttr(attr) => &attr.expr,
-            jinja::Expr::GetItem(item) => &item.expr,
-            jinja::Expr::Slice(slice) => &slice.expr,
-            jinja::Expr::BinOp(op) => &op.left,
-            jinja::Expr::Compare(compare) => &compare.expr,
-            jinja::Expr::Test(test) => &test.expr,
-            jinja::Expr::Call(call) => &call.expr,
-            jinja::Expr::IfExpr(cond) => &cond.true_expr,
-            jinja::Expr::Filter(filter) => match &filter.expr {
-                Some(inner) => inner,
-                None => break,
-            },
-            _ => break,
-        };
-    }
-    Span { from: leftmost.span().start_offset as usize, to: expr.span().end_offset as usize }
-}
-
-fn statement_span(stmt: &jinja::Stmt<'_>) -> Option<Span> {
-    let span = match stmt {
-        jinja::Stmt::ForLoop(s) => s.span(),
-        jinja::Stmt::IfCond(s) => s.span(),
-        jinja::Stmt::WithBlock(s) => s.span(),
-        jinja::Stmt::Set(s) => s.span(),
-        jinja::Stmt::SetBlock(s) => s.span(),
-        jinja::Stmt::AutoEscape(s) => s.span(),
-        jinja::Stmt::FilterBlock(s) => s.span(),
-        jinja::Stmt::Do(s) => s.span(),
-        jinja::Stmt::Template(_) | jinja::Stmt::EmitExpr(_) | jinja::Stmt::EmitRaw(_) => return None,
+fn joined(op: jinja::BinOpKind, left: Box<Expr>, right: Box<Expr>, span: Span) -> Expr {
+    let kind = match op {
+        jinja::BinOpKind::ScAnd => return Expr::And(left, right),
+        jinja::BinOpKind::ScOr => return Expr::Or(left, right),
+        jinja::BinOpKind::Eq => return compared(Compare::Eq, left, *right, span),
+        jinja::BinOpKind::Ne => return compared(Compare::Ne, left, *right, span),
+        jinja::BinOpKind::Lt => return compared(Compare::Lt, left, *right, span),
+        jinja::BinOpKind::Lte => return compared(Compare::Le, left, *right, span),
+        jinja::BinOpKind::Gt => return compared(Compare::Gt, left, *right, span),
+        jinja::BinOpKind::Gte => return compared(Compare::Ge, left, *right, span),
+        jinja::BinOpKind::In => return compared(Compare::In, left, *right, span),
+        jinja::BinOpKind::Add => Binary::Add,
+        jinja::BinOpKind::Sub => Binary::Sub,
+        jinja::BinOpKind::Mul => Binary::Mul,
+        jinja::BinOpKind::Div => Binary::Div,
+        jinja::BinOpKind::FloorDiv => Binary::FloorDiv,
+        jinja::BinOpKind::Rem => Binary::Rem,
+        jinja::BinOpKind::Pow => Binary::Pow,
+        jinja::BinOpKind::Concat => Binary::Concat,
     };
-    Some(Span { from: span.start_offset as usize, to: span.end_offset as usize })
+    Expr::Binary(kind, left, right, span)
 }
 
-/// A path whose root has a minus before it.
-fn negated_path_of<'a>(expr: &jinja::Expr<'a>) -> Option<(&'a str, Vec<Segment>)> {
-    match expr {
-        jinja::Expr::UnaryOp(op) if matches!(op.op, jinja::UnaryOpKind::Neg) => path_of(&op.expr),
-        jinja::Expr::GetAttr(attr) => {
-            let (root, mut segments) = negated_path_of(&attr.expr)?;
-            segments.push(Segment::Key(attr.name.to_owned()));
-            Some((root, segments))
-        }
-        jinja::Expr::GetItem(item) => {
-            let (root, mut segments) = negated_path_of(&item.expr)?;
-            segments.push(segment_of(item)?);
-            Some((root, segments))
-        }
-        _ => None,
-    }
-}
-
-/// A subscript that stands in the source.
-fn segment_of(item: &jinja::GetItem<'_>) -> Option<Segment> {
-    match constant(&item.subscript_expr.as_const()?)? {
-        Value::String(key) => Some(Segment::Key(key)),
-        Value::Number(n) => n.as_i64().map(Segment::Index),
-        _ => None,
-    }
-}
-
-/// `root.key[0]["other key"]`: a path whose every part stands in the source.
-fn path_of<'a>(expr: &jinja::Expr<'a>) -> Option<(&'a str, Vec<Segment>)> {
-    match expr {
-        jinja::Expr::Var(var) => Some((var.id, Vec::new())),
-        jinja::Expr::GetAttr(attr) => {
-            let (root, mut segments) = path_of(&attr.expr)?;
-            segments.push(Segment::Key(attr.name.to_owned()));
-            Some((root, segments))
-        }
-        jinja::Expr::GetItem(item) => {
-            let (root, mut segments) = path_of(&item.expr)?;
-            segments.push(segment_of(item)?);
-            Some((root, segments))
-        }
-        _ => None,
-    }
+fn compared(kind: Compare, left: Box<Expr>, right: Expr, span: Span) -> Expr {
+    Expr::Compare(left, vec![(kind, right)], span)
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::budget::Budget;
+
 /// Where templates get their values.
 pub trait Scope {
     /// The value of a root name such as `trigger` or a step's id.
@@ -16,6 +18,11 @@ pub trait Scope {
 
     /// What `now()` gives: the run's clock, never the real one.
     fn now(&self) -> Timestamp;
+
+    /// What all templates over this scope may use up together; each rendering has its own when there is none.
+    fn budget(&self) -> Option<&Budget> {
+        None
+    }
 }
 
 /// What a root name stands for.

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ast::{Expr, For, Segment, Span, Stmt, Targets};
-use super::error::{ExprError, ExprErrorKind};
+use super::budget::Budget;
+use super::error::ExprError;
 use super::escape;
-use super::eval::{MAX_TEXT, Run, Val};
+use super::eval::{Run, Val};
 use super::filled::{SecretAt, Text, mark};
 use super::json::{kind, text};
 use super::parse::parse;
@@ -159,6 +160,13 @@ impl Template {
 
     /// Renders it. A literal text is given back as it is.
     pub fn render(&self, scope: &dyn Scope) -> Result<Rendered, ExprError> {
+        match scope.budget() {
+            Some(shared) => self.render_within(scope, shared),
+            None => self.render_within(scope, &Budget::default()),
+        }
+    }
+
+    pub(super) fn render_within(&self, scope: &dyn Scope, budget: &Budget) -> Result<Rendered, ExprError> {
         if let Some(literal) = self.literal() {
             self.check_line(literal)?;
             return Ok(Rendered { value: Value::String(literal.to_owned()), secrets: Vec::new() });
@@ -166,10 +174,11 @@ impl Template {
         let roots: Vec<(String, Found)> =
             self.roots.iter().map(|root| (root.clone(), scope.get(root))).collect();
         let names = || scope.names();
-        let run = Run::new(&self.source, &roots, &names, scope.now());
+        let run = Run::new(&self.source, &roots, &names, scope.now(), budget);
         if let Some(expr) = self.single() {
-            let value = run.value(expr).map_err(|error| error.in_part(inner(&self.source), 0))?;
-            return Ok(Rendered { value: value.into_owned(), secrets: Vec::new() });
+            let value = run.value(expr).and_then(|value| run.own(value));
+            let value = value.map_err(|error| error.in_part(inner(&self.source), 0))?;
+            return Ok(Rendered { value, secrets: Vec::new() });
         }
         let mut out = Out { mode: self.mode, text: String::new(), secrets: Vec::new() };
         out.statements(&run, &self.body)?;
@@ -254,38 +263,32 @@ impl Out {
     fn statement<'a>(&mut self, run: &Run<'a>, stmt: &'a Stmt) -> Result<(), ExprError> {
         run.burn(1)?;
         match stmt {
-            Stmt::Raw(text) => self.push(text)?,
+            Stmt::Raw(text) => self.push(run, text),
             Stmt::Secret(name) => {
                 self.secrets.push(SecretAt { name: name.clone(), at: self.text.len() });
-                self.push(&mark(name))?;
+                self.push(run, &mark(name))
             }
-            Stmt::Emit { expr, span, safe } => self.emit(run, expr, *span, *safe)?,
+            Stmt::Emit { expr, span, safe } => self.emit(run, expr, *span, *safe),
             Stmt::If { condition, then, otherwise } => {
                 let holds = super::json::is_true(&*run.value(condition)?);
-                self.statements(run, if holds { then } else { otherwise })?;
+                self.statements(run, if holds { then } else { otherwise })
             }
-            Stmt::Set { targets, value, span } => {
-                let value = run.value(value)?.into_owned();
-                set(run, targets, value, *span)?;
-            }
+            Stmt::Set { targets, value, span } => assign(run, targets, value, *span),
             Stmt::With { assignments, body } => {
                 let mark = run.locals();
                 for (targets, value, span) in assignments {
-                    let value = run.value(value)?.into_owned();
-                    set(run, targets, value, *span)?;
+                    assign(run, targets, value, *span)?;
                 }
                 self.statements(run, body)?;
                 run.forget_locals(mark);
+                Ok(())
             }
-            Stmt::For(each) => self.each(run, each)?,
+            Stmt::For(each) => self.each(run, each),
         }
-        Ok(())
     }
 
-    fn push(&mut self, text: &str) -> Result<(), ExprError> {
-        if self.text.len() + text.len() > MAX_TEXT {
-            return Err(ExprError::value("the text would be longer than 16 MiB"));
-        }
+    fn push(&mut self, run: &Run<'_>, text: &str) -> Result<(), ExprError> {
+        run.budget.made_text(text).map_err(|message| run.budget.error(message))?;
         self.text.push_str(text);
         Ok(())
     }
@@ -294,17 +297,16 @@ impl Out {
         let part = span.of(run.source);
         let value = match run.eval(expr).map_err(|error| error.in_part(part, span.from))? {
             Val::Json(value) => value,
-            Val::Undefined(why) => {
-                return Err(ExprError::new(ExprErrorKind::Undefined, why).in_part(part, span.from));
-            }
+            Val::Undefined(why) => return Err(run.nothing(why, Some(span))),
         };
         let wrong = |error: ExprError| error.in_part(part, span.from);
         let text = text(&value).map_err(|message| wrong(ExprError::value(message)))?;
+        run.budget.fits(text.len()).map_err(|message| wrong(run.budget.error(message)))?;
         match self.mode {
             Mode::Html if !safe => {
                 let mut escaped = String::with_capacity(text.len());
                 escape::html(&text, &mut escaped);
-                self.push(&escaped)
+                self.push(run, &escaped)
             }
             Mode::Line | Mode::Header if !escape::is_header_safe(&text) => Err(wrong(line_break())),
             Mode::Url => {
@@ -315,53 +317,78 @@ impl Out {
                 }
                 let mut encoded = String::with_capacity(text.len());
                 escape::percent(&text, &mut encoded);
-                self.push(&encoded)
+                self.push(run, &encoded)
             }
-            _ => self.push(&text),
+            _ => self.push(run, &text),
         }
     }
 
     fn each<'a>(&mut self, run: &Run<'a>, each: &'a For) -> Result<(), ExprError> {
-        let part = each.span.of(run.source);
-        let items: Vec<Value> = match &*run.value(&each.iter)? {
-            Value::Array(items) => items.clone(),
-            Value::Object(fields) => fields.keys().map(|key| Value::from(key.as_str())).collect(),
-            other => {
-                let message = format!("`for` needs a list or an object, not {}", kind(other));
-                return Err(ExprError::value(message).in_part(part, each.span.from));
-            }
-        };
-        let mark = run.locals();
-        let mut kept = Vec::new();
-        for item in items {
-            let Some(filter) = &each.filter else {
-                kept.push(item);
-                continue;
-            };
-            set(run, &each.targets, item.clone(), each.span)?;
-            if super::json::is_true(&*run.value(filter)?) {
-                kept.push(item);
-            }
-            run.forget_locals(mark);
-        }
-        if kept.is_empty() {
+        let items = rounds(run, each)?;
+        if items.is_empty() {
             return self.statements(run, &each.otherwise);
         }
-        let length = kept.len();
-        for (index, item) in kept.into_iter().enumerate() {
-            set(run, &each.targets, item, each.span)?;
-            run.set_local(
-                "loop",
-                serde_json::json!({
-                    "index": index + 1, "index0": index, "length": length,
-                    "first": index == 0, "last": index + 1 == length,
-                }),
-            );
+        let mark = run.locals();
+        let length = items.len();
+        for (index, item) in items.into_iter().enumerate() {
+            begin_round(run, each, item, index, length)?;
             self.statements(run, &each.body)?;
             run.forget_locals(mark);
         }
         Ok(())
     }
+}
+
+/// What a loop goes over.
+fn rounds<'a>(run: &Run<'a>, each: &'a For) -> Result<Vec<Value>, ExprError> {
+    let spent = |message| run.error(each.span, message);
+    let over = run.value(&each.iter)?;
+    run.budget.made(&over).map_err(spent)?;
+    let items: Vec<Value> = match over {
+        Cow::Owned(Value::Array(items)) => items,
+        over => match &*over {
+            Value::Array(items) => items.clone(),
+            Value::Object(fields) => fields.keys().map(|key| Value::from(key.as_str())).collect(),
+            other => {
+                return Err(spent(format!("`for` needs a list or an object, not {}", kind(other))));
+            }
+        },
+    };
+    let Some(filter) = &each.filter else { return Ok(items) };
+    let mark = run.locals();
+    let mut kept = Vec::new();
+    for item in items {
+        run.burn(ROUND)?;
+        run.budget.made(&item).map_err(spent)?;
+        set(run, &each.targets, item.clone(), each.span)?;
+        if super::json::is_true(&*run.value(filter)?) {
+            kept.push(item);
+        }
+        run.forget_locals(mark);
+    }
+    Ok(kept)
+}
+
+/// Sets what the body of a loop sees.
+fn begin_round(run: &Run<'_>, each: &For, item: Value, index: usize, length: usize) -> Result<(), ExprError> {
+    run.burn(ROUND)?;
+    set(run, &each.targets, item, each.span)?;
+    run.set_local(
+        "loop",
+        serde_json::json!({
+            "index": index + 1, "index0": index, "length": length,
+            "first": index == 0, "last": index + 1 == length,
+        }),
+    );
+    Ok(())
+}
+
+/// Steps of one round of a loop, whatever is in it.
+const ROUND: u64 = 4;
+
+fn assign<'a>(run: &Run<'a>, targets: &Targets, value: &'a Expr, span: Span) -> Result<(), ExprError> {
+    let value = run.value(value).and_then(|value| run.own(value))?;
+    set(run, targets, value, span)
 }
 
 fn set(run: &Run<'_>, targets: &Targets, value: Value, span: Span) -> Result<(), ExprError> {

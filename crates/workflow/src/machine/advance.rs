@@ -65,7 +65,16 @@ impl<'a> Machine<'a> {
     }
 
     pub fn here<'h>(&'h self, list: ListId, around: Option<&'h StepPath>, now: Timestamp) -> Here<'h> {
-        Here { graph: self.graph, state: self.state, list, around, node: None, now }
+        Here {
+            graph: self.graph,
+            state: self.state,
+            list,
+            around,
+            node: None,
+            now,
+            budget: Default::default(),
+            found: Default::default(),
+        }
     }
 
     /// What the templates of a step can see.

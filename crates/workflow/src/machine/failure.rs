@@ -40,6 +40,8 @@ pub struct Failure {
 pub mod code {
     /// A template could not be rendered.
     pub const TEMPLATE: &str = "template_error";
+    /// A template would take too many steps or bytes, or give a value that is too deep.
+    pub const TEMPLATE_LIMIT: &str = "template_limit";
     /// A condition could not be decided.
     pub const CONDITION: &str = "condition_error";
     /// A rendered value is not what the step takes there.
@@ -82,7 +84,11 @@ impl Failure {
             Source::Engine => {
                 matches!(
                     self.code.as_str(),
-                    code::TEMPLATE | code::CONDITION | code::INVALID_STEP | code::STOPPED
+                    code::TEMPLATE
+                        | code::TEMPLATE_LIMIT
+                        | code::CONDITION
+                        | code::INVALID_STEP
+                        | code::STOPPED
                 )
             }
         }

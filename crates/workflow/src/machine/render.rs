@@ -8,8 +8,11 @@ use super::command::{
     Answer, Call, CodeCall, CreateCall, EmailCall, HttpBody, HttpCall, SearchCall, UpdateCall, UpsertCall,
 };
 use super::failure::{Failure, code};
-use crate::expr::{Document, ExprError, Filled, Scope, Template, Text};
+use crate::expr::{Document, ExprError, ExprErrorKind, Filled, Scope, Template, Text};
 use crate::graph::{AnswerPlan, BodyPlan, CallPlan, EmailPlan, HttpPlan, Undecided};
+
+/// The longest idempotency key, in bytes.
+pub const MAX_KEY: usize = 512;
 
 /// Renders a call. `key` is the step's idempotency key, `action` what the run resolved an action to.
 pub(super) fn call(
@@ -52,10 +55,11 @@ pub(super) fn call(
 
 /// A template's error as the failure of its step.
 pub(super) fn template_failure(error: ExprError) -> Failure {
-    Failure {
-        details: serde_json::to_value(&error).ok(),
-        ..Failure::engine(code::TEMPLATE, error.to_string())
-    }
+    let code = match error.kind {
+        ExprErrorKind::Limit => code::TEMPLATE_LIMIT,
+        _ => code::TEMPLATE,
+    };
+    Failure { details: serde_json::to_value(&error).ok(), ..Failure::engine(code, error.to_string()) }
 }
 
 /// The failure of a step whose condition was not decided.
@@ -163,14 +167,24 @@ fn http(plan: &HttpPlan, scope: &dyn Scope, key: &str) -> Result<HttpCall, Failu
         max_bytes: plan.max_bytes,
         idempotency_key: match &plan.idempotency_key {
             None => key.to_owned(),
-            Some(template) => match text("idempotency_key", template, scope)?.text {
-                own if own.is_empty() => {
-                    return Err(wrong("idempotency_key", "not empty", &Value::String(own)));
-                }
-                own => own,
-            },
+            Some(template) => own_key(text("idempotency_key", template, scope)?.text)?,
         },
     })
+}
+
+/// The author's key: a header of its own, and part of what is stored with every attempt.
+fn own_key(key: String) -> Result<String, Failure> {
+    match key.len() {
+        1..=MAX_KEY if key.trim() == key => Ok(key),
+        1..=MAX_KEY => Err(wrong("idempotency_key", "without spaces around it", &Value::String(key))),
+        0 => Err(wrong("idempotency_key", "not empty", &Value::String(key))),
+        length => Err(Failure::engine(
+            code::INVALID_STEP,
+            format!(
+                "idempotency_key has {length} bytes; it takes {MAX_KEY} at most (of a long value, use `| sha256`)"
+            ),
+        )),
+    }
 }
 
 fn email(plan: &EmailPlan, scope: &dyn Scope) -> Result<EmailCall, Failure> {
@@ -259,6 +273,33 @@ mod tests {
         assert_eq!(pairs[2].1.reveal(|_| Some("s".into())).unwrap(), "s");
         let nested = vec![("q".to_owned(), compiled(json!({"a": 1})))];
         assert_eq!(super::pairs("query", &nested, &scope).unwrap_err().code, code::INVALID_STEP);
+    }
+
+    #[test]
+    fn an_idempotency_key_is_short_and_not_empty() {
+        assert_eq!(own_key("order-7".to_owned()).unwrap(), "order-7");
+        assert!(own_key("k".repeat(MAX_KEY)).is_ok());
+        for (key, message) in [
+            (String::new(), "not empty"),
+            ("k".repeat(MAX_KEY + 1), "has 513 bytes; it takes 512 at most"),
+            (" key".to_owned(), "without spaces"),
+        ] {
+            let failure = own_key(key).unwrap_err();
+            assert_eq!(failure.code, code::INVALID_STEP);
+            assert!(failure.message.contains(message), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_template_past_a_limit_has_a_code_of_its_own() {
+        let scope = Values::new([("a", json!("x".repeat(1 << 20)))]);
+        let many = json!((0..20).map(|_| "{{ a }}").collect::<Vec<_>>());
+        let failure = document("input", &compiled(many), &scope).unwrap_err();
+        assert_eq!((failure.code.as_str(), failure.is_deterministic()), (code::TEMPLATE_LIMIT, true));
+        assert!(
+            failure.message.starts_with("input[15]: the template makes values of more than 16 MiB"),
+            "{failure:?}"
+        );
     }
 
     #[test]

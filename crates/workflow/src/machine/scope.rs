@@ -1,5 +1,7 @@
 //! What the templates of a step can see of its run.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +11,7 @@ use super::failure::Failure;
 use super::path::StepPath;
 use super::payload::Payload;
 use super::state::{Output, State, StepState, StepStatus, Taken};
-use crate::expr::{Found, Scope};
+use crate::expr::{Budget, Found, Scope};
 use crate::graph::{Graph, ListId, NodeId, NodeKind, Owner};
 
 /// A place in a run: inside a list, whose owner has this path (none for the workflow's own list).
@@ -22,6 +24,10 @@ pub(super) struct Here<'a> {
     pub node: Option<NodeId>,
     /// What `now()` gives.
     pub now: Timestamp,
+    /// Of all that is rendered at this place together.
+    pub budget: Budget,
+    /// What was found by name: some of it is put together when asked for.
+    pub found: RefCell<BTreeMap<String, Found>>,
 }
 
 impl Here<'_> {
@@ -192,8 +198,8 @@ fn children_of(graph: &Graph, path: &StepPath) -> Vec<(NodeId, StepPath)> {
     graph.list(*list).steps.iter().map(|node| (*node, path.child(&graph.node(*node).id))).collect()
 }
 
-impl Scope for Here<'_> {
-    fn get(&self, root: &str) -> Found {
+impl Here<'_> {
+    fn find(&self, root: &str) -> Found {
         let start = self.state.start.as_deref();
         match root {
             "trigger" => given(start.map(|start| &start.trigger)),
@@ -222,6 +228,17 @@ impl Scope for Here<'_> {
             },
         }
     }
+}
+
+impl Scope for Here<'_> {
+    fn get(&self, root: &str) -> Found {
+        if let Some(found) = self.found.borrow().get(root) {
+            return found.clone();
+        }
+        let found = self.find(root);
+        self.found.borrow_mut().insert(root.to_owned(), found.clone());
+        found
+    }
 
     fn names(&self) -> Vec<String> {
         let done = |step: &StepState| step.status == StepStatus::Completed;
@@ -238,5 +255,9 @@ impl Scope for Here<'_> {
 
     fn now(&self) -> Timestamp {
         self.now
+    }
+
+    fn budget(&self) -> Option<&Budget> {
+        Some(&self.budget)
     }
 }

@@ -6,6 +6,7 @@ use jiff::{Span, SpanRound, Timestamp, Unit, ZonedDateTime};
 use serde_json::Value;
 
 use super::super::json::{integer, kind};
+use super::super::undefined::cut;
 use super::Given;
 
 type Made = Result<Value, String>;
@@ -38,7 +39,7 @@ fn moment(input: &Value) -> Result<Moment, String> {
 fn zone(given: &Given<'_>, place: usize) -> Result<TimeZone, String> {
     match given.text(place, "tz")? {
         None => Ok(TimeZone::UTC),
-        Some(name) => TimeZone::get(&name).map_err(|_| format!("there is no time zone {name:?}")),
+        Some(name) => TimeZone::get(&name).map_err(|_| format!("there is no time zone {:?}", cut(&name))),
     }
 }
 
@@ -49,9 +50,15 @@ fn zoned(moment: &Moment, zone: &TimeZone) -> Result<ZonedDateTime, String> {
     }
 }
 
+/// A format can ask for more than it is long.
+const MAX_FORMAT: usize = 200;
+
 /// By a strftime format (`%Y-%m-%d` when none is given), in a time zone (UTC when none is given).
 pub(super) fn date(input: &Value, given: &Given<'_>) -> Made {
     let format = given.text(0, "format")?.unwrap_or("%Y-%m-%d".into());
+    if format.len() > MAX_FORMAT {
+        return Err(format!("a format is at most {MAX_FORMAT} bytes long"));
+    }
     let zoned = zoned(&moment(input)?, &zone(given, 1)?)?;
     let written = jiff::fmt::strtime::format(format.as_bytes(), &zoned);
     written.map(Value::from).map_err(|error| format!("the format {format:?}: {error}"))
@@ -60,7 +67,8 @@ pub(super) fn date(input: &Value, given: &Given<'_>) -> Made {
 /// Adds a span: `3 days`, `-1 month`, `2h30m`, `P1W`. A date stays a date unless hours or less are added.
 pub(super) fn date_add(input: &Value, given: &Given<'_>) -> Made {
     let text = given.text(0, "span")?.unwrap_or_default();
-    let span: Span = text.parse().map_err(|_| format!("{text:?} is no span like `3 days`, `2h` or `P1M`"))?;
+    let span: Span =
+        text.parse().map_err(|_| format!("{:?} is no span like `3 days`, `2h` or `P1M`", cut(&text)))?;
     let moment = moment(input)?;
     let whole_days = span.get_hours() == 0
         && span.get_minutes() == 0
@@ -90,7 +98,8 @@ pub(super) fn date_diff(input: &Value, given: &Given<'_>) -> Made {
         "years" | "year" => Unit::Year,
         other => {
             return Err(format!(
-                "there is no unit {other:?}: seconds, minutes, hours, days, weeks, months, years"
+                "there is no unit {:?}: seconds, minutes, hours, days, weeks, months, years",
+                cut(other)
             ));
         }
     };

@@ -5,8 +5,11 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 
+use super::super::arithmetic::binary;
 use super::super::ast::{Binary, Segment};
-use super::super::eval::{MAX_TEXT, Run, binary, walk};
+use super::super::budget::Budget;
+use super::super::eval::Run;
+use super::super::follow::walk;
 use super::super::json::{equal, is_true, kind, order, text};
 use super::super::undefined;
 use super::{Arguments, Given, filter, test};
@@ -38,16 +41,23 @@ fn fields_of(input: &Value) -> Result<&Map<String, Value>, String> {
     }
 }
 
+/// The longest attribute, in characters and in parts.
+const ATTRIBUTE: usize = 500;
+const PARTS: usize = 20;
+
 /// `address.city` as segments.
-fn attribute_path(attribute: &str) -> Vec<Segment> {
+fn attribute_path(attribute: &str) -> Result<Vec<Segment>, String> {
     let part = |part: &str| part.parse().map_or_else(|_| Segment::Key(part.to_owned()), Segment::Index);
-    attribute.split('.').map(part).collect()
+    let path: Vec<Segment> = attribute.split('.').take(PARTS + 1).map(part).collect();
+    match attribute.len() > ATTRIBUTE || path.len() > PARTS {
+        true => Err(format!("an attribute has at most {ATTRIBUTE} characters and {PARTS} parts")),
+        false => Ok(path),
+    }
 }
 
 /// What `attribute` is in item `index`; an error that says what the item has.
-fn attribute_of<'v>(item: &'v Value, index: usize, attribute: &str) -> Result<&'v Value, String> {
-    let path = attribute_path(attribute);
-    walk(item, &path).map_err(|at| undefined::explain(&format!("item[{index}]"), item, &path, at))
+fn attribute_of<'v>(item: &'v Value, index: usize, path: &[Segment]) -> Result<&'v Value, String> {
+    walk(item, path).map_err(|at| undefined::explain(&format!("item[{index}]"), item, path, at))
 }
 
 /// Every item, or what its attribute is.
@@ -56,7 +66,8 @@ fn keys_by<'v>(input: &'v Value, given: &Given<'_>, place: usize) -> Result<Vec<
     match given.text(place, "attribute")? {
         None => Ok(items.iter().collect()),
         Some(attribute) => {
-            items.iter().enumerate().map(|(i, item)| attribute_of(item, i, &attribute)).collect()
+            let path = attribute_path(&attribute)?;
+            items.iter().enumerate().map(|(i, item)| attribute_of(item, i, &path)).collect()
         }
     }
 }
@@ -86,14 +97,24 @@ pub(super) fn reverse(input: &Value, _: &Given<'_>) -> Made {
 }
 
 /// The characters of a text, the keys of an object; a list stays what it is.
-pub(super) fn list(input: &Value, given: &Given<'_>) -> Made {
+pub(super) fn list(budget: &Budget, input: &Value, given: &Given<'_>) -> Made {
     match input {
         Value::Array(_) => Ok(input.clone()),
         Value::Object(_) => keys(input, given),
-        Value::String(text) => Ok(text.chars().map(|c| Value::from(c.to_string())).collect()),
+        Value::String(text) => pieces(budget, text.len(), text.chars().count())
+            .map(|()| text.chars().map(|c| Value::from(c.to_string())).collect()),
         other => Err(format!("{} is no list", kind(other))),
     }
 }
+
+/// A text is about to be taken apart: every piece is a value, which takes more than its text.
+pub(super) fn pieces(budget: &Budget, bytes: usize, pieces: usize) -> Result<(), String> {
+    budget.steps(pieces as u64 / 4)?;
+    budget.fits(bytes.saturating_add(pieces.saturating_mul(PIECE)))
+}
+
+/// Bytes of a value beside its text.
+const PIECE: usize = 32;
 
 pub(super) fn keys(input: &Value, _: &Given<'_>) -> Made {
     Ok(fields_of(input)?.keys().map(|key| Value::from(key.as_str())).collect())
@@ -130,7 +151,7 @@ pub(super) fn batch(input: &Value, given: &Given<'_>) -> Made {
     Ok(items_of(input)?.chunks(size).map(|chunk| Value::Array(chunk.to_vec())).collect())
 }
 
-pub(super) fn join(input: &Value, given: &Given<'_>) -> Made {
+pub(super) fn join(budget: &Budget, input: &Value, given: &Given<'_>) -> Made {
     let separator = given.text(0, "separator")?.unwrap_or_default();
     let mut out = String::new();
     for (i, item) in keys_by(input, given, 1)?.into_iter().enumerate() {
@@ -138,9 +159,7 @@ pub(super) fn join(input: &Value, given: &Given<'_>) -> Made {
             out.push_str(&separator);
         }
         out.push_str(&text(item).map_err(|error| format!("item[{i}]: {error}"))?);
-        if out.len() > MAX_TEXT {
-            return Err("the text would be longer than 16 MiB".to_owned());
-        }
+        budget.fits(out.len())?;
     }
     Ok(out.into())
 }
@@ -205,13 +224,13 @@ pub(super) fn groupby(input: &Value, given: &Given<'_>) -> Made {
     Ok(groups.into_iter().map(group).collect())
 }
 
-pub(super) fn sum(input: &Value, given: &Given<'_>) -> Made {
+pub(super) fn sum(budget: &Budget, input: &Value, given: &Given<'_>) -> Made {
     let mut total = Value::from(0);
     for (i, item) in keys_by(input, given, 0)?.into_iter().enumerate() {
         if !item.is_number() {
             return Err(format!("item[{i}] is {}, not a number", kind(item)));
         }
-        total = binary(Binary::Add, &total, item)?;
+        total = binary(Binary::Add, &total, item, budget)?;
     }
     Ok(total)
 }
@@ -241,50 +260,80 @@ fn extreme(input: &Value, given: &Given<'_>, wanted: Ordering) -> Found {
 
 pub(super) fn map<'a>(run: &Run<'a>, input: &Value, given: &Given<'a>) -> Made {
     let items = items_of(input)?;
-    burn(run, items.len())?;
+    run.budget.steps(items.len() as u64)?;
     if let Some(attribute) = given.named("attribute") {
-        let attribute = text(attribute)?;
-        let path = attribute_path(&attribute);
-        let pick = |(i, item): (usize, &Value)| match (walk(item, &path), given.named("default")) {
-            (Ok(Value::Null) | Err(_), Some(default)) => Ok(default.clone()),
-            (Ok(value), _) => Ok(value.clone()),
-            (Err(_), None) => attribute_of(item, i, &attribute).cloned(),
+        let path = attribute_path(&text(attribute)?)?;
+        let pick = |(i, item): (usize, &Value)| {
+            let picked = match (walk(item, &path), given.named("default")) {
+                (Ok(Value::Null) | Err(_), Some(default)) => default,
+                (Ok(value), _) => value,
+                (Err(_), None) => attribute_of(item, i, &path)?,
+            };
+            run.budget.made(picked)?;
+            Ok(picked.clone())
         };
         return items.iter().enumerate().map(pick).collect();
     }
     let name = given.text(0, "filter")?.ok_or("needs the name of a filter, or `attribute=`")?;
-    let filter = filter(&name).ok_or_else(|| format!("there is no filter `{name}`"))?;
+    let filter = filter(&name).ok_or_else(|| format!("there is no filter `{}`", undefined::cut(&name)))?;
+    if filter.name == "map" {
+        return Err("`map` cannot map with itself; go through the inner lists with `flatten`".to_owned());
+    }
     let inner = Given { positional: given.positional.get(1..).unwrap_or(&[]).to_vec(), named: Vec::new() };
+    for arg in &inner.positional {
+        run.budget.made(arg)?;
+    }
     let one = |(i, item): (usize, &Value)| {
-        let made = (filter.run)(run, Cow::Owned(item.clone()), &inner)
+        run.budget.made(item)?;
+        let made = filter
+            .apply(run, Cow::Owned(item.clone()), &inner)
             .and_then(|made| made.ok_or_else(|| "the list is empty".to_owned()));
-        made.map_err(|error| format!("item[{i}]: `{name}`: {error}"))
+        made.map_err(|error| format!("item[{i}]: `{}`: {error}", filter.name))
     };
     items.iter().enumerate().map(one).collect()
 }
 
-fn burn(run: &Run<'_>, items: usize) -> Result<(), String> {
-    run.burn(items as u64).map_err(|error| error.message)
-}
-
-/// Whether an item passes the test named at `place` (being true, when none is named).
-fn passes(value: &Value, given: &Given<'_>, place: usize) -> Result<bool, String> {
-    let Some(name) = given.text(place, "test")? else { return Ok(is_true(value)) };
-    let test = test(&name).ok_or_else(|| format!("there is no test `{name}`"))?;
+/// The test named at `place` with what it compares with; none, when being true is asked.
+fn test_at<'g>(
+    run: &Run<'_>,
+    given: &Given<'g>,
+    place: usize,
+) -> Result<Option<(&'static super::Test, Given<'g>)>, String> {
+    let Some(name) = given.text(place, "test")? else { return Ok(None) };
+    let test = test(&name).ok_or_else(|| format!("there is no test `{}`", undefined::cut(&name)))?;
     let inner =
         Given { positional: given.positional.get(place + 1..).unwrap_or(&[]).to_vec(), named: Vec::new() };
-    if inner.positional.len() < test.arguments.required {
-        return Err(format!("the test `{name}` needs something to compare with"));
+    for arg in &inner.positional {
+        run.budget.made(arg)?;
     }
-    (test.run)(value, &inner).map_err(|error| format!("{name}: {error}"))
+    if inner.positional.len() < test.arguments.required {
+        return Err(format!("the test `{}` needs something to compare with", test.name));
+    }
+    Ok(Some((test, inner)))
+}
+
+/// Whether an item passes a test.
+fn passes(
+    run: &Run<'_>,
+    value: &Value,
+    test: Option<&(&'static super::Test, Given<'_>)>,
+) -> Result<bool, String> {
+    match test {
+        None => Ok(is_true(value)),
+        Some((test, given)) => {
+            test.apply(run, value, given).map_err(|error| format!("{}: {error}", test.name))
+        }
+    }
 }
 
 pub(super) fn select<'a>(run: &Run<'a>, input: &Value, given: &Given<'a>, wanted: bool) -> Made {
     let items = items_of(input)?;
-    burn(run, items.len())?;
+    run.budget.steps(items.len() as u64)?;
+    let test = test_at(run, given, 0)?;
     let mut kept = Vec::new();
     for (i, item) in items.iter().enumerate() {
-        if passes(item, given, 0).map_err(|error| format!("item[{i}]: {error}"))? == wanted {
+        if passes(run, item, test.as_ref()).map_err(|error| format!("item[{i}]: {error}"))? == wanted {
+            run.budget.made(item)?;
             kept.push(item.clone());
         }
     }
@@ -293,21 +342,27 @@ pub(super) fn select<'a>(run: &Run<'a>, input: &Value, given: &Given<'a>, wanted
 
 pub(super) fn selectattr<'a>(run: &Run<'a>, input: &Value, given: &Given<'a>, wanted: bool) -> Made {
     let items = items_of(input)?;
-    burn(run, items.len())?;
+    run.budget.steps(items.len() as u64)?;
     let attribute = given.text(0, "attribute")?.unwrap_or_default();
-    let test = given.text(1, "test")?;
-    let path = attribute_path(&attribute);
+    let path = attribute_path(&attribute)?;
+    let presence = match given.text(1, "test")?.as_deref() {
+        Some("defined") => Some(true),
+        Some("undefined") => Some(false),
+        _ => None,
+    };
+    let test = match presence {
+        Some(_) => None,
+        None => test_at(run, given, 1)?,
+    };
     let mut kept = Vec::new();
     for (i, item) in items.iter().enumerate() {
-        let holds = match test.as_deref() {
-            Some("defined") => walk(item, &path).is_ok(),
-            Some("undefined") => walk(item, &path).is_err(),
-            _ => {
-                let value = attribute_of(item, i, &attribute)?;
-                passes(value, given, 1).map_err(|error| format!("item[{i}].{attribute}: {error}"))?
-            }
+        let holds = match presence {
+            Some(there) => walk(item, &path).is_ok() == there,
+            None => passes(run, attribute_of(item, i, &path)?, test.as_ref())
+                .map_err(|error| format!("item[{i}].{attribute}: {error}"))?,
         };
         if holds == wanted {
+            run.budget.made(item)?;
             kept.push(item.clone());
         }
     }

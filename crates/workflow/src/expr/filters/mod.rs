@@ -22,6 +22,10 @@ type RunFilter = for<'a> fn(&Run<'a>, Cow<'a, Value>, &Given<'a>) -> Result<Opti
 pub(super) struct Filter {
     pub name: &'static str,
     pub arguments: Arguments,
+    /// How often its input is walked, about.
+    pub reads: u64,
+    /// Whether it counts by itself what it makes.
+    pub pays: bool,
     pub run: RunFilter,
 }
 
@@ -148,10 +152,48 @@ impl Given<'_> {
     }
 }
 
-/// A filter that makes a new value out of the old one and its arguments.
+/// A filter that makes a new value out of the old one and its arguments; with `in`, one that looks at the budget too.
 macro_rules! filter {
+    ($name:literal, $arguments:expr, in $make:path) => {
+        Filter {
+            name: $name,
+            arguments: $arguments,
+            reads: 1,
+            pays: false,
+            run: |run, input, given| $make(run.budget, &input, given).map(Some),
+        }
+    };
     ($name:literal, $arguments:expr, $make:path) => {
-        Filter { name: $name, arguments: $arguments, run: |_, input, given| $make(&input, given).map(Some) }
+        filter!($name, $arguments, 1, $make)
+    };
+    ($name:literal, $arguments:expr, $reads:literal, $make:path) => {
+        Filter {
+            name: $name,
+            arguments: $arguments,
+            reads: $reads,
+            pays: false,
+            run: |_, input, given| $make(&input, given).map(Some),
+        }
+    };
+}
+
+/// A filter that gives one item, if there is one.
+macro_rules! found {
+    ($name:literal, $arguments:expr, $reads:literal, $find:path) => {
+        Filter {
+            name: $name,
+            arguments: $arguments,
+            reads: $reads,
+            pays: false,
+            run: |_, input, given| $find(&input, given),
+        }
+    };
+}
+
+/// A filter that does something with every item, and counts it.
+macro_rules! each {
+    ($name:literal, $arguments:expr, $make:expr) => {
+        Filter { name: $name, arguments: $arguments, reads: 0, pays: true, run: $make }
     };
 }
 
@@ -163,83 +205,61 @@ static FILTERS: &[Filter] = &[
     filter!("bool", NONE, number::bool),
     filter!("capitalize", NONE, text::capitalize),
     filter!("compact", NONE, list::compact),
-    filter!("count", NONE, list::length),
+    filter!("count", NONE, 0, list::length),
     filter!("date", args(&["format", "tz"], 0), date::date),
     filter!("date_add", args(&["span", "tz"], 1), date::date_add),
     filter!("date_diff", args(&["other", "unit"], 1), date::date_diff),
     filter!("email_domain", NONE, text::email_domain),
-    filter!("escape", NONE, encode::escape),
-    Filter { name: "first", arguments: NONE, run: |_, input, given| list::first(&input, given) },
+    filter!("escape", NONE, in encode::escape),
+    found!("first", NONE, 0, list::first),
     filter!("flatten", NONE, list::flatten),
     filter!("float", NONE, number::float),
     filter!("from_micros", args(&["decimals"], 0), number::from_micros),
-    filter!("fromjson", NONE, encode::fromjson),
-    filter!("groupby", args(&["attribute"], 1), list::groupby),
+    filter!("fromjson", NONE, in encode::fromjson),
+    filter!("groupby", args(&["attribute"], 1), 4, list::groupby),
     filter!("int", NONE, number::int),
     filter!("items", NONE, list::items),
-    filter!("join", args(&["separator", "attribute"], 0), list::join),
+    filter!("join", args(&["separator", "attribute"], 0), in list::join),
     filter!("keys", NONE, list::keys),
-    Filter { name: "last", arguments: NONE, run: |_, input, given| list::last(&input, given) },
-    filter!("length", NONE, list::length),
-    filter!("lines", NONE, text::lines),
-    filter!("list", NONE, list::list),
+    found!("last", NONE, 0, list::last),
+    filter!("length", NONE, 0, list::length),
+    filter!("lines", NONE, in text::lines),
+    filter!("list", NONE, in list::list),
     filter!("lower", NONE, text::lower),
-    Filter {
-        name: "map",
-        arguments: list::MAP,
-        run: |run, input, given| list::map(run, &input, given).map(Some),
-    },
-    Filter {
-        name: "max",
-        arguments: args(&["attribute"], 0),
-        run: |_, input, given| list::max(&input, given),
-    },
-    Filter {
-        name: "min",
-        arguments: args(&["attribute"], 0),
-        run: |_, input, given| list::min(&input, given),
-    },
-    Filter {
-        name: "reject",
-        arguments: list::SELECT,
-        run: |run, input, given| list::select(run, &input, given, false).map(Some),
-    },
-    Filter {
-        name: "rejectattr",
-        arguments: list::SELECTATTR,
-        run: |run, input, given| list::selectattr(run, &input, given, false).map(Some),
-    },
-    filter!("replace", args(&["old", "new"], 2), text::replace),
+    each!("map", list::MAP, |run, input, given| list::map(run, &input, given).map(Some)),
+    found!("max", args(&["attribute"], 0), 2, list::max),
+    found!("min", args(&["attribute"], 0), 2, list::min),
+    each!("reject", list::SELECT, |run, input, given| { list::select(run, &input, given, false).map(Some) }),
+    each!("rejectattr", list::SELECTATTR, |run, input, given| {
+        list::selectattr(run, &input, given, false).map(Some)
+    }),
+    filter!("replace", args(&["old", "new"], 2), in text::replace),
     filter!("reverse", NONE, list::reverse),
     filter!("round", args(&["digits"], 0), number::round),
-    Filter {
-        name: "select",
-        arguments: list::SELECT,
-        run: |run, input, given| list::select(run, &input, given, true).map(Some),
-    },
-    Filter {
-        name: "selectattr",
-        arguments: list::SELECTATTR,
-        run: |run, input, given| list::selectattr(run, &input, given, true).map(Some),
-    },
-    filter!("sha256", NONE, encode::sha256),
-    filter!("slugify", args(&["separator"], 0), text::slugify),
+    each!("select", list::SELECT, |run, input, given| { list::select(run, &input, given, true).map(Some) }),
+    each!("selectattr", list::SELECTATTR, |run, input, given| {
+        list::selectattr(run, &input, given, true).map(Some)
+    }),
+    filter!("sha256", NONE, 4, encode::sha256),
+    filter!("slugify", args(&["separator"], 0), in text::slugify),
+    // As often as a list of a million items is gone through.
     filter!(
         "sort",
         Arguments { names: &["attribute", "reverse"], named: &[], required: 0, more: false },
+        20,
         list::sort
     ),
-    filter!("split", args(&["separator", "times"], 0), text::split),
+    filter!("split", args(&["separator", "times"], 0), in text::split),
     filter!("string", NONE, text::string),
-    filter!("sum", args(&["attribute"], 0), list::sum),
+    filter!("sum", args(&["attribute"], 0), in list::sum),
     filter!("title", NONE, text::title),
     filter!("to_micros", NONE, number::to_micros),
-    filter!("tojson", args(&["indent"], 0), encode::tojson),
+    filter!("tojson", args(&["indent"], 0), in encode::tojson),
     filter!("trim", args(&["characters"], 0), text::trim),
     filter!("truncate", args(&["length", "end"], 1), text::truncate),
-    filter!("unique", args(&["attribute"], 0), list::unique),
+    filter!("unique", args(&["attribute"], 0), 4, list::unique),
     filter!("upper", NONE, text::upper),
-    filter!("urlencode", NONE, encode::urlencode),
+    filter!("urlencode", NONE, in encode::urlencode),
     filter!("values", NONE, list::values),
 ];
 

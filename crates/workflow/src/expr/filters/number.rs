@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::super::json::{as_integer, float as from_float, integer, is_true, kind};
+use super::super::undefined::cut;
 use super::Given;
 
 type Made = Result<Value, String>;
@@ -17,7 +18,7 @@ pub(super) fn int(input: &Value, _: &Given<'_>) -> Made {
         Value::String(text) => {
             let text = text.trim();
             let whole = text.parse::<i128>().map(integer);
-            whole.unwrap_or_else(|_| Err(format!("{text:?} is not a whole number")))
+            whole.unwrap_or_else(|_| Err(format!("{:?} is not a whole number", cut(text))))
         }
         Value::Bool(b) => Ok(i64::from(*b).into()),
         other => Err(format!("{} is not a number", kind(other))),
@@ -35,7 +36,7 @@ pub(super) fn float(input: &Value, _: &Given<'_>) -> Made {
         Value::Number(n) => from_float(n.as_f64().unwrap_or(f64::NAN)),
         Value::String(text) => {
             let number = text.trim().parse::<f64>().ok().filter(|n| n.is_finite());
-            from_float(number.ok_or_else(|| format!("{:?} is not a number", text.trim()))?)
+            from_float(number.ok_or_else(|| format!("{:?} is not a number", cut(text.trim())))?)
         }
         other => Err(format!("{} is not a number", kind(other))),
     }
@@ -47,7 +48,7 @@ pub(super) fn bool(input: &Value, _: &Given<'_>) -> Made {
         Value::String(text) => match text.trim().to_lowercase().as_str() {
             "true" | "yes" | "on" | "1" => Ok(true.into()),
             "false" | "no" | "off" | "0" => Ok(false.into()),
-            _ => Err(format!("{text:?} is neither true nor false")),
+            _ => Err(format!("{:?} is neither true nor false", cut(text))),
         },
         Value::Bool(_) | Value::Number(_) => Ok(is_true(input).into()),
         other => Err(format!("{} is neither true nor false", kind(other))),
@@ -89,7 +90,8 @@ pub(super) fn to_micros(input: &Value, _: &Given<'_>) -> Made {
         Value::Number(n) => n.to_string(),
         other => return Err(format!("{} is not an amount", kind(other))),
     };
-    let wrong = || format!("{text:?} is not an amount like `1234.56`, with 6 digits after the point at most");
+    let wrong =
+        || format!("{:?} is not an amount like `1234.56`, with 6 digits after the point at most", cut(&text));
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.as_str()),

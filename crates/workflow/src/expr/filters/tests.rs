@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::eval::contains;
+use super::super::arithmetic::contains;
 use super::super::json::{as_integer, equal, kind, order};
 use super::{Arguments, Given, NONE, Test, args};
 
