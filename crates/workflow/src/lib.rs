@@ -6,7 +6,6 @@ pub mod document;
 pub mod expr;
 pub mod graph;
 pub mod graph_draw;
-pub mod json_depth;
 pub mod machine;
 pub mod model;
 pub mod problem;

@@ -10,12 +10,11 @@ use serde_saphyr::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, S
 use super::scalar;
 use super::source::Source;
 use super::tree::{Data, Entry, Node, Style};
+pub use crate::depth::MAX_DEPTH;
 use crate::problem::Problem;
 
 /// A larger document is not read.
 pub const MAX_BYTES: usize = 1024 * 1024;
-/// Lists and maps inside each other.
-pub const MAX_DEPTH: usize = 64;
 /// Values in a document, what aliases repeat included.
 pub const MAX_VALUES: usize = 100_000;
 

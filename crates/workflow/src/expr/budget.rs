@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use serde_json::Value;
 
 use super::error::{ExprError, ExprErrorKind};
-use crate::json_depth::MAX_DEPTH;
+use crate::depth::MAX_DEPTH;
 
 /// Steps in one rendering: each part of an expression that is evaluated, each item and piece of text that is walked.
 pub const MAX_STEPS: u64 = 1_000_000;

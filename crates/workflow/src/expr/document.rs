@@ -7,7 +7,7 @@ use super::error::{ExprError, ExprErrorKind};
 use super::filled::{Filled, SecretsIn};
 use super::scope::Scope;
 use super::template::{Mode, Reference, Template};
-use crate::json_depth::{MAX_DEPTH, too_deep};
+use crate::depth::{MAX_DEPTH, place_too_deep};
 
 /// A compiled value: parts without templates are kept as they are.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Document {
         };
         let mut secrets = Vec::new();
         let value = render(&self.0, scope, budget, &mut String::new(), &mut secrets)?;
-        match too_deep(&value) {
+        match place_too_deep(&value) {
             Some(path) => Err(ExprError {
                 path,
                 ..ExprError::new(

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::json_depth::MAX_DEPTH;
+use crate::depth::MAX_DEPTH;
 
 /// A thread with less stack than any that runs the product has; a debug build needs the most of it.
 const SMALL_STACK: usize = 256 << 10;

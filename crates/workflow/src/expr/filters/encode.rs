@@ -9,7 +9,7 @@ use super::super::budget::Budget;
 use super::super::escape::{html, percent};
 use super::super::json::{kind, text};
 use super::Given;
-use crate::json_depth::MAX_DEPTH;
+use crate::depth::MAX_DEPTH;
 
 type Made = Result<Value, String>;
 
