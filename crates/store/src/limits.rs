@@ -16,11 +16,13 @@ pub const MAX_TX_ROWS: usize = 700;
 /// How many bytes of keys and values one transaction may write.
 pub const MAX_TX_BYTES: usize = 1 << 20;
 
-/// What one write costs: the rows of its pieces and its bytes. A deletion is one row.
+/// What one write costs: the rows of its pieces, one that says how many these are, and its bytes. A deletion is one row;
+/// the pieces that it leaves behind are nobody's cost: they go with it if there is room, and else later.
 pub(crate) fn cost(key_bytes: usize, value_bytes: Option<usize>) -> (usize, usize) {
     let value_bytes = value_bytes.unwrap_or(0);
     let pieces = if value_bytes > CHUNK_BYTES { value_bytes.div_ceil(CHUNK_BYTES) } else { 0 };
-    (1 + pieces, (1 + pieces) * key_bytes + value_bytes)
+    let rows = if pieces > 0 { 2 + pieces } else { 1 };
+    (rows, rows * key_bytes + value_bytes)
 }
 
 /// The length of a log row's key: space, shard, workspace, position.

@@ -222,7 +222,7 @@ impl Inner {
             written.push(key);
         }
         // No clock: nothing is ever too old, but the memory stays bounded.
-        let stamp = self.resolver.admit(written.into(), Duration::ZERO);
+        let stamp = self.resolver.admit(written, Duration::ZERO);
         if fault == Some(Fault::CrashAfter) {
             self.crashed = true;
             return Err(Refused::Unavailable("crashed after the commit".into()));

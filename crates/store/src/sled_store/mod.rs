@@ -4,6 +4,7 @@
 //! the process if the writer is stuck.
 mod folder;
 mod open;
+mod pieces;
 mod queue;
 mod reader;
 mod rows;

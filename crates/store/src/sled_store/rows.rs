@@ -5,12 +5,17 @@
 //! key                         2 | crc32 | length(4)              a larger one; its checksum covers all of it
 //! key with space|0x80, n(2)   3 | crc32 | piece n                a piece of a larger one
 //! 00                          1 | crc32 | sequence number(8)     the last commit
+//! ff, ff key                  1 | crc32 | …                      which keys have pieces: see `pieces.rs`
 //! ```
 //!
 //! The first byte is the format; checksums cover the key too, so that a value under a wrong key shows.
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::limits::{CHUNK_BYTES, MAX_VALUE_BYTES};
+use super::pieces::{Held, MARK, Pieces};
+use crate::limits::{CHUNK_BYTES, MAX_TX_ROWS, MAX_VALUE_BYTES};
 use crate::types::{Key, Refused, Row, Value, Want};
 
 const WHOLE: u8 = 1;
@@ -21,7 +26,7 @@ const HEADER: usize = 5;
 const MAX_ROW_BYTES: usize = 4096;
 const _: () = assert!(CHUNK_BYTES + HEADER <= MAX_ROW_BYTES);
 /// Set in the first byte of a piece's key. Spaces have numbers below it.
-const PIECE_SPACE: u8 = 0x80;
+pub(super) const PIECE_SPACE: u8 = 0x80;
 /// Below every space.
 const LAST_SEQ: [u8; 1] = [0];
 
@@ -31,6 +36,10 @@ pub(super) struct Group {
     batch: sled::Batch,
     ops: usize,
     bytes: usize,
+    /// How many deletions of pieces the transaction in hand may bring with it.
+    room: usize,
+    /// The row being written, so that not each one allocates.
+    row: Vec<u8>,
 }
 
 impl Group {
@@ -42,26 +51,87 @@ impl Group {
         self.bytes
     }
 
-    /// Writes a value, or deletes it; `pieces` says how many pieces what is there now has.
-    /// Answers how many pieces it has afterwards.
-    pub(super) fn write(&mut self, key: &Key, value: Option<&Value>, pieces: u16) -> u16 {
-        let kept = match value {
+    /// Before the writes of a transaction that by itself writes so many rows.
+    pub(super) fn begin(&mut self, rows: usize) {
+        self.room = MAX_TX_ROWS.saturating_sub(self.ops + rows);
+    }
+
+    /// Writes a value, or deletes it, with what is left of the pieces of the value before.
+    pub(super) fn write(&mut self, key: &Key, value: Option<&Value>, pieces: &mut Pieces) {
+        let live = match value {
             Some(value) if value.len() <= CHUNK_BYTES => {
                 self.insert(key, WHOLE, value);
                 0
             }
             Some(value) => self.write_pieces(key, value),
             None => {
-                self.ops += 1;
-                self.batch.remove(&key[..]);
+                self.remove(key);
                 0
             }
         };
-        for n in kept..pieces {
-            self.ops += 1;
-            self.batch.remove(piece_key(key, n));
+        let was = pieces.of(key);
+        let mut held = Held { on_disk: was.on_disk.max(live), live };
+        if held == was {
+            return;
         }
-        kept
+        let stale = usize::from(held.on_disk - live);
+        if stale <= self.room {
+            self.room -= stale;
+            self.remove_pieces(key, live..held.on_disk);
+            held.on_disk = live;
+        } else {
+            pieces.put_off(key.clone());
+        }
+        self.mark(key, held, pieces);
+    }
+
+    /// Deletes pieces that nothing leads to any more, about so many.
+    pub(super) fn clean(&mut self, pieces: &mut Pieces, most: usize) {
+        let until = self.ops + most;
+        while self.ops < until
+            && let Some(key) = pieces.next_stale()
+        {
+            // Its value may have become larger again meanwhile.
+            let Held { on_disk, live } = pieces.of(&key);
+            let from = on_disk.saturating_sub(u16::try_from(until - self.ops).unwrap_or(u16::MAX)).max(live);
+            if from >= on_disk {
+                continue;
+            }
+            self.remove_pieces(&key, from..on_disk);
+            self.mark(&key, Held { on_disk: from, live }, pieces);
+            if from > live {
+                pieces.put_off(key);
+            }
+        }
+    }
+
+    fn remove_pieces(&mut self, key: &Key, pieces: Range<u16>) {
+        for n in pieces {
+            self.remove(&piece_key(key, n));
+        }
+    }
+
+    pub(super) fn mark(&mut self, key: &Key, held: Held, pieces: &mut Pieces) {
+        pieces.set(key, held);
+        let mark = mark_key(key);
+        match held.on_disk {
+            0 => self.remove(&mark),
+            on_disk => {
+                let [a, b] = on_disk.to_be_bytes();
+                let [c, d] = held.live.to_be_bytes();
+                self.insert(&mark, WHOLE, &[a, b, c, d]);
+            }
+        }
+    }
+
+    /// Says that every key that has pieces is marked.
+    pub(super) fn all_marked(&mut self) {
+        self.insert(&[MARK], WHOLE, &[]);
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.ops += 1;
+        self.batch.remove(key);
     }
 
     fn write_pieces(&mut self, key: &Key, value: &Value) -> u16 {
@@ -79,11 +149,13 @@ impl Group {
     }
 
     fn insert(&mut self, key: &[u8], format: u8, payload: &[u8]) {
-        let mut row = Vec::with_capacity(HEADER + payload.len());
+        let mut row = std::mem::take(&mut self.row);
+        row.clear();
         row.push(format);
         row.put_u32(checksum(key, payload));
         row.extend_from_slice(payload);
         self.put(key, &row);
+        self.row = row;
     }
 
     fn put(&mut self, key: &[u8], row: &[u8]) {
@@ -110,6 +182,13 @@ fn piece_key(key: &[u8], n: u16) -> Vec<u8> {
     piece
 }
 
+fn mark_key(key: &[u8]) -> Vec<u8> {
+    let mut mark = Vec::with_capacity(1 + key.len());
+    mark.push(MARK);
+    mark.extend_from_slice(key);
+    mark
+}
+
 fn checksum(key: &[u8], payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key);
@@ -129,8 +208,8 @@ fn damaged(key: &[u8], what: &str) -> Refused {
     Refused::Damaged(format!("the row `{}` {what}", Key::from(key)))
 }
 
-/// How many pieces the value of a key has now.
-pub(super) fn pieces(tree: &sled::Tree, key: &Key) -> Result<u16, Refused> {
+/// How many pieces the value of a key has.
+fn live_pieces(tree: &sled::Tree, key: &Key) -> Result<u16, Refused> {
     match tree.get(&key[..]).map_err(|error| refused(&error))? {
         Some(row) if row.first() == Some(&HEAD) => {
             let length = row.get(HEADER..).and_then(|length| length.first_chunk::<4>());
@@ -139,6 +218,44 @@ pub(super) fn pieces(tree: &sled::Tree, key: &Key) -> Result<u16, Refused> {
         }
         _ => Ok(0),
     }
+}
+
+/// Whether there is such a row.
+pub(super) fn has(tree: &sled::Tree, key: &[u8]) -> Result<bool, Refused> {
+    tree.contains_key(key).map_err(|error| refused(&error))
+}
+
+/// Calls `each` with every marked key and what is known of its pieces.
+pub(super) fn each_mark(tree: &sled::Tree, mut each: impl FnMut(Key, Held)) -> Result<(), Refused> {
+    for row in tree.range(&[MARK, 0][..]..) {
+        let (mark, row) = row.map_err(|error| refused(&error))?;
+        let value = value_of(tree, &mark, &row)?;
+        let Ok([a, b, c, d]) = <[u8; 4]>::try_from(&value[..]) else {
+            return Err(damaged(&mark, "does not tell pieces"));
+        };
+        let held = Held { on_disk: u16::from_be_bytes([a, b]), live: u16::from_be_bytes([c, d]) };
+        each(Key::from(&mark[1..]), held);
+    }
+    Ok(())
+}
+
+/// Every key of which there are pieces, found by looking at all of these.
+pub(super) fn all_in_pieces(tree: &sled::Tree) -> Result<BTreeMap<Key, Held>, Refused> {
+    let mut found: BTreeMap<Key, Held> = BTreeMap::new();
+    for piece in tree.range(&[PIECE_SPACE][..]..&[MARK][..]).keys() {
+        let piece = piece.map_err(|error| refused(&error))?;
+        let Some((key, n)) = piece.split_last_chunk::<2>().filter(|(key, _)| !key.is_empty()) else {
+            return Err(damaged(&piece, "is no piece"));
+        };
+        let mut key = key.to_vec();
+        key[0] &= !PIECE_SPACE;
+        let held = found.entry(key.into()).or_default();
+        held.on_disk = held.on_disk.max(u16::from_be_bytes(*n).saturating_add(1));
+    }
+    for (key, held) in &mut found {
+        held.live = live_pieces(tree, key)?.min(held.on_disk);
+    }
+    Ok(found)
 }
 
 /// The number of the last commit; 0 in a new folder.

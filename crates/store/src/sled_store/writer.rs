@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, oneshot};
 use super::SledOptions;
 use super::folder::{Folder, OpenError};
 use super::open::{self, Opened, panic_text};
+use super::pieces::Pieces;
 use super::queue::{Next, Queue};
 use super::reader::{Current, Readers, head_on_disk};
 use super::rows::{self, Group};
@@ -24,6 +25,8 @@ use crate::types::{Key, Log, Refused, Shard, Stamp, Tx};
 const IDLE: Duration = Duration::from_millis(500);
 /// How long to wait before sled is opened again after that failed.
 const REOPEN: Duration = Duration::from_millis(250);
+/// How many pieces that nothing leads to any more are deleted beside other writes.
+const CLEANED: usize = 128;
 /// How much must be free after the disk was full, even if the configured floor is lower.
 const ROOM_TO_REOPEN: u64 = 8 << 20;
 
@@ -44,6 +47,8 @@ pub(super) struct Writer {
     sled: Option<Opened>,
     term: u64,
     resolver: Resolver,
+    /// Which values are in pieces, admitted commits included.
+    pieces: Pieces,
     /// The next position of each log that this incarnation has appended to, admitted commits included.
     heads: HashMap<Log, u64>,
     /// The logs that the group in hand appends to.
@@ -123,6 +128,7 @@ impl Writer {
             sled: None,
             term: 0,
             resolver: Resolver::new(0, 0),
+            pieces: Pieces::default(),
             heads: HashMap::new(),
             moved: Vec::new(),
             clock: Instant::now(),
@@ -136,11 +142,12 @@ impl Writer {
     /// Opens sled, begins a new term, and lets readers in. Answers the number of the last commit.
     fn open_sled(&mut self) -> Result<u64, OpenError> {
         let opened = open::open(&self.folder, self.options.cache_bytes)?;
-        let last = rows::last_seq(&opened.db).map_err(|refused| OpenError::Damaged {
-            folder: self.folder.rows(),
-            reason: refused.to_string(),
-            copied: false,
-        })?;
+        let damaged = |reason| OpenError::Damaged { folder: self.folder.rows(), reason, copied: false };
+        let last = rows::last_seq(&opened.db).map_err(|refused| damaged(refused.to_string()))?;
+        self.pieces = match Pieces::load(&opened.db).map_err(|refused| damaged(refused.to_string()))? {
+            Some(pieces) => pieces,
+            None => mark_all(&opened, last).map_err(|why| damaged(why.reason))?,
+        };
         self.term += 1;
         self.resolver = Resolver::new(self.term, last);
         self.heads.clear();
@@ -166,9 +173,13 @@ impl Writer {
     /// The life of the writer thread.
     pub(super) fn work(mut self) {
         loop {
-            let timeout = self.dirty.then_some(IDLE);
+            let timeout = match self.pieces.any_stale() {
+                true => Some(Duration::ZERO),
+                false => self.dirty.then_some(IDLE),
+            };
             match self.requests.next(timeout) {
                 Next::Item(first) => self.commit_group(first),
+                Next::TimedOut if self.pieces.any_stale() => self.clean_idle(),
                 Next::TimedOut => self.flush_idle(),
                 Next::Closed => break,
             }
@@ -182,12 +193,11 @@ impl Writer {
         self.progress.begin();
         let refusal = self.room().err();
         let mut group = Group::default();
-        let mut large = HashMap::new();
         let mut admitted = Vec::new();
         let mut next = Some(first);
         let mut failed = None;
         while let Some(request) = next.take() {
-            if let Err(why) = self.admit(request, refusal.as_ref(), &mut group, &mut large, &mut admitted) {
+            if let Err(why) = self.admit(request, refusal.as_ref(), &mut group, &mut admitted) {
                 failed = Some(why);
                 break;
             }
@@ -201,7 +211,11 @@ impl Writer {
         }
         let written = match failed {
             Some(why) => Err(why),
-            None => self.write(group),
+            None => {
+                let room = MAX_TX_ROWS.saturating_sub(group.ops());
+                group.clean(&mut self.pieces, CLEANED.min(room));
+                self.write(group)
+            }
         };
         match written {
             Ok(()) => self.answer(admitted),
@@ -232,17 +246,16 @@ impl Writer {
         request: Request,
         full: Option<&String>,
         group: &mut Group,
-        large: &mut HashMap<Key, u16>,
         admitted: &mut Vec<Admitted>,
     ) -> Result<(), Failed> {
-        let Request { tx, answer, .. } = request;
+        let Request { tx, cost: (rows, _), answer } = request;
         let verdict = match self.resolver.lost(&tx.rests_on) {
             Some(key) => Ok(Err(Refused::Conflict { key })),
             None if tx.writes.is_empty() && tx.append.is_empty() => Ok(Ok(self.resolver.stamp())),
             None => match self.prepare(&tx, full) {
-                Ok(Ok(on_disk)) => {
+                Ok(Ok(())) => {
                     let home = tx.home;
-                    let keys = self.put(tx, &on_disk, group, large);
+                    let keys = self.put(tx, rows, group);
                     let stamp = self.resolver.admit(keys, self.clock.elapsed());
                     admitted.push(Admitted { stamp, home, answer });
                     return Ok(());
@@ -264,9 +277,9 @@ impl Writer {
         }
     }
 
-    /// All about taking a transaction in that can fail: nothing has happened if it does. Answers how many pieces
-    /// there are now under each key that it writes, or why it is refused though it rests on nothing lost.
-    fn prepare(&mut self, tx: &Tx, full: Option<&String>) -> Result<Result<Vec<u16>, Refused>, Failed> {
+    /// All about taking a transaction in that can fail: nothing has happened if it does. Answers why it is refused
+    /// though it rests on nothing lost.
+    fn prepare(&mut self, tx: &Tx, full: Option<&String>) -> Result<Result<(), Refused>, Failed> {
         let only_deletes = tx.append.is_empty() && tx.writes.iter().all(|(_, value)| value.is_none());
         if let Some(full) = full
             // Deleting is what makes room, and takes little itself.
@@ -274,7 +287,6 @@ impl Writer {
         {
             return Ok(Err(Refused::Full(full.clone())));
         }
-        let mut on_disk = Vec::with_capacity(tx.writes.len());
         for (key, _) in &tx.writes {
             let refused = match logs::pruned_row(key) {
                 Ok(None) => None,
@@ -284,36 +296,19 @@ impl Writer {
             if let Some(refused) = refused {
                 return Ok(Err(refused));
             }
-            on_disk.push(match rows::pieces(self.tree()?, key) {
-                Err(Refused::Damaged(what)) => {
-                    tracing::warn!(%what, "overwriting a damaged row");
-                    0
-                }
-                answer => answer?,
-            });
         }
         for (log, _) in &tx.append {
             self.head(*log)?;
         }
-        Ok(Ok(on_disk))
+        Ok(Ok(()))
     }
 
     /// Puts the writes of a transaction into the group; answers the keys.
-    fn put(
-        &mut self,
-        tx: Tx,
-        on_disk: &[u16],
-        group: &mut Group,
-        large: &mut HashMap<Key, u16>,
-    ) -> Box<[Key]> {
+    fn put(&mut self, tx: Tx, rows: usize, group: &mut Group) -> Vec<Key> {
         let mut keys = Vec::with_capacity(tx.writes.len() + tx.append.len());
-        for ((key, value), &on_disk) in tx.writes.into_iter().zip(on_disk) {
-            // What is there now, or comes earlier in this group, may have more pieces than what comes.
-            let pieces = on_disk.max(large.get(&key).copied().unwrap_or(0));
-            let written = group.write(&key, value.as_ref(), pieces);
-            if written > 0 {
-                large.insert(key.clone(), written.max(pieces));
-            }
+        group.begin(rows);
+        for (key, value) in tx.writes {
+            group.write(&key, value.as_ref(), &mut self.pieces);
             keys.push(key);
         }
         for (log, value) in tx.append {
@@ -321,10 +316,10 @@ impl Writer {
             let key = logs::row_key(log, *head);
             *head += 1;
             self.moved.push(log);
-            group.write(&key, Some(&value), 0);
+            group.write(&key, Some(&value), &mut self.pieces);
             keys.push(key);
         }
-        keys.into()
+        keys
     }
 
     fn tree(&self) -> Result<&sled::Tree, Failed> {
@@ -431,6 +426,19 @@ impl Writer {
         tracing::info!(last, "sled is open again");
     }
 
+    /// Nothing else is to be done: deletes pieces that nothing leads to any more.
+    fn clean_idle(&mut self) {
+        self.progress.begin();
+        let mut group = Group::default();
+        group.clean(&mut self.pieces, CLEANED);
+        if group.ops() > 0
+            && let Err(why) = self.write(group)
+        {
+            self.recover(Vec::new(), &why);
+        }
+        self.progress.end();
+    }
+
     /// Rule 4: sled's own periodic flush is off.
     fn flush_idle(&mut self) {
         self.dirty = false;
@@ -461,6 +469,33 @@ impl Drop for Writer {
         }
         self.close_sled();
         self.progress.stop();
+    }
+}
+
+/// Marks every key of a folder that is new, or from before there were marks.
+fn mark_all(opened: &Opened, last: u64) -> Result<Pieces, Failed> {
+    let mut pieces = Pieces::default();
+    let mut keys = rows::all_in_pieces(&opened.db)?.into_iter().peekable();
+    loop {
+        let mut group = Group::default();
+        for (key, held) in keys.by_ref().take(MAX_TX_ROWS / 2) {
+            group.mark(&key, held, &mut pieces);
+            if held.on_disk > held.live {
+                pieces.put_off(key);
+            }
+        }
+        let done = keys.peek().is_none();
+        if done {
+            group.all_marked();
+        }
+        let ops = group.ops();
+        opened.db.apply_batch(group.into_batch(last))?;
+        opened.db.flush()?;
+        opened.data.sync_data()?;
+        pump(ops);
+        if done {
+            return Ok(pieces);
+        }
     }
 }
 
