@@ -158,6 +158,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("missing_key", "A key that must be there is not."),
     ("wrong_type", "A value of another type than the key takes."),
     ("invalid_value", "A value of the right type that is not allowed."),
+    ("wrong_name", "The document has another name than its file, or than it is uploaded under."),
     ("unknown_type", "A step or trigger type that does not exist."),
     ("invalid_id", "A step's id is not `[a-z][a-z0-9_]*`, or too long."),
     ("reserved_id", "A step's id is a word that means something else in templates."),

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use stepwell_workflow::check::{Checked, check, check_bytes};
+use stepwell_workflow::check::{Checked, check, check_as, check_bytes};
 use stepwell_workflow::problem::{CODES, render_all};
 
 use common::Workspace;
@@ -67,12 +67,24 @@ fn every_code_is_listed_and_occurs() {
         .flat_map(|(_, text)| check(text, &Workspace::new()).problems)
         .map(|problem| problem.code)
         .collect();
-    let broken = check_bytes(b"name: a\xff", &Workspace::new());
+    let broken = check_bytes(b"name: a\xff", "a", &Workspace::new());
     seen.extend(broken.problems.into_iter().map(|problem| problem.code));
     let large = check(&"x".repeat(2 << 20), &Workspace::new());
     seen.extend(large.problems.into_iter().map(|problem| problem.code));
+    let misnamed = check_as("name: a\nsteps: []\n", "b", &Workspace::new());
+    seen.extend(misnamed.problems.into_iter().map(|problem| problem.code));
     let listed: BTreeSet<String> = CODES.iter().map(|(code, _)| (*code).to_owned()).collect();
     assert_eq!(seen, listed);
+}
+
+#[test]
+fn another_s_name_is_told_beside_other_problems() {
+    let text = "name: a\ntrigger: { type: manual }\nsteps:\n  - { id: one, type: code }\n";
+    let checked = check_as(text, "b", &Workspace::new());
+    let codes: Vec<_> = checked.problems.iter().map(|p| (p.line, p.code.as_str())).collect();
+    assert_eq!(codes, [(1, "wrong_name"), (4, "missing_key")]);
+    assert_eq!(checked.problems[0].column, 7);
+    assert!(check_as(text, "a", &Workspace::new()).problems.iter().all(|p| p.code != "wrong_name"));
 }
 
 #[test]

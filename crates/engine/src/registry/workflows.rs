@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use stepwell_records::schema::Schema;
 use stepwell_store::{Refused, Txn, Want, transact};
-use stepwell_workflow::check::{Catalog, Checked, check};
+use stepwell_workflow::check::{Catalog, Checked, check_as};
 use stepwell_workflow::document::{self, Source};
 use stepwell_workflow::expr::{Mode, Scope, Template};
-use stepwell_workflow::graph::{Graph, Owner};
-use stepwell_workflow::machine::Taken;
+use stepwell_workflow::graph::Graph;
+use stepwell_workflow::graph_draw;
 use stepwell_workflow::model::{ActionRef, StepKind, Trigger, Workflow};
 
 /// A version of a workflow as the engine runs it.
@@ -143,20 +143,8 @@ async fn checked(ctx: &Ctx, name: &str, text: &str) -> Result<(Checked, Vec<Prob
 }
 
 fn checked_against(catalog: &dyn Catalog, name: &str, text: &str) -> (Checked, Vec<Problem>) {
-    let mut checked = check(text, catalog);
-    let mut problems: Vec<Problem> = checked.problems.iter().map(problem).collect();
-    if let Some(workflow) = &checked.workflow
-        && workflow.name != name
-    {
-        problems.push(Problem {
-            code: "wrong_name".into(),
-            message: format!("the document's name is `{}`, and it was given as `{name}`", workflow.name),
-            path: Some("name".into()),
-            hint: Some(format!("write `name: {name}`")),
-            ..Problem::default()
-        });
-        checked.workflow = None;
-    }
+    let checked = check_as(text, name, catalog);
+    let problems = checked.problems.iter().map(problem).collect();
     (checked, problems)
 }
 
@@ -421,26 +409,9 @@ pub(crate) async fn graph(ctx: &Ctx, name: &str, wanted: Option<u32>) -> Result<
         }
         None => newest(ctx, name).await?,
     };
-    let graph = &flow.graph;
-    let nodes = graph.nodes.iter().map(|node| {
-        let list = graph.list(node.list);
-        let (inside, arm) = match list.owner {
-            Owner::Run => (None, Value::Null),
-            Owner::OnFailure => (None, json!("on_failure")),
-            Owner::Step(owner, taken) => (Some(&graph.node(owner).path), json!(taken)),
-        };
-        // A list runs from top to bottom; a parallel's goes by what its steps need.
-        let parallel = matches!(list.owner, Owner::Step(_, Taken::Steps));
-        let after: Vec<&String> = match (parallel, node.place.checked_sub(1)) {
-            (true, _) => node.needs.iter().map(|need| &graph.node(*need).path).collect(),
-            (false, Some(before)) => vec![&graph.node(list.steps[before]).path],
-            (false, None) => Vec::new(),
-        };
-        json!({ "id": node.id, "path": node.path, "type": node.type_name, "inside": inside, "arm": arm, "after": after })
-    });
     let trigger = flow.workflow.trigger.type_name();
     Ok(json!({
-        "name": flow.name, "version": flow.version, "trigger": trigger, "nodes": nodes.collect::<Vec<_>>(),
+        "name": flow.name, "version": flow.version, "trigger": trigger, "nodes": graph_draw::nodes(&flow.graph),
     }))
 }
 

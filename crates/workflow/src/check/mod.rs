@@ -39,10 +39,20 @@ pub struct Checked {
 
 /// Reads a document (YAML, or JSON when it starts with `{`) and checks it against what there is.
 pub fn check(text: &str, catalog: &dyn Catalog) -> Checked {
+    check_text(text, None, catalog)
+}
+
+/// The same for a document that is kept under a name, which must be its own.
+pub fn check_as(text: &str, name: &str, catalog: &dyn Catalog) -> Checked {
+    check_text(text, Some(name), catalog)
+}
+
+fn check_text(text: &str, name: Option<&str>, catalog: &dyn Catalog) -> Checked {
     let source = Source::new(text);
     let (tree, mut problems) = document::parse(&source);
     let mut workflow = None;
     if let Some(tree) = tree {
+        problems.extend(name.and_then(|name| wrong_name(&source, &tree, name)));
         let (draft, more) = document::read(&source, &tree);
         problems.extend(more);
         if let Some(draft) = draft {
@@ -54,10 +64,23 @@ pub fn check(text: &str, catalog: &dyn Catalog) -> Checked {
     Checked { workflow: workflow.filter(|_| problems.is_empty()), problems }
 }
 
-/// The same for bytes that somebody sent.
-pub fn check_bytes(bytes: &[u8], catalog: &dyn Catalog) -> Checked {
+/// A name is told to be another's whatever else is wrong with the document.
+fn wrong_name(source: &Source<'_>, tree: &document::Node, name: &str) -> Option<Problem> {
+    let own = &tree.get("name")?.value;
+    match &own.data {
+        document::Data::Text(text) if text != name => {
+            let message = format!("the document's name is `{text}`, and it is kept as `{name}`");
+            let problem = Problem::at(source, own.from, own.to, "wrong_name", message);
+            Some(Problem { path: "name".into(), ..problem }.hint(format!("write `name: {name}`")))
+        }
+        _ => None,
+    }
+}
+
+/// [`check_as`] for bytes that somebody sent.
+pub fn check_bytes(bytes: &[u8], name: &str, catalog: &dyn Catalog) -> Checked {
     match std::str::from_utf8(bytes) {
-        Ok(text) => check(text, catalog),
+        Ok(text) => check_as(text, name, catalog),
         Err(error) => {
             let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let source = Source::new(&good);

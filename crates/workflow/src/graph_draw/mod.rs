@@ -11,11 +11,14 @@
 //! assert_eq!(Drawing::new(&graph, &workflow).tree(), "demo  manual\n└─ a  set\n");
 //! ```
 
+mod data;
 mod flow;
 mod label;
 mod tree;
 
 use std::collections::HashMap;
+
+pub use data::nodes;
 
 use crate::graph::Graph;
 use crate::model::{Step, StepKind, Workflow};
