@@ -87,6 +87,133 @@ async fn workflows_are_checked_applied_run_and_followed() {
     assert!(ok(on(&server, &["mailbox", "list"])).contains("New lead: Ada"));
 }
 
+/// What clears a screen, sets a title, and the same in C1.
+const COMMANDS: &str = "\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m";
+
+fn obeys_nothing(what: &str, finished: &Finished) {
+    for text in [&finished.stdout, &finished.stderr] {
+        let command = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t'));
+        assert_eq!(command, None, "{what}: {text:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_strangers_wrote_has_no_power_over_the_terminal() {
+    let server = Server::dev();
+    let flow = "name: loud\ntrigger: { type: manual }\nsteps:\n  - { id: a, type: create_record, object: note, \
+                record: { title: '{{ trigger.input.m }}' } }\n  \
+                - { id: b, type: stop, status: failed, message: '{{ trigger.input.m }}' }\n";
+    server.activate("loud", flow).await;
+    let input = serde_json::json!({ "m": format!("hello {COMMANDS}") }).to_string();
+    let failed = on(&server, &["workflow", "run", "loud", "--input", &input]);
+    assert_eq!(failed.code, Some(1));
+    assert!(failed.stderr.contains("hello \\u{1b}[2J"), "{}", failed.stderr);
+    obeys_nothing("run", &failed);
+    let runs: Value = serde_json::from_str(&ok(on(&server, &["run", "list", "--json"]))).unwrap();
+    let id = runs["runs"][0]["id"].as_str().unwrap();
+    assert!(runs["runs"][0]["error"]["message"].as_str().unwrap().contains(COMMANDS), "JSON keeps the value");
+    for arguments in [
+        vec!["run", "list"],
+        vec!["run", "list", "--json"],
+        vec!["run", "show", id],
+        vec!["run", "show", id, "--full"],
+        vec!["run", "show", id, "--json"],
+        vec!["run", "watch", id],
+        vec!["record", "list", "note"],
+        vec!["record", "list", "note", "--json"],
+        vec!["run", "show", COMMANDS],
+        vec!["workflow", "show", COMMANDS],
+        vec!["workflow", "check", COMMANDS],
+    ] {
+        obeys_nothing(&format!("{arguments:?}"), &on(&server, &arguments));
+    }
+    // A document that is refused is shown with its own lines.
+    let folder = tempfile::tempdir().unwrap();
+    let bad = folder.path().join("bad.json");
+    std::fs::write(&bad, format!("{{ \"name\": \"bad\", \"steps\": [], \"x{COMMANDS}\": 1 }}")).unwrap();
+    obeys_nothing("check", &run(&["workflow", "check", text(&bad)]));
+}
+
+#[test]
+fn what_cannot_be_written_is_not_done() {
+    let flow = guests::root().join("examples/workflows/web-form/web-form.yaml");
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for arguments in [vec!["workflow", "graph", text(&flow)], vec!["--version"], vec!["--help"]] {
+        let output = stepwell().args(&arguments).stdout(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with("error: stdout cannot be written: No space left"), "{said}");
+        // A reader that has read enough is no error.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = stepwell().args(&arguments).stdout(writer).output().unwrap();
+        assert_eq!(
+            (output.status.code(), output.stderr.as_slice()),
+            (Some(0), b"".as_slice()),
+            "{arguments:?}"
+        );
+        // Nor does a full stderr change what comes of it.
+        assert_eq!(stepwell().args(&arguments).stderr(full()).output().unwrap().status.code(), Some(0));
+    }
+    let missing = stepwell().args(["workflow", "check", "/nowhere.yaml"]).stderr(full()).output().unwrap();
+    assert_eq!(missing.status.code(), Some(1));
+}
+
+#[test]
+fn json_is_given_or_refused_wherever_it_is_asked_for() {
+    let flow = guests::root().join("examples/workflows/web-form/web-form.yaml");
+    let json = |arguments: &[&str]| -> Value { serde_json::from_str(&ok(run(arguments))).unwrap() };
+    let graph = json(&["workflow", "graph", text(&flow), "--json"]);
+    assert_eq!((&graph["name"], &graph["nodes"][0]["id"]), (&"web-form".into(), &"normalize".into()));
+    assert_eq!(graph["nodes"][1]["after"], serde_json::json!(["normalize"]));
+    let settings = json(&["serve", "--print-config", "--json", "--listen", "127.0.0.1:1234"]);
+    assert_eq!(settings["listen"], "127.0.0.1:1234");
+    let checked = json(&["workflow", "check", text(&flow), "--json"]);
+    assert_eq!(checked[0]["problems"], serde_json::json!([]));
+    for arguments in
+        [vec!["workflow", "graph", text(&flow), "--json", "--format", "dot"], vec!["demo", "--json"]]
+    {
+        let refused = run(&arguments);
+        assert_eq!(refused.code, Some(1), "{arguments:?}");
+        assert!(refused.stderr.contains("--json") && refused.stdout.is_empty(), "{}", refused.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_says_what_it_did_not_look_at_and_can_ask_the_server() {
+    let flow = guests::root().join("examples/workflows/web-form/web-form.yaml");
+    let offline = ok(run(&["workflow", "check", text(&flow)]));
+    assert!(
+        offline.contains("not checked without a server: actions (normalize-lead@1)")
+            && offline.contains("--online"),
+        "{offline}"
+    );
+    let server = Server::dev();
+    let asked = on(&server, &["workflow", "check", "--online", text(&flow)]);
+    assert_eq!(asked.code, Some(1), "{}", asked.stdout);
+    assert!(
+        asked.stdout.contains("error[unknown_action]") && asked.stdout.contains("web-form.yaml:"),
+        "{}",
+        asked.stdout
+    );
+    assert!(!asked.stdout.contains("not checked"), "{}", asked.stdout);
+    let unreachable = run(&["workflow", "check", "--online", text(&flow), "--server", "http://127.0.0.1:9"]);
+    assert_eq!(unreachable.code, Some(3));
+    // Another name is told beside what else is wrong.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.yaml");
+    std::fs::write(&file, "name: yours\ntrigger: { type: manual }\nsteps: [{ id: a, type: sett }]\n")
+        .unwrap();
+    let named = run(&["workflow", "check", text(&file)]);
+    assert!(
+        named.stdout.contains("error[wrong_name]") && named.stdout.contains("error[unknown_type]"),
+        "{}",
+        named.stdout
+    );
+    let applied = on(&server, &["workflow", "apply", text(&file)]);
+    assert!(applied.stderr.contains("yours") || applied.stdout.contains("yours"), "{applied:?}");
+}
+
 #[test]
 fn exit_statuses_mean_something() {
     assert_eq!(run(&["--version"]).code, Some(0));

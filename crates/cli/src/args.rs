@@ -156,10 +156,14 @@ pub enum Action {
 
 #[derive(Debug, Subcommand)]
 pub enum Workflow {
-    /// Report every problem of workflow files, without a server
+    /// Report every problem of workflow files; needs no server
     Check {
+        /// Files, or folders of them
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Ask the server too: it knows the actions, objects, secrets and limits
+        #[arg(long)]
+        online: bool,
     },
     /// Save workflows as drafts; says what changed
     Apply {
@@ -187,8 +191,9 @@ pub enum Workflow {
     /// Draw a workflow's graph
     Graph {
         file: PathBuf,
-        #[arg(long, value_enum, default_value = "text")]
-        format: GraphFormat,
+        /// [default: text]
+        #[arg(long, value_enum)]
+        format: Option<GraphFormat>,
     },
     /// List workflows
     List,
@@ -216,7 +221,12 @@ pub enum Run {
         limit: u32,
     },
     /// Show a run with every step's input, output, logs and usage
-    Show { id: String },
+    Show {
+        id: String,
+        /// Cut nothing, and show what went out and came back in every attempt
+        #[arg(long)]
+        full: bool,
+    },
     /// Follow a run until it ends
     Watch { id: String },
     /// Stop a run

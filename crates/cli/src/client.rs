@@ -62,7 +62,9 @@ impl fmt::Display for ClientError {
             Self::Foreign { server, what } => write!(f, "{server} does not answer like Stepwell: {what}"),
             Self::Refused(problem) => {
                 write!(f, "{}", problem.detail)?;
-                for place in &problem.errors {
+                // One fault alone is often told whole by the detail.
+                let told = |message: &str| problem.errors.len() == 1 && problem.detail.contains(message);
+                for place in problem.errors.iter().filter(|place| !told(&place.message)) {
                     write!(f, "\n{}", crate::output::place(place))?;
                 }
                 if let Some(run) = &problem.run_id {

@@ -7,6 +7,7 @@ mod examples;
 mod node;
 mod output;
 mod settings;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -19,20 +20,36 @@ const FAILED: u8 = 1;
 const UNREACHABLE: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return tell(&said),
+    };
     // The compile helper limits itself before it does anything else: no runtime, no logging, no threads.
     if matches!(cli.command, Command::Compile) {
         return stepwell_sandbox::admit::compile_child_main();
     }
     install_tls();
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    let status = match run(cli) {
+        Ok(()) => 0,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::complain(format!("error: {error:#}"));
             let unreachable = matches!(error.downcast_ref(), Some(ClientError::Unreachable { .. }));
-            ExitCode::from(if unreachable { UNREACHABLE } else { FAILED })
+            if unreachable { UNREACHABLE } else { FAILED }
         }
+    };
+    // What was asked for and could not be written was not done.
+    ExitCode::from(if status == 0 && terminal::is_broken() { FAILED } else { status })
+}
+
+/// Help, the version, or what is wrong with the command line.
+fn tell(said: &clap::Error) -> ExitCode {
+    if let Err(error) = said.print()
+        && !said.use_stderr()
+    {
+        terminal::stdout_failed(&error);
     }
+    let status = u8::try_from(said.exit_code()).unwrap_or(FAILED);
+    ExitCode::from(if terminal::is_broken() { FAILED } else { status })
 }
 
 /// One TLS implementation for the whole process: the HTTP client, SMTP and the server use it.
@@ -47,8 +64,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("stepwell").build()?;
     runtime.block_on(async {
         match command {
+            Command::Demo(_) if global.json => anyhow::bail!("the demo is told to people: it has no --json"),
             Command::Demo(demo) => commands::demo::main(demo).await,
-            Command::Serve(serve) => commands::serve::main(serve).await,
+            Command::Serve(serve) => commands::serve::main(serve, global.json).await,
             Command::Action(action) => commands::action::main(action, &global).await,
             Command::Workflow(workflow) => commands::workflow::main(workflow, &global).await,
             Command::Run(run) => commands::run::main(run, &global).await,

@@ -1,40 +1,65 @@
 //! What people see: tables, times, sizes, places of problems; and JSON for programs.
 
-use std::io::{IsTerminal, Write};
-
-use comfy_table::{Table, presets};
+use comfy_table::{Cell, Color, Table, presets};
 use serde::Serialize;
 use serde_json::Value;
 use stepwell_engine::Problem;
 
-/// Writes a line to stdout. A reader that went away (`| head`) ends the program quietly.
-pub fn line(text: impl AsRef<str>) {
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
-    }
-}
+pub use crate::terminal::{Line, complain, document, is_read, line};
+use crate::terminal::{colour, put, status_colour, visible_json, visible_line};
 
 /// Pretty-printed JSON.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    line(serde_json::to_string_pretty(value)?);
+    put(&format!("{}\n", visible_json(&serde_json::to_string_pretty(value)?)));
     Ok(())
 }
 
-/// A table without lines: it stays readable when pasted and can be cut by `awk`.
+/// A table without lines: it stays readable when pasted and can be cut by `awk`. What stands under `status` or `state`
+/// is coloured on a terminal.
 pub fn table(heads: &[&str], rows: Vec<Vec<String>>) {
+    columns(&heads.iter().map(|head| head.to_uppercase()).collect::<Vec<_>>(), rows);
+}
+
+/// A table whose heads are names that people write elsewhere, and so are shown as they are written.
+pub fn columns(heads: &[String], rows: Vec<Vec<String>>) {
     if rows.is_empty() {
         return line("none");
     }
+    put(&table_text(heads, rows, colour()));
+}
+
+fn table_text(heads: &[String], rows: Vec<Vec<String>>, colour: bool) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(heads.iter().map(|h| h.to_uppercase()));
+    match colour {
+        true => table.enforce_styling(),
+        false => table.force_no_tty(),
+    };
+    table.set_header(heads.iter().map(|head| visible_line(head)));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().zip(heads).map(|(text, head)| {
+            let cell = Cell::new(visible_line(text));
+            // The colour is the cell's, not a part of its text: it takes no room in the column.
+            match status_colour(text)
+                .filter(|_| matches!(head.as_str(), "STATUS" | "STATE"))
+                .and_then(table_colour)
+            {
+                Some(colour) => cell.fg(colour),
+                None => cell,
+            }
+        }));
     }
-    for text in table.to_string().lines() {
-        line(text.trim_end());
-    }
+    let lines: Vec<String> = table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    lines.concat()
+}
+
+fn table_colour(code: &str) -> Option<Color> {
+    Some(match code {
+        "31" => Color::DarkRed,
+        "32" => Color::DarkGreen,
+        "33" => Color::DarkYellow,
+        _ => return None,
+    })
 }
 
 /// One problem of a document or a request: where, what, and what would be right.
@@ -63,15 +88,37 @@ pub fn place(problem: &Problem) -> String {
     text
 }
 
-/// JSON on one line, cut where it gets long.
-pub fn brief(value: &Value, most: usize) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    cut(&text.replace('\n', "⏎"), most)
+/// JSON for people: what fits a line of this width stands on one.
+pub fn laid_out(value: &Value, width: usize) -> String {
+    let mut out = String::new();
+    lay(value, 0, width, &mut out);
+    out
 }
 
+fn lay(value: &Value, indent: usize, width: usize, out: &mut String) {
+    let short = value.to_string();
+    let used = out.rsplit('\n').next().unwrap_or_default().chars().count();
+    if used + short.chars().count() <= width {
+        return out.push_str(&short);
+    }
+    let items: Vec<(Option<&String>, &Value)> = match value {
+        Value::Object(members) => members.iter().map(|(key, value)| (Some(key), value)).collect(),
+        Value::Array(items) => items.iter().map(|item| (None, item)).collect(),
+        _ => return out.push_str(&short),
+    };
+    out.push_str(&short[..1]);
+    for (index, (key, item)) in items.iter().enumerate() {
+        out.push_str(if index == 0 { "\n" } else { ",\n" });
+        out.push_str(&" ".repeat(indent + 2));
+        if let Some(key) = key {
+            out.push_str(&format!("{}: ", Value::from(key.as_str())));
+        }
+        lay(item, indent + 2, width, out);
+    }
+    out.push_str(&format!("\n{}{}", " ".repeat(indent), &short[short.len() - 1..]));
+}
+
+/// A text, cut where it gets long.
 pub fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
@@ -127,22 +174,6 @@ pub fn micros(us: i128) -> String {
     }
 }
 
-/// Whether colour and live updates make sense.
-pub fn is_terminal() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
-}
-
-/// A status in its colour, on a terminal.
-pub fn status(text: &str) -> String {
-    let colour = match text {
-        "completed" | "active" | "passed" => "32",
-        "failed" | "cancelled" => "31",
-        "running" | "queued" | "waiting" | "paused" | "draft" => "33",
-        _ => return text.to_owned(),
-    };
-    if is_terminal() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +184,46 @@ mod tests {
         assert_eq!(number(1_234_567), "1,234,567");
         assert_eq!(size(512), "512 B");
         assert_eq!(size(1_572_864), "1.5 MiB");
+    }
+
+    #[test]
+    fn columns_stand_under_each_other_whatever_is_in_their_cells() {
+        let heads = ["ID", "STATUS", "ERROR"].map(str::to_owned);
+        let rows = || {
+            vec![
+                vec!["1".to_owned(), "completed".to_owned(), "fine".to_owned()],
+                vec!["22\n\x1b[2J".to_owned(), "failed".to_owned(), "näh".to_owned()],
+            ]
+        };
+        insta::assert_snapshot!(table_text(&heads, rows(), false), @r"
+        ID            STATUS     ERROR
+        1             completed  fine
+        22⏎\u{1b}[2J  failed     näh
+        ");
+        // With colour, the same text with codes in it.
+        let coloured = table_text(&heads, rows(), true);
+        assert!(coloured.contains("\x1b[") && !coloured.contains("\x1b[2J"), "{coloured:?}");
+        let codes = ["\x1b[38;5;2m", "\x1b[38;5;1m", "\x1b[39m"];
+        let bare = codes.iter().fold(coloured, |text, code| text.replace(code, ""));
+        let lines = |text: String| text.lines().map(|l| l.trim_end().to_owned()).collect::<Vec<_>>();
+        assert_eq!(lines(bare), lines(table_text(&heads, rows(), false)));
+    }
+
+    #[test]
+    fn json_takes_as_many_lines_as_it_needs() {
+        let value = serde_json::json!({ "a": [1, 2, { "b": "c" }], "d": "x".repeat(20), "e": [], "f": {} });
+        insta::assert_snapshot!(laid_out(&value, 24), @r#"
+        {
+          "a": [1,2,{"b":"c"}],
+          "d": "xxxxxxxxxxxxxxxxxxxx",
+          "e": [],
+          "f": {}
+        }
+        "#);
+        assert_eq!(laid_out(&value, 1_000), value.to_string());
+        for width in 0..80 {
+            assert_eq!(serde_json::from_str::<Value>(&laid_out(&value, width)).unwrap(), value);
+        }
     }
 
     #[test]

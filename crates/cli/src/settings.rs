@@ -214,13 +214,18 @@ impl Settings {
         Ok(())
     }
 
-    /// The settings as TOML, with the password hidden.
-    pub fn printed(&self) -> anyhow::Result<String> {
+    /// The settings with the password hidden.
+    pub fn shown(&self) -> Self {
         let mut shown = self.clone();
         if let Some(password) = shown.smtp.as_mut().and_then(|smtp| smtp.password.as_mut()) {
             *password = "***".into();
         }
-        toml::to_string(&shown).context("the settings cannot be written as TOML")
+        shown
+    }
+
+    /// The same as TOML.
+    pub fn printed(&self) -> anyhow::Result<String> {
+        toml::to_string(&self.shown()).context("the settings cannot be written as TOML")
     }
 }
 

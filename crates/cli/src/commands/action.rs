@@ -32,6 +32,9 @@ pub async fn main(command: Action, global: &Global) -> anyhow::Result<()> {
     match command {
         Action::New { dir } => {
             stepwell_harness::create(&dir)?;
+            if global.json {
+                return output::json(&serde_json::json!({ "folder": dir }));
+            }
             output::line(format!("made {}; try: stepwell action test {}", dir.display(), dir.display()));
             Ok(())
         }

@@ -1,19 +1,23 @@
-//! `workflow check` and `workflow graph`: on files alone, without a server.
+//! `workflow check` and `workflow graph`: on files; a server is asked only when it is wished.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use serde::Deserialize;
 use serde_json::json;
 use stepwell_records::schema::{Schema, standard};
 use stepwell_workflow::check::{self, Catalog, Checked};
 use stepwell_workflow::graph::Graph;
-use stepwell_workflow::graph_draw::Drawing;
+use stepwell_workflow::graph_draw::{self, Drawing};
+use stepwell_workflow::model::{StepKind, Workflow};
 use stepwell_workflow::problem::{Problem, render_all};
 
 use super::Bad;
 use super::workflow::name_of;
-use crate::args::GraphFormat;
+use crate::args::{Global, GraphFormat};
+use crate::client::Client;
 use crate::output;
 
 /// What is known without a server: the standard objects. Which actions there are only a server knows.
@@ -25,14 +29,25 @@ impl Catalog for Offline {
     }
 }
 
-pub fn check(files: &[PathBuf], json: bool) -> anyhow::Result<()> {
+#[derive(Deserialize)]
+struct Answer {
+    problems: Vec<stepwell_engine::Problem>,
+}
+
+pub async fn check(files: &[PathBuf], online: bool, global: &Global) -> anyhow::Result<()> {
+    let client = online.then(|| Client::new(global)).transpose()?;
     let mut bad = 0;
     let mut reports = Vec::new();
+    let mut not_asked = BTreeSet::new();
     for file in files {
         let (text, checked) = read(file)?;
-        let problems = problems(file, checked)?;
+        let mut problems = checked.problems;
+        match &client {
+            Some(client) => add(&mut problems, ask(client, file, &text).await?),
+            None => not_asked.extend(checked.workflow.iter().flat_map(actions)),
+        }
         bad += usize::from(!problems.is_empty());
-        if json {
+        if global.json {
             reports.push(json!({ "file": file, "problems": problems }));
         } else if problems.is_empty() {
             output::line(format!("{}: no problems", file.display()));
@@ -40,8 +55,10 @@ pub fn check(files: &[PathBuf], json: bool) -> anyhow::Result<()> {
             output::line(render_all(&problems, &file.display().to_string(), &text).trim_end());
         }
     }
-    if json {
+    if global.json {
         output::json(&reports)?;
+    } else if client.is_none() {
+        output::line(not_checked(&not_asked));
     }
     match bad {
         0 => Ok(()),
@@ -50,47 +67,112 @@ pub fn check(files: &[PathBuf], json: bool) -> anyhow::Result<()> {
     }
 }
 
+fn not_checked(actions: &BTreeSet<String>) -> String {
+    let names: Vec<&str> = actions.iter().map(String::as_str).collect();
+    let named = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+    format!(
+        "not checked without a server: actions{named}, objects of your own, secrets, limits; --online asks --server"
+    )
+}
+
+/// The actions that a workflow names.
+fn actions(workflow: &Workflow) -> Vec<String> {
+    let steps = workflow.every_step().into_iter();
+    let actions = steps.filter_map(|step| match &step.kind {
+        StepKind::Code(code) => Some(code.action.to_string()),
+        _ => None,
+    });
+    actions.collect()
+}
+
+/// What a server says of a text, without keeping it.
+async fn ask(client: &Client, file: &Path, text: &str) -> anyhow::Result<Vec<Problem>> {
+    let name = name_of(file)?;
+    let request = client.post(&["workflows", &name, "check"]).body(text.to_owned());
+    let answer: Answer = client.json(request).await?;
+    let place = |n: Option<u32>| n.map_or(0, |n| n as usize);
+    let problems = answer.problems.into_iter().map(|told| Problem {
+        path: told.path.unwrap_or_default(),
+        line: place(told.line),
+        column: place(told.column),
+        step: told.step,
+        code: told.code,
+        message: told.message,
+        hint: told.hint,
+        length: 1,
+    });
+    Ok(problems.collect())
+}
+
+/// What the server found beyond what was found here. Its word on objects counts: it knows those of the workspace.
+fn add(problems: &mut Vec<Problem>, told: Vec<Problem>) {
+    let is_same = |a: &Problem, b: &Problem| {
+        (&a.code, &a.path, a.line, a.column) == (&b.code, &b.path, b.line, b.column)
+    };
+    problems.retain(|here| told.iter().any(|there| is_same(here, there)));
+    for there in told {
+        if !problems.iter().any(|here| is_same(here, &there)) {
+            problems.push(there);
+        }
+    }
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+}
+
 fn read(file: &Path) -> anyhow::Result<(String, Checked)> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let checked = check::check_bytes(&bytes, &Offline);
+    let checked = check::check_bytes(&bytes, &name_of(file)?, &Offline);
     Ok((String::from_utf8_lossy(&bytes).into_owned(), checked))
 }
 
-/// The document's own problems, and a name that its file does not have.
-fn problems(file: &Path, checked: Checked) -> anyhow::Result<Vec<Problem>> {
-    let stem = name_of(file)?;
-    let mut problems = checked.problems;
-    if let Some(workflow) = checked.workflow.filter(|w| w.name != stem) {
-        problems.push(Problem {
-            path: "name".into(),
-            line: 0,
-            column: 0,
-            step: None,
-            code: "name_mismatch".into(),
-            message: format!("the workflow is named `{}` and its file `{stem}`", workflow.name),
-            hint: Some("a workflow's file name is its identity: make them the same".into()),
-            length: 1,
-        });
+pub fn graph(file: &Path, format: Option<GraphFormat>, json: bool) -> anyhow::Result<()> {
+    if json && format.is_some() {
+        anyhow::bail!("--json and --format are two answers to one question: give one of them");
     }
-    Ok(problems)
-}
-
-pub fn graph(file: &Path, format: GraphFormat) -> anyhow::Result<()> {
     let (text, checked) = read(file)?;
     let Some(workflow) = checked.workflow else {
-        eprintln!("{}", render_all(&checked.problems, &file.display().to_string(), &text).trim_end());
+        output::complain(render_all(&checked.problems, &file.display().to_string(), &text).trim_end());
         return Err(Bad("a workflow with problems has no graph".into()).into());
     };
     let graph = Graph::compile(&workflow).map_err(|errors| {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{}: {}", file.display(), texts.join("; "))
     })?;
+    if json {
+        let (trigger, nodes) = (workflow.trigger.type_name(), graph_draw::nodes(&graph));
+        return output::json(&json!({ "name": workflow.name, "trigger": trigger, "nodes": nodes }));
+    }
     let drawing = Drawing::new(&graph, &workflow);
-    let text = match format {
+    let text = match format.unwrap_or(GraphFormat::Text) {
         GraphFormat::Text => drawing.tree(),
         GraphFormat::Mermaid => drawing.mermaid(),
         GraphFormat::Dot => drawing.dot(),
     };
     output::line(text.trim_end());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(code: &str, line: usize, length: usize) -> Problem {
+        Problem {
+            path: String::new(),
+            line,
+            column: 1,
+            step: None,
+            code: code.into(),
+            message: code.into(),
+            hint: None,
+            length,
+        }
+    }
+
+    #[test]
+    fn the_server_has_the_last_word_and_what_both_say_is_said_once() {
+        let mut problems = vec![problem("unknown_key", 2, 7), problem("unknown_object", 5, 3)];
+        add(&mut problems, vec![problem("unknown_key", 2, 1), problem("unknown_action", 1, 1)]);
+        let left: Vec<_> = problems.iter().map(|p| (p.code.as_str(), p.length)).collect();
+        assert_eq!(left, [("unknown_action", 1), ("unknown_key", 7)]);
+    }
 }

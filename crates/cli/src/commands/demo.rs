@@ -10,12 +10,12 @@ use stepwell_engine::{MailboxEntry, RunDetail};
 use stepwell_harness::{BuildOptions, Built, Project};
 use tokio::sync::oneshot;
 
-use super::{mailbox, record, run};
+use super::{history, mailbox, record};
 use crate::args::{Demo, Global};
 use crate::client::{Client, ClientError};
 use crate::examples::{FORMS, WORKFLOW, write_action};
 use crate::node::Node;
-use crate::output;
+use crate::output::{self, Line};
 use crate::settings::Settings;
 
 pub async fn main(demo: Demo) -> anyhow::Result<()> {
@@ -199,19 +199,17 @@ async fn post_forms(
 
 fn show_run(what: &str, detail: &RunDetail) {
     let s = &detail.summary;
-    output::line(format!(
-        "   {what}: {} in {}, {} fuel, {} memory",
-        output::status(s.status.as_str()),
-        output::took(s.started_at, s.ended_at),
-        output::number(s.fuel),
-        output::size(s.peak_memory_bytes)
-    ));
+    let mut text = Line::new();
+    text.add(format!("   {what}: ")).status(s.status.as_str());
+    let (took, fuel) = (output::took(s.started_at, s.ended_at), output::number(s.fuel));
+    text.add(format!(" in {took}, {fuel} fuel, {} memory", output::size(s.peak_memory_bytes))).end();
     for step in &detail.steps {
-        output::line(format!("      {}", run::step_line(step)));
+        history::step_line(step, text.add("      "));
         if let Some(error) = &step.error {
-            output::line(format!("          {}: {}", error.code, error.message));
+            text.add(format!("          {}: {}", error.code, error.message)).end();
         }
     }
+    text.print();
 }
 
 async fn show_records(client: &Client, object: &str, fields: &[&str]) -> anyhow::Result<Vec<Value>> {

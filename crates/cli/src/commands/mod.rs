@@ -3,6 +3,7 @@
 pub mod action;
 mod check;
 pub mod demo;
+mod history;
 pub mod key;
 pub mod mailbox;
 pub mod record;

@@ -52,7 +52,7 @@ fn show_page(page: &Value) {
         .iter()
         .map(|record| columns.iter().map(|c| output::cut(&flat(&record[c.as_str()]), 40)).collect())
         .collect();
-    output::table(&columns.iter().map(String::as_str).collect::<Vec<_>>(), rows);
+    output::columns(&columns, rows);
     if let Some(cursor) = page["next_cursor"].as_str() {
         output::line(format!("\nmore: --cursor {cursor}"));
     }

@@ -2,14 +2,13 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use stepwell_engine::{FailureDetail, Payload, RunDetail, RunStatus, RunSummary, StepDetail, StepStatus};
-
-use stepwell_sandbox::LogLevel;
+use stepwell_engine::{RunDetail, RunStatus, RunSummary, StepDetail, StepStatus};
 
 use super::Bad;
+use super::history::{self, failure_text};
 use crate::args::{Global, Run};
 use crate::client::Client;
-use crate::output;
+use crate::output::{self, Line};
 
 #[derive(Deserialize)]
 struct Page {
@@ -37,12 +36,14 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Run::Show { id } => {
+        Run::Show { id, full } => {
             let request = client.get(&["runs", &id]);
             if global.json {
                 return output::json(&client.json::<Value>(request).await?);
             }
-            show(&client.json(request).await?);
+            let mut text = Line::new();
+            history::show(&client.json(request).await?, full, &mut text);
+            text.print();
             Ok(())
         }
         Run::Watch { id } => watch(&client, &id, global.json).await,
@@ -72,7 +73,7 @@ fn list(runs: &[RunSummary]) {
             vec![
                 run.id.clone(),
                 format!("{} v{}", run.workflow, run.version),
-                output::status(run.status.as_str()),
+                run.status.as_str().to_owned(),
                 output::time(run.created_at),
                 output::took(run.started_at, run.ended_at),
                 run.steps_done.to_string(),
@@ -81,7 +82,7 @@ fn list(runs: &[RunSummary]) {
             ]
         })
         .collect();
-    output::table(&["run", "workflow", "status", "created (UTC)", "took", "steps", "fuel", "error"], rows);
+    output::table(&["run", "workflow", "status", "created (UTC)", "took", "calls", "fuel", "error"], rows);
 }
 
 /// Follows a run by asking for its end again and again; each ask waits on the server.
@@ -92,10 +93,15 @@ async fn watch(client: &Client, id: &str, json: bool) -> anyhow::Result<()> {
         let over = run.summary.status.ended() || run.summary.status == RunStatus::Paused;
         if !json {
             let settled: Vec<&StepDetail> = run.steps.iter().filter(|s| is_settled(s.status)).collect();
+            let mut text = Line::new();
             for step in settled.iter().skip(shown) {
-                output::line(step_line(step));
+                history::step_line(step, &mut text);
             }
+            text.print();
             shown = settled.len().max(shown);
+        }
+        if !output::is_read() {
+            return Ok(());
         }
         if !over {
             continue;
@@ -103,7 +109,7 @@ async fn watch(client: &Client, id: &str, json: bool) -> anyhow::Result<()> {
         if json {
             output::json(&run)?;
         } else {
-            output::line(format!("{id} {}", output::status(run.summary.status.as_str())));
+            Line::new().add(format!("{id} ")).status(run.summary.status.as_str()).end().print();
         }
         return match run.summary.status {
             RunStatus::Completed => Ok(()),
@@ -114,111 +120,4 @@ async fn watch(client: &Client, id: &str, json: bool) -> anyhow::Result<()> {
 
 fn is_settled(status: StepStatus) -> bool {
     matches!(status, StepStatus::Completed | StepStatus::Failed | StepStatus::Skipped | StepStatus::Cancelled)
-}
-
-/// Why a run is not completed, in a line.
-pub fn failure_text(id: &str, status: RunStatus, error: Option<&FailureDetail>) -> String {
-    match error {
-        None => format!("run {id} is {}", status.as_str()),
-        Some(error) => {
-            let step = error.step.as_ref().map(|s| format!(" at step {s}")).unwrap_or_default();
-            format!("run {id} {}{step}: {} ({})", status.as_str(), error.message, error.code)
-        }
-    }
-}
-
-/// The whole history of a run.
-pub fn show(run: &RunDetail) {
-    let s = &run.summary;
-    output::line(format!("run       {}", s.id));
-    output::line(format!("workflow  {} v{}, started by {}", s.workflow, s.version, s.trigger));
-    output::line(format!("status    {}", output::status(s.status.as_str())));
-    output::line(format!(
-        "created   {} UTC, took {}",
-        output::time(s.created_at),
-        output::took(s.started_at, s.ended_at)
-    ));
-    if s.fuel > 0 {
-        output::line(format!(
-            "code      {} fuel, {} memory at most",
-            output::number(s.fuel),
-            output::size(s.peak_memory_bytes)
-        ));
-    }
-    if let Some(error) = &s.error {
-        output::line(failure_text(&s.id, s.status, Some(error)));
-    }
-    output::line(format!("trigger   {}", payload(&run.input)));
-    output::line("");
-    for step in &run.steps {
-        output::line(step_line(step));
-        for (name, value) in [("input", &step.input), ("output", &step.output)] {
-            if let Some(value) = value {
-                output::line(format!("    {name:<7} {}", payload(value)));
-            }
-        }
-        if let Some(error) = &step.error {
-            output::line(format!("    error   {} ({}, {})", error.message, error.code, error.source));
-        }
-        for log in &step.logs {
-            output::line(format!("    log     {} {}", level_name(log.level), log.message));
-        }
-        for attempt in step.attempts.iter().filter(|_| step.attempts.len() > 1) {
-            let error = attempt.error.as_ref().map(|e| format!(": {}", e.message)).unwrap_or_default();
-            let outcome = format!("{:?}", attempt.outcome).to_lowercase();
-            output::line(format!("    attempt {} {outcome}{error}", attempt.number));
-        }
-    }
-    if let Some(result) = &run.output {
-        output::line(format!("\noutput    {}", payload(result)));
-    }
-}
-
-/// `✓ normalize  code normalize-lead@1.0.0  1.2 ms  84,211 fuel  1.1 MiB`
-pub fn step_line(step: &StepDetail) -> String {
-    let mark = match step.status {
-        StepStatus::Completed => "✓",
-        StepStatus::Failed | StepStatus::Cancelled => "✗",
-        StepStatus::Skipped => "·",
-        _ => "…",
-    };
-    let mut text = format!("{mark} {:<22} {:<14}", step.path, step.kind);
-    if let Some(action) = &step.action {
-        text.push_str(&format!(" {action}"));
-    }
-    // The sandbox times its calls more finely.
-    let took = match &step.usage {
-        Some(usage) => output::micros(usage.wall_us.into()),
-        None => output::took(step.started_at, step.ended_at),
-    };
-    if !took.is_empty() && step.status != StepStatus::Skipped {
-        text.push_str(&format!("  {took}"));
-    }
-    if let Some(usage) = &step.usage {
-        if let Some(fuel) = usage.fuel {
-            text.push_str(&format!("  {} fuel", output::number(fuel)));
-        }
-        text.push_str(&format!("  {}", output::size(usage.peak_memory_bytes)));
-    }
-    if step.status == StepStatus::Skipped {
-        text.push_str(" skipped");
-    }
-    text.trim_end().to_owned()
-}
-
-fn level_name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Trace => "trace",
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
-    }
-}
-
-fn payload(payload: &Payload) -> String {
-    match payload {
-        Payload::Value(value) => output::brief(value, 400),
-        Payload::Expired { .. } => "(no longer kept)".into(),
-    }
 }

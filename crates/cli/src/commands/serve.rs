@@ -11,7 +11,7 @@ use crate::node::Node;
 use crate::output;
 use crate::settings::{Flags, LogFormat, Settings};
 
-pub async fn main(serve: Serve) -> anyhow::Result<()> {
+pub async fn main(serve: Serve, json: bool) -> anyhow::Result<()> {
     let flags = Flags {
         config: serve.config,
         data: serve.data,
@@ -22,6 +22,9 @@ pub async fn main(serve: Serve) -> anyhow::Result<()> {
         log: serve.log,
     };
     let settings = Settings::load(&flags, std::env::vars())?;
+    if serve.print_config && json {
+        return output::json(&settings.shown());
+    }
     if serve.print_config {
         output::line(settings.printed()?.trim_end());
         return Ok(());
@@ -30,6 +33,21 @@ pub async fn main(serve: Serve) -> anyhow::Result<()> {
     // Listened to before anything is opened, so that a stop during start-up is clean too.
     let stop = stop_signal()?;
     let node = Node::open(&settings).await?;
+    match json {
+        true => output::json(&serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"), "url": format!("http://{}", node.address), "data": node.data,
+            "dev": settings.dev, "admin_key_file": node.new_key,
+        }))?,
+        false => greet(&node, &settings),
+    }
+    node.serve(stop).await;
+    if !json {
+        output::line("stopped");
+    }
+    Ok(())
+}
+
+fn greet(node: &Node, settings: &Settings) {
     output::line(format!("stepwell {} listening on http://{}", env!("CARGO_PKG_VERSION"), node.address));
     output::line(format!("data in {}", node.data.display()));
     if settings.dev {
@@ -38,9 +56,6 @@ pub async fn main(serve: Serve) -> anyhow::Result<()> {
     if let Some(path) = &node.new_key {
         output::line(format!("the first admin key is in {}", path.display()));
     }
-    node.serve(stop).await;
-    output::line("stopped");
-    Ok(())
 }
 
 /// Resolves at SIGINT or SIGTERM.

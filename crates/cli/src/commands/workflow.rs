@@ -19,8 +19,10 @@ struct Page {
 
 pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
     match command {
-        Workflow::Check { files } => super::check::check(&workflow_files(&files)?, global.json),
-        Workflow::Graph { file, format } => super::check::graph(&file, format),
+        Workflow::Check { files, online } => {
+            super::check::check(&workflow_files(&files)?, online, global).await
+        }
+        Workflow::Graph { file, format } => super::check::graph(&file, format, global.json),
         Workflow::Apply { files, activate } => {
             apply(&Client::new(global)?, &workflow_files(&files)?, activate, global.json).await
         }
@@ -75,9 +77,9 @@ pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
             if global.json {
                 return output::json(&detail);
             }
-            output::line(detail.text.trim_end());
+            output::document(detail.text.trim_end());
             for problem in &detail.problems {
-                eprintln!("{}", output::place(problem));
+                output::complain(output::place(problem));
             }
             Ok(())
         }
@@ -104,7 +106,8 @@ async fn run(global: &Global, name: &str, input: &str, wait: &str) -> anyhow::Re
             Ok(())
         }
         RunStatus::Failed | RunStatus::Cancelled => {
-            Err(Bad(super::run::failure_text(&started.run_id, started.status, started.error.as_ref())).into())
+            Err(Bad(super::history::failure_text(&started.run_id, started.status, started.error.as_ref()))
+                .into())
         }
         status => {
             if !global.json {
@@ -132,9 +135,9 @@ async fn apply(client: &Client, files: &[PathBuf], activate: bool, json: bool) -
             Ok(draft) => draft,
             Err(crate::client::ClientError::Refused(problem)) if !problem.errors.is_empty() => {
                 bad += 1;
-                eprintln!("{}: {}", file.display(), problem.detail);
+                output::complain(format!("{}: {}", file.display(), problem.detail));
                 for place in &problem.errors {
-                    eprintln!("{}", output::place(place));
+                    output::complain(output::place(place));
                 }
                 continue;
             }
