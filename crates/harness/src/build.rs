@@ -10,6 +10,7 @@ use stepwell_sandbox::admit::{Metadata, Strip, is_debug_section, scan, strip, wr
 use crate::cargo;
 use crate::describe::{self, Description};
 use crate::error::HarnessError;
+use crate::names;
 use crate::project::Project;
 
 /// How to build.
@@ -41,7 +42,7 @@ pub async fn build(project: &Project, options: &BuildOptions) -> Result<Built, H
         None => {
             let shipped = cargo::compile(project, options, &[])?;
             let description = describe::describe(project, options, &shipped, &out).await?;
-            (shipped.module, description)
+            (names::shorten(shipped.module)?, description)
         }
     };
     let debug = Strip { custom: &is_debug_section, exports: &[] };

@@ -65,8 +65,11 @@ impl ExpectedError {
     }
 }
 
-/// The cases of an action, by name.
-pub fn read_all(project: &Path) -> Result<Vec<Fixture>, HarnessError> {
+/// A case's name, and the case or why it cannot be read.
+pub type Read = (String, Result<Fixture, HarnessError>);
+
+/// The cases of an action, by name. One that cannot be read keeps no other from being run.
+pub fn read_all(project: &Path) -> Result<Vec<Read>, HarnessError> {
     let folder = project.join("fixtures");
     if !folder.is_dir() {
         return Err(HarnessError::file(
@@ -78,10 +81,10 @@ pub fn read_all(project: &Path) -> Result<Vec<Fixture>, HarnessError> {
     for entry in std::fs::read_dir(&folder).map_err(HarnessError::io(&folder))? {
         let entry = entry.map_err(HarnessError::io(&folder))?;
         if entry.path().is_dir() {
-            fixtures.push(read(&entry.path())?);
+            fixtures.push((case_name(&entry.path()), read(&entry.path())));
         }
     }
-    fixtures.sort_by(|a, b| a.name.cmp(&b.name));
+    fixtures.sort_by(|a, b| a.0.cmp(&b.0));
     if fixtures.is_empty() {
         return Err(HarnessError::file(
             &folder,
@@ -89,6 +92,10 @@ pub fn read_all(project: &Path) -> Result<Vec<Fixture>, HarnessError> {
         ));
     }
     Ok(fixtures)
+}
+
+fn case_name(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn read(folder: &Path) -> Result<Fixture, HarnessError> {
@@ -127,8 +134,7 @@ fn read(folder: &Path) -> Result<Fixture, HarnessError> {
     if let Some(message) = above_maxima(limits.over(Limits::default())) {
         return Err(HarnessError::file(&folder.join("limits.toml"), message));
     }
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Fixture { name, folder: folder.to_owned(), input, expected, limits })
+    Ok(Fixture { name: case_name(folder), folder: folder.to_owned(), input, expected, limits })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod describe;
 mod error;
 mod fixture;
 mod inspect;
+mod names;
 mod new;
 mod project;
 mod report;

@@ -6,7 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 use stepwell_sandbox::{LogLine, Usage};
 
+use crate::HarnessError;
 use crate::accepted::Accepted;
+
+/// Lines of a problem, log lines, and characters of a line that a person gets to see.
+const LINES: usize = 201;
+const LOGS: usize = 20;
+const COLUMNS: usize = 400;
 
 /// A whole test run.
 #[derive(Debug, Clone, Serialize)]
@@ -27,11 +33,47 @@ pub struct CaseReport {
     pub passed: bool,
     /// Why it did not pass.
     pub problems: Vec<Problem>,
-    pub usage: Usage,
+    /// What the call used; missing where the case could not be read, so that nothing was called.
+    pub usage: Option<Usage>,
     /// The numbers accepted last, if any were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Accepted>,
     pub logs: Vec<LogLine>,
+    /// Whether it logged more than is kept.
+    pub logs_truncated: bool,
+}
+
+impl CaseReport {
+    /// A case that cannot be read, and so not be run.
+    pub(crate) fn unread(name: &str, error: &HarnessError) -> Self {
+        Self {
+            name: name.to_owned(),
+            passed: false,
+            problems: vec![Problem::new(format!("the case cannot be read: {error}"))],
+            usage: None,
+            accepted: None,
+            logs: Vec::new(),
+            logs_truncated: false,
+        }
+    }
+
+    fn add_logs(&self, text: &mut String) {
+        for log in self.logs.iter().take(LOGS) {
+            let fields = log.fields.as_ref().map(|fields| format!(" {fields}")).unwrap_or_default();
+            let message = format!("{}{fields}", log.message);
+            for (index, line) in message.lines().enumerate() {
+                let head = if index == 0 { "log:" } else { "    " };
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "         {head} {}", cut(line));
+            }
+        }
+        if let Some(more @ 1..) = self.logs.len().checked_sub(LOGS) {
+            let _ = writeln!(text, "         log: … {more} more; --json has them");
+        }
+        if self.logs_truncated {
+            let _ = writeln!(text, "         log: it logged more than the limit `log_bytes` keeps");
+        }
+    }
 }
 
 /// What is not as it must be.
@@ -73,13 +115,15 @@ impl TestReport {
             let _ = writeln!(text, "  {mark} {:<width$}  {}", case.name, numbers(case));
             for problem in &case.problems {
                 let _ = writeln!(text, "         {}", problem.summary);
-                for line in problem.below.lines() {
-                    let _ = writeln!(text, "           {line}");
+                for line in problem.below.lines().take(LINES) {
+                    let _ = writeln!(text, "           {}", cut(line));
+                }
+                if let Some(more @ 1..) = problem.below.lines().count().checked_sub(LINES) {
+                    let _ = writeln!(text, "           … {more} more lines");
                 }
             }
-            for log in case.logs.iter().filter(|_| !case.passed) {
-                let fields = log.fields.as_ref().map(|fields| format!(" {fields}")).unwrap_or_default();
-                let _ = writeln!(text, "         log: {}{fields}", log.message);
+            if !case.passed {
+                case.add_logs(&mut text);
             }
         }
         for note in &self.notes {
@@ -97,7 +141,8 @@ impl TestReport {
     /// The format that CI systems read.
     pub fn junit(&self) -> String {
         let time = |us: u64| format!("{:.6}", Duration::from_micros(us).as_secs_f64());
-        let total = self.cases.iter().map(|case| case.usage.wall_us).sum();
+        let took = |case: &CaseReport| case.usage.as_ref().map_or(0, |usage| usage.wall_us);
+        let total = self.cases.iter().map(took).sum();
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         let _ = writeln!(
             xml,
@@ -113,7 +158,7 @@ impl TestReport {
                 "    <testcase classname=\"{}\" name=\"{}\" time=\"{}\"",
                 escape(&self.action),
                 escape(&case.name),
-                time(case.usage.wall_us)
+                time(took(case))
             );
             if case.passed {
                 xml.push_str("/>\n");
@@ -135,12 +180,23 @@ impl TestReport {
     }
 }
 
+/// A line that is not too long to be read.
+fn cut(line: &str) -> String {
+    let count = line.chars().count();
+    if count <= COLUMNS {
+        return line.to_owned();
+    }
+    let shown: String = line.chars().take(COLUMNS).collect();
+    format!("{shown}… ({} more characters)", count - COLUMNS)
+}
+
 fn numbers(case: &CaseReport) -> String {
-    let fuel = match case.usage.fuel {
+    let Some(usage) = &case.usage else { return "not run".to_owned() };
+    let fuel = match usage.fuel {
         None => "fuel unspecified".to_owned(),
         Some(fuel) => format!("{} fuel{}", thousands(fuel), change(fuel, case.accepted.and_then(|a| a.fuel))),
     };
-    let memory = case.usage.peak_memory_bytes;
+    let memory = usage.peak_memory_bytes;
     format!(
         "{fuel}, {} KiB{}",
         thousands(memory >> 10),
@@ -200,9 +256,10 @@ mod tests {
             name: name.into(),
             passed: problems.is_empty(),
             problems,
-            usage: usage(1_100),
+            usage: Some(usage(1_100)),
             accepted,
             logs: vec![],
+            logs_truncated: false,
         };
         let before = Accepted { fuel: Some(1_000), peak_memory_bytes: 1 << 20 };
         TestReport {
@@ -233,6 +290,38 @@ mod tests {
         note: accepted.toml has numbers of `old`
         1 passed, 1 failed
         "#);
+    }
+
+    #[test]
+    fn much_is_cut_and_what_could_not_be_read_is_said() {
+        let mut report = report();
+        let log = |message: String| LogLine {
+            level: stepwell_sandbox::LogLevel::Info,
+            message,
+            fields: None,
+            at: 0,
+        };
+        let case = &mut report.cases[1];
+        case.logs = (0..1_000).map(|n| log(format!("line {n}\n{}", "x".repeat(1_000)))).collect();
+        case.logs_truncated = true;
+        case.problems[0].below = "y\n".repeat(10_000);
+        let error = HarnessError::Project("no input.json".into());
+        report.cases.push(CaseReport::unread("broken", &error));
+        let text = report.text();
+        assert!(text.lines().count() < 300 && text.lines().all(|line| line.chars().count() < 500), "{text}");
+        for says in [
+            "… 9799 more lines",
+            "… 980 more",
+            "(600 more characters)",
+            "log_bytes",
+            "FAILED broken",
+            "2 failed",
+        ] {
+            assert!(text.contains(says), "{says}: {text}");
+        }
+        let said = text.lines().find(|line| line.contains("broken")).unwrap();
+        assert!(said.ends_with("not run"), "{said}");
+        assert!(report.junit().contains("the case cannot be read: no input.json"), "{}", report.junit());
     }
 
     #[test]

@@ -17,6 +17,7 @@ const FILES: &[(&str, &str)] = files![
     "src/failure.rs",
     "src/glue.rs",
     "src/guest.rs",
+    "src/json.rs",
     "src/lib.rs",
     "src/place.rs",
     "src/rt.rs",

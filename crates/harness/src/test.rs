@@ -1,7 +1,7 @@
 //! `action test`: every fixture in the sandbox of production, judged by what must come of it.
 
 use serde_json::Value;
-use stepwell_sandbox::{Action, Call, Host, HostConfig, Limits, Outcome, canonical_json};
+use stepwell_sandbox::{Action, Call, CallError, Host, HostConfig, Limits, Outcome, canonical_json};
 
 use crate::accepted::{self, Accepted};
 use crate::build::Built;
@@ -29,13 +29,13 @@ pub async fn test(
     options: &TestOptions,
 ) -> Result<TestReport, HarnessError> {
     let fixtures = fixture::read_all(&project.folder)?;
-    let chosen: Vec<&Fixture> = fixtures
+    let chosen: Vec<_> = fixtures
         .iter()
-        .filter(|fixture| options.only.as_ref().is_none_or(|only| fixture.name.contains(only)))
+        .filter(|(name, _)| options.only.as_ref().is_none_or(|only| name.contains(only)))
         .collect();
     if chosen.is_empty() {
         let only = options.only.as_deref().unwrap_or_default();
-        let names: Vec<&str> = fixtures.iter().map(|fixture| fixture.name.as_str()).collect();
+        let names: Vec<&str> = fixtures.iter().map(|(name, _)| name.as_str()).collect();
         let names = names.join(", ");
         return Err(HarnessError::Project(format!("no case's name contains `{only}`; there are {names}")));
     }
@@ -45,7 +45,14 @@ pub async fn test(
     let module = std::fs::read(&built.module).map_err(HarnessError::io(&built.module))?;
     let action = host.load(module).await?;
     let (mut cases, mut notes) = (Vec::new(), Vec::new());
-    for fixture in chosen {
+    for (name, fixture) in chosen {
+        let fixture = match fixture {
+            Ok(fixture) => fixture,
+            Err(error) => {
+                cases.push(CaseReport::unread(name, error));
+                continue;
+            }
+        };
         let outcome = call(&host, &action, project, fixture).await;
         if options.accept {
             notes.extend(keep_expectation(fixture, &outcome)?);
@@ -63,12 +70,13 @@ pub async fn test(
             name: fixture.name.clone(),
             passed: problems.is_empty(),
             problems,
-            usage: outcome.usage,
+            usage: Some(outcome.usage),
             accepted: before,
             logs: outcome.logs,
+            logs_truncated: outcome.logs_truncated,
         });
     }
-    let is_gone = |name: &String| !fixtures.iter().any(|fixture| fixture.name == *name);
+    let is_gone = |name: &String| !fixtures.iter().any(|(fixture, _)| fixture == name);
     if options.accept {
         // Numbers of cases that are gone are of no use to anybody.
         accepted.retain(|name, _| !is_gone(name));
@@ -101,11 +109,19 @@ fn keep_expectation(fixture: &Fixture, outcome: &Outcome) -> Result<Option<Strin
     }
     let (name, value) = match &outcome.result {
         Ok(output) => ("expected.json", serde_json::from_str(output).unwrap_or_default()),
-        Err(error) => ("error.json", serde_json::json!({ "code": error.code, "message": error.message })),
+        Err(error) => ("error.json", kept_error(error)),
     };
     let path = fixture.folder.join(name);
     std::fs::write(&path, pretty(&value) + "\n").map_err(HarnessError::io(&path))?;
     Ok(Some(format!("wrote fixtures/{}/{name}: read it before you keep it", fixture.name)))
+}
+
+/// The parts of an error that stay the same while its action is worked on: details hold places in its source.
+fn kept_error(error: &CallError) -> Value {
+    let whole = serde_json::to_value(error).unwrap_or_default();
+    let parts = ["source", "code", "message", "retryable", "limit"];
+    let kept = parts.iter().filter_map(|part| Some(((*part).to_owned(), whole.get(*part)?.clone())));
+    Value::Object(kept.collect())
 }
 
 fn judge(fixture: &Fixture, outcome: &Outcome, accept: bool) -> Vec<Problem> {
@@ -150,7 +166,7 @@ fn pretty_text(json: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
-    use stepwell_sandbox::{CallError, ErrorSource, LimitsPatch, Usage};
+    use stepwell_sandbox::{ErrorSource, LimitsPatch, Usage};
 
     fn judged(expected: Expected, result: Result<&str, CallError>, accept: bool) -> String {
         let fixture = Fixture {
@@ -206,6 +222,14 @@ mod tests {
           1
         ]
         ");
+    }
+
+    #[test]
+    fn what_is_kept_of_an_error_is_all_that_a_fixture_can_name() {
+        insta::assert_snapshot!(kept_error(&refused()), @r#"{"code":"invalid_email","message":"no @ in `x`","retryable":false,"source":"action"}"#);
+        let kept: crate::fixture::ExpectedError = serde_json::from_value(kept_error(&refused())).unwrap();
+        let (came, wanted) = kept.compared(&refused());
+        assert!(same(&came, &wanted) && kept.source.is_some() && kept.retryable == Some(false));
     }
 
     #[test]

@@ -74,6 +74,13 @@ async fn every_way_to_end_arrives_as_it_was_meant() {
     }
     assert!(!panicked.retryable);
 
+    // As the guide says: the standard library has neither here.
+    for (wish, says) in [("sleep", "can't sleep"), ("clock", "time not implemented on this platform")] {
+        let panicked = error(guest.obeys(json!({ "do": wish })).await);
+        assert_eq!((panicked.source, panicked.code.as_str()), (ErrorSource::Action, "panic"), "{panicked:?}");
+        assert!(panicked.message.contains(says), "{panicked:?}");
+    }
+
     let unnamed = error(guest.obeys(json!({ "do": "parse", "text": "x" })).await);
     let line =
         include_str!("guest/lib.rs").lines().position(|line| line.contains("parse::<i64>()?")).unwrap() + 1;
@@ -94,7 +101,9 @@ async fn every_way_to_end_arrives_as_it_was_meant() {
     let inspection = inspect(&built.module).unwrap();
     assert_eq!(inspection.info.metadata, Some(metadata));
     assert!(inspection.custom_sections.iter().any(|section| section.name == "stepwell:action"));
-    assert!(inspection.biggest_functions.iter().all(|function| function.name.is_some()));
+    let names: Vec<&str> = inspection.biggest_functions.iter().filter_map(|f| f.name.as_deref()).collect();
+    assert_eq!(names.len(), inspection.biggest_functions.len());
+    assert!(names.iter().all(|name| !name.starts_with("_ZN") && name.chars().count() < 60), "{names:?}");
     let home = std::env::home_dir().unwrap();
     let module = std::fs::read(&built.module).unwrap();
     let home = home.join(".cargo").into_os_string().into_encoded_bytes();
@@ -145,6 +154,23 @@ async fn a_new_action_passes_and_its_numbers_are_kept() {
     };
     let value = |text: String| serde_json::from_str::<Value>(&text).unwrap();
     assert_eq!(value(expected("later")), value(expected("known-customer")));
+    // One that cannot be read is told beside the others.
+    std::fs::create_dir(folder.join("fixtures/broken")).unwrap();
+    let report = test(&project, &built, &TestOptions::default()).await.unwrap();
+    assert_eq!(report.failed(), 1, "{}", report.text());
+    assert!(report.text().contains("FAILED broken"), "{}", report.text());
+    assert!(report.text().contains("the case has no input.json"), "{}", report.text());
+    std::fs::remove_dir(folder.join("fixtures/broken")).unwrap();
+
+    // What an error is kept as names all that a fixture can hold on to.
+    let case = folder.join("fixtures/refused");
+    std::fs::create_dir(&case).unwrap();
+    std::fs::copy(folder.join("fixtures/negative-quantity/input.json"), case.join("input.json")).unwrap();
+    assert!(test(&project, &built, &accept).await.unwrap().passed());
+    let kept = value(std::fs::read_to_string(case.join("error.json")).unwrap());
+    assert_eq!((&kept["source"], &kept["retryable"]), (&json!("action"), &json!(false)), "{kept}");
+    assert!(test(&project, &built, &TestOptions::default()).await.unwrap().passed());
+
     let none = TestOptions { accept: false, only: Some("nothing".into()) };
     let error = test(&project, &built, &none).await.unwrap_err().to_string();
     assert!(

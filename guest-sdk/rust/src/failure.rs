@@ -5,7 +5,9 @@ use std::fmt::{self, Display};
 use std::panic::Location;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+
+use crate::json;
 
 /// Why an action did not do what it was asked.
 ///
@@ -23,8 +25,8 @@ pub struct Failure {
     pub retryable: bool,
     /// The least time to wait before the next attempt.
     pub retry_after: Option<Duration>,
-    /// Whatever else the workflow may want to know.
-    pub details: Option<Value>,
+    /// Whatever else the workflow may want to know, as JSON.
+    pub details: Option<String>,
 }
 
 impl Failure {
@@ -53,17 +55,21 @@ impl Failure {
         self.retryable()
     }
 
-    /// Adds JSON for whoever handles the failure: `.details(json!({ "field": "email" }))`.
+    /// Adds JSON for whoever handles the failure: `.details(json!({ "field": "email" }))`, or any type that serde can
+    /// write.
     #[must_use]
-    pub fn details(mut self, details: impl Into<Value>) -> Self {
-        self.details = Some(details.into());
+    pub fn details(mut self, details: impl Serialize) -> Self {
+        // Kept as text: an action without details then has no code for values of every kind. What cannot be written
+        // says so in its place.
+        self.details =
+            Some(serde_json::to_string(&details).unwrap_or_else(|error| json::text(&error.to_string())));
         self
     }
 
     /// An error that nobody gave a code: `guest_error`, with the place it passed through.
     pub(crate) fn unnamed(message: impl Display, file: &str, line: u32) -> Self {
-        let place = json!({ "file": file, "line": line });
-        Self::new("guest_error", format!("{message} ({file}:{line})")).details(place)
+        let place = format!("{{\"file\":{},\"line\":{line}}}", json::text(file));
+        Self { details: Some(place), ..Self::new("guest_error", format!("{message} ({file}:{line})")) }
     }
 }
 
@@ -130,7 +136,8 @@ impl<T, E: Display> OrFail<T> for Result<T, E> {
     fn or_fail_with<M: Into<String>>(self, code: &str, message: impl FnOnce() -> M) -> Result<T, Failure> {
         self.map_err(|error| {
             let error = error.to_string();
-            Failure::new(code, message()).details(json!({ "cause": error }))
+            let cause = format!("{{\"cause\":{}}}", json::text(&error));
+            Failure { details: Some(cause), ..Failure::new(code, message()) }
         })
     }
 }
@@ -157,15 +164,25 @@ mod tests {
     }
 
     #[test]
+    fn details_are_whatever_serde_can_write() {
+        let failure = Failure::new("no", "never").details(serde_json::json!({ "field": "a\"b", "tries": 2 }));
+        assert_eq!(failure.details.as_deref(), Some(r#"{"field":"a\"b","tries":2}"#));
+        let keys = std::collections::BTreeMap::from([((1, 2), 3)]);
+        let failure = Failure::new("no", "never").details(keys);
+        assert_eq!(failure.details.as_deref(), Some(r#""key must be a string""#));
+    }
+
+    #[test]
     fn a_question_mark_on_a_standard_error_keeps_its_place() {
         fn parse(text: &str) -> Result<u8, Failure> {
             Ok(text.parse::<u8>()?)
         }
         let failure = parse("300").expect_err("300 is too large");
         assert_eq!(failure.code, "guest_error");
-        let details = failure.details.expect("the place");
+        let details: serde_json::Value =
+            serde_json::from_str(&failure.details.expect("the place")).expect("JSON");
         assert_eq!(details["file"], file!());
-        assert_eq!(details["line"], line!() - 6);
+        assert_eq!(details["line"], line!() - 7);
         assert!(
             failure.message.starts_with("number too large to fit in target type ("),
             "{}",
@@ -183,6 +200,6 @@ mod tests {
         let failure = "x".parse::<f64>().or_fail_with("invalid_number", || "the price is not a number");
         let failure = failure.expect_err("not a number");
         assert_eq!(failure.message, "the price is not a number");
-        assert_eq!(failure.details, Some(json!({ "cause": "invalid float literal" })));
+        assert_eq!(failure.details.as_deref(), Some(r#"{"cause":"invalid float literal"}"#));
     }
 }

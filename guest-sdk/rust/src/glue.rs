@@ -27,7 +27,8 @@ pub fn parse<In: DeserializeOwned>(input: String) -> Result<In, Failure> {
         let message = error.to_string();
         // The host writes the input on one line, so the position says less than the path.
         let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
-        Failure::new("invalid_input", format!("{path}: {message}")).details(json!({ "path": path }))
+        let details = format!("{{\"path\":{}}}", crate::json::text(&path));
+        Failure { details: Some(details), ..Failure::new("invalid_input", format!("{path}: {message}")) }
     })
 }
 
@@ -209,6 +210,6 @@ mod tests {
             parse::<In>(r#"{"customer":"A","quantity":"two"}"#.to_owned()).map(|_| ()).expect_err("a string");
         assert_eq!(failure.code, "invalid_input");
         assert_eq!(failure.message, "$.quantity: invalid type: string \"two\", expected u32");
-        assert_eq!(failure.details, Some(json!({ "path": "$.quantity" })));
+        assert_eq!(failure.details.as_deref(), Some(r#"{"path":"$.quantity"}"#));
     }
 }

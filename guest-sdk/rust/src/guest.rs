@@ -5,10 +5,9 @@ use std::panic::PanicHookInfo;
 
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
-use serde_json::Map;
 
-use crate::Failure;
 use crate::bindings::stepwell::action::{log as host, types};
+use crate::{Failure, json};
 
 /// Sends logs and panics to the host. Called at the start of every call.
 pub fn start() {
@@ -37,7 +36,7 @@ pub fn answer(result: Result<String, Failure>) -> Result<String, types::Failure>
         message: failure.message,
         retryable: failure.retryable,
         retry_after_ms: failure.retry_after.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
-        details: failure.details.map(|details| details.to_string()),
+        details: failure.details,
     })
 }
 
@@ -63,30 +62,36 @@ impl Log for HostLog {
 
 /// The record's key-value pairs as a JSON object, or nothing.
 fn fields(record: &Record<'_>) -> String {
-    struct Collect(Map<String, serde_json::Value>);
+    struct Collect(String);
     impl<'kvs> VisitSource<'kvs> for Collect {
         fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-            let value = if let Some(value) = value.to_bool() {
-                value.into()
+            self.0.push(if self.0.is_empty() { '{' } else { ',' });
+            json::push_text(&mut self.0, key.as_str());
+            self.0.push(':');
+            // Writing to a string does not fail.
+            let _ = if let Some(value) = value.to_bool() {
+                write!(self.0, "{value}")
             } else if let Some(value) = value.to_u64() {
-                value.into()
+                write!(self.0, "{value}")
             } else if let Some(value) = value.to_i64() {
-                value.into()
+                write!(self.0, "{value}")
             } else if let Some(value) = value.to_f64() {
-                value.into()
+                // The standard library's way to write a float is several times as large.
+                self.0.push_str(&serde_json::to_string(&value).unwrap_or_default());
+                Ok(())
             } else {
-                value.to_string().into()
+                json::push_text(&mut self.0, &value.to_string());
+                Ok(())
             };
-            self.0.insert(key.to_string(), value);
             Ok(())
         }
     }
     if record.key_values().count() == 0 {
         return String::new();
     }
-    let mut collected = Collect(Map::new());
+    let mut collected = Collect(String::new());
     match record.key_values().visit(&mut collected) {
-        Ok(()) => serde_json::Value::Object(collected.0).to_string(),
+        Ok(()) => collected.0 + "}",
         Err(_) => String::new(),
     }
 }

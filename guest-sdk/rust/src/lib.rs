@@ -37,11 +37,14 @@
 //! - **Logging** is by the macros of the [`log`] crate; key-value pairs become the line's fields.
 //! - **A panic** ends the step with the error `panic`, its message and its place.
 //!
-//! An action sees nothing but its input: no files, network or environment. Time and randomness
-//! are virtual, so that the same input gives the same output. The function stays an ordinary
-//! function, so `cargo test` tests it natively.
+//! An action sees nothing but its input: no files, network or environment, so that the same input gives the same
+//! output. There is **no clock, sleep or randomness** either: on `wasm32-unknown-unknown`, which actions are built for,
+//! [`std::thread::sleep`], [`std::time::SystemTime::now`], [`std::time::Instant::now`] and [`std::thread::spawn`] panic.
+//! Take the time from the input (`now: "{{ now() }}"` in the workflow's step), and leave waiting to the workflow
+//! ([`Failure::retry_after`]). The function stays an ordinary function, so `cargo test` tests it natively.
 
 mod failure;
+mod json;
 mod place;
 
 #[doc(hidden)]

@@ -16,6 +16,8 @@ enum Wish {
     Name { text: String },
     Refuse,
     BadKeys,
+    Sleep,
+    Clock,
 }
 
 /// Not described: the schema of the output is then left open.
@@ -45,6 +47,11 @@ fn obey(wish: Wish) -> Result<Answer, Failure> {
         Wish::Parse { text } => Ok(Answer::Number(text.parse::<i64>()?)),
         Wish::Name { text } => Ok(Answer::Number(text.parse::<i64>().or_fail("invalid_number")?)),
         Wish::Refuse => fail!("refused", "not {}", "today"),
+        Wish::Sleep => {
+            std::thread::sleep(Duration::from_millis(1));
+            Ok(Answer::Text("slept"))
+        }
+        Wish::Clock => Ok(Answer::Number(i64::from(std::time::SystemTime::now().elapsed().is_ok()))),
         Wish::BadKeys => Ok(Answer::Keys([(vec![1], 1)].into())),
     }
 }

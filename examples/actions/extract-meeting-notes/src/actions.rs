@@ -109,7 +109,7 @@ fn assigned<'a>(sentence: &'a str, names: &[&'a str]) -> Option<(&'a str, Option
 
 /// `I'll be away` and `I will not` promise nothing to do.
 fn is_doing(task: &str) -> bool {
-    let verb = task.split(|char: char| !char.is_alphabetic()).next().unwrap_or_default().to_lowercase();
+    let verb = task.split(|char: char| !char.is_alphabetic()).next().unwrap_or_default().to_ascii_lowercase();
     !matches!(
         verb.as_str(),
         "" | "be" | "not" | "never" | "have" | "need" | "probably" | "say" | "admit" | "bet"

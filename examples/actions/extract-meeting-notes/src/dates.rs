@@ -74,7 +74,7 @@ pub fn parse(text: &str) -> Option<Day> {
 
 /// The day that a sentence speaks of, counted from the day of the call.
 pub fn due(sentence: &str, call: Day) -> Option<Day> {
-    let lower = sentence.to_lowercase();
+    let lower = sentence.to_ascii_lowercase();
     let words: Vec<&str> = lower
         .split(|char: char| !char.is_alphanumeric() && char != '-')
         .filter(|word| !word.is_empty())

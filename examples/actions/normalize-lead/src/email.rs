@@ -97,7 +97,11 @@ mod tests {
         for (written, why) in cases {
             let failure = parse(written).expect_err(written);
             assert_eq!(failure.code, "invalid_email");
-            assert_eq!(failure.details, Some(json!({ "field": "email", "reason": why })), "{written}");
+            assert_eq!(
+                failure.details,
+                Some(json!({ "field": "email", "reason": why }).to_string()),
+                "{written}"
+            );
         }
         let long = format!("{}@example.com", "a".repeat(65));
         assert!(parse(&long).expect_err("too long").message.ends_with("it is too long"));
