@@ -54,7 +54,9 @@ fn show_page(page: &Value) {
         .collect();
     output::columns(&columns, rows);
     if let Some(cursor) = page["next_cursor"].as_str() {
-        output::line(format!("\nmore: --cursor {cursor}"));
+        let total = page["total"].as_u64().map(output::number).unwrap_or_default();
+        let at_least = if page["total_is_exact"] == false { "at least " } else { "" };
+        output::line(format!("\n{} of {at_least}{total}; more: --cursor {cursor}", records.len()));
     }
 }
 
