@@ -10,5 +10,6 @@ mod durability;
 mod fairness;
 mod mail;
 mod outside;
+mod reference;
 mod support;
 mod web_form;

@@ -6,6 +6,8 @@ mod commands;
 mod examples;
 mod node;
 mod output;
+#[cfg(test)]
+mod reference;
 mod settings;
 mod terminal;
 
