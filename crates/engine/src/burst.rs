@@ -6,19 +6,21 @@
 //! from the run's own clock, keys and seeds.
 use crate::calls::{CallId, Calls};
 use crate::core::Ctx;
-use crate::feed::{LogRow, RunMoved};
+use crate::feed::{EventPage, RunMoved};
 use crate::id::RunId;
-use crate::journal::{Note, NoteRef, Page, Shown};
+use crate::journal::{Note, NoteRef, Page, Shown, Switch};
 use crate::registry::Compiled;
 use crate::stats::add;
 use crate::tables::runs::{self, Frozen, Live, RunHead};
 use crate::tables::{self, hooks, inbox, timers};
-use crate::{api, blobs, steps};
+use crate::timers::whole_ms;
+use crate::{api, blobs, load, steps};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use stepwell_records::schema::Schema;
+use stepwell_store::limits::MAX_VALUE_BYTES;
 use stepwell_store::{Key, Refused, Stamp, Txn};
 use stepwell_workflow::machine::{
     self, Answer, Call, Command, Event, Execute, Failure, Finished, Payload, State, StepPath, Timer,
@@ -46,6 +48,8 @@ pub(crate) struct Base {
     pub step_limit: usize,
     /// The blob that holds the snapshot, when it is too large for a row.
     pub moved: Option<[u8; 32]>,
+    /// What is in `incoming` begins another version of the workflow.
+    pub switch: Option<Switch>,
 }
 
 /// What a burst came to.
@@ -71,9 +75,10 @@ const TRUST_STAMPS_FOR: Duration = Duration::from_secs(5);
 /// Room that a transaction keeps for the run's own rows, below the store's limits of 700 rows and 1 MB.
 const HARD_ROWS: usize = 600;
 const HARD_BYTES: usize = 700 << 10;
-/// A journal page stops growing here; a snapshot that is larger becomes a blob.
+/// Record events share one row of the log with the pointer to their run.
+const HARD_EVENT_BYTES: usize = MAX_VALUE_BYTES - (64 << 10);
+/// A journal page and a row of the log stop growing here.
 const PAGE_BYTES: usize = 256 << 10;
-const SNAPSHOT_BYTES: usize = 128 << 10;
 
 struct Going<'r> {
     ctx: &'r Ctx,
@@ -85,13 +90,12 @@ struct Going<'r> {
     head: RunHead,
     state: State,
     timers: Vec<(Timer, Timestamp)>,
-    new_timers: Vec<Timestamp>,
     frozen: BTreeMap<StepPath, Frozen>,
     open: BTreeMap<CallId, Arc<Execute>>,
     queue: VecDeque<CallId>,
     page: Page,
     moved: Vec<String>,
-    records: Vec<serde_json::Value>,
+    events: EventPage,
     send: Vec<CallId>,
     blobs: Vec<[u8; 32]>,
     steps: usize,
@@ -109,13 +113,12 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         head: base.head.clone(),
         state: base.state.clone(),
         timers: base.timers.clone(),
-        new_timers: Vec::new(),
         frozen: base.frozen.clone(),
         open: base.open.clone(),
         queue: base.open.keys().cloned().collect(),
         page: Page::default(),
         moved: Vec::new(),
-        records: Vec::new(),
+        events: EventPage::default(),
         send: Vec::new(),
         blobs: Vec::new(),
         steps: 0,
@@ -131,6 +134,8 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
     {
         let taken: hooks::HookKey = tables::decode(key, &value)?;
         if !taken.is_over(own.at_ms, ctx.core.config.retention.hook_keys_for) {
+            // A read may see what is not on disk yet; whoever is told of the first run must find it there.
+            going.txn.validate().await?;
             return Ok(Burst::Duplicate(taken));
         }
     }
@@ -158,8 +163,8 @@ impl Going<'_> {
                 self.step(id).await?;
                 self.full |= self.steps >= limits.steps.min(self.base.step_limit)
                     || self.txn.keys() >= limits.keys
-                    || self.txn.bytes() + self.page.bytes() >= limits.bytes
-                    || self.page.bytes() >= PAGE_BYTES
+                    || self.bytes() >= limits.bytes
+                    || self.page.bytes().max(self.events.bytes()) >= PAGE_BYTES
                     || clock.elapsed() - began >= limits.time;
             }
             if self.finished.is_some() || self.full || !self.send.is_empty() || self.page.is_empty() {
@@ -180,6 +185,11 @@ impl Going<'_> {
                 () = clock.sleep(left) => return Ok(()),
             }
         }
+    }
+
+    /// What would be written so far.
+    fn bytes(&self) -> usize {
+        self.txn.bytes() + self.page.bytes() + self.events.bytes()
     }
 
     /// Folds in what came from outside the run: its start, what lies in the inbox, timers that are due.
@@ -249,10 +259,10 @@ impl Going<'_> {
                     self.queue.push_back(id);
                 }
                 Command::SetTimer { timer, due } => {
+                    let due = whole_ms(due);
                     let key = timers::key(self.ctx.ws.id, self.base.run, &timer, due);
                     self.txn.put(key, vec![tables::FORMAT]);
                     self.timers.push((timer, due));
-                    self.new_timers.push(due);
                 }
                 Command::Respond(answer) => self.answer = Some(answer),
                 Command::Finished(finished) => self.finished = Some(finished),
@@ -303,14 +313,26 @@ impl Going<'_> {
 
     async fn record_step(&mut self, id: &CallId, execute: &Execute) -> Result<(), Refused> {
         let began_ms = self.ctx.now_ms();
-        let before = self.txn.savepoint();
+        let (before, events) = (self.txn.savepoint(), self.events.bytes());
         let origin = (self.base.run, self.head.workflow.as_str());
-        let mut result =
+        let result =
             steps::records::execute(self.ctx, &mut self.txn, &mut self.schema, execute, origin).await?;
-        if result.is_err() {
+        let mut result = match result {
+            Ok(done) => {
+                done.event.iter().try_for_each(|event| self.events.push(event))?;
+                Ok(Payload::new(done.output))
+            }
+            Err(failure) => {
+                self.txn.rollback_to(before);
+                Err(failure)
+            }
+        };
+        let fits = self.txn.keys() <= HARD_ROWS
+            && self.bytes() <= HARD_BYTES
+            && self.events.bytes() <= HARD_EVENT_BYTES;
+        if result.is_ok() && !fits {
             self.txn.rollback_to(before);
-        } else if self.txn.keys() > HARD_ROWS || self.txn.bytes() + self.page.bytes() > HARD_BYTES {
-            self.txn.rollback_to(before);
+            self.events.back_to(events);
             if self.steps > 0 {
                 // It starts the next burst, with a transaction of its own.
                 self.queue.push_front(id.clone());
@@ -318,7 +340,8 @@ impl Going<'_> {
                 return Ok(());
             }
             let message = format!(
-                "the step writes more than fits one transaction ({HARD_ROWS} rows, {HARD_BYTES} bytes)"
+                "the step writes more than fits one transaction ({HARD_ROWS} rows, {HARD_BYTES} bytes, of which its \
+                 record events may have {HARD_EVENT_BYTES})"
             );
             result = Err(Failure::engine("too_big", message));
         }
@@ -327,10 +350,6 @@ impl Going<'_> {
             began_ms: Some(began_ms),
             ..NoteRef::default()
         };
-        let result = result.map(|done| {
-            self.records.extend(done.event);
-            Payload::new(done.output)
-        });
         self.done(id, result, self.ctx.now_ms(), note).await
     }
 
@@ -348,20 +367,17 @@ impl Going<'_> {
             return Ok(());
         }
         let frozen = self.frozen.get(&id.0).filter(|frozen| frozen.generation == execute.generation);
-        let frozen = frozen.cloned().unwrap_or_else(|| Frozen {
-            generation: execute.generation,
-            key: execute.key.clone(),
-            call: execute.call.clone(),
-        });
+        let frozen = frozen
+            .cloned()
+            .unwrap_or_else(|| Frozen { generation: execute.generation, call: execute.call.clone() });
         let event =
             Event::AttemptStarted { path: id.0.clone(), attempt: id.1, at: self.ctx.core.ports.clock.now() };
-        let key = outside_key(&frozen);
+        let key = outside_key(&execute, &frozen);
         let note = NoteRef { input: Some(Shown::Call(&frozen.call)), key: Some(key), ..NoteRef::default() };
         self.apply(event, note).await?;
         // A retry sends what the first attempt sent, whatever a template would give now.
         let mut resent = Arc::unwrap_or_clone(execute);
         resent.call.clone_from(&frozen.call);
-        resent.key.clone_from(&frozen.key);
         self.open.insert(id.clone(), Arc::new(resent));
         self.frozen.insert(id.0.clone(), frozen);
         self.send.push(id);
@@ -411,8 +427,10 @@ impl Going<'_> {
         {
             self.txn.delete(runs::blob_ref_key(ws, &before, run));
         }
-        self.txn
-            .put(runs::journal_key(ws, run, self.head.commits), self.page.value(now.as_millisecond(), None)?);
+        self.txn.put(
+            runs::journal_key(ws, run, self.head.commits),
+            self.page.value(now.as_millisecond(), self.base.switch.as_ref())?,
+        );
         let pointer = RunMoved {
             id: run,
             workflow: self.head.workflow.clone(),
@@ -420,12 +438,7 @@ impl Going<'_> {
             commit: self.head.commits,
             steps: std::mem::take(&mut self.moved),
         };
-        let row = LogRow {
-            at_ms: now.as_millisecond(),
-            run: Some(pointer),
-            records: std::mem::take(&mut self.records),
-        };
-        self.txn.append(self.ctx.ws.log, tables::encode(&row)?);
+        self.txn.append(self.ctx.ws.log, self.events.row(now.as_millisecond(), Some(&pointer))?);
         self.head.commits += 1;
         self.txn.put(runs::head_key(ws, run), tables::encode(&self.head)?);
         for sha256 in &self.blobs {
@@ -441,9 +454,6 @@ impl Going<'_> {
         add(&stats.commits, 1);
         add(&stats.keys_written, keys);
         add(&stats.steps, self.steps as u64);
-        for due in self.new_timers {
-            self.ctx.core.timers.add(due.as_millisecond(), ws, run);
-        }
         self.calls.keep_only(&self.open);
         let next = Base {
             run,
@@ -459,6 +469,7 @@ impl Going<'_> {
             hook_key: None,
             step_limit: usize::MAX,
             moved,
+            switch: None,
         };
         Ok((next, Committed { send: self.send, finished: self.finished, answer: self.answer, more }))
     }
@@ -483,16 +494,10 @@ impl Going<'_> {
             timers: std::mem::take(&mut self.timers),
             frozen: std::mem::take(&mut self.frozen),
             parked: self.open.is_empty(),
-            moved: None,
+            ..Live::default()
         };
-        let mut value = tables::encode(&live)?;
-        let mut moved = None;
-        if value.len() > SNAPSHOT_BYTES {
-            let (sha256, reference) = blobs::put(self.ctx, value.to_vec()).await?;
-            self.blobs.push(sha256);
-            moved = Some(sha256);
-            value = runs::encode_moved(&reference)?;
-        }
+        let (value, moved) = load::snapshot_value(self.ctx, &live).await?;
+        self.blobs.extend(moved);
         self.txn.put(runs::live_key(self.ctx.ws.id, self.base.run), value);
         self.state = live.state;
         self.timers = live.timers;
@@ -502,10 +507,10 @@ impl Going<'_> {
 }
 
 /// The key that goes out with a call: the author's, or the step's own.
-fn outside_key(frozen: &Frozen) -> &str {
+fn outside_key<'a>(execute: &'a Execute, frozen: &'a Frozen) -> &'a str {
     match &frozen.call {
         Call::Http(http) => &http.idempotency_key,
-        _ => &frozen.key,
+        _ => &execute.key,
     }
 }
 

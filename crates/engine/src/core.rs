@@ -41,7 +41,7 @@ pub(crate) struct WorkspaceCore {
     pub shard: Shard,
     pub log: Log,
     pub schedule: Schedule,
-    pub waiters: Waiters,
+    pub waiters: Arc<Waiters>,
     pub registry: Registry,
     pub schema: SchemaCache,
     pub kept: Kept,

@@ -1,15 +1,19 @@
 //! The one driver of a run: burst after burst, and between them the calls that take time.
+use crate::abandon::abandon;
 use crate::burst::{Base, Burst, Committed, burst};
 use crate::calls::{CallId, Calls};
 use crate::core::Ctx;
-use crate::error::EngineError;
+use crate::error::{EngineError, ErrorKind};
 use crate::load;
 use crate::schedule::{Parting, Turn};
 use crate::stats::add;
 use crate::tables::hooks::HookKey;
 use crate::waiters::Ended;
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use stepwell_store::{Contention, Refused};
+use stepwell_workflow::machine::Failure;
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
@@ -27,73 +31,142 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a closing engine waits for answers from the outside that are under way.
 const CLOSING_PAUSE: Duration = Duration::from_secs(5);
 
+/// What a run fails with that this process cannot drive.
+const DAMAGED: &str = "run_damaged";
+
 /// Drives a run that does not exist yet; answers once it is on disk.
 pub(crate) fn start_new(ctx: &Ctx, turn: Turn, base: Base) -> oneshot::Receiver<Result<Begun, EngineError>> {
     let (tell, told) = oneshot::channel();
-    let span = tracing::debug_span!("run", id = %turn.run, workflow = %base.head.workflow);
+    let span =
+        tracing::debug_span!("run", workspace = %ctx.ws.name, id = %turn.run, workflow = %base.head.workflow);
     let task = ctx.clone();
-    ctx.core.tasks.spawn(async move { drive_new(&task, turn, base, tell).await }.instrument(span));
+    ctx.core.tasks.spawn(
+        async move { guarded(&task, &turn, drive_new(&task, &turn, base, tell)).await }.instrument(span),
+    );
     told
 }
 
 /// Drives runs that are stored.
 pub(crate) fn start_all(ctx: &Ctx, turns: Vec<Turn>) {
     for turn in turns {
-        let span = tracing::debug_span!("run", id = %turn.run);
+        let span = tracing::debug_span!("run", workspace = %ctx.ws.name, id = %turn.run);
         let task = ctx.clone();
-        ctx.core.tasks.spawn(async move { drive_stored(&task, turn).await }.instrument(span));
+        ctx.core
+            .tasks
+            .spawn(async move { guarded(&task, &turn, drive_stored(&task, &turn)).await }.instrument(span));
     }
 }
 
-async fn drive_new(ctx: &Ctx, turn: Turn, mut base: Base, tell: oneshot::Sender<Result<Begun, EngineError>>) {
+/// Drives a run, and gives its slot back whatever happens: a panic is a defect of ours, and ends this run alone.
+async fn guarded(ctx: &Ctx, turn: &Turn, drive: impl Future<Output = ()>) {
+    if AssertUnwindSafe(drive).catch_unwind().await.is_err() {
+        give_up(ctx, turn, Failure::engine("internal", "driving the run panicked; the log has the place"))
+            .await;
+    }
+    leave(ctx, turn);
+}
+
+async fn drive_new(
+    ctx: &Ctx,
+    turn: &Turn,
+    mut base: Base,
+    tell: oneshot::Sender<Result<Begun, EngineError>>,
+) {
     let mut calls = Calls::default();
-    match burst_past_conflicts(ctx, &mut base, &mut calls).await {
+    let mut burst = burst_past_conflicts(ctx, &mut base, &mut calls).await;
+    if let Err(Refused::TooBig(_)) = burst {
+        base.step_limit = 1;
+        burst = burst_past_conflicts(ctx, &mut base, &mut calls).await;
+    }
+    match burst {
         Ok(Burst::Committed(committed)) => {
             add(&ctx.core.stats.runs_started, 1);
             // Nobody listening means that the caller has gone; the run goes on.
             let _ = tell.send(Ok(Begun::Stored));
             let look = committed.more;
             let ended = settle(ctx, &base, &mut calls, *committed);
-            go_on(ctx, turn, base, calls, ended, look).await;
+            if go_on(ctx, turn, base, calls, ended, look).await == Left::ToReload {
+                drive_stored(ctx, turn).await;
+            }
         }
         Ok(Burst::Duplicate(key)) => {
             let _ = tell.send(Ok(Begun::Duplicate(key)));
-            leave(ctx, &turn, true);
         }
         Ok(Burst::Nothing) => {
             let _ = tell.send(Err(EngineError::internal("the run came to nothing")));
-            leave(ctx, &turn, true);
         }
         Err(refused) => {
             let _ = tell.send(Err(refused.into()));
-            leave(ctx, &turn, true);
         }
     }
 }
 
-async fn drive_stored(ctx: &Ctx, turn: Turn) {
+async fn drive_stored(ctx: &Ctx, turn: &Turn) {
+    let mut reloaded = false;
     loop {
-        match load::stored(ctx, turn.run).await {
-            Ok(Some(base)) => return go_on(ctx, turn, base, Calls::default(), false, true).await,
-            // It ended meanwhile; whoever woke it came too late.
-            Ok(None) => break,
-            Err(error) => {
-                tracing::warn!(run = %turn.run, %error, "a run cannot be loaded; trying again");
-                if !pause(ctx).await {
-                    break;
+        let error = match load::stored(ctx, turn.run).await {
+            Ok(Some(base)) => match go_on(ctx, turn, base, Calls::default(), false, true).await {
+                Left::ToReload if reloaded => EngineError::internal("what the run wrote cannot be read"),
+                Left::ToReload => {
+                    reloaded = true;
+                    continue;
                 }
+                Left::ForNow => return,
+            },
+            // It ended meanwhile; whoever woke it came too late.
+            Ok(None) => return,
+            Err(error) => error,
+        };
+        if !matches!(error.kind, ErrorKind::Unavailable | ErrorKind::StorageFull) {
+            let message = format!("the run cannot be read: {}", error.message);
+            return give_up(ctx, turn, Failure::engine(DAMAGED, message)).await;
+        }
+        tracing::warn!(%error, "a run cannot be loaded; trying again");
+        if !pause(ctx).await {
+            return;
+        }
+    }
+}
+
+/// Ends a run that cannot be driven, as soon as the store takes it.
+async fn give_up(ctx: &Ctx, turn: &Turn, failure: Failure) {
+    loop {
+        match abandon(ctx, turn.run, failure.clone()).await {
+            Ok(()) => return,
+            Err(refused) if worth_waiting(&refused) => {
+                if !pause(ctx).await {
+                    return;
+                }
+            }
+            Err(refused) => {
+                tracing::error!(%refused, code = %failure.code, error = %failure.message, "a run is beyond repair");
+                return;
             }
         }
     }
-    leave(ctx, &turn, true);
+}
+
+/// How a driver left its run.
+#[derive(PartialEq)]
+enum Left {
+    ForNow,
+    /// What it knew of the run does not fit what is stored.
+    ToReload,
 }
 
 /// From burst to burst until the run has ended, or nothing can be done before something comes from outside.
-async fn go_on(ctx: &Ctx, turn: Turn, mut base: Base, mut calls: Calls, mut ended: bool, mut look: bool) {
+async fn go_on(
+    ctx: &Ctx,
+    turn: &Turn,
+    mut base: Base,
+    mut calls: Calls,
+    mut ended: bool,
+    mut look: bool,
+) -> Left {
     let clock = ctx.core.ports.clock.clone();
     loop {
         if ended {
-            return leave(ctx, &turn, true);
+            return Left::ForNow;
         }
         if look {
             match burst_past_conflicts(ctx, &mut base, &mut calls).await {
@@ -105,15 +178,24 @@ async fn go_on(ctx: &Ctx, turn: Turn, mut base: Base, mut calls: Calls, mut ende
                     }
                 }
                 Ok(Burst::Nothing | Burst::Duplicate(_)) => {}
-                Err(refused) => {
+                Err(refused @ Refused::TooBig(_)) if base.step_limit == 1 => {
+                    give_up(ctx, turn, Failure::engine("too_big", refused.to_string())).await;
+                    return Left::ForNow;
+                }
+                Err(Refused::TooBig(_)) => {
+                    base.step_limit = 1;
+                    continue;
+                }
+                Err(refused) if worth_waiting(&refused) => {
                     tracing::warn!(%refused, "a burst could not be committed; trying again");
-                    if matches!(refused, Refused::TooBig(_)) {
-                        base.step_limit = 1;
-                    }
                     if !pause(ctx).await {
-                        return leave(ctx, &turn, true);
+                        return Left::ForNow;
                     }
                     continue;
+                }
+                Err(refused) => {
+                    tracing::error!(%refused, "a burst failed on what is stored; reading it again");
+                    return Left::ToReload;
                 }
             }
             if ended {
@@ -121,9 +203,14 @@ async fn go_on(ctx: &Ctx, turn: Turn, mut base: Base, mut calls: Calls, mut ende
             }
         }
         look = true;
+        // Again each time: a timer that rang a moment too early, by a clock that went back, is not lost.
+        for (_, due) in &base.timers {
+            ctx.core.timers.add(due.as_millisecond(), ctx.ws.id, base.run);
+        }
         if !calls.any_running() {
-            if let Parting::Left(turns) = ctx.ws.schedule.leave(&turn, false) {
-                return start_all(ctx, turns);
+            if let Parting::Left(turns) = ctx.ws.schedule.leave(turn, false) {
+                start_all(ctx, turns);
+                return Left::ForNow;
             }
             base.head_at = None;
             continue;
@@ -133,22 +220,30 @@ async fn go_on(ctx: &Ctx, turn: Turn, mut base: Base, mut calls: Calls, mut ende
             biased;
             () = ctx.core.closing.cancelled(), if !closing => {
                 if !calls.any_outside() {
-                    return leave(ctx, &turn, true);
+                    return Left::ForNow;
                 }
                 look = false;
             }
             _ = calls.next_done() => {}
             () = turn.bell.rung() => base.head_at = None,
-            () = clock.sleep(CLOSING_PAUSE), if closing => return leave(ctx, &turn, true),
+            () = clock.sleep(CLOSING_PAUSE), if closing => return Left::ForNow,
         }
         if closing && !calls.any_outside() {
             // The last answer is in: one more burst stores it.
             if let Err(refused) = burst_past_conflicts(ctx, &mut base, &mut calls).await {
                 tracing::warn!(%refused, "an answer from the outside could not be stored before closing");
             }
-            return leave(ctx, &turn, true);
+            return Left::ForNow;
         }
     }
+}
+
+/// Whether the store may take the same thing later.
+fn worth_waiting(refused: &Refused) -> bool {
+    matches!(
+        refused,
+        Refused::Conflict { .. } | Refused::NotOwner(_) | Refused::Unavailable(_) | Refused::Full(_)
+    )
 }
 
 /// A conflict never fails a run: the burst runs again, and stands in line for what it lost.
@@ -198,8 +293,8 @@ fn send_one(ctx: &Ctx, base: &Base, calls: &mut Calls, id: CallId) {
     }
 }
 
-fn leave(ctx: &Ctx, turn: &Turn, ended: bool) {
-    if let Parting::Left(turns) = ctx.ws.schedule.leave(turn, ended) {
+fn leave(ctx: &Ctx, turn: &Turn) {
+    if let Parting::Left(turns) = ctx.ws.schedule.leave(turn, true) {
         start_all(ctx, turns);
     }
 }

@@ -7,21 +7,65 @@ use crate::id::RunId;
 use crate::tables::{self, mailbox, runs};
 use futures::stream::{self, BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::VecDeque;
 use std::time::Duration;
-use stepwell_store::{LogError, Want, first_position, read_log};
+use stepwell_records::RecordEvent;
+use stepwell_store::{LogError, Refused, Value, Want, first_position, read_log};
 
 /// A row of the log.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct LogRow {
     #[serde(rename = "t")]
     pub at_ms: i64,
-    #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "r")]
     pub run: Option<RunMoved>,
-    #[serde(rename = "x", skip_serializing_if = "Vec::is_empty")]
-    pub records: Vec<Value>,
+    #[serde(rename = "x")]
+    pub records: Vec<serde_json::Value>,
+}
+
+/// The record events of one commit, written down as they come, so that their size is known at every moment.
+#[derive(Debug, Default)]
+pub(crate) struct EventPage {
+    json: Vec<u8>,
+}
+
+impl EventPage {
+    pub(crate) fn push(&mut self, event: &RecordEvent) -> Result<(), Refused> {
+        if !self.json.is_empty() {
+            self.json.push(b',');
+        }
+        serde_json::to_writer(&mut self.json, event)
+            .map_err(|error| Refused::Invalid(format!("a record event cannot be written as JSON: {error}")))
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.json.len()
+    }
+
+    /// Forgets what was pushed since there were so many bytes.
+    pub(crate) fn back_to(&mut self, bytes: usize) {
+        self.json.truncate(bytes);
+    }
+
+    /// The row of the log, as [`LogRow`] reads it.
+    pub(crate) fn row(&self, at_ms: i64, run: Option<&RunMoved>) -> Result<Value, Refused> {
+        let mut bytes = Vec::with_capacity(self.json.len() + 200);
+        bytes.push(tables::FORMAT);
+        bytes.extend_from_slice(format!("{{\"t\":{at_ms}").as_bytes());
+        if let Some(run) = run {
+            bytes.extend_from_slice(b",\"r\":");
+            serde_json::to_writer(&mut bytes, run)
+                .map_err(|error| Refused::Invalid(format!("a row cannot be written as JSON: {error}")))?;
+        }
+        if !self.json.is_empty() {
+            bytes.extend_from_slice(b",\"x\":[");
+            bytes.extend_from_slice(&self.json);
+            bytes.push(b']');
+        }
+        bytes.push(b'}');
+        Ok(bytes.into())
+    }
 }
 
 /// A pointer to what happened to a run; the journal has the rest.

@@ -10,7 +10,7 @@ use crate::journal::{self, Commit, Entry, Note};
 use crate::registry::Compiled;
 use crate::tables::runs::{self, RunHead, timestamp};
 use crate::waiters::Ended;
-use crate::{blobs, load, start};
+use crate::{abandon, blobs, load, start};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -52,6 +52,13 @@ pub(crate) async fn fold(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Folde
         }
         for entry in &mut commit.entries {
             fill(ctx, &mut entry.event).await?;
+            if let Event::Started(start) = &entry.event
+                && start.run.version != u64::from(flow.get().version)
+            {
+                // A retry went over to a newer version later on.
+                let version = u32::try_from(start.run.version).unwrap_or_default();
+                flow = Flow::Own(ctx.ws.registry.flow(ctx, &flow.get().name, version).await?);
+            }
             for command in machine::apply(&flow.get().graph, &mut folded.state, &entry.event) {
                 match command {
                     Command::Finished(finished) => folded.finished = Some(finished),
@@ -104,8 +111,14 @@ pub(crate) async fn wait_for_end(
     }
     let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
     let folded = fold(ctx, run, &flow).await?;
-    let Some(finished) = folded.finished else { return Err(expired(run)) };
-    Ok(Some(Arc::new(Ended { finished, answer: folded.answer })))
+    match (folded.finished, &head.error) {
+        (Some(finished), _) => Ok(Some(Arc::new(Ended { finished, answer: folded.answer }))),
+        // It could not be driven to its end, so its journal has none.
+        (None, Some(error)) if !head.payloads_expired => {
+            Ok(Some(Arc::new(Ended { finished: abandon::finished(error), answer: None })))
+        }
+        (None, _) => Err(expired(run)),
+    }
 }
 
 pub(crate) fn found(run: RunId, head: Option<RunHead>) -> Result<RunHead, EngineError> {

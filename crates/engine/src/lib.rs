@@ -8,6 +8,7 @@
 //! that after a restart; [`mod@history`] folds the journal for people; [`mod@retention`] removes what is over.
 #![allow(rustdoc::private_intra_doc_links)]
 
+mod abandon;
 mod api;
 mod blobs;
 mod burst;

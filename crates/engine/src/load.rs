@@ -1,4 +1,4 @@
-//! From the store to a run's driver: the head, the snapshot, the version of the workflow, and what is still to do.
+//! Between the store and a run's driver: the head, the snapshot, the version of the workflow, and what is still to do.
 use crate::burst::Base;
 use crate::core::Ctx;
 use crate::error::EngineError;
@@ -51,7 +51,24 @@ pub(crate) async fn stored(ctx: &Ctx, run: RunId) -> Result<Option<Base>, Engine
         hook_key: None,
         step_limit: usize::MAX,
         moved: live.moved,
+        switch: live.switch,
     }))
+}
+
+/// A snapshot that is larger becomes a blob.
+const SNAPSHOT_BYTES: usize = 128 << 10;
+
+/// A snapshot as its row holds it, and the blob that has it when it is too large for a row.
+pub(crate) async fn snapshot_value(
+    ctx: &Ctx,
+    live: &runs::Live,
+) -> Result<(Value, Option<[u8; 32]>), Refused> {
+    let value = tables::encode(live)?;
+    if value.len() <= SNAPSHOT_BYTES {
+        return Ok((value, None));
+    }
+    let (sha256, reference) = blobs::put(ctx, value.to_vec()).await?;
+    Ok((runs::encode_moved(&reference)?, Some(sha256)))
 }
 
 /// The value of a snapshot's row, wherever it is kept.

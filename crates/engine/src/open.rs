@@ -130,7 +130,9 @@ async fn parked_or_ready(ctx: &Ctx) -> Result<Vec<crate::id::RunId>, EngineError
         let rows: Vec<_> = view.rows.into_iter().flatten().collect();
         for (key, value) in &rows {
             // A snapshot that is elsewhere is looked at by its driver.
-            let parked = runs::moved(key, value)?.is_none() && tables::decode::<Parked>(key, value)?.parked;
+            // So is one that cannot be read: its driver says so, and ends it.
+            let parked = matches!(runs::moved(key, value), Ok(None))
+                && tables::decode::<Parked>(key, value).is_ok_and(|live| live.parked);
             if !parked {
                 ready.push(runs::run_in(key)?);
             }

@@ -2,8 +2,7 @@
 use crate::api::{RecordPage, RecordQuery, RecordWritten};
 use crate::core::Ctx;
 use crate::error::{EngineError, Problem};
-use crate::feed::LogRow;
-use crate::{steps, tables};
+use crate::feed::EventPage;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -79,10 +78,11 @@ pub(crate) async fn write(ctx: &Ctx, object: &str, write: Write<'_>) -> Result<R
             };
             let outcome = serde_json::to_value(written.outcome).ok();
             let outcome = outcome.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
-            let record = written.record.clone();
-            if let Some(event) = steps::records::done(written)?.event {
-                let row = LogRow { at_ms: now.as_millisecond(), run: None, records: vec![event] };
-                tx.append(ctx.ws.log, tables::encode(&row)?);
+            let record = written.record;
+            if let Some(event) = &written.event {
+                let mut events = EventPage::default();
+                events.push(event)?;
+                tx.append(ctx.ws.log, events.row(now.as_millisecond(), None)?);
             }
             Ok::<_, RecordsError>(RecordWritten { record, outcome })
         })

@@ -2,17 +2,17 @@
 use crate::api::RunSummary;
 use crate::core::Ctx;
 use crate::error::EngineError;
-use crate::feed::{LogRow, RunMoved};
+use crate::feed::{EventPage, RunMoved};
 use crate::history::{self, expired, found};
 use crate::id::RunId;
-use crate::journal::{NoteRef, Page, Switch};
+use crate::journal::Switch;
 use crate::registry::{Compiled, workflows};
 use crate::tables::{self, inbox, runs};
 use crate::{api, blobs};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use stepwell_store::transact;
-use stepwell_workflow::machine::{self, Event, StepPath};
+use stepwell_workflow::machine::{Call, Event, StepPath};
 
 /// Puts a cancel into the run's inbox and wakes its driver.
 pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineError> {
@@ -41,7 +41,8 @@ pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineEr
     Ok(head.summary(run))
 }
 
-/// Lets a failed run go on: its state is folded from the journal, and the machine starts anew what had failed.
+/// Lets a failed run go on: its state is folded from the journal, and the request is laid beside it for the run's next
+/// burst, where the machine starts anew what had failed.
 pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSummary, EngineError> {
     ctx.check_open()?;
     let head = found(run, crate::load::head(ctx, run).await?)?;
@@ -51,46 +52,47 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
     if folded.commits.iter().any(|commit| commit.expired) {
         return Err(expired(run));
     }
-    let mut state = folded.state;
-    let mut switch = None;
+    let frozen = frozen(ctx, &flow, &folded).await?;
+    let mut live = runs::Live {
+        state: folded.state,
+        incoming: vec![Event::RetryRequested { at: ctx.core.ports.clock.now() }],
+        frozen,
+        ..runs::Live::default()
+    };
     if newest {
-        flow = newer(ctx, &head, &flow, state.steps.keys()).await?;
+        flow = newer(ctx, &head, &flow, live.state.steps.keys()).await?;
         let to = Switch { version: flow.version, actions: flow.resolve_actions(ctx)? };
-        to.apply(&mut state);
-        switch = Some(to);
+        to.apply(&mut live.state);
+        live.switch = Some(to);
     }
-    let event = Event::RetryRequested { at: ctx.core.ports.clock.now() };
-    let mut page = Page::default();
-    page.push(&event, &NoteRef::default())?;
-    machine::apply(&flow.graph, &mut state, &event);
-    let limit = ctx.core.config.inline_payload_bytes;
     let mut claimed = Vec::new();
-    for payload in state.payloads_mut() {
-        claimed.extend(blobs::spill(ctx, payload, limit).await?);
+    for payload in live.state.payloads_mut() {
+        claimed.extend(blobs::spill(ctx, payload, ctx.core.config.inline_payload_bytes).await?);
     }
-    let live = tables::encode(&runs::Live { state: state.clone(), ..runs::Live::default() })?;
-    let now_ms = ctx.now_ms();
-    let page = &page.value(now_ms, switch.as_ref())?;
-    let (head_key, ws, status, head) = (&runs::head_key(ctx.ws.id, run), &ctx.ws, state.status, &head);
-    let (live, claimed, switch) = (&live, &claimed, &switch);
+    let (live, moved) = crate::load::snapshot_value(ctx, &live).await?;
+    claimed.extend(moved);
+    let (head_key, ws, head) = (&runs::head_key(ctx.ws.id, run), &ctx.ws, &head);
+    let (live, claimed, version) = (&live, &claimed, flow.version);
     let head = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
         Box::pin(async move {
             let now = tx.get(head_key).await?;
             let now = now.map(|value| tables::decode::<runs::RunHead>(head_key, &value)).transpose()?;
             let mut now = found(run, now)?;
             check_failed(run, &now)?;
+            if now.payloads_expired {
+                return Err(expired(run));
+            }
             if now.commits != head.commits {
                 return Err(EngineError::conflict(
                     "run_moved",
                     format!("run {run} has moved on meanwhile; look again"),
                 ));
             }
-            tx.put(runs::journal_key(ws.id, run, now.commits), page.clone());
             tx.put(runs::live_key(ws.id, run), live.clone());
             for sha256 in claimed {
                 tx.put(runs::blob_ref_key(ws.id, sha256, run), vec![tables::FORMAT]);
             }
-            now.status = api::run_status(status);
+            now.status = api::RunStatus::Queued;
             let moved = RunMoved {
                 id: run,
                 workflow: now.workflow.clone(),
@@ -98,12 +100,8 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
                 commit: now.commits,
                 steps: Vec::new(),
             };
-            tx.append(
-                ws.log,
-                tables::encode(&LogRow { at_ms: now_ms, run: Some(moved), records: Vec::new() })?,
-            );
-            now.version = switch.as_ref().map_or(now.version, |switch| switch.version);
-            now.commits += 1;
+            tx.append(ws.log, EventPage::default().row(ctx.now_ms(), Some(&moved))?);
+            now.version = version;
             now.ended_ms = None;
             now.error = None;
             tx.put(head_key.clone(), tables::encode(&now)?);
@@ -111,8 +109,34 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
         })
     })
     .await?;
+    ctx.ws.kept.run_revived();
     ctx.wake(run);
     Ok(head.summary(run))
+}
+
+/// What outside calls without a definite answer sent: a retry under the same key sends the same bytes.
+async fn frozen(
+    ctx: &Ctx,
+    flow: &Compiled,
+    folded: &history::Folded,
+) -> Result<BTreeMap<StepPath, runs::Frozen>, EngineError> {
+    let mut sent = BTreeMap::new();
+    for entry in folded.commits.iter().flat_map(|commit| &commit.entries) {
+        if let (Event::AttemptStarted { path, .. }, Some(input)) = (&entry.event, &entry.note.input) {
+            sent.insert(path, input);
+        }
+    }
+    let mut frozen = BTreeMap::new();
+    for (path, input) in sent {
+        let (Some(step), Some(node)) = (folded.state.step(path), flow.graph.find(path)) else { continue };
+        let mut input = input.clone();
+        blobs::fill_one(ctx, &mut input).await?;
+        let Some(value) = input.value() else { continue };
+        let kind = flow.graph.node(node).type_name;
+        let Some(call) = Call::of_outside(kind, (**value).clone()) else { continue };
+        frozen.insert(path.clone(), runs::Frozen { generation: step.generation, call });
+    }
+    Ok(frozen)
 }
 
 fn check_failed(run: RunId, head: &runs::RunHead) -> Result<(), EngineError> {

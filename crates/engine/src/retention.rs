@@ -1,11 +1,12 @@
 //! Removing what has been kept long enough, oldest first, in small commits.
 use crate::core::{Core, Ctx};
-use crate::error::EngineError;
+use crate::error::{EngineError, ErrorKind};
 use crate::feed::LogRow;
 use crate::hash;
 use crate::id::RunId;
 use crate::tables::runs::{self, RunHead};
 use crate::tables::{self, hooks, mailbox};
+use futures::{StreamExt, stream};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use stepwell_store::{
 
 /// Runs looked at in one read, and rows deleted in one commit.
 const PAGE: usize = 200;
+/// Runs that are worked on at the same time.
+const AT_A_TIME: usize = 16;
 
 /// What a workspace's retention remembers between its rounds; all of it can be found out again.
 #[derive(Default)]
@@ -42,6 +45,17 @@ struct Mark {
 impl Kept {
     pub(crate) fn run_ended(&self) {
         self.ended.fetch_add(1, Relaxed);
+    }
+
+    /// One less, if there are more than `limit`.
+    fn take_one(&self, limit: u64) -> bool {
+        let less = |ended: i64| (u64::try_from(ended).is_ok_and(|ended| ended > limit)).then(|| ended - 1);
+        self.ended.fetch_update(Relaxed, Relaxed, less).is_ok()
+    }
+
+    /// A retry lets an ended run go on.
+    pub(crate) fn run_revived(&self) {
+        self.ended.fetch_sub(1, Relaxed);
     }
 }
 
@@ -103,15 +117,20 @@ fn before(ctx: &Ctx, age: Duration) -> i64 {
     ctx.now_ms().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Heads in the order in which the runs were created, from behind `after`.
-async fn heads(ctx: &Ctx, after: Option<RunId>) -> Result<Vec<(RunId, RunHead)>, Refused> {
+/// Heads in the order in which the runs were created, from behind `after`; one that cannot be read is passed by.
+async fn heads(ctx: &Ctx, after: Option<RunId>) -> Result<Vec<(RunId, Option<RunHead>)>, Refused> {
     let mut keys = runs::heads(ctx.ws.id);
     if let Some(after) = after {
         keys.start = runs::head_key(ctx.ws.id, after).successor();
     }
     let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::range(keys, PAGE)]).await?;
     let rows = view.rows.into_iter().flatten();
-    rows.map(|(key, value)| Ok((runs::run_in(&key)?, tables::decode(&key, &value)?))).collect()
+    rows.map(|(key, value)| {
+        let head = tables::decode(&key, &value);
+        let head = head.inspect_err(|error| tracing::error!(%error, "retention passes a run by"));
+        Ok((runs::run_in(&key)?, head.ok()))
+    })
+    .collect()
 }
 
 /// What is done to runs, oldest first.
@@ -132,6 +151,8 @@ enum Visit {
     Nothing,
     /// It is looked at again in every round, until its time has come.
     Later,
+    /// The job has done all that it is there for.
+    Enough,
 }
 
 /// Visits runs created before `until`, from behind the mark, which moves along with what is done.
@@ -142,7 +163,7 @@ async fn visit(ctx: &Ctx, job: Job, mark: &Mutex<Mark>, until: i64) -> Result<u6
     let keep = |at: &Mark| *mark.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = at.clone();
     for run in at.later.clone() {
         let visited = match crate::load::head(ctx, run).await? {
-            Some(head) => one(ctx, job, run, &head, until).await?,
+            Some(head) => one(ctx, job, run, Some(head), until).await?,
             None => Visit::Nothing,
         };
         done += u64::from(matches!(visited, Visit::Done));
@@ -152,36 +173,57 @@ async fn visit(ctx: &Ctx, job: Job, mark: &Mutex<Mark>, until: i64) -> Result<u6
         }
     }
     loop {
-        let page = heads(ctx, at.to).await?;
-        let full = page.len() == PAGE;
-        for (run, head) in page {
-            if head.created_ms >= until || ctx.core.closing.is_cancelled() {
-                keep(&at);
-                return Ok(done);
-            }
-            match one(ctx, job, run, &head, until).await? {
+        let mut page = heads(ctx, at.to).await?;
+        let mut more = page.len() == PAGE;
+        let over = |head: &Option<RunHead>| head.as_ref().is_some_and(|head| head.created_ms >= until);
+        if let Some(end) = page.iter().position(|(_, head)| over(head)) {
+            page.truncate(end);
+            more = false;
+        }
+        // Several at a time, so that they share commits; their order is kept for the mark.
+        let mut visits = stream::iter(page)
+            .map(|(run, head)| async move { (run, one(ctx, job, run, head, until).await) })
+            .buffered(AT_A_TIME);
+        while let Some((run, visited)) = visits.next().await {
+            match visited? {
                 Visit::Done => done += 1,
                 Visit::Nothing => {}
                 Visit::Later => {
                     at.later.insert(run);
                 }
+                Visit::Enough => more = false,
             }
             at.to = Some(run);
         }
         keep(&at);
-        if !full {
+        if !more || ctx.core.closing.is_cancelled() {
             return Ok(done);
         }
     }
 }
 
-async fn one(ctx: &Ctx, job: Job, run: RunId, head: &RunHead, until: i64) -> Result<Visit, EngineError> {
-    match job {
-        Job::HookKey => hook_key(ctx, run, head).await,
-        Job::Payloads => payloads(ctx, run, head, until).await,
-        Job::Runs => ended_run(ctx, run, head).await,
+/// Visits one run. What is wrong with it alone does not keep the others from their turn.
+async fn one(
+    ctx: &Ctx,
+    job: Job,
+    run: RunId,
+    head: Option<RunHead>,
+    until: i64,
+) -> Result<Visit, EngineError> {
+    let Some(head) = head else { return Ok(Visit::Nothing) };
+    let visited = match job {
+        Job::HookKey => hook_key(ctx, run, &head).await,
+        Job::Payloads => payloads(ctx, run, &head, until).await,
+        Job::Runs => ended_run(ctx, run, &head).await,
         Job::Count if head.status.ended() => Ok(Visit::Done),
         Job::Count => Ok(Visit::Nothing),
+    };
+    match visited {
+        Err(error) if error.kind == ErrorKind::Internal => {
+            tracing::error!(%run, %error, "retention passes a run by");
+            Ok(Visit::Nothing)
+        }
+        visited => visited,
     }
 }
 
@@ -328,11 +370,20 @@ fn surplus(ctx: &Ctx) -> bool {
 async fn ended_run(ctx: &Ctx, run: RunId, head: &RunHead) -> Result<Visit, EngineError> {
     let until = before(ctx, ctx.core.config.retention.runs_for);
     let over = head.ended_ms.is_some_and(|ended| ended < until);
-    if !head.status.ended() || !(over || surplus(ctx)) {
+    if head.created_ms >= until && !surplus(ctx) {
+        return Ok(Visit::Enough);
+    }
+    if !head.status.ended() {
         return Ok(Visit::Nothing);
     }
-    remove(ctx, run).await?;
-    ctx.ws.kept.ended.fetch_sub(1, Relaxed);
+    // Counted first: of several at a time each takes its own place among those that are too many.
+    if !ctx.ws.kept.take_one(if over { 0 } else { ctx.core.config.retention.runs }) && !over {
+        return Ok(Visit::Nothing);
+    }
+    if !remove(ctx, run).await? {
+        ctx.ws.kept.run_ended();
+        return Ok(Visit::Nothing);
+    }
     Ok(Visit::Done)
 }
 
@@ -349,12 +400,42 @@ async fn count(ctx: &Ctx) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Removes all rows of a run: the journal first, the head last, so that what is half done is found again.
-async fn remove(ctx: &Ctx, run: RunId) -> Result<(), Refused> {
-    expire(ctx, run).await?;
-    rows(ctx, runs::journal(ctx.ws.id, run)).await?;
-    rows(ctx, runs::head_key(ctx.ws.id, run).only()).await?;
-    Ok(())
+/// Removes all rows of a run, the head last, so that what is half done is found again. False when it does not rest.
+async fn remove(ctx: &Ctx, run: RunId) -> Result<bool, Refused> {
+    let head_key = &runs::head_key(ctx.ws.id, run);
+    let rows = crate::registry::all_rows(&*ctx.core.ports.store, ctx.ws.shard, runs::journal(ctx.ws.id, run))
+        .await?;
+    let mut gone: BTreeSet<Key> = BTreeSet::new();
+    for (key, value) in rows {
+        // A row that cannot be read names nothing that could be given up.
+        if let Ok(commit) = tables::decode::<Value>(&key, &value) {
+            claims(&commit, &mut |sha256| {
+                gone.insert(runs::blob_ref_key(ctx.ws.id, &sha256, run));
+            });
+        }
+        gone.insert(key);
+    }
+    let mut gone: Vec<Key> = gone.into_iter().collect();
+    gone.push(head_key.clone());
+    for part in gone.chunks(PAGE) {
+        let rests = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+            Box::pin(async move {
+                // A retry may have come in between: the head tells.
+                let head = tx.get(head_key).await?;
+                let head = head.map(|value| tables::decode::<RunHead>(head_key, &value)).transpose()?;
+                if head.is_none_or(|head| !head.status.ended()) {
+                    return Ok(false);
+                }
+                part.iter().for_each(|key| tx.delete(key.clone()));
+                Ok::<_, Refused>(true)
+            })
+        })
+        .await?;
+        if !rests {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Deletes the rows of a range.

@@ -98,16 +98,24 @@ impl Schedule {
     /// The driver parks its run. `ended`: there is nothing to look at again.
     pub(crate) fn leave(&self, turn: &Turn, ended: bool) -> Parting {
         let mut inner = self.lock();
-        let rung = !ended && {
+        if !inner.active.get(&turn.run).is_some_and(|bell| Arc::ptr_eq(bell, &turn.bell)) {
+            // It has left before.
+            return Parting::Left(Vec::new());
+        }
+        let rung = {
             // A permit that is there means that `wake` came between the driver's last look and now.
             let mut notified = std::pin::pin!(turn.bell.notify.notified());
             notified.as_mut().enable()
         };
-        if rung && !inner.closed {
+        if rung && !ended && !inner.closed {
             return Parting::Rung;
         }
         inner.active.remove(&turn.run);
         inner.running -= 1;
+        if rung {
+            // Written to while it ended, by a retry above all: whoever comes next looks.
+            inner.ready.insert(turn.run);
+        }
         Parting::Left(inner.next(self.slots))
     }
 
@@ -183,6 +191,27 @@ mod tests {
         assert!(matches!(schedule.leave(&turn, false), Parting::Rung));
         assert!(left(schedule.leave(&turn, false)).is_empty());
         assert_eq!(runs(&schedule.wake(id(1))), [id(1)]);
+    }
+
+    #[test]
+    fn a_ring_is_not_lost_when_the_run_ends_meanwhile() {
+        let schedule = Schedule::new(1);
+        let turn = schedule.start_at_once(id(1)).unwrap();
+        assert!(schedule.wake(id(1)).is_empty(), "it has a driver");
+        assert_eq!(runs(&left(schedule.leave(&turn, true))), [id(1)], "somebody looks again");
+        assert_eq!(schedule.counts(), (1, 0));
+    }
+
+    #[test]
+    fn leaving_twice_is_leaving_once() {
+        let schedule = Schedule::new(2);
+        let turn = schedule.start_at_once(id(1)).unwrap();
+        left(schedule.leave(&turn, true));
+        let again = schedule.start_at_once(id(1)).unwrap();
+        left(schedule.leave(&turn, true));
+        assert_eq!(schedule.counts(), (1, 0), "the turn of another driver stays");
+        left(schedule.leave(&again, true));
+        assert_eq!(schedule.counts(), (0, 0));
     }
 
     #[test]

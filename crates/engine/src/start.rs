@@ -6,22 +6,22 @@ use crate::burst::Base;
 use crate::core::Ctx;
 use crate::driver::{self, Begun};
 use crate::error::{EngineError, ErrorKind};
-use crate::feed::{LogRow, RunMoved};
+use crate::feed::{EventPage, RunMoved};
 use crate::id::RunId;
 use crate::registry::{Compiled, hooks as registered, schema, workflows};
 use crate::stats::add;
 use crate::tables::{self, hooks, runs};
-use crate::waiters::{Ended, Seen};
+use crate::waiters::{Ended, Listener};
 use crate::{blobs, hash, history, signature};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use stepwell_store::{Key, Refused, transact};
+use stepwell_workflow::depth;
 use stepwell_workflow::expr::Values;
 use stepwell_workflow::machine::{Event, Payload, RunInfo, Start, State};
 use stepwell_workflow::model::{Auth, Respond, Trigger, Webhook};
-use tokio::sync::watch;
 
 /// A run that was asked for.
 struct Wanted {
@@ -35,7 +35,7 @@ struct Wanted {
 struct Started {
     run: RunId,
     first: bool,
-    seen: Option<watch::Receiver<Seen>>,
+    seen: Option<Listener>,
 }
 
 /// Headers that say who the caller is; they are checked and then gone.
@@ -154,7 +154,7 @@ fn body(request: &HookRequest) -> Result<Value, EngineError> {
     if !is_json && kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Ok(pairs(url::form_urlencoded::parse(&request.body)));
     }
-    serde_json::from_slice(&request.body).map_err(|error| {
+    let body = serde_json::from_slice(&request.body).map_err(|error| {
         let place = (u32::try_from(error.line()).ok(), u32::try_from(error.column()).ok());
         let problem = crate::Problem {
             code: "invalid_json".into(),
@@ -166,7 +166,18 @@ fn body(request: &HookRequest) -> Result<Value, EngineError> {
         };
         EngineError::invalid("invalid_json", format!("the body is not JSON: {error}"))
             .with_problems(vec![problem])
-    })
+    })?;
+    shallow(body, "the body")
+}
+
+/// What a run begins with is stored, and has to be read back.
+fn shallow(value: Value, what: &str) -> Result<Value, EngineError> {
+    if depth::too_deep(&value) {
+        let message =
+            format!("{what} is nested deeper than {} levels of lists and objects", depth::MAX_DEPTH);
+        return Err(EngineError::invalid("too_deep", message));
+    }
+    Ok(value)
 }
 
 /// Names and values as an object; a name that comes again makes a list.
@@ -247,6 +258,7 @@ pub(crate) async fn by_hand(
     wait: Option<Duration>,
 ) -> Result<RunStarted, EngineError> {
     let flow = workflows::active(ctx, name).await?;
+    let input = shallow(input, "the input")?;
     if let Some(validator) = &flow.input_schema {
         let problems = schema::problems(validator, &input);
         if !problems.is_empty() {
@@ -339,10 +351,11 @@ async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineError> {
                 hook_key,
                 step_limit: usize::MAX,
                 moved: None,
+                switch: None,
             };
             let told = driver::start_new(ctx, turn, base).await;
             told.unwrap_or_else(|_| {
-                Err(EngineError::unavailable("the engine closed before the run was stored"))
+                Err(EngineError::internal("the run could not be begun; the log says why"))
             })?
         }
         None => queue(ctx, run, head, begin, hook_key).await?,
@@ -381,7 +394,7 @@ async fn queue(
         commit: 0,
         steps: Vec::new(),
     };
-    let row = tables::encode(&LogRow { at_ms: ctx.now_ms(), run: Some(moved), records: Vec::new() })?;
+    let row = EventPage::default().row(ctx.now_ms(), Some(&moved))?;
     let (head, live, row) = (&tables::encode(&head)?, &tables::encode(&live)?, &row);
     let (hook_key, spilled) = (&hook_key, &spilled);
     let begun = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
@@ -413,19 +426,10 @@ async fn queue(
 }
 
 /// Waits for the end of a run that is listened to.
-pub(crate) async fn ended(
-    ctx: &Ctx,
-    mut seen: watch::Receiver<Seen>,
-    within: Duration,
-) -> Option<Arc<Ended>> {
-    let ended = async {
-        // The sender goes with the run's end, which it tells first.
-        let seen = seen.wait_for(|seen| seen.ended.is_some()).await.ok()?;
-        seen.ended.clone()
-    };
+pub(crate) async fn ended(ctx: &Ctx, mut seen: Listener, within: Duration) -> Option<Arc<Ended>> {
     tokio::select! {
         biased;
-        ended = ended => ended,
+        ended = seen.ended() => ended,
         () = ctx.core.ports.clock.sleep(within) => None,
     }
 }

@@ -2,6 +2,7 @@
 use crate::core::Core;
 use crate::id::RunId;
 use crate::tables::timers;
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use stepwell_store::{Refused, Shard, Want, WorkspaceId};
@@ -12,6 +13,13 @@ use tokio::sync::Notify;
 pub(crate) struct Timers {
     due: Mutex<BTreeSet<(i64, WorkspaceId, RunId)>>,
     changed: Notify,
+}
+
+/// When a timer is due, in the whole milliseconds that rows and the heap count in: never before its time.
+pub(crate) fn whole_ms(due: Timestamp) -> Timestamp {
+    let ms = due.as_millisecond();
+    let rest = due.as_nanosecond().rem_euclid(1_000_000);
+    Timestamp::from_millisecond(ms + i64::from(rest != 0 && due.as_nanosecond() > 0)).unwrap_or(due)
 }
 
 /// How many timers one read at the start brings.

@@ -1,7 +1,7 @@
 //! Who waits for a run: callers of webhooks with an answer, `wait`, `watch`. Most runs have nobody.
 use crate::id::RunId;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use stepwell_workflow::machine::{Answer, Finished};
 use tokio::sync::watch;
 
@@ -15,9 +15,9 @@ pub(crate) struct Ended {
 
 /// What a waiting one sees of a run: the number of its last commit, and its end.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
-    pub commit: u32,
-    pub ended: Option<Arc<Ended>>,
+struct Seen {
+    commit: u32,
+    ended: Option<Arc<Ended>>,
 }
 
 #[derive(Default)]
@@ -25,24 +25,57 @@ pub(crate) struct Waiters {
     by_run: Mutex<HashMap<RunId, watch::Sender<Seen>>>,
 }
 
+/// Somebody who waits; the entry goes with the last of them.
+pub(crate) struct Listener {
+    seen: watch::Receiver<Seen>,
+    run: RunId,
+    waiters: Arc<Waiters>,
+}
+
+impl Listener {
+    /// Waits for the run's end; `None` when it cannot be told any more.
+    pub(crate) async fn ended(&mut self) -> Option<Arc<Ended>> {
+        // The sender goes with the run's end, which it tells first.
+        self.seen.wait_for(|seen| seen.ended.is_some()).await.ok()?.ended.clone()
+    }
+
+    /// Waits for the run's next commit, or its end.
+    pub(crate) async fn moved(&mut self) {
+        // The sender goes when the run has ended: there is something to look at, too.
+        let _ = self.seen.changed().await;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut by_run = self.waiters.lock();
+        let Some(sender) = by_run.get(&self.run) else { return };
+        // This one still counts; after an end the entry may be that of somebody who came later.
+        if sender.receiver_count() <= 1 && sender.subscribe().same_channel(&self.seen) {
+            by_run.remove(&self.run);
+        }
+    }
+}
+
 impl Waiters {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, watch::Sender<Seen>>> {
+        self.by_run.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     /// Listens from now on.
-    pub(crate) fn listen(&self, run: RunId) -> watch::Receiver<Seen> {
-        let mut by_run = self.by_run.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        by_run.entry(run).or_insert_with(|| watch::Sender::new(Seen::default())).subscribe()
+    pub(crate) fn listen(self: &Arc<Self>, run: RunId) -> Listener {
+        let mut by_run = self.lock();
+        let seen = by_run.entry(run).or_insert_with(|| watch::Sender::new(Seen::default())).subscribe();
+        Listener { seen, run, waiters: self.clone() }
     }
 
     /// Tells who listens that the run has moved on.
     pub(crate) fn tell(&self, run: RunId, commit: u32, ended: Option<impl FnOnce() -> Ended>) {
-        let mut by_run = self.by_run.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut by_run = self.lock();
         if by_run.is_empty() {
             return;
         }
         let Some(sender) = by_run.get(&run) else { return };
-        if sender.is_closed() {
-            by_run.remove(&run);
-            return;
-        }
         match ended {
             None => {
                 sender.send_modify(|seen| seen.commit = commit);
@@ -53,5 +86,21 @@ impl Waiters {
                 by_run.remove(&run);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_who_waits_leaves_nothing_behind() {
+        let waiters = Arc::new(Waiters::default());
+        let run = RunId::from_bytes([1; 16]);
+        let (first, second) = (waiters.listen(run), waiters.listen(run));
+        drop(first);
+        assert_eq!(waiters.lock().len(), 1);
+        drop(second);
+        assert_eq!(waiters.lock().len(), 0, "a run that never ends does not keep who has gone");
     }
 }

@@ -255,7 +255,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Scheme, host and port alone: a path or query may hold what is not to be shown.
-fn display_host(text: &str) -> String {
+pub(crate) fn display_host(text: &str) -> String {
     Url::parse(text).map_or_else(|_| "the address".to_owned(), |url| url.origin().ascii_serialization())
 }
 

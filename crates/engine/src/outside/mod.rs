@@ -1,6 +1,6 @@
 //! The real outside: an HTTP client under an address policy, and mail over SMTP.
 
-mod http;
+pub(crate) mod http;
 mod mail;
 mod policy;
 

@@ -24,7 +24,7 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock {
     started: Instant,
     offset: watch::Sender<Duration>,
-    last: Mutex<Timestamp>,
+    last: Mutex<Reading>,
 }
 
 impl Default for SystemClock {
@@ -32,7 +32,7 @@ impl Default for SystemClock {
         Self {
             started: Instant::now(),
             offset: watch::Sender::new(Duration::ZERO),
-            last: Mutex::new(Timestamp::UNIX_EPOCH),
+            last: Mutex::new(Reading { told: Timestamp::UNIX_EPOCH, at: Instant::now() }),
         }
     }
 }
@@ -44,14 +44,29 @@ impl SystemClock {
     }
 }
 
+/// What was told last, and when that was.
+struct Reading {
+    told: Timestamp,
+    at: Instant,
+}
+
+impl Reading {
+    /// What to tell now that the system says `now`. A system clock that steps back must not make a later event look
+    /// earlier within one process; so time goes on at half its pace until the system's has caught up.
+    fn next(&mut self, now: Timestamp, at: Instant) -> Timestamp {
+        let slow = at.saturating_duration_since(self.at) / 2;
+        self.told = now.max(self.told.checked_add(slow).unwrap_or(self.told));
+        self.at = at;
+        self.told
+    }
+}
+
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let now = Timestamp::now().checked_add(*self.offset.borrow()).unwrap_or(Timestamp::MAX);
-        // A system clock that steps back must not make a later event look earlier within one process.
         let mut last = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        *last = now.max(*last);
-        *last
+        last.next(now, Instant::now())
     }
 
     fn elapsed(&self) -> Duration {
@@ -79,5 +94,23 @@ impl Clock for SystemClock {
 
     async fn sleep(&self, for_: Duration) {
         tokio::time::sleep(for_).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_steps_back_goes_on_slowly_and_never_back() {
+        let at = Instant::now();
+        let time = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+        let after = |seconds| at + Duration::from_secs(seconds);
+        let mut last = Reading { told: Timestamp::UNIX_EPOCH, at };
+        assert_eq!(last.next(time(100), after(0)), time(100));
+        assert_eq!(last.next(time(0), after(10)), time(105), "the system's clock went back by 110 s");
+        assert_eq!(last.next(time(90), after(100)), time(150));
+        assert_eq!(last.next(time(290), after(300)), time(290), "caught up");
+        assert_eq!(last.next(time(291), after(301)), time(291));
     }
 }

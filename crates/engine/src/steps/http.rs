@@ -1,10 +1,12 @@
 //! `http_request`: the rendered call becomes the bytes that are sent, and the answer the step's output.
 use super::outside_failure;
+use crate::outside::http::display_host;
 use crate::ports::{HttpClient, HttpRequest, HttpResponse};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
+use stepwell_workflow::depth;
 use stepwell_workflow::expr::RevealError;
 use stepwell_workflow::machine::{Failure, HttpBody, HttpCall};
 use url::Url;
@@ -90,7 +92,8 @@ pub(crate) async fn send(
         return Ok(output);
     }
     let status = response.status;
-    let mut failure = Failure::engine("http_status", format!("{} answered {status}", request.url));
+    let mut failure =
+        Failure::engine("http_status", format!("{} answered {status}", display_host(&request.url)));
     failure.retryable = matches!(status, 408 | 425 | 429 | 500..=599);
     failure.retry_after_ms = retry_after(&response, now);
     failure.details =
@@ -119,7 +122,11 @@ fn output(response: &HttpResponse) -> Value {
     });
     let body = match (response.body.is_empty(), json, std::str::from_utf8(&response.body)) {
         (true, _, _) => Value::Null,
-        (_, true, Ok(text)) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
+        (_, true, Ok(text)) => match serde_json::from_str(text) {
+            // Deeper than what can be stored, it stays the text that it is.
+            Ok(json) if !depth::too_deep(&json) => json,
+            _ => Value::String(text.to_owned()),
+        },
         (_, _, Ok(text)) => Value::String(text.to_owned()),
         (_, _, Err(_)) => json!({ "base64": STANDARD.encode(&response.body) }),
     };
@@ -209,6 +216,9 @@ mod tests {
         assert_eq!(output(&json)["body"], json!({"a": 1}));
         let broken = answer(200, &[("content-type", "application/json")], b"{\"a\":");
         assert_eq!(output(&broken)["body"], json!("{\"a\":"));
+        let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+        let deep = answer(200, &[("content-type", "application/json")], deep.as_bytes());
+        assert!(output(&deep)["body"].is_string(), "what could not be read back is kept as text");
         assert_eq!(output(&answer(204, &[], b""))["body"], Value::Null);
         assert_eq!(output(&answer(200, &[], b"\xff\x00"))["body"], json!({"base64": "/wA="}));
         let twice = answer(200, &[("Set-Cookie", "a=1"), ("set-cookie", "b=2")], b"");

@@ -5,6 +5,7 @@ pub(crate) mod mail;
 pub(crate) mod records;
 
 use crate::ports::OutsideError;
+use stepwell_workflow::depth;
 use stepwell_workflow::machine::{Failure, Source};
 
 /// How much of a failure is kept: an action may put into it what it likes.
@@ -15,6 +16,10 @@ const KEPT_DETAILS: usize = 16 << 10;
 pub(crate) fn capped(mut failure: Failure) -> Failure {
     cut(&mut failure.message, KEPT_MESSAGE);
     cut(&mut failure.code, 200);
+    if failure.details.as_ref().is_some_and(depth::too_deep) {
+        // As text it can be stored and read back.
+        failure.details = failure.details.map(|details| details.to_string().into());
+    }
     if let Some(details) = &failure.details {
         let mut text = details.to_string();
         if text.len() > KEPT_DETAILS {

@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stepwell_records::schema::Schema;
-use stepwell_records::{Origin, Query, Records, RecordsError, Upsert, WriteContext, Written, record_id};
+use stepwell_records::{
+    Origin, Query, RecordEvent, Records, RecordsError, Upsert, WriteContext, Written, record_id,
+};
 use stepwell_store::keys::{KeyBuilder, Space};
 use stepwell_store::{Refused, Stamp, Txn};
 use stepwell_workflow::machine::{Call, Execute, Failure};
@@ -16,7 +18,7 @@ use stepwell_workflow::machine::{Call, Execute, Failure};
 pub(crate) struct RecordDone {
     pub output: Value,
     /// The event of a write that changed something.
-    pub event: Option<Value>,
+    pub event: Option<RecordEvent>,
 }
 
 /// The workspace's schema as it was read last, so that a burst rests on it without reading it.
@@ -117,7 +119,7 @@ pub(crate) async fn execute(
         }
     };
     match written {
-        Ok(written) => Ok(Ok(done(written)?)),
+        Ok(written) => Ok(Ok(done(written))),
         Err(error) => refused(error),
     }
 }
@@ -130,14 +132,12 @@ fn unique(key: &str) -> [u8; 10] {
 }
 
 /// The output of a write, and its event.
-pub(crate) fn done(written: Written) -> Result<RecordDone, Refused> {
-    let event = written.event.as_ref().map(serde_json::to_value).transpose();
-    let event =
-        event.map_err(|error| Refused::Invalid(format!("a record event cannot be written: {error}")))?;
+fn done(written: Written) -> RecordDone {
+    let event = written.event;
     let mut output = Map::new();
     output.insert("record".into(), written.record);
     output.insert("outcome".into(), json!(written.outcome));
-    Ok(RecordDone { output: Value::Object(output), event })
+    RecordDone { output: Value::Object(output), event }
 }
 
 /// What the store refused is the burst's business, everything else the step's.

@@ -2,6 +2,7 @@
 //! the snapshot of an unfinished run, and the journal.
 use crate::api::{FailureDetail, RunStatus, RunSummary};
 use crate::id::RunId;
+use crate::journal::Switch;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -137,6 +138,9 @@ pub(crate) struct Live {
     /// Nothing can be done before a timer fires or somebody writes to the inbox.
     #[serde(default)]
     pub parked: bool,
+    /// What is taken in begins another version of the workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<Switch>,
     /// Where a larger snapshot than this was kept before: its claim goes with the next commit.
     #[serde(skip)]
     pub moved: Option<[u8; 32]>,
@@ -164,6 +168,5 @@ pub(crate) fn moved(key: &Key, value: &Value) -> Result<Option<BlobRef>, Refused
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Frozen {
     pub generation: u32,
-    pub key: String,
     pub call: Call,
 }

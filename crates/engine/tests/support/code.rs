@@ -90,6 +90,12 @@ impl SimCode {
                 error.details = Some(json!({ "text": "x".repeat(1 << 20) }));
                 Err(error)
             }
+            "deepfail" => {
+                let mut error = CallError::new(ErrorSource::Action, "deep", "too deep to be read back");
+                error.details = Some((0..200).fold(json!(1), |inner, _| json!([inner])));
+                Err(error)
+            }
+            "panic" => panic!("a defect of the host"),
             "trap" => Err(CallError::new(ErrorSource::Sandbox, "trap", "unreachable code")),
             _ => Err(CallError::new(ErrorSource::Action, "no", "it always fails")),
         }

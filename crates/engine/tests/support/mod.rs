@@ -78,7 +78,9 @@ impl SimClock {
 #[async_trait]
 impl Clock for SimClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millisecond((EPOCH_MS + self.millis()) as i64).unwrap()
+        // No real clock gives whole milliseconds.
+        let ns = i128::from(EPOCH_MS + self.millis()) * 1_000_000 + 456_789;
+        Timestamp::from_nanosecond(ns).unwrap()
     }
 
     fn elapsed(&self) -> Duration {
@@ -86,8 +88,8 @@ impl Clock for SimClock {
     }
 
     async fn sleep_until(&self, at: Timestamp) {
-        let left = at.as_millisecond() - self.now().as_millisecond();
-        tokio::time::sleep(Duration::from_millis(u64::try_from(left).unwrap_or(0))).await;
+        let left = at.duration_since(self.now());
+        tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
     }
 
     async fn sleep(&self, for_: Duration) {

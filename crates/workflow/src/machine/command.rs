@@ -63,6 +63,17 @@ pub enum Call {
     Email(Box<EmailCall>),
 }
 
+impl Call {
+    /// A call to the outside as it was written down without its kind, by the type of its step.
+    pub fn of_outside(step_type: &str, written: Value) -> Option<Call> {
+        match step_type {
+            "http_request" => serde_json::from_value(written).ok().map(Call::Http),
+            "send_email" => serde_json::from_value(written).ok().map(Call::Email),
+            _ => None,
+        }
+    }
+}
+
 /// Output: the action's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CodeCall {

@@ -1,0 +1,90 @@
+//! The end of a run that cannot be driven: its rows cannot be read, or driving it panicked. It fails, plainly and for
+//! good, so that it holds no slot and no neighbour up; its journal stays as it is.
+use crate::api::{FailureDetail, RunStatus};
+use crate::core::Ctx;
+use crate::feed::{EventPage, RunMoved};
+use crate::id::RunId;
+use crate::tables::runs::{self, RunHead};
+use crate::tables::{self, inbox, timers};
+use crate::waiters::Ended;
+use stepwell_store::{Key, Refused, Want, transact};
+use stepwell_workflow::machine::{self, Failure, Finished, Payload, RunFailure, Source};
+
+/// Fails the run with `failure`. A run that has ended meanwhile stays as it ended.
+pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(), Refused> {
+    let (head_key, ws) = (&runs::head_key(ctx.ws.id, run), &ctx.ws);
+    let error = FailureDetail::from(&failure);
+    let timers = timers_of(ctx, run).await?;
+    let (error, timers) = (&error, &timers);
+    let ended = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
+        Box::pin(async move {
+            let Some(value) = tx.get(head_key).await? else { return Ok(None) };
+            let mut head: RunHead = tables::decode(head_key, &value)?;
+            tx.delete(runs::live_key(ws.id, run));
+            for (key, _) in tx.range(inbox::of_run(ws.id, run), usize::MAX, false).await? {
+                tx.delete(key);
+            }
+            timers.iter().for_each(|timer| tx.delete(timer.clone()));
+            if head.status.ended() {
+                return Ok(None);
+            }
+            let now_ms = ctx.now_ms();
+            head.status = RunStatus::Failed;
+            head.inbox = 0;
+            head.ended_ms = Some(now_ms);
+            head.error = Some(error.clone());
+            tx.put(head_key.clone(), tables::encode(&head)?);
+            let moved = RunMoved {
+                id: run,
+                workflow: head.workflow.clone(),
+                status: head.status,
+                commit: head.commits,
+                steps: Vec::new(),
+            };
+            tx.append(ws.log, EventPage::default().row(now_ms, Some(&moved))?);
+            Ok::<_, Refused>(Some(head))
+        })
+    })
+    .await?;
+    let Some(head) = ended else { return Ok(()) };
+    tracing::error!(%run, workflow = %head.workflow, code = %error.code, error = %error.message, "a run was given up");
+    ctx.core.stats.run_ended(head.status);
+    ctx.ws.kept.run_ended();
+    ctx.ws.waiters.tell(run, head.commits, Some(|| Ended { finished: finished(error), answer: None }));
+    Ok(())
+}
+
+/// The end of a run whose head alone tells of it.
+pub(crate) fn finished(error: &FailureDetail) -> Finished {
+    let failure = Failure {
+        source: Source::Engine,
+        details: error.details.clone(),
+        ..Failure::engine(error.code.clone(), error.message.clone())
+    };
+    Finished {
+        status: machine::RunStatus::Failed,
+        output: Payload::default(),
+        error: Some(RunFailure { step: None, failure }),
+    }
+}
+
+/// The keys of the run's timers, which only its snapshot names otherwise.
+async fn timers_of(ctx: &Ctx, run: RunId) -> Result<Vec<Key>, Refused> {
+    const PAGE: usize = 1000;
+    let mut keys = timers::all(ctx.ws.shard);
+    let mut own = Vec::new();
+    loop {
+        let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::range(keys.clone(), PAGE)]).await?;
+        let rows: Vec<_> = view.rows.into_iter().flatten().collect();
+        for (key, _) in &rows {
+            let (_, workspace, whose) = timers::parts(key)?;
+            if (workspace, whose) == (ctx.ws.id, run) {
+                own.push(key.clone());
+            }
+        }
+        match rows.last() {
+            Some((last, _)) if rows.len() == PAGE => keys.start = last.successor(),
+            _ => return Ok(own),
+        }
+    }
+}

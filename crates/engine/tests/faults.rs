@@ -1,0 +1,190 @@
+//! What is broken, hostile or too large ends one run at most: it holds no slot, and everything can be read afterwards.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+mod support;
+
+use serde_json::{Value, json};
+use std::time::Duration;
+use stepwell_engine::{ErrorKind, RunStatus, Workspace};
+use stepwell_store::keys::{Space, space_in};
+use stepwell_store::{Store, Tx, WorkspaceId};
+use support::{Module, World, activate, all_records, in_world, post, runtime};
+
+const WAIT: Duration = Duration::from_secs(600);
+
+/// A workflow of one code step, behind the hook of its name.
+async fn with_function(workspace: &Workspace, function: &'static str) {
+    let module = Module::new(function, "1.0.0", function);
+    let name = function;
+    workspace.actions().put(name, module.bytes(), false).await.unwrap();
+    let text = format!(
+        "name: {name}\ntrigger: {{ type: webhook, path: {name} }}\nsteps:\n  - {{ id: code, type: code, action: {name}, input: \"{{{{ trigger.body }}}}\" }}\n",
+    );
+    activate(workspace, &text).await;
+}
+
+fn nested(levels: usize) -> Value {
+    (0..levels).fold(json!(1), |inner, _| json!([inner]))
+}
+
+#[test]
+fn a_body_that_could_not_be_read_back_is_refused() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[]).await;
+        with_function(&workspace, "echo").await;
+        let answer = workspace.hook(post("echo", nested(64))).await.unwrap();
+        let run = workspace.runs().wait(&answer.run_id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        for levels in [65, 126] {
+            let error = workspace.hook(post("echo", nested(levels))).await.unwrap_err();
+            assert_eq!((error.kind, error.code.as_ref()), (ErrorKind::Invalid, "too_deep"));
+            let error = workspace.workflows().run("echo", nested(levels), None).await.unwrap_err();
+            assert_eq!(error.code, "too_deep");
+        }
+        assert_eq!(
+            workspace.runs().list(Default::default(), Default::default()).await.unwrap().items.len(),
+            1
+        );
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_failure_with_details_too_deep_to_be_read_back_keeps_them_as_text() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[]).await;
+        with_function(&workspace, "deepfail").await;
+        let answer = workspace.hook(post("deepfail", json!({}))).await.unwrap();
+        let run = workspace.runs().wait(&answer.run_id, WAIT).await.unwrap();
+        let details = run.steps[0].error.as_ref().unwrap().details.clone().unwrap();
+        assert!(details.is_string(), "{details}");
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_panic_ends_its_run_and_gives_the_slot_back() {
+    in_world(|mut world| async move {
+        world.config.concurrent_runs = 1;
+        let (engine, workspace) = world.set_up(&[], &[]).await;
+        with_function(&workspace, "panic").await;
+        with_function(&workspace, "echo").await;
+        // Before it is stored, whoever asked is told.
+        let error = workspace.hook(post("panic", json!({}))).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Internal, "{error}");
+        // Afterwards, the run says so.
+        let text = r#"
+name: late
+trigger: { type: manual }
+steps:
+  - { id: call, type: http_request, method: POST, url: "https://api.example.com/", body: { json: { n: 1 } } }
+  - { id: code, type: code, action: panic, input: {} }
+"#;
+        activate(&workspace, text).await;
+        let late = workspace.workflows().run("late", json!({}), Some(WAIT)).await.unwrap();
+        assert_eq!(late.status, RunStatus::Failed);
+        assert_eq!(late.error.unwrap().code, "internal");
+        let run = workspace.runs().get(&late.run_id).await.unwrap();
+        assert_eq!(run.summary.error.unwrap().code, "internal");
+        let answer = workspace.hook(post("echo", json!({}))).await.unwrap();
+        let run = workspace.runs().wait(&answer.run_id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "the slot is free");
+        assert_eq!(engine.stats().runs_running, 0);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_run_that_cannot_be_read_fails_and_the_others_go_on() {
+    let mut world = World::new(1);
+    world.config.concurrent_runs = 1;
+    let ids = runtime().block_on(async {
+        let (_engine, workspace) = world.open().await;
+        with_function(&workspace, "slow").await;
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            ids.push(workspace.hook(post("slow", json!({ "ms": 600_000 }))).await.unwrap().run_id);
+        }
+        ids
+    });
+    world.store = world.store.reopen();
+    world.code.restart();
+    // The snapshot of the first and the head of the second are no longer what was written.
+    let dump = world.store.dump();
+    let nth = |space: Space, n: usize| {
+        dump.iter().filter(|(key, _)| space_in(key) == Some(space)).nth(n).unwrap().0.clone()
+    };
+    let (live, head) = (nth(Space::RunStates, 0), nth(Space::Runs, 1));
+    runtime().block_on(async {
+        let garbage = vec![1u8, b'{'];
+        let writes = vec![(live, Some(garbage.clone().into())), (head, Some(garbage.into()))];
+        let home = WorkspaceId(1).shard();
+        world.store.commit(Tx { home, rests_on: Vec::new(), writes, append: Vec::new() }).await.unwrap();
+    });
+    runtime().block_on(async {
+        let (engine, workspace) = world.open().await;
+        let run = workspace.runs().wait(&ids[0], WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Failed);
+        assert_eq!(run.summary.error.unwrap().code, "run_damaged");
+        let run = workspace.runs().wait(&ids[2], WAIT * 10).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "its neighbour holds no slot");
+        assert!(workspace.runs().get(&ids[1]).await.is_err());
+        let listed = workspace.runs().list(Default::default(), Default::default()).await.unwrap();
+        assert_eq!(listed.items.len(), 2, "the list passes by what cannot be read");
+        // Its rest is kept for whoever mends it, and retention goes on with the others.
+        tokio::time::sleep(Duration::from_secs(30 * 24 * 3600)).await;
+        let listed = workspace.runs().list(Default::default(), Default::default()).await.unwrap();
+        assert_eq!(listed.items.len(), 0);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_retry_that_ends_at_once_has_an_end() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[]).await;
+        let text = r#"
+name: stopping
+trigger: { type: manual }
+steps:
+  - { id: before, type: create_record, object: task, record: { title: "before" } }
+  - { id: over, type: stop, status: failed, message: "no" }
+"#;
+        activate(&workspace, text).await;
+        let first = workspace.workflows().run("stopping", json!({}), Some(WAIT)).await.unwrap();
+        assert_eq!(first.status, RunStatus::Failed);
+        for _ in 0..2 {
+            workspace.runs().retry(&first.run_id, false).await.unwrap();
+            let run = workspace.runs().wait(&first.run_id, WAIT).await.unwrap();
+            assert_eq!(run.summary.status, RunStatus::Failed);
+            assert!(run.summary.ended_at.is_some());
+            assert_eq!(run.summary.error.unwrap().code, "stopped");
+        }
+        assert_eq!(all_records(&workspace, "task").await.len(), 1);
+        let left = world.store.dump().into_iter().filter(|(key, _)| space_in(key) == Some(Space::RunStates));
+        assert_eq!(left.count(), 0, "nothing is left that a restart would look at");
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_write_too_large_for_its_event_fails_its_step_and_one_below_goes_through() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[]).await;
+        let text = r#"
+name: notes
+trigger: { type: webhook, path: notes }
+steps:
+  - { id: first, type: create_record, object: task, record: { title: "first" } }
+  - { id: note, type: create_record, object: note, record: { title: "large", body: "{{ trigger.body.text }}" } }
+"#;
+        activate(&workspace, text).await;
+        for (bytes, status) in [(200 << 10, RunStatus::Completed), (480 << 10, RunStatus::Failed)] {
+            let body = json!({ "text": "x".repeat(bytes) });
+            let answer = workspace.hook(post("notes", body)).await.unwrap();
+            let run = workspace.runs().wait(&answer.run_id, WAIT).await.unwrap();
+            assert_eq!(run.summary.status, status, "{bytes}: {:#?}", run.summary);
+        }
+        assert_eq!(all_records(&workspace, "note").await.len(), 1);
+        engine.close().await;
+    });
+}
