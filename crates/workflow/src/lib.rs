@@ -10,3 +10,4 @@ pub mod machine;
 pub mod model;
 pub mod problem;
 pub mod schema;
+pub mod schema_cost;

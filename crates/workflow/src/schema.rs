@@ -157,7 +157,9 @@ fn shape(of: &Shape) -> Value {
         ]}),
         Shape::Steps => json!({"$ref": "#/$defs/steps"}),
         Shape::List(item) => json!({"type": "array", "items": shape(item), "minItems": 1}),
-        Shape::OneOrMany(item) => json!({"anyOf": [shape(item), {"type": "array", "items": shape(item)}]}),
+        Shape::OneOrMany(item) => {
+            json!({"anyOf": [shape(item), {"type": "array", "items": shape(item), "minItems": 1}]})
+        }
         Shape::Form(inner) => form(inner),
         Shape::OneKey(inner) => {
             let mut schema = form(inner);

@@ -6,7 +6,6 @@ use crate::api::{DraftSaved, TextFormat, VersionStatus, WorkflowDetail, Workflow
 use crate::core::Ctx;
 use crate::error::{EngineError, Problem};
 use crate::tables::{self, registry as rows, runs::timestamp};
-use jsonschema::Validator;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +25,7 @@ pub(crate) struct Compiled {
     pub workflow: Workflow,
     pub graph: Graph,
     /// Of a webhook's body, or of what a manual start is given.
-    pub input_schema: Option<Validator>,
+    pub input_schema: Option<schema::Compiled>,
     /// The actions that it names.
     pub actions: Vec<ActionRef>,
 }

@@ -193,7 +193,7 @@ fn objects(given: &Object, wanted: &Object, path: &mut Vec<String>, misfits: &mu
                 compare(ty, field, path, misfits);
                 path.pop();
             }
-            None if written && wanted.rest == Rest::Closed => {
+            None if written && (wanted.rest == Rest::Closed || is_misspelt(name, given, wanted)) => {
                 let known = wanted.names().map(str::to_owned).collect();
                 misfits
                     .push(Misfit { path: path.clone(), what: What::Unknown { name: name.clone(), known } });
@@ -201,4 +201,11 @@ fn objects(given: &Object, wanted: &Object, path: &mut Vec<String>, misfits: &mu
             None => {}
         }
     }
+}
+
+/// Whether a key was surely meant to be another: the schema does not say that there is nothing else, but has a name much
+/// like it, which is not given.
+fn is_misspelt(name: &str, given: &Object, wanted: &Object) -> bool {
+    let missing = wanted.names().filter(|name| given.field(name).is_none());
+    wanted.rest == Rest::Unsaid && nearest(name, missing).is_some()
 }

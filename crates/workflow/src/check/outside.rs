@@ -12,7 +12,7 @@ use crate::model::{Body, HttpRequest, Method};
 impl<'w> Checker<'w> {
     pub(super) fn http(&mut self, request: &'w HttpRequest) -> Rc<Ty> {
         self.under("url", |me| me.url(&request.url));
-        self.under("headers", |me| me.headers(&request.headers, Mode::Header));
+        self.under("headers", |me| me.headers(&request.headers, Mode::Header, Sender::Request));
         self.under("query", |me| me.fields(&request.query, Mode::Secrets));
         if let Some(body) = &request.body {
             self.path.key("body");
@@ -92,20 +92,73 @@ impl<'w> Checker<'w> {
         .set_hint("write \"https://api.example.com/{{ … }}\", and choose between hosts with `branch`");
     }
 
-    pub(super) fn headers(&mut self, headers: &'w BTreeMap<String, String>, mode: Mode) {
+    pub(super) fn headers(&mut self, headers: &'w BTreeMap<String, String>, mode: Mode, sender: Sender) {
         for (name, value) in headers {
+            let twice = headers.keys().find(|other| *other < name && other.eq_ignore_ascii_case(name));
             self.under(name, |me| {
+                if let Some(other) = twice {
+                    me.tell_key("duplicate_key", format!("`{name}` and `{other}` are one header"))
+                        .set_hint("keep one of them");
+                }
+                if let Some((why, hint)) = sender.keeps(name) {
+                    me.tell_key("invalid_value", format!("the header `{name}` {why}")).set_hint(hint);
+                }
                 let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
                 if name.is_empty() || !name.bytes().all(token) {
                     me.tell_key("invalid_value", format!("{name:?} is no name of a header"))
                         .set_hint("letters, digits and `-`");
                 }
                 me.template(value, mode);
+                // Of what stands in the document itself; what is filled in is looked at when it is.
+                let strange = |c: &char| !matches!(c, ' '..='~' | '\t' | '\r' | '\n');
+                if let (Some(c), true) = (value.chars().find(strange), sender != Sender::Mail) {
+                    let shown = if c.is_control() { format!("U+{:04X}", c as u32) } else { format!("`{c}`") };
+                    me.tell(
+                        "invalid_value",
+                        format!("the header `{name}` holds {shown}, and headers are ASCII"),
+                    )
+                    .set_hint("other letters are percent-encoded: `{{ text | urlencode }}`");
+                }
                 if value.trim_end().contains(['\r', '\n']) {
                     me.tell("invalid_value", format!("the header `{name}` holds a line break"))
                         .set_hint("a long value can be folded with `>-`");
                 }
             });
+        }
+    }
+}
+
+/// Whose headers they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// A request of an http_request step.
+    Request,
+    /// The answer of a webhook.
+    Answer,
+    Mail,
+}
+
+impl Sender {
+    /// Why a header is not the author's to set, and what to do instead.
+    fn keeps(self, name: &str) -> Option<(&'static str, &'static str)> {
+        let name = name.to_ascii_lowercase();
+        let leave = "leave it out";
+        match (self, name.as_str()) {
+            (Sender::Mail, _) => None,
+            (_, "content-length" | "transfer-encoding") => Some(("follows from the body", leave)),
+            (_, "connection" | "keep-alive" | "upgrade" | "te" | "trailer" | "http2-settings" | "expect") => {
+                Some(("is about the connection, which Stepwell keeps", leave))
+            }
+            (_, name) if name.starts_with("proxy-") => {
+                Some(("is between a client and its proxy", "the operator of the server sets a proxy"))
+            }
+            (Sender::Request, "host") => Some(("follows from `url`", "put the host into `url`")),
+            (Sender::Answer, "host") => Some(("belongs to requests, not to answers", leave)),
+            (Sender::Answer, "date" | "server") => Some(("is set by the server", leave)),
+            (Sender::Answer, "stepwell-run-id" | "idempotent-replayed") => {
+                Some(("is set by Stepwell", "use another name"))
+            }
+            _ => None,
         }
     }
 }

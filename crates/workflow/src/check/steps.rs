@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::checker::{Checker, Outcome};
+use super::outside::Sender;
 use super::scope::{ListKind, Place};
 use super::types::{Rule, Ty};
 use crate::document::Data;
@@ -81,7 +82,7 @@ impl<'w> Checker<'w> {
 
     pub(super) fn answer(&mut self, answer: &'w Answer) {
         self.under("status", |me| me.value(&answer.status, Mode::Value));
-        self.under("headers", |me| me.headers(&answer.headers, Mode::Line));
+        self.under("headers", |me| me.headers(&answer.headers, Mode::Line, Sender::Answer));
         if let Some(body) = &answer.body {
             self.under("body", |me| me.value(body, Mode::Value));
         }
@@ -287,7 +288,7 @@ impl<'w> Checker<'w> {
                 self.under(key, |me| me.template(body, mode));
             }
         }
-        self.under("headers", |me| me.headers(&email.headers, Mode::Line));
+        self.under("headers", |me| me.headers(&email.headers, Mode::Line, Sender::Mail));
         Rc::new(Ty::object(
             "a send_email step",
             vec![("message_id", Ty::Text), ("accepted", Ty::list(Ty::Text))],

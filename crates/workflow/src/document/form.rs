@@ -225,7 +225,7 @@ static ANSWER: Form = Form {
             key: "headers",
             shape: Shape::Templates,
             need: Need::Optional,
-            about: "HTTP headers; a value may not hold line breaks.",
+            about: "HTTP headers in ASCII, of one line each; those of the connection, of the body's length and the server's own (`Date`) are not to be set.",
         },
         Field {
             key: "body",

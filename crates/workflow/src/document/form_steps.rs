@@ -312,7 +312,7 @@ pub static STEPS: &[Kind] = &[
                 key: "headers",
                 shape: Shape::Templates,
                 need: Need::Optional,
-                about: "HTTP headers; a value may not hold line breaks.",
+                about: "HTTP headers in ASCII, of one line each; `Host` and those of the connection and of the body's length are not to be set.",
             },
             Field {
                 key: "query",

@@ -80,7 +80,7 @@ impl<'n> Reader<'n, '_> {
             (Shape::Values, Data::Map(_)) => (!node.is_broken()).then(|| node.to_json()),
             (Shape::Templates, Data::Map(entries)) => self.map_of(entries, &Shape::Template),
             (Shape::Steps, Data::List(items)) => self.step_list(items),
-            (Shape::List(item), Data::List(items)) if items.is_empty() => {
+            (Shape::List(item) | Shape::OneOrMany(item), Data::List(items)) if items.is_empty() => {
                 let message =
                     format!("{} is empty; it takes at least one item: {}", self.label(), item.describe());
                 self.refuse(node, "invalid_value", message)

@@ -87,6 +87,20 @@ fn text(place: &str, template: &Template, scope: &dyn Scope) -> Result<Text, Fai
     template.render_text(scope).map_err(|error| template_failure(error.under(place)))
 }
 
+/// The value of an HTTP header: what is no ASCII would be lost, or refused, on its way.
+fn header(place: &str, template: &Template, scope: &dyn Scope) -> Result<Text, Failure> {
+    let text = text(place, template, scope)?;
+    match text.text.chars().find(|c| !matches!(c, ' '..='~' | '\t')) {
+        None => Ok(text),
+        Some(c) => {
+            let message = format!(
+                "{place} is a header, which is ASCII, and holds {c:?}; percent-encode other letters with `| urlencode`"
+            );
+            Err(Failure::engine(code::INVALID_STEP, message))
+        }
+    }
+}
+
 fn optional_text(
     place: &str,
     template: Option<&Template>,
@@ -150,7 +164,7 @@ fn pairs(
 fn http(plan: &HttpPlan, scope: &dyn Scope, key: &str) -> Result<HttpCall, Failure> {
     let mut headers = BTreeMap::new();
     for (name, template) in &plan.headers {
-        headers.insert(name.clone(), text(&format!("headers.{name}"), template, scope)?);
+        headers.insert(name.clone(), header(&format!("headers.{name}"), template, scope)?);
     }
     Ok(HttpCall {
         method: plan.method,
@@ -241,7 +255,7 @@ pub(super) fn answer(plan: &AnswerPlan, scope: &dyn Scope) -> Result<Answer, Fai
         status.ok_or_else(|| wrong("respond.status", "an HTTP status from 200 to 599", &code.into()))?;
     let mut rendered = BTreeMap::new();
     for (name, template) in &plan.headers {
-        rendered.insert(name.clone(), text(&format!("respond.headers.{name}"), template, scope)?.text);
+        rendered.insert(name.clone(), header(&format!("respond.headers.{name}"), template, scope)?.text);
     }
     let body =
         plan.body.as_ref().map(|body| document("respond.body", body, scope).map(|filled| filled.value));
@@ -273,6 +287,20 @@ mod tests {
         assert_eq!(pairs[2].1.reveal(|_| Some("s".into())).unwrap(), "s");
         let nested = vec![("q".to_owned(), compiled(json!({"a": 1})))];
         assert_eq!(super::pairs("query", &nested, &scope).unwrap_err().code, code::INVALID_STEP);
+    }
+
+    #[test]
+    fn headers_are_ascii() {
+        let scope = Values::new([("a", json!({"name": "Zoë", "ok": "Zoe\t1"}))]);
+        let template = |text: &str| Template::compile(text, Mode::Header).unwrap();
+        assert_eq!(header("headers.x", &template("v {{ a.ok }}"), &scope).unwrap().text, "v Zoe\t1");
+        let failure = header("headers.x", &template("{{ a.name }}"), &scope).unwrap_err();
+        assert_eq!(failure.code, code::INVALID_STEP);
+        assert!(
+            failure.message.starts_with("headers.x is a header, which is ASCII, and holds 'ë'"),
+            "{failure:?}"
+        );
+        assert!(header("headers.x", &template("{{ a.name | urlencode }}"), &scope).is_ok());
     }
 
     #[test]
