@@ -214,6 +214,33 @@ async fn a_check_says_what_it_did_not_look_at_and_can_ask_the_server() {
     assert!(applied.stderr.contains("yours") || applied.stdout.contains("yours"), "{applied:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expression_is_tried_on_a_file_or_on_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data.json");
+    std::fs::write(&data, r#"{ "trigger": { "body": { "email": "Ada@Example.com" } } }"#).unwrap();
+    let eval = |expression: &str| run(&["eval", expression, "--data", text(&data)]);
+    assert_eq!(ok(eval("trigger.body.email | lower")), "\"ada@example.com\"\n");
+    let wrong = eval("trigger.body.emial | lower");
+    assert_eq!((wrong.code, wrong.stdout.as_str()), (Some(1), ""));
+    assert!(
+        wrong.stderr.contains("did you mean `email`?") && wrong.stderr.contains("| ^^^^"),
+        "{}",
+        wrong.stderr
+    );
+    assert_eq!(ok(run(&["eval", "1 + 2"])), "3\n");
+    std::fs::write(&data, "[1]").unwrap();
+    assert!(eval("1").stderr.contains("is not a JSON object"), "{}", eval("1").stderr);
+
+    let server = Server::dev();
+    let flow = "name: tried\ntrigger: { type: manual }\nsteps:\n  - { id: a, type: set, values: { n: 2 } }\n";
+    server.activate("tried", flow).await;
+    ok(on(&server, &["workflow", "run", "tried", "--input", "{\"by\": 21}"]));
+    let runs: Value = serde_json::from_str(&ok(on(&server, &["run", "list", "--json"]))).unwrap();
+    let id = runs["runs"][0]["id"].as_str().unwrap();
+    assert_eq!(ok(on(&server, &["eval", "a.n * trigger.input.by", "--run", id])), "42\n");
+}
+
 #[test]
 fn exit_statuses_mean_something() {
     assert_eq!(run(&["--version"]).code, Some(0));

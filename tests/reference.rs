@@ -55,7 +55,9 @@ fn codes(path: &Path) -> Vec<String> {
         }
     }
     if path.ends_with("sandbox/src/error.rs") {
-        found.extend(bare.split(":&str=\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+        found.extend(
+            bare.split(":&str=\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())),
+        );
     }
     if path.ends_with("records/src/error.rs") {
         found.extend(bare.split("=>\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));

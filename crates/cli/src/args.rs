@@ -55,6 +55,8 @@ pub enum Command {
     /// Runs: what happened, step by step
     #[command(subcommand)]
     Run(Run),
+    /// Evaluate an expression as a workflow would, over the values of a run or a file
+    Eval(Eval),
     /// Records of the built-in store
     #[command(subcommand)]
     Record(Record),
@@ -77,6 +79,19 @@ pub struct Demo {
     /// Where cargo keeps what it builds for the example action [default: with the data]
     #[arg(long, value_name = "DIR")]
     pub target_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Eval {
+    /// Such as 'trigger.body.email | lower', or a text with {{ … }} in it
+    #[arg(value_name = "EXPR")]
+    pub expression: String,
+    /// With the values of this run: trigger, the outputs of its steps, steps, error
+    #[arg(long, value_name = "ID", conflicts_with = "data")]
+    pub run: Option<String>,
+    /// With the members of this JSON file as names; - for stdin. Needs no server
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -72,6 +72,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Action(action) => commands::action::main(action, &global).await,
             Command::Workflow(workflow) => commands::workflow::main(workflow, &global).await,
             Command::Run(run) => commands::run::main(run, &global).await,
+            Command::Eval(eval) => commands::eval::main(eval, &global).await,
             Command::Record(record) => commands::record::main(record, &global).await,
             Command::Mailbox(mailbox) => commands::mailbox::main(mailbox, &global).await,
             Command::Key(key) => commands::key::main(key, &global).await,
