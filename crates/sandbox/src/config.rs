@@ -23,7 +23,7 @@ pub enum Allocation {
 }
 
 /// Core instances one call may have. The scan refuses what expands to more.
-pub const CORE_INSTANCES_PER_CALL: u32 = 40;
+pub const CORE_INSTANCES_PER_CALL: u32 = 64;
 /// Memories one call may have, over all its core instances.
 pub const MEMORIES_PER_CALL: u32 = 8;
 /// Tables one call may have, over all its core instances.

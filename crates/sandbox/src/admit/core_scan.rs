@@ -26,6 +26,8 @@ pub(super) struct CoreScan<'a> {
     imports: Vec<(&'a str, &'a str, &'static str)>,
     exports: Vec<(&'a str, ExternalKind, u32)>,
     code_bytes: u64,
+    /// Targets of `br_table` times locals, of all functions so far.
+    table_edges: u64,
     memories: u64,
     tables: u64,
     globals: u64,
@@ -237,11 +239,13 @@ impl<'a> CoreScan<'a> {
                     rules::BR_TABLE.check(table.len().into(), place)?;
                     targets += u64::from(table.len());
                     rules::BR_TABLE_TOTAL.check(targets, place)?;
+                    rules::BR_TABLE_TIMES_LOCALS.check(targets.saturating_mul(locals), place)?;
                 }
                 _ => {}
             }
         }
-        Ok(())
+        self.table_edges = self.table_edges.saturating_add(targets.saturating_mul(locals));
+        rules::BR_TABLE_TIMES_LOCALS_TOTAL.check(self.table_edges, || self.place())
     }
 
     /// What one instance of this module takes.

@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn an_alias_of_a_module_around_a_component_counts_too() {
-        let instances = "(core instance (instantiate $m))".repeat(21);
+        let instances = "(core instance (instantiate $m))".repeat(33);
         let text = format!(
             "(component $o (core module $real) \
              (component $c (alias outer $o $real (core module $m)) {instances}) \

@@ -82,6 +82,12 @@ const SCAN: &[Case] = &[
         },
         "br_table_total",
     ),
+    ("br_tables times locals", || functions(&[(2_000, branching(1_001))]), "br_table_times_locals"),
+    (
+        "br_tables times locals of many functions",
+        || functions(&vec![(2_000, branching(1_000)); 11]),
+        "br_table_times_locals_total",
+    ),
     ("types", || started(&repeat(4_001, "(type (func (param i64)))")), "types"),
     (
         "a group that claims a million types",
@@ -159,7 +165,7 @@ const SCAN: &[Case] = &[
         },
         "total_tables",
     ),
-    ("core modules", || wat(&format!("(component {})", "(core module)".repeat(33))), "core_modules"),
+    ("core modules", || wat(&format!("(component {})", "(core module)".repeat(65))), "core_modules"),
     ("components", || wat(&format!("(component {})", "(component)".repeat(101))), "components"),
     (
         "components inside each other",
@@ -374,6 +380,11 @@ fn started(more: &str) -> Vec<u8> {
 /// Blocks inside each other.
 fn nested(depth: usize) -> Vec<u8> {
     [[0x02, 0x40].repeat(depth), vec![0x0b; depth]].concat()
+}
+
+/// One `br_table` with so many targets.
+fn branching(targets: usize) -> Vec<u8> {
+    [&[0x41, 0, 0x0e][..], &leb(targets), &vec![0; targets + 1]].concat()
 }
 
 /// Blocks one after the other.
