@@ -23,6 +23,8 @@ use crate::{Limits, LogLine, Usage};
 pub struct HostConfig {
     /// Where compiled modules are kept. `None` compiles at every load.
     pub cache_dir: Option<PathBuf>,
+    /// How many bytes of them are kept there; what was not used for longest goes.
+    pub cache_bytes: u64,
     /// Where modules are compiled.
     pub compile: CompileStrategy,
     /// How many calls run at once; more wait their turn.
@@ -39,6 +41,7 @@ impl Default for HostConfig {
     fn default() -> Self {
         Self {
             cache_dir: None,
+            cache_bytes: 1 << 30,
             compile: CompileStrategy::InProcess,
             max_concurrent_calls: 128,
             threads: 0,
@@ -88,6 +91,7 @@ pub struct Action(Arc<Loaded>);
 
 struct Loaded {
     info: ActionInfo,
+    code_bytes: u64,
     runnable: Runnable,
     engine: Engine,
 }
@@ -185,7 +189,7 @@ impl Host {
         let engine = Engine::new(&settings(Allocation::Pooling { calls })).map_err(start)?;
         let linker = call::component_linker(&engine).map_err(start)?;
         let compiler = Compiler::new(engine.clone(), config.compile, config.cache_dir.as_deref());
-        let compiler = compiler.map_err(start)?;
+        let compiler = compiler.map_err(start)?.keep(config.cache_bytes);
         let ticker = Ticker::start(&engine, config.tick).map_err(start)?;
         let guests = Guests::start(config.threads).map_err(start)?;
         let permits = Arc::new(Semaphore::new(calls as usize));
@@ -206,12 +210,14 @@ impl Host {
     pub async fn load_admitted(&self, admitted: &Admitted) -> Result<Action, LoadError> {
         let inner = &self.0;
         let code = inner.compiler.load(admitted).await?;
+        let code_bytes = code.bytes();
         let runnable = Runnable::new(&inner.engine, &inner.linker, admitted.kind, &code);
         // The scan looks at names; whether the types fit too is known only here.
         let runnable = runnable.map_err(|error| {
             LoadError::Refused(Refusal::new("link", format!("the module does not fit its host: {error:#}")))
         })?;
-        Ok(Action(Arc::new(Loaded { info: admitted.into(), runnable, engine: inner.engine.clone() })))
+        let (info, engine) = (admitted.into(), inner.engine.clone());
+        Ok(Action(Arc::new(Loaded { info, code_bytes, runnable, engine })))
     }
 
     /// Calls an action. Waits for a free slot; dropping the future stops the guest and frees it.
@@ -277,6 +283,11 @@ impl Action {
     /// What is known about it without running it.
     pub fn info(&self) -> &ActionInfo {
         &self.0.info
+    }
+
+    /// How much memory its machine code takes, with what belongs to that.
+    pub fn code_bytes(&self) -> u64 {
+        self.0.code_bytes
     }
 }
 

@@ -1,10 +1,8 @@
 //! What a `code` step needs of the sandbox. A module is named by the SHA-256 of its bytes, in hexadecimal.
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::collections::HashMap;
-use std::sync::RwLock;
 use stepwell_sandbox::{
-    Action, ActionInfo, Call, CallError, ErrorSource, Host, LoadError, Outcome, Usage, code,
+    ActionInfo, Call, CallError, ErrorSource, Host, LoadError, Outcome, Shelf, Usage, code,
 };
 
 #[async_trait]
@@ -18,27 +16,29 @@ pub trait CodeRunner: Send + Sync + 'static {
     /// Calls a module that is ready. The same module, input, seed, start and limits give the same outcome.
     async fn call(&self, sha256: &str, call: Call) -> Outcome;
 
+    /// Lets a module go that was loaded only to be looked at, unless it was called since.
+    fn drop_unused(&self, _sha256: &str) {}
+
     /// What no call can go above.
     fn maxima(&self) -> stepwell_sandbox::Limits;
 }
 
+/// Machine code that is kept loaded; the rest comes from the cache when it is called.
+const LOADED_BYTES: u64 = 1 << 30;
+
 /// The real sandbox.
 pub struct SandboxRunner {
     host: Host,
-    actions: RwLock<HashMap<String, Action>>,
+    actions: Shelf,
 }
 
 impl SandboxRunner {
     pub fn new(host: Host) -> Self {
-        Self { host, actions: RwLock::default() }
+        Self { host, actions: Shelf::new(LOADED_BYTES) }
     }
 
     pub fn host(&self) -> &Host {
         &self.host
-    }
-
-    fn action(&self, sha256: &str) -> Option<Action> {
-        self.actions.read().unwrap_or_else(|poisoned| poisoned.into_inner()).get(sha256).cloned()
     }
 }
 
@@ -47,17 +47,20 @@ impl CodeRunner for SandboxRunner {
     async fn load(&self, module: Bytes) -> Result<ActionInfo, LoadError> {
         let action = self.host.load(module).await?;
         let info = action.info().clone();
-        let mut actions = self.actions.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        actions.insert(info.sha256.clone(), action);
+        self.actions.keep(action);
         Ok(info)
     }
 
     fn loaded(&self, sha256: &str) -> bool {
-        self.action(sha256).is_some()
+        self.actions.holds(sha256)
+    }
+
+    fn drop_unused(&self, sha256: &str) {
+        self.actions.drop_unused(sha256);
     }
 
     async fn call(&self, sha256: &str, call: Call) -> Outcome {
-        match self.action(sha256) {
+        match self.actions.take(sha256) {
             Some(action) => self.host.call(&action, call).await,
             None => not_loaded(sha256, &call),
         }

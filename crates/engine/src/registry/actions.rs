@@ -90,6 +90,21 @@ pub(crate) async fn put(ctx: &Ctx, name: &str, module: Bytes, dev: bool) -> Resu
             EngineError::unavailable(format!("the module cannot be looked at now: {why}"))
         }
     })?;
+    let sha256 = found.sha256.clone();
+    let taken = register(ctx, name, module, found, dev).await;
+    if taken.is_err() {
+        ctx.core.ports.code.drop_unused(&sha256);
+    }
+    taken
+}
+
+async fn register(
+    ctx: &Ctx,
+    name: &str,
+    module: Bytes,
+    found: ModuleInfo,
+    dev: bool,
+) -> Result<ActionPut, EngineError> {
     let metadata = found.metadata.clone().unwrap_or_default();
     if let Some(own) = &metadata.name
         && own != name

@@ -25,6 +25,17 @@ pub enum Loaded {
     Module(Module),
 }
 
+impl Loaded {
+    /// The size of the machine code in memory.
+    pub fn bytes(&self) -> u64 {
+        let range = match self {
+            Self::Component(component) => component.image_range(),
+            Self::Module(module) => module.image_range(),
+        };
+        (range.end as usize).saturating_sub(range.start as usize) as u64
+    }
+}
+
 impl std::fmt::Debug for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -41,6 +52,8 @@ pub struct Compiler {
     fingerprint: [u8; 32],
     strategy: CompileStrategy,
     cache: Option<Cache>,
+    /// How many bytes the cache may hold.
+    keep: u64,
     permits: Semaphore,
 }
 
@@ -49,7 +62,13 @@ impl Compiler {
     pub fn new(engine: Engine, strategy: CompileStrategy, cache_dir: Option<&Path>) -> io::Result<Self> {
         let fingerprint = compatibility(&engine);
         let cache = cache_dir.map(|dir| Cache::open(dir, fingerprint)).transpose()?;
-        Ok(Self { engine, fingerprint, strategy, cache, permits: Semaphore::new(AT_ONCE) })
+        Ok(Self { engine, fingerprint, strategy, cache, keep: u64::MAX, permits: Semaphore::new(AT_ONCE) })
+    }
+
+    /// With a bound on the cache, in bytes. What was not used for longest goes when something new comes.
+    #[must_use]
+    pub fn keep(self, bytes: u64) -> Self {
+        Self { keep: bytes, ..self }
     }
 
     /// The cache, for accounting and eviction.
@@ -71,7 +90,7 @@ impl Compiler {
             tracing::info!(bytes = artifact.len() as u64, milliseconds, "compiled a module");
             artifact
         };
-        let (engine, cache) = (self.engine.clone(), self.cache.clone());
+        let (engine, cache, keep) = (self.engine.clone(), self.cache.clone(), self.keep);
         let (kind, sha256) = (admitted.kind, admitted.sha256);
         blocking(move || {
             // Code that does not load is not kept.
@@ -80,9 +99,9 @@ impl Compiler {
                 LoadError::Refused(Refusal::new("compile_refused", message))
             })?;
             if let Some(cache) = cache
-                && let Err(error) = cache.put(&sha256, &artifact)
+                && let Err(error) = cache.put(&sha256, &artifact).and_then(|()| cache.shrink(keep))
             {
-                tracing::warn!(%error, "cannot keep compiled code; it will be compiled again");
+                tracing::warn!(%error, "cannot keep compiled code within its bounds; it may be compiled again");
             }
             Ok(loaded)
         })

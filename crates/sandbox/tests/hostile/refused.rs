@@ -131,8 +131,8 @@ const SCAN: &[Case] = &[
     ("a bomb of components", || wat(&bomb(20)), "core_instances"),
     ("a bomb without core modules", || wat(&hollow_bomb(20)), "component_instances"),
     (
-        "one module 41 times",
-        || wat(&format!("(component (core module $m) {})", repeat(41, "(core instance (instantiate $m))"))),
+        "one module 65 times",
+        || wat(&format!("(component (core module $m) {})", repeat(65, "(core instance (instantiate $m))"))),
         "core_instances",
     ),
     (
