@@ -291,7 +291,7 @@ impl Going<'_> {
                 }
                 self.done(&id, done.result.clone(), done.ended_ms, note).await
             }
-            Call::Search(_) | Call::Create(_) | Call::Update(_) | Call::Upsert(_) => {
+            Call::Search(_) | Call::Create(_) | Call::Update(_) | Call::Upsert(_) | Call::Delete(_) => {
                 self.record_step(&id, &execute).await
             }
             Call::Email(email) if self.ctx.core.ports.mail.is_none() => {

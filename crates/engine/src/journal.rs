@@ -113,6 +113,7 @@ impl Serialize for Shown<'_> {
             Shown::Call(Call::Create(call)) => value(to, call),
             Shown::Call(Call::Update(call)) => value(to, call),
             Shown::Call(Call::Upsert(call)) => value(to, call),
+            Shown::Call(Call::Delete(call)) => value(to, call),
             Shown::Call(Call::Http(call)) => value(to, call),
             Shown::Call(Call::Email(call)) => value(to, call),
         }

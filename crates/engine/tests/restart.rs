@@ -97,6 +97,45 @@ fn a_retry_that_waits_survives_a_restart_and_keeps_its_time() {
 }
 
 #[test]
+fn a_delay_survives_a_restart_and_keeps_its_time() {
+    let text = r#"
+name: later
+trigger: { type: manual }
+steps:
+  - { id: made, type: create_record, object: task, record: { title: "soon gone" } }
+  - { id: wait, type: delay, for: "{{ trigger.input.hours }}h" }
+  - { id: gone, type: delete_record, object: task, record_id: "{{ made.record.id }}", if_version: 1 }
+  - { id: again, type: delete_record, object: task, record_id: "{{ made.record.id }}" }
+output: { waited: "{{ wait.until }}", first: "{{ gone.outcome }}", second: "{{ again.outcome }}" }
+"#;
+    let mut world = World::new(1);
+    let id = process(&mut world, async |engine, workspace| {
+        activate(&workspace, text).await;
+        let started = workspace.workflows().run("later", json!({ "hours": 1 }), None).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let run = workspace.runs().get(&started.run_id).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Waiting, "{run:#?}");
+        assert_eq!(engine.stats().runs_running, 0, "a run that waits gives its slot back");
+        assert_eq!(all_records(&workspace, "task").await.len(), 1);
+        engine.close().await;
+        started.run_id
+    });
+    assert_eq!(rows(&world, Space::Timers), 1);
+    process(&mut world, async |engine, workspace| {
+        tokio::time::sleep(Duration::from_secs(3000)).await;
+        let run = workspace.runs().get(&id).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Waiting);
+        let run = workspace.runs().wait(&id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        let Some(Payload::Value(output)) = &run.output else { panic!("{run:#?}") };
+        assert_eq!((&output["first"], &output["second"]), (&json!("deleted"), &json!("unchanged")));
+        assert!(all_records(&workspace, "task").await.is_empty());
+        engine.close().await;
+    });
+    assert_eq!(rows(&world, Space::Timers), 0);
+}
+
+#[test]
 fn queued_runs_go_on_in_their_order_after_a_restart() {
     let mut world = World::new(1);
     world.config.concurrent_runs = 1;

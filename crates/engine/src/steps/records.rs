@@ -111,6 +111,9 @@ pub(crate) async fn execute(
                 Upsert { match_on: &call.match_on, create_only: &call.create_only, if_version: None };
             records.upsert(&context(), &call.object, &call.record, upsert).await
         }
+        Call::Delete(call) => {
+            records.delete(&context(), &call.object, &call.record_id, call.if_version).await
+        }
         _ => {
             return Ok(Err(Failure::engine(
                 "internal",

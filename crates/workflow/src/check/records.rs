@@ -13,7 +13,7 @@ use super::checker::Checker;
 use super::types::{self, Rest, Ty};
 use crate::document::Style;
 use crate::expr::Mode;
-use crate::model::{CreateRecord, Fields, SearchRecords, UpdateRecord, UpsertRecord};
+use crate::model::{CreateRecord, DeleteRecord, Fields, SearchRecords, UpdateRecord, UpsertRecord};
 
 impl<'w> Checker<'w> {
     pub(super) fn search(&mut self, search: &'w SearchRecords) -> Rc<Ty> {
@@ -66,12 +66,7 @@ impl<'w> Checker<'w> {
 
     pub(super) fn update(&mut self, update: &'w UpdateRecord) -> Rc<Ty> {
         let object = self.object(&update.object);
-        self.under("record_id", |me| {
-            me.template(&update.record_id, Mode::Line);
-            if update.record_id.trim().is_empty() {
-                me.tell("invalid_value", "`record_id` is empty").set_hint("write \"{{ step.record.id }}\"");
-            }
-        });
+        self.record_id(&update.record_id);
         self.under("record", |me| {
             me.fields(&update.record, Mode::Value);
             if let Some(object) = &object {
@@ -82,6 +77,24 @@ impl<'w> Checker<'w> {
             self.under("if_version", |me| me.value(version, Mode::Value));
         }
         self.written(object)
+    }
+
+    pub(super) fn delete(&mut self, delete: &'w DeleteRecord) -> Rc<Ty> {
+        let object = self.object(&delete.object);
+        self.record_id(&delete.record_id);
+        if let Some(version) = &delete.if_version {
+            self.under("if_version", |me| me.value(version, Mode::Value));
+        }
+        self.written(object)
+    }
+
+    fn record_id(&mut self, id: &'w str) {
+        self.under("record_id", |me| {
+            me.template(id, Mode::Line);
+            if id.trim().is_empty() {
+                me.tell("invalid_value", "`record_id` is empty").set_hint("write \"{{ step.record.id }}\"");
+            }
+        });
     }
 
     pub(super) fn upsert(&mut self, upsert: &'w UpsertRecord) -> Rc<Ty> {

@@ -8,7 +8,9 @@ use super::scope::{ListKind, Place};
 use super::types::{Rule, Ty};
 use crate::document::Data;
 use crate::expr::Mode;
-use crate::model::{Answer, Auth, Branch, Retry, SendEmail, Step, StepKind, Stop, StopStatus, Trigger};
+use crate::model::{
+    Answer, Auth, Branch, Delay, Millis, Retry, SendEmail, Step, StepKind, Stop, StopStatus, Trigger,
+};
 use serde_json::Value;
 use stepwell_records::filter::{Allowed, Filter, Subject};
 use stepwell_records::nearest;
@@ -100,13 +102,19 @@ impl<'w> Checker<'w> {
                     .set_hint("steps of a list run from top to bottom: put the step after what it needs")
             });
         }
-        let steers = matches!(step.kind, StepKind::Branch(_) | StepKind::Parallel(_));
+        let steers = matches!(step.kind, StepKind::Branch(_) | StepKind::Parallel(_) | StepKind::Delay(_));
         for (key, there) in [("retry", step.retry.is_some()), ("timeout", step.timeout.is_some())] {
             if there && steers {
                 let message =
                     format!("a `{}` has no attempts of its own, so no `{key}`", step.kind.type_name());
                 self.under(key, |me| {
-                    me.tell_key("misplaced", message).set_hint(format!("give `{key}` to the steps inside"))
+                    let told = me.tell_key("misplaced", message);
+                    match step.kind {
+                        StepKind::Delay(_) => {
+                            told.set_hint("leave it out; `for` and `until` say how long it waits")
+                        }
+                        _ => told.set_hint(format!("give `{key}` to the steps inside")),
+                    }
                 });
             }
         }
@@ -155,6 +163,8 @@ impl<'w> Checker<'w> {
             StepKind::CreateRecord(create) => self.create(create),
             StepKind::UpdateRecord(update) => self.update(update),
             StepKind::UpsertRecord(upsert) => self.upsert(upsert),
+            StepKind::DeleteRecord(delete) => self.delete(delete),
+            StepKind::Delay(delay) => self.delay(delay),
             StepKind::Branch(branch) => return self.branch(branch),
             StepKind::Parallel(parallel) => self.parallel(parallel),
             StepKind::Filter(filter) => {
@@ -194,6 +204,47 @@ impl<'w> Checker<'w> {
             _ => return,
         };
         self.under("type", |me| me.tell("misplaced", message).set_hint(hint));
+    }
+
+    fn delay(&mut self, delay: &'w Delay) -> Rc<Ty> {
+        match (&delay.span, &delay.until) {
+            (Some(_), None) | (None, Some(_)) => {}
+            (None, None) => {
+                self.tell("missing_key", "the delay has neither `for` nor `until`")
+                    .set_hint("write `for: 30s`, or `until: \"{{ … }}\"`");
+            }
+            (Some(_), Some(_)) => self.under("until", |me| {
+                me.tell_key("misplaced", "a delay has one of `for` and `until`")
+                    .set_hint("leave one of them out");
+            }),
+        }
+        if let Some(span) = &delay.span {
+            self.under("for", |me| {
+                me.template(span, Mode::Line);
+                match span.trim().parse::<Millis>() {
+                    _ if span.contains("{{") => {}
+                    Ok(span) if span <= Delay::LONGEST => {}
+                    Ok(_) => {
+                        let message = format!("a delay is at most {} long", Delay::LONGEST);
+                        me.tell("invalid_value", message).set_hint("start a run later instead");
+                    }
+                    Err(_) => {
+                        me.tell("invalid_value", format!("`for` is a duration, not {span:?}"))
+                            .set_hint("durations are `500ms`, `30s`, `5m`, `2h`, `7d` or `1h30m`");
+                    }
+                }
+            });
+        }
+        if let Some(until) = &delay.until {
+            self.under("until", |me| {
+                me.template(until, Mode::Line);
+                if !until.contains("{{") && crate::machine::time_of(until).is_none() {
+                    me.tell("invalid_value", format!("`until` is a time, not {until:?}"))
+                        .set_hint("write `2026-03-31T09:00:00Z`, with an offset, or a date: `2026-03-31`");
+                }
+            });
+        }
+        Rc::new(Ty::object("a delay", vec![("until", Ty::Text)]))
     }
 
     fn stop(&mut self, stop: &'w Stop) {

@@ -225,6 +225,26 @@ pub static STEPS: &[Kind] = &[
         ],
     },
     Kind {
+        name: "delete_record",
+        about: "Deletes a record; it can be restored. One that is deleted already is left as it is.",
+        output: "`{record, outcome}`; `outcome` is `deleted` or `unchanged`",
+        fields: &[
+            OBJECT,
+            Field {
+                key: "record_id",
+                shape: Shape::Template,
+                need: Need::Required,
+                about: "The record's id.",
+            },
+            Field {
+                key: "if_version",
+                shape: Shape::WholeOrTemplate { min: 1, max: u64::MAX },
+                need: Need::Optional,
+                about: "Fails with `stale` when the record has another version by then.",
+            },
+        ],
+    },
+    Kind {
         name: "branch",
         about: "Takes the first arm whose `when` holds, or else `else`.",
         output: "the taken arm's `output`, or its last step's output; skipped when no arm is taken",
@@ -293,6 +313,25 @@ pub static STEPS: &[Kind] = &[
                 shape: Shape::Value,
                 need: Need::Optional,
                 about: "The run's result; with `status: completed`.",
+            },
+        ],
+    },
+    Kind {
+        name: "delay",
+        about: "Waits, through restarts and for as long as a year. One of `for` and `until`; `retry` and `timeout` mean nothing here.",
+        output: "`{until}`: the time that was waited for",
+        fields: &[
+            Field {
+                key: "for",
+                shape: Shape::Template,
+                need: Need::Optional,
+                about: "So long from when the step starts: `30s`, `7d`, or `{{ hours }}h`.",
+            },
+            Field {
+                key: "until",
+                shape: Shape::Template,
+                need: Need::Optional,
+                about: "Up to this time: `2026-03-31T09:00:00Z`, a date (its midnight in UTC), or a template that gives one. A time that has passed is not waited for.",
             },
         ],
     },

@@ -472,6 +472,8 @@ fn kind_synonym(text: &str) -> Option<&'static str> {
         "search" | "find" | "find_records" | "query" | "search_record" => "search_records",
         "create" | "insert" => "create_record",
         "update" => "update_record",
+        "delete" | "remove" | "remove_record" => "delete_record",
+        "wait" | "sleep" | "pause" | "timer" => "delay",
         "upsert" => "upsert_record",
         "action" | "function" | "script" | "wasm" => "code",
         "end" | "exit" | "fail" => "stop",

@@ -6,8 +6,8 @@ use serde_json::Value;
 use stepwell_records::filter::Allowed;
 
 use super::{
-    AnswerPlan, Arm, BodyPlan, CallPlan, CompileError, Condition, EmailPlan, FilterPlan, Graph, HttpPlan,
-    List, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner, RespondPlan, RetryPlan,
+    AnswerPlan, Arm, BodyPlan, CallPlan, CompileError, Condition, DelayPlan, EmailPlan, FilterPlan, Graph,
+    HttpPlan, List, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner, RespondPlan, RetryPlan,
 };
 use crate::expr::{Document, Mode, Template};
 use crate::machine::{StepPath, Taken};
@@ -153,6 +153,19 @@ impl Compiler {
                 match_on: upsert.match_on.clone(),
                 record: self.fields("record", &upsert.record),
                 create_only: upsert.create_only.clone(),
+            }),
+            StepKind::DeleteRecord(delete) => NodeKind::Call(CallPlan::Delete {
+                object: delete.object.clone(),
+                record_id: self.template("record_id", &delete.record_id, Mode::Line),
+                if_version: self.optional("if_version", delete.if_version.as_ref(), Mode::Value),
+            }),
+            StepKind::Delay(delay) => NodeKind::Delay(match (&delay.span, &delay.until) {
+                (Some(span), None) => DelayPlan::For(self.template("for", span, Mode::Line)),
+                (None, Some(until)) => DelayPlan::Until(self.template("until", until, Mode::Line)),
+                _ => {
+                    self.error("", "a delay has one of `for` and `until`");
+                    DelayPlan::For(Template::empty())
+                }
             }),
             StepKind::HttpRequest(http) => NodeKind::Call(CallPlan::Http(Box::new(self.http(http)))),
             StepKind::SendEmail(email) => NodeKind::Call(CallPlan::Email(Box::new(self.email(email)))),

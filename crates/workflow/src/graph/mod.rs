@@ -91,11 +91,19 @@ pub enum NodeKind {
     Filter(Condition),
     Parallel(ListId),
     Set(Document),
+    Delay(DelayPlan),
     Stop {
         status: StopStatus,
         message: Option<Template>,
         output: Option<Document>,
     },
+}
+
+/// How long a delay waits.
+#[derive(Debug)]
+pub enum DelayPlan {
+    For(Template),
+    Until(Template),
 }
 
 /// One way through a branch.
@@ -131,6 +139,7 @@ pub enum CallPlan {
     Search { object: String, filter: Option<FilterPlan>, sort: Vec<String>, limit: Option<Document> },
     Create { object: String, record: Document },
     Update { object: String, record_id: Template, record: Document, if_version: Option<Document> },
+    Delete { object: String, record_id: Template, if_version: Option<Document> },
     Upsert { object: String, match_on: Vec<String>, record: Document, create_only: Vec<String> },
     Http(Box<HttpPlan>),
     Email(Box<EmailPlan>),

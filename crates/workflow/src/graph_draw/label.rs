@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::model::{OnError, Step, StepKind, Stop, StopStatus, Trigger};
+use crate::model::{Delay, OnError, Step, StepKind, Stop, StopStatus, Trigger};
 
 /// Longer words are cut.
 const SHOWN: usize = 60;
@@ -26,6 +26,11 @@ pub(super) fn what(step: &Step) -> String {
         StepKind::CreateRecord(create) => create.object.clone(),
         StepKind::UpdateRecord(update) => update.object.clone(),
         StepKind::UpsertRecord(upsert) => upsert.object.clone(),
+        StepKind::DeleteRecord(delete) => delete.object.clone(),
+        StepKind::Delay(Delay { span: Some(span), .. }) => bare(span),
+        StepKind::Delay(Delay { until, .. }) => {
+            until.as_ref().map(|until| format!("until {}", bare(until))).unwrap_or_default()
+        }
         StepKind::Filter(filter) => condition(&filter.when),
         StepKind::Stop(Stop { status: StopStatus::Failed, .. }) => "failed".into(),
         StepKind::HttpRequest(request) => format!("{} {}", request.method.as_str(), request.url),

@@ -14,7 +14,7 @@ use super::path::StepPath;
 use super::payload::Payload;
 use super::scope::Here;
 use super::state::{Output, State, StepState, StepStatus, Taken};
-use super::{derive, render, retry};
+use super::{delay, derive, render, retry};
 use crate::graph::{Arm, Graph, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner};
 use crate::model::StopStatus;
 
@@ -147,6 +147,11 @@ impl<'a> Machine<'a> {
                     self.work.push_back(Work::Failed(id, path, failure));
                 }
             },
+            NodeKind::Delay(plan) => match delay::due(plan, &here) {
+                Ok(due) if due <= now => self.delayed(id, path, due),
+                Ok(due) => self.wait_until(path, due),
+                Err(failure) => self.work.push_back(Work::Failed(id, path, failure)),
+            },
             NodeKind::Filter(condition) => match condition.holds(&here) {
                 Ok(passed) => {
                     let output = serde_json::json!({ "passed": passed });
@@ -190,6 +195,22 @@ impl<'a> Machine<'a> {
                 }
             }
         }
+    }
+
+    /// A delay begins to wait.
+    fn wait_until(&mut self, path: StepPath, due: Timestamp) {
+        self.set(&path, |step| {
+            step.status = StepStatus::Waiting;
+            step.due = Some(due);
+        });
+        let timer = Timer { path, kind: TimerKind::Delay, attempt: 0 };
+        self.commands.push(Command::SetTimer { timer, due });
+    }
+
+    /// A delay is over.
+    pub fn delayed(&mut self, id: NodeId, path: StepPath, until: Timestamp) {
+        let output = serde_json::json!({ "until": until.to_string() });
+        self.complete(id, path, Output::Own(Payload::new(output)));
     }
 
     /// Not twice, not into a list that is over, and not beside a step of a parallel that has failed.

@@ -50,7 +50,8 @@ pub fn outstanding(graph: &Graph, state: &State) -> Vec<Command> {
                 .extend(machine.execute(id, path).ok().map(|execute| Command::Execute(Box::new(execute))));
         }
         if let Some(due) = step.due {
-            let timer = Timer { path: path.clone(), kind: TimerKind::Retry, attempt: step.attempt };
+            let kind = machine.timer_of(id);
+            let timer = Timer { path: path.clone(), kind, attempt: step.attempt };
             commands.push(Command::SetTimer { timer, due });
         }
     }
@@ -127,11 +128,13 @@ impl Machine<'_> {
             Event::TimerFired { timer, at } => {
                 let Some(step) = self.state.step(&timer.path) else { return false };
                 let expected = step.status == StepStatus::Waiting && step.attempt == timer.attempt;
-                let Some(id) = self.graph.find(&timer.path).filter(|_| expected) else { return false };
-                let attempt = step.attempt + 1;
+                let (attempt, due) = (step.attempt + 1, step.due);
+                let id = self.graph.find(&timer.path).filter(|id| self.timer_of(*id) == timer.kind);
+                let Some(id) = id.filter(|_| expected) else { return false };
                 self.forward(*at);
                 match timer.kind {
                     TimerKind::Retry => self.attempt(id, timer.path.clone(), attempt),
+                    TimerKind::Delay => self.delayed(id, timer.path.clone(), due.unwrap_or(*at)),
                 }
                 true
             }
@@ -147,6 +150,14 @@ impl Machine<'_> {
                 }
                 true
             }
+        }
+    }
+
+    /// What a step waits for, when it waits.
+    fn timer_of(&self, id: NodeId) -> TimerKind {
+        match self.graph.node(id).kind {
+            NodeKind::Delay(_) => TimerKind::Delay,
+            _ => TimerKind::Retry,
         }
     }
 

@@ -59,6 +59,7 @@ pub enum Call {
     Create(CreateCall),
     Update(UpdateCall),
     Upsert(UpsertCall),
+    Delete(DeleteCall),
     Http(Box<HttpCall>),
     Email(Box<EmailCall>),
 }
@@ -116,6 +117,14 @@ pub struct UpsertCall {
     pub match_on: Vec<String>,
     pub record: serde_json::Map<String, Value>,
     pub create_only: Vec<String>,
+}
+
+/// Output: `{record, outcome}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeleteCall {
+    pub object: String,
+    pub record_id: String,
+    pub if_version: Option<u64>,
 }
 
 /// Output: `{status, headers, body}`.

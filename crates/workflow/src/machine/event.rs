@@ -74,12 +74,14 @@ pub struct Timer {
     pub attempt: u32,
 }
 
-/// What a timer is for. Delays and the time-outs of waits become kinds of their own.
+/// What a timer is for. The time-outs of waits become a kind of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimerKind {
     /// The next attempt of a step that failed.
     Retry,
+    /// The end of a delay.
+    Delay,
 }
 
 /// How a paused step goes on.

@@ -7,13 +7,14 @@
 //!   attempt that is over, an answer that comes twice, anything after the end) change nothing.
 //! - [`outstanding`]: after a crash, what was asked for and is not done.
 //!
-//! Steps without effects (`branch`, `filter`, `parallel`, `set`, `stop`, every `if`) run inside the machine; the
-//! rest are [`Command::Execute`]s. A list of steps, wherever it stands (the workflow, an arm, a parallel, a `do`),
+//! Steps without effects (`branch`, `filter`, `parallel`, `set`, `stop`, every `if`) run inside the machine, a `delay` is
+//! a timer; the rest are [`Command::Execute`]s. A list of steps, wherever it stands (the workflow, an arm, a parallel, a `do`),
 //! is run by the same few functions, so an iterator's items and a child run need no second mechanism.
 
 mod advance;
 mod apply;
 mod command;
+mod delay;
 mod derive;
 mod event;
 mod failure;
@@ -30,9 +31,10 @@ mod tests;
 pub use apply::{apply, outstanding, step};
 
 pub use command::{
-    Answer, Call, CodeCall, Command, CreateCall, EmailCall, Execute, Finished, HttpBody, HttpCall,
-    RunFailure, SearchCall, UpdateCall, UpsertCall,
+    Answer, Call, CodeCall, Command, CreateCall, DeleteCall, EmailCall, Execute, Finished, HttpBody,
+    HttpCall, RunFailure, SearchCall, UpdateCall, UpsertCall,
 };
+pub(crate) use delay::time as time_of;
 pub use event::{Event, Resume, RunInfo, Start, Timer, TimerKind};
 pub use failure::{Failure, Source, code};
 pub use path::StepPath;

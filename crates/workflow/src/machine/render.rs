@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::command::{
-    Answer, Call, CodeCall, CreateCall, EmailCall, HttpBody, HttpCall, SearchCall, UpdateCall, UpsertCall,
+    Answer, Call, CodeCall, CreateCall, DeleteCall, EmailCall, HttpBody, HttpCall, SearchCall, UpdateCall,
+    UpsertCall,
 };
 use super::failure::{Failure, code};
 use crate::expr::{Document, ExprError, ExprErrorKind, Filled, Scope, Template, Text};
@@ -47,6 +48,11 @@ pub(super) fn call(
             match_on: match_on.clone(),
             record: fields(record, scope)?,
             create_only: create_only.clone(),
+        }),
+        CallPlan::Delete { object, record_id, if_version } => Call::Delete(DeleteCall {
+            object: object.clone(),
+            record_id: text("record_id", record_id, scope)?.text,
+            if_version: number("if_version", if_version.as_ref(), scope)?,
         }),
         CallPlan::Http(plan) => Call::Http(Box::new(http(plan, scope, key)?)),
         CallPlan::Email(plan) => Call::Email(Box::new(email(plan, scope)?)),

@@ -64,11 +64,13 @@ pub enum StepKind {
     CreateRecord(CreateRecord),
     UpdateRecord(UpdateRecord),
     UpsertRecord(UpsertRecord),
+    DeleteRecord(DeleteRecord),
     Branch(Branch),
     Filter(FilterStep),
     Parallel(Parallel),
     Set(Set),
     Stop(Stop),
+    Delay(Delay),
     HttpRequest(Box<HttpRequest>),
     SendEmail(Box<SendEmail>),
 }
@@ -82,11 +84,13 @@ impl StepKind {
             StepKind::CreateRecord(_) => "create_record",
             StepKind::UpdateRecord(_) => "update_record",
             StepKind::UpsertRecord(_) => "upsert_record",
+            StepKind::DeleteRecord(_) => "delete_record",
             StepKind::Branch(_) => "branch",
             StepKind::Filter(_) => "filter",
             StepKind::Parallel(_) => "parallel",
             StepKind::Set(_) => "set",
             StepKind::Stop(_) => "stop",
+            StepKind::Delay(_) => "delay",
             StepKind::HttpRequest(_) => "http_request",
             StepKind::SendEmail(_) => "send_email",
         }
@@ -192,6 +196,16 @@ pub struct UpsertRecord {
     pub create_only: Vec<String>,
 }
 
+/// Output: `{record, outcome}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeleteRecord {
+    pub object: String,
+    pub record_id: Template,
+    /// A number, or a template that gives one; another version in the store is `stale`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_version: Option<Value>,
+}
+
 /// The first arm whose `when` holds. Output: the taken arm's `output`, or its last step's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Branch {
@@ -267,6 +281,22 @@ pub struct Stop {
     /// The run's result; only with `status: completed`.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
+}
+
+/// Waits; exactly one of the two is there. Output: `{until}`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Delay {
+    /// So long from when the step starts: a duration, or a template that gives one.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub span: Option<Template>,
+    /// Up to a time: `2026-03-31T09:00:00Z`, or a template that gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Template>,
+}
+
+impl Delay {
+    /// Nobody waits longer in earnest.
+    pub const LONGEST: Millis = Millis::seconds(366 * 24 * 3600);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! What the machine promises: rules by example, and properties over random workflows.
 
+mod delays;
 mod examples;
 mod failures;
 mod properties;

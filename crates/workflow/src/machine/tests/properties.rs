@@ -22,6 +22,7 @@ enum Shape {
     },
     /// Each step with a seed for what it needs of those before it.
     Parallel(Vec<(Shape, u8)>, Traits),
+    Delay(Traits),
     Filter(bool),
     Stop(bool),
 }
@@ -47,7 +48,12 @@ fn traits(handler: BoxedStrategy<Vec<Shape>>) -> impl Strategy<Value = Traits> {
 
 fn call() -> impl Strategy<Value = Shape> {
     let plain = || traits(Just(Vec::new()).boxed());
-    prop_oneof![plain().prop_map(Shape::Code), plain().prop_map(Shape::Http), plain().prop_map(Shape::Set)]
+    prop_oneof![
+        plain().prop_map(Shape::Code),
+        plain().prop_map(Shape::Http),
+        plain().prop_map(Shape::Set),
+        plain().prop_map(Shape::Delay)
+    ]
 }
 
 fn shape() -> BoxedStrategy<Shape> {
@@ -138,6 +144,7 @@ impl Writer {
                 steps.reverse();
                 self.with(json!({"id": id, "type": "parallel", "steps": steps}), traits, false)
             }
+            Shape::Delay(traits) => self.with(json!({"id": id, "type": "delay", "for": "2s"}), traits, false),
             Shape::Filter(passes) => {
                 json!({"id": id, "type": "filter", "when": {"value": passes, "is": true}})
             }
@@ -357,12 +364,19 @@ proptest! {
             while let Some(command) = asked.pop() {
                 rounds += 1;
                 prop_assert!(rounds < 2000);
-                if let Command::Execute(execute) = command {
-                    prop_assert!(!done.contains(&execute.path), "{} had gone well", execute.path);
-                    let result = Ok(json!({"n": 1}).into());
-                    let event = Event::StepDone { path: execute.path, attempt: execute.attempt, result, at: time(9) };
-                    asked.extend(apply(&graph, &mut state, &event));
-                }
+                let event = match command {
+                    Command::Execute(execute) => {
+                        prop_assert!(!done.contains(&execute.path), "{} had gone well", execute.path);
+                        let result = Ok(json!({"n": 1}).into());
+                        Event::StepDone { path: execute.path, attempt: execute.attempt, result, at: time(9) }
+                    }
+                    Command::SetTimer { timer, due } => {
+                        prop_assert!(!done.contains(&timer.path), "{} had been waited for", timer.path);
+                        Event::TimerFired { timer, at: due }
+                    }
+                    _ => continue,
+                };
+                asked.extend(apply(&graph, &mut state, &event));
             }
             prop_assert_eq!(state.status, RunStatus::Completed);
         }
