@@ -41,6 +41,9 @@ pub enum RecordsError {
     UnknownObject { name: String, hint: Option<String> },
     #[error("this {object} cannot be stored: {}", sentence(.problems))]
     Invalid { object: String, problems: Vec<Problem> },
+    /// What should be a record's id is none.
+    #[error("no {object} can be found: {problem}")]
+    InvalidId { object: String, problem: Problem },
     #[error("there is no {object} {id}{}", if *.deleted { ": it was deleted, and can be restored" } else { "" })]
     NotFound { object: String, id: Uuid, deleted: bool },
     /// The record is not at the version that the writer had seen.
@@ -85,7 +88,7 @@ impl RecordsError {
     pub fn code(&self) -> &'static str {
         match self {
             RecordsError::UnknownObject { .. } => "unknown_object",
-            RecordsError::Invalid { .. } => "invalid_record",
+            RecordsError::Invalid { .. } | RecordsError::InvalidId { .. } => "invalid_record",
             RecordsError::NotFound { .. } => "record_not_found",
             RecordsError::Stale { .. } => "stale",
             RecordsError::UniqueConflict { .. } => "unique_conflict",
@@ -111,7 +114,9 @@ impl RecordsError {
             RecordsError::Invalid { problems, .. }
             | RecordsError::Filter { problems, .. }
             | RecordsError::Schema { problems } => problems,
-            RecordsError::Query { problem, .. } => std::slice::from_ref(problem),
+            RecordsError::Query { problem, .. } | RecordsError::InvalidId { problem, .. } => {
+                std::slice::from_ref(problem)
+            }
             _ => &[],
         }
     }

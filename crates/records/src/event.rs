@@ -84,7 +84,7 @@ impl RecordEvent {
     pub(crate) fn new(
         kind: EventKind,
         object: &Object,
-        record: &crate::row::Row,
+        record: crate::row::Row,
         was: Map<String, Value>,
         origin: Origin,
     ) -> Self {
@@ -99,7 +99,7 @@ impl RecordEvent {
             id: record.id,
             version: record.version,
             fields,
-            record: record.sparse(object),
+            record: record.into_sparse(object),
             was,
             origin,
         }

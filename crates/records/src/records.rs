@@ -98,11 +98,9 @@ impl<'t> Records<'t> {
 
 /// The id of a record, from text.
 pub(crate) fn parse_id(object: &Object, text: &str) -> Result<Uuid, RecordsError> {
-    Uuid::try_parse(text.trim()).map_err(|_| RecordsError::Invalid {
+    Uuid::try_parse(text.trim()).map_err(|_| RecordsError::InvalidId {
         object: object.name.clone(),
-        problems: vec![
-            Problem::new("id", format!("{} is not an id", crate::filter::quoted(text)))
-                .hint("write the `id` of a record, such as {{ step.record.id }}"),
-        ],
+        problem: Problem::new("id", format!("{} is not an id", crate::filter::quoted(text)))
+            .hint("write the `id` of a record, such as {{ step.record.id }}"),
     })
 }

@@ -151,9 +151,12 @@ impl Row {
     }
 
     /// The record by names, without empty fields.
-    pub fn sparse(&self, object: &Object) -> Map<String, Value> {
-        let mut record: Map<String, Value> =
-            self.named_fields(object).map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    pub fn into_sparse(mut self, object: &Object) -> Map<String, Value> {
+        let mut fields = std::mem::take(&mut self.fields);
+        let named = object.fields.iter().filter_map(|field| {
+            fields.remove(&field.id.0.to_string()).map(|value| (field.name.clone(), value))
+        });
+        let mut record: Map<String, Value> = named.collect();
         self.system(&mut record);
         record
     }

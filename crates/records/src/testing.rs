@@ -33,7 +33,11 @@ pub(crate) fn id(written: &Written) -> String {
 
 impl Bench {
     pub fn new() -> Bench {
-        Bench { store: Arc::new(MemoryStore::new()), count: Arc::default() }
+        Bench::on(Arc::new(MemoryStore::new()))
+    }
+
+    pub fn on(store: Arc<dyn Store>) -> Bench {
+        Bench { store, count: Arc::default() }
     }
 
     pub fn begin(&self) -> Txn {

@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::compare::{equal, is_empty, order};
 use super::operand::shown;
 use super::relative::{When, parse_period};
+use crate::problems::clipped;
+
 use super::{Condition, Filter, FilterError, Operand, Subject, Test, join};
 
 /// What a path means to whoever evaluates; `None` where there is no such thing, null where it is empty.
@@ -87,8 +89,9 @@ impl Condition {
     fn holds(&self, resolve: Resolve<'_, '_>, now: Timestamp) -> Result<bool, FilterError> {
         let subject = match &self.subject {
             Subject::Value(value) => Cow::Borrowed(value),
-            Subject::Field(name) => resolve(name)
-                .ok_or_else(|| FilterError::new("field", format!("there is no `{name}` here"), None))?,
+            Subject::Field(name) => resolve(name).ok_or_else(|| {
+                FilterError::new("field", format!("there is no `{}` here", clipped(name)), None)
+            })?,
         };
         for test in &self.tests {
             let holds = test.holds(&subject, now).map_err(|message| {

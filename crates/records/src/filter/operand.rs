@@ -46,6 +46,11 @@ operands! {
     IsEmpty "is_empty",
 }
 
+/// Values in one list: each may be held against every record that is looked at.
+const MAX_ITEMS: usize = 1_000;
+/// The length of a text that is looked for or ordered by, for the same reason. Any text can be asked for as a whole.
+const MAX_TEXT_BYTES: usize = 4_096;
+
 /// A value of the wrong shape: what is wrong, and what would be right.
 pub(super) type Misfit = (String, Option<String>);
 
@@ -97,10 +102,30 @@ impl Operand {
                 if items.iter().any(Value::is_null) {
                     return Err((format!("`{name}` has null among its values"), None));
                 }
+                if items.len() > MAX_ITEMS {
+                    let message = format!("`{name}` takes at most {MAX_ITEMS} values, not {}", items.len());
+                    return Err((message, Some("ask in several searches".into())));
+                }
                 if self == Operand::ContainsAll && items.is_empty() {
                     return Err(("`contains_all` of no values would match everything".into(), None));
                 }
                 Ok(())
+            }
+            Operand::Contains
+            | Operand::NotContains
+            | Operand::StartsWith
+            | Operand::EndsWith
+            | Operand::LessThan
+            | Operand::LessOrEqual
+            | Operand::GreaterThan
+            | Operand::GreaterOrEqual
+                if value.as_str().is_some_and(|text| text.len() > MAX_TEXT_BYTES) =>
+            {
+                let bytes = value.as_str().map_or(0, str::len);
+                Err((
+                    format!("`{name}` takes a text of at most {MAX_TEXT_BYTES} bytes, not of {bytes}"),
+                    None,
+                ))
             }
             Operand::Contains | Operand::NotContains => match value {
                 Value::String(text) if text.is_empty() => Err(empty_text(name)),

@@ -367,3 +367,36 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Filter>(&json).unwrap(), filter);
     }
 }
+
+#[test]
+fn what_would_be_held_against_every_record_has_a_bound() {
+    let long = "x".repeat(1_000_000);
+    let many: Vec<usize> = (0..10_000).collect();
+    let filter = json!([
+        {"field": "city", "in": many},
+        {"field": "city", "contains": &long},
+        {"field": "city", "greater_than": &long},
+    ]);
+    assert_snapshot!(problems(filter), @"
+    [0].in: `in` takes at most 1000 values, not 10000 (ask in several searches)
+    [1].contains: `contains` takes a text of at most 4096 bytes, not of 1000000
+    [2].greater_than: `greater_than` takes a text of at most 4096 bytes, not of 1000000
+    ");
+    assert!(problems(json!([{&long: "x"}, {"field": "city", &long: 1}])).len() < 1_000);
+    // A whole text may be as long as a field's.
+    assert!(Filter::parse(&json!({"field": "city", "is": &long}), Allowed::FIELDS).is_ok());
+}
+
+#[test]
+fn ten_thousand_conditions_and_operands_are_told_apart_quickly() {
+    let started = std::time::Instant::now();
+    let operands: Map<String, Value> = (0..100_000).map(|n| (format!("operand{n}"), json!(1))).collect();
+    let mut condition = operands.clone();
+    condition.insert("field".into(), json!("city"));
+    let filters = vec![json!({"field": "city", "contains": ""}); 10_000];
+    for filter in [json!(condition), json!(operands), json!(filters), json!({"all": [], "any": operands})] {
+        let found = Filter::parse(&filter, Allowed::FIELDS).unwrap_err();
+        assert!(found.len() <= 101 && found.iter().all(|problem| problem.to_string().len() < 1_500));
+    }
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}

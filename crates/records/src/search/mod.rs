@@ -4,6 +4,8 @@
 //! grows with what it returns where an index fits, else with what it has to look at, up to [`MAX_EXAMINED`] records.
 
 mod bounds;
+#[cfg(test)]
+mod cost;
 mod cursor;
 mod gather;
 mod plan;

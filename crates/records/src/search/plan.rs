@@ -235,10 +235,16 @@ impl Search<'_> {
     fn by_order(&self, index: &Index) -> Option<Plan> {
         let backwards = self.walks(index).filter(|_| index.empties)?;
         let base = self.values(index);
-        let values = Stretch { backwards, ..self.entries(base.clone().prefix(), base) };
+        // Without a filter every entry counts, whatever is in its record.
+        let exact = self.filter.is_none();
+        let values = Stretch { backwards, exact, ..self.entries(base.clone().prefix(), base) };
         let base = empties_key(self.records.workspace, self.object.id, index.id);
-        let empties =
-            Stretch { backwards, fixed_position: Some(vec![1]), ..self.entries(base.clone().prefix(), base) };
+        let empties = Stretch {
+            backwards,
+            exact,
+            fixed_position: Some(vec![1]),
+            ..self.entries(base.clone().prefix(), base)
+        };
         let index = Some(self.object.path_name(&index.path));
         Some(Plan { source: Source::Walk(vec![values, empties]), index })
     }

@@ -8,6 +8,9 @@ use crate::index::sort_bytes;
 use crate::row::Row;
 use crate::schema::{Kind, Object, Path, System, Target};
 
+/// Paths that one search sorts by.
+const MAX_PATHS: usize = 8;
+
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Order {
     pub by: Vec<By>,
@@ -30,6 +33,10 @@ pub(super) enum What {
 
 impl Order {
     pub fn parse(object: &Object, sort: &[String]) -> Result<Order, Problem> {
+        if sort.len() > MAX_PATHS {
+            return Err(Problem::new("sort", format!("{} paths are too many to sort by", sort.len()))
+                .hint(format!("name at most {MAX_PATHS}")));
+        }
         let mut order = Order { by: Vec::new(), id_descending: false };
         let mut id_direction = None;
         for text in sort {

@@ -28,18 +28,18 @@ impl Records<'_> {
         before: Option<&Row>,
         after: Option<&Row>,
     ) -> Result<(), RecordsError> {
-        let live = |row: Option<&'_ Row>| row.filter(|row| row.deleted.is_none()).cloned();
-        let (live_before, live_after) = (live(before), live(after));
+        let is_live = |row: &&Row| row.deleted.is_none();
+        let (live_before, live_after) = (before.filter(is_live), after.filter(is_live));
         let workspace = self.workspace;
-        let place = |unique: &Unique, row: &Option<Row>| {
-            row.as_ref().and_then(|row| index::unique_key(workspace, object, unique, row))
+        let place = |unique: &Unique, row: Option<&Row>| {
+            row.and_then(|row| index::unique_key(workspace, object, unique, row))
         };
         let moves: Vec<(&Unique, Option<Key>, Option<Key>)> = (object.unique.iter())
             .filter(|unique| unique.state.is_kept())
-            .map(|unique| (unique, place(unique, &live_before), place(unique, &live_after)))
+            .map(|unique| (unique, place(unique, live_before), place(unique, live_after)))
             .filter(|(_, from, to)| from != to)
             .collect();
-        let named = live_after.as_ref().map_or(Ok(Vec::new()), |row| self.relations(object, before, row))?;
+        let named = live_after.map_or(Ok(Vec::new()), |row| self.relations(object, before, row))?;
 
         // One trip for all that the write rests on beside the record itself.
         let taken = moves.iter().filter_map(|(_, _, to)| to.clone());
@@ -49,7 +49,7 @@ impl Records<'_> {
             let values = self.txn.get_many(&keys).await?;
             found.extend(keys.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?))));
         }
-        if let Some(row) = &live_after {
+        if let Some(row) = live_after {
             for (unique, _, to) in &moves {
                 if let Some(key) = to
                     && let Some(other) = found.get(key)
@@ -66,7 +66,7 @@ impl Records<'_> {
                 id: missing.id,
             });
         }
-        self.write(object, before, after, &live_before, &live_after, moves)
+        self.write(object, before, after, live_before, live_after, moves)
     }
 
     fn write(
@@ -74,8 +74,8 @@ impl Records<'_> {
         object: &Object,
         before: Option<&Row>,
         after: Option<&Row>,
-        live_before: &Option<Row>,
-        live_after: &Option<Row>,
+        live_before: Option<&Row>,
+        live_after: Option<&Row>,
         moves: Vec<(&Unique, Option<Key>, Option<Key>)>,
     ) -> Result<(), RecordsError> {
         let place = |row: &Row| {
@@ -104,9 +104,8 @@ impl Records<'_> {
             }
         }
         for index in object.indexes.iter().filter(|index| index.state.is_kept()) {
-            let entry = |row: &Option<Row>| {
-                row.as_ref().and_then(|row| index::entry(self.workspace, object, index, row))
-            };
+            let entry =
+                |row: Option<&Row>| row.and_then(|row| index::entry(self.workspace, object, index, row));
             let (from, to) = (entry(live_before), entry(live_after));
             if from != to {
                 if let Some(from) = from {

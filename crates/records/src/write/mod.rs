@@ -58,7 +58,7 @@ impl Records<'_> {
             return Err(RecordsError::Misuse(message));
         }
         self.apply(object, None, Some(&row)).await?;
-        Ok(written(context, object, EventKind::Created, &row, Map::new()))
+        Ok(written(context, object, EventKind::Created, row, Map::new()))
     }
 
     /// Changes the fields given: null clears one, the parts of a composite field are merged, the rest stays.
@@ -90,10 +90,10 @@ impl Records<'_> {
         if was.is_empty() {
             return Ok(unchanged(object, &before));
         }
-        let row =
-            Row { version: before.version + 1, updated: later(context, &before), fields, ..before.clone() };
+        let (version, updated) = (before.version + 1, later(context, &before));
+        let row = Row { id: before.id, version, updated, deleted: before.deleted, fields };
         self.apply(object, Some(&before), Some(&row)).await?;
-        Ok(written(context, object, EventKind::Updated, &row, was))
+        Ok(written(context, object, EventKind::Updated, row, was))
     }
 
     /// Deletes softly: the record leaves every list, index and unique set, and can be restored. Deleting a deleted one
@@ -120,7 +120,7 @@ impl Records<'_> {
         let updated = later(context, &before);
         let row = Row { version: before.version + 1, updated, deleted: Some(updated), ..before.clone() };
         self.apply(&object, Some(&before), Some(&row)).await?;
-        Ok(written(context, &object, EventKind::Deleted, &row, Map::new()))
+        Ok(written(context, &object, EventKind::Deleted, row, Map::new()))
     }
 
     /// Brings a deleted record back, with the place it had in unique sets: `unique_conflict` if that is taken.
@@ -146,7 +146,7 @@ impl Records<'_> {
         let updated = later(context, &before);
         let row = Row { version: before.version + 1, updated, deleted: None, ..before.clone() };
         self.apply(&object, Some(&before), Some(&row)).await?;
-        Ok(written(context, &object, EventKind::Restored, &row, Map::new()))
+        Ok(written(context, &object, EventKind::Restored, row, Map::new()))
     }
 
     /// Updates the record that has the given values in a unique set, or creates it: one record however many do it at
@@ -256,7 +256,7 @@ fn written(
     context: &WriteContext,
     object: &Object,
     kind: EventKind,
-    row: &Row,
+    row: Row,
     was: Map<String, Value>,
 ) -> Written {
     let outcome = match kind {
@@ -265,8 +265,9 @@ fn written(
         EventKind::Deleted => Outcome::Deleted,
         EventKind::Restored => Outcome::Restored,
     };
+    let record = row.flat(object);
     let event = RecordEvent::new(kind, object, row, was, context.origin.clone());
-    Written { record: row.flat(object), outcome, event: Some(event) }
+    Written { record, outcome, event: Some(event) }
 }
 
 fn unchanged(object: &Object, row: &Row) -> Written {

@@ -373,3 +373,11 @@ async fn however_many_mistakes_the_answer_has_a_bound() {
         assert!(refused.to_string().len() < 1_000, "{refused}");
     }
 }
+
+#[tokio::test]
+async fn what_is_no_id_finds_nothing_and_says_so() {
+    let bench = Bench::new();
+    let refused = bench.run(async |records| records.get("person", "ann").await).await.unwrap_err();
+    assert_snapshot!(refused, @r#"no person can be found: id: "ann" is not an id (write the `id` of a record, such as {{ step.record.id }})"#);
+    assert_eq!((refused.code(), refused.problems().len()), ("invalid_record", 1));
+}
