@@ -43,7 +43,7 @@ pub(super) fn cost_of_search(container: &Value, item: &Value, budget: &Budget) -
         }
         (Value::Array(_), _) => budget.read(container, 1),
         (Value::String(text), Value::String(part)) => {
-            budget.read_text(text)?;
+            budget.steps(text.len() as u64 / 32)?;
             budget.read_text(part)
         }
         _ => Ok(()),

@@ -211,7 +211,7 @@ impl<'a> Run<'a> {
     /// A character is found by counting those before it.
     fn cost_of_step(&self, holder: &Value, segment: &Segment) -> Result<(), String> {
         match (holder, segment) {
-            (Value::String(text), Segment::Index(_)) => self.budget.read_text(text),
+            (Value::String(text), Segment::Index(_)) => self.budget.steps(text.len() as u64 / 16),
             _ => Ok(()),
         }
     }
