@@ -38,7 +38,7 @@ fn check(metadata: &Metadata) -> Result<(), Refusal> {
         && !is_action_name(name)
     {
         return Err(wrong("name", &format!("\"{}\"", super::kind::shown(name))).hint(
-            "lower-case letters, digits and hyphens, a letter first, at most 63, such as normalize-lead",
+            "lower-case letters, digits and hyphens, a letter first, at most 64, such as normalize-lead",
         ));
     }
     if let Some(contract) = &metadata.contract
@@ -118,7 +118,7 @@ fn wrong(field: &str, found: &str) -> Refusal {
 /// Whether `name` can be the name of an action.
 pub fn is_action_name(name: &str) -> bool {
     let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    name.len() <= 63
+    name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(rest)
         && !name.ends_with('-')
@@ -170,7 +170,7 @@ mod tests {
         let refuse = |json: &str| parse(json.as_bytes()).unwrap_err().to_string();
         insta::assert_snapshot!(refuse("[1"), @"the custom section `stepwell:action` is not metadata: invalid type: integer `1`, expected a string at line 1 column 2 (let `stepwell action build` write it; it is a JSON object)");
         insta::assert_snapshot!(refuse(r#"{"name": 5}"#), @"the custom section `stepwell:action` is not metadata: invalid type: integer `5`, expected a string at line 1 column 10 (let `stepwell action build` write it; it is a JSON object)");
-        insta::assert_snapshot!(refuse(r#"{"name": "Not\u0007Good"}"#), @r#"the custom section `stepwell:action`: name is "Not\u{7}Good" (lower-case letters, digits and hyphens, a letter first, at most 63, such as normalize-lead)"#);
+        insta::assert_snapshot!(refuse(r#"{"name": "Not\u0007Good"}"#), @r#"the custom section `stepwell:action`: name is "Not\u{7}Good" (lower-case letters, digits and hyphens, a letter first, at most 64, such as normalize-lead)"#);
         insta::assert_snapshot!(refuse(r#"{"version": "1.x"}"#), @"the custom section `stepwell:action` is not metadata: unexpected character 'x' while parsing minor version number at line 1 column 17 (let `stepwell action build` write it; it is a JSON object)");
         insta::assert_snapshot!(refuse(r#"{"contract": "2.0.0"}"#), @"the module was built for contract 2.0.0 (this host speaks contract 1.x; build with an SDK for it)");
         insta::assert_snapshot!(refuse(r#"{"grants": ["http"]}"#), @r#"the custom section `stepwell:action`: grants is "http" (contract 1.0 has no grants; leave the list empty)"#);
