@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Server, run};
+use crate::support::{Server, guests, run};
 
 #[tokio::test]
 async fn without_a_key_nothing_under_api_answers_and_the_first_key_is_written_once() {
@@ -84,4 +84,86 @@ async fn a_dev_server_takes_nothing_from_foreign_pages_and_no_foreign_host() {
     let refused = run(&["serve", "--dev", "--listen", "0.0.0.0:0", "--data", "/nonexistent/x"]);
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("loopback"), "{}", refused.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_admin_key_is_made_anew_on_a_stopped_server_s_folder() {
+    let mut server = Server::start(&[]);
+    let (data, old) = (server.data(), server.key.clone().unwrap());
+    let mode = std::fs::metadata(&data).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700, "nobody else looks into the folder");
+    let reset = || run(&["key", "reset-admin", "--data", data.to_str().unwrap()]);
+    let refused = reset();
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("stopped") && refused.stderr.contains("in use"), "{}", refused.stderr);
+    let kept = tempfile::tempdir().unwrap();
+    assert!(server.stop().success());
+    std::fs::remove_file(data.join("admin.key")).unwrap();
+    let done = reset();
+    assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
+    let file = data.join("admin.key");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let moved = kept.path().join("data");
+    std::fs::rename(&data, &moved).unwrap();
+    let mut server = Server::on(&moved, &[], &[]).unwrap();
+    assert_ne!(server.key.as_deref(), Some(old.as_str()));
+    server.get("/api/v1/api-keys").await.expect(200);
+    server.key = Some(old);
+    server.get("/api/v1/api-keys").await.expect(200);
+    for folder in ["/nonexistent/x", kept.path().to_str().unwrap()] {
+        let refused = run(&["key", "reset-admin", "--data", folder]);
+        assert_eq!(refused.code, Some(1));
+        assert!(refused.stderr.contains("no data folder"), "{}", refused.stderr);
+    }
+    assert!(!kept.path().join("format").exists());
+}
+
+/// A crash after the file was written and before the key was stored.
+#[tokio::test]
+async fn a_key_file_without_a_stored_key_is_replaced_by_one_that_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("admin.key"), "swk_never_stored\n").unwrap();
+    let server = Server::on(&data, &[], &[]).unwrap();
+    assert_ne!(server.key.as_deref(), Some("swk_never_stored"));
+    server.get("/api/v1/api-keys").await.expect(200);
+}
+
+#[tokio::test]
+async fn only_a_dev_server_replaces_a_version() {
+    let server = Server::start(&[]);
+    let answer = server.put("/api/v1/actions/x?dev=true", guests::prints("{}")).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, "dev_only"));
+    assert_eq!(server.get("/api/v1/actions").await.expect(200)["actions"], json!([]));
+    let dev = Server::dev();
+    for text in ["{}", "[]"] {
+        let put = dev.put("/api/v1/actions/x?dev=true", guests::prints(text)).await.expect(201);
+        assert_eq!(put["version"], "0.0.1");
+    }
+}
+
+#[tokio::test]
+async fn a_module_with_a_broken_schema_is_refused_with_the_place() {
+    let server = Server::dev();
+    let module = |metadata: &str| {
+        let escaped = metadata.replace('"', "\\\"");
+        guests::module(&format!(
+            "(@custom \"stepwell:action\" \"{escaped}\") (memory (export \"memory\") 1) (func (export \"_start\"))"
+        ))
+    };
+    // The sandbox knows a schema's shape, the engine whether what it refers to is there.
+    for (schema, code, place) in [
+        (r#"{"properties": {"n": {"type": "strin"}}}"#, "module_refused", "/properties/n/type"),
+        (r#"{"properties": {"n": {"$ref": "other.json"}}}"#, "invalid_schema", "output_schema"),
+        (r##"{"properties": {"n": {"$ref": "#/$defs/none"}}}"##, "invalid_schema", "output_schema"),
+    ] {
+        let broken = format!(r#"{{"name": "x", "version": "1.0.0", "output_schema": {schema}}}"#);
+        let answer = server.put("/api/v1/actions/x", module(&broken)).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (422, code), "{schema}");
+        assert!(answer.json()["errors"].to_string().contains(place), "{:#}", answer.json());
+    }
+    let good =
+        r#"{"name": "x", "version": "1.0.0", "input_schema": {"properties": {"n": {"type": "string"}}}}"#;
+    server.put("/api/v1/actions/x", module(good)).await.expect(201);
 }

@@ -85,7 +85,7 @@ async fn a_full_disk_refuses_writes_keeps_the_server_up_and_loses_nothing() {
     let Some(mount) = Mount::tmpfs("size=48m") else { return eprintln!("skipped: no right to mount") };
     let data = mount.0.path().join("data");
     let floor = [("STEPWELL_LIMITS__FREE_DISK_BYTES", "8388608")];
-    let server = Server::on(&data, &["--dev"], &floor).unwrap();
+    let mut server = Server::on(&data, &["--dev"], &floor).unwrap();
     let mut acknowledged = Vec::new();
     let mut refused = None;
     let filler = "x".repeat(100_000);
@@ -103,10 +103,27 @@ async fn a_full_disk_refuses_writes_keeps_the_server_up_and_loses_nothing() {
     let (status, code) = refused.expect("the disk fills up");
     assert!(matches!(status, 507 | 503), "{status} {code}");
     assert!(acknowledged.len() > 10);
+    // Alive, but not ready.
+    server.get("/healthz").await.expect(200);
+    let ready = server.get("/readyz").await;
+    assert_eq!((ready.status.as_u16(), ready.code().as_str()), (503, "not_ready"));
+    let why = ready.json()["detail"].as_str().unwrap().to_owned();
+    assert!(why.contains("full") && !why.contains(data.to_str().unwrap()), "{why}");
     // Reading goes on.
     for id in [&acknowledged[0], acknowledged.last().unwrap()] {
         server.get(&format!("/api/v1/records/note/{id}")).await.expect(200);
     }
+    // A restart on the full disk reads too.
+    assert!(server.stop().success());
+    let server = Server::on(&data, &["--dev"], &floor).unwrap();
+    for id in [&acknowledged[0], acknowledged.last().unwrap()] {
+        server.get(&format!("/api/v1/records/note/{id}")).await.expect(200);
+    }
+    assert_eq!(server.get("/readyz").await.code(), "not_ready");
+    assert_eq!(
+        server.post("/api/v1/records/note", &json!({ "title": "no room" })).await.code(),
+        "storage_full"
+    );
     // With room again, writing goes on, without a restart.
     mount.remount("size=256m");
     let mut tries = 0;

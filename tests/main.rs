@@ -2,14 +2,19 @@
 
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
+mod api_input;
 mod auth;
 mod bad_input;
 mod cli;
 mod data_folder;
 mod durability;
 mod fairness;
+mod hook_answers;
+mod lifecycle;
 mod mail;
 mod outside;
 mod reference;
+mod stalls;
+mod stopping;
 mod support;
 mod web_form;

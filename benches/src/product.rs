@@ -45,10 +45,10 @@ pub async fn serve(data: &Path, send_mail: bool) -> anyhow::Result<()> {
     };
     let engine = Engine::open(EngineConfig::default(), ports).await?;
     let config = ServerConfig { dev: true, clock: Some(clock), ..ServerConfig::default() };
-    let router = stepwell_server::router(App::new(engine.clone(), config));
+    let app = App::new(engine.clone(), config);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     nodes::say_address(listener.local_addr()?)?;
-    stepwell_server::serve(listener, router, nodes::stdin_ended(), Duration::from_secs(10)).await;
+    stepwell_server::serve(listener, app, nodes::stdin_ended(), Duration::from_secs(10)).await;
     engine.close().await;
     store.close().await;
     Ok(())

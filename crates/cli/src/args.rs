@@ -63,6 +63,9 @@ pub enum Command {
     /// E-mail that a --dev server caught
     #[command(subcommand)]
     Mailbox(Mailbox),
+    /// Workspaces: each has workflows, actions, runs and records of its own
+    #[command(subcommand)]
+    Workspace(Workspace),
     /// API keys
     #[command(subcommand)]
     Key(Key),
@@ -167,6 +170,12 @@ pub enum Action {
     },
     /// List uploaded actions
     List,
+    /// Take a version away from new runs; runs that began with it go on
+    Delete {
+        /// Such as normalize-lead@1.2.0
+        #[arg(value_name = "NAME@VERSION")]
+        reference: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -193,6 +202,8 @@ pub enum Workflow {
     Activate { name: String },
     /// Stop a workflow's trigger; runs under way go on
     Deactivate { name: String },
+    /// Take a workflow away that is not active; its runs stay
+    Delete { name: String },
     /// Start a run by hand
     Run {
         name: String,
@@ -270,11 +281,21 @@ pub enum Record {
     },
     /// Show one record
     Get { object: String, id: String },
+    /// Bring a deleted record back
+    Restore { object: String, id: String },
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Mailbox {
     /// List caught e-mail, newest first
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Workspace {
+    /// Make a workspace
+    Create { name: String },
+    /// List workspaces
     List,
 }
 
@@ -291,6 +312,12 @@ pub enum Key {
     List,
     /// Make a key useless
     Revoke { id: String },
+    /// Make another admin key for a stopped server whose own was lost
+    ResetAdmin {
+        /// The server's data folder
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod commands;
 mod examples;
+mod folder;
 mod node;
 mod output;
 #[cfg(test)]
@@ -75,6 +76,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Eval(eval) => commands::eval::main(eval, &global).await,
             Command::Record(record) => commands::record::main(record, &global).await,
             Command::Mailbox(mailbox) => commands::mailbox::main(mailbox, &global).await,
+            Command::Workspace(workspace) => commands::workspace::main(workspace, &global).await,
             Command::Key(key) => commands::key::main(key, &global).await,
             Command::Compile => unreachable!("handled before the runtime starts"),
         }

@@ -11,15 +11,15 @@ use stepwell_engine::ports::{Mailer, SandboxRunner, SystemClock, SystemRandom};
 use stepwell_engine::{Engine, EngineConfig, NewKey, Ports, Retention};
 use stepwell_sandbox::admit::{CompileLimits, CompileStrategy};
 use stepwell_sandbox::{Host, HostConfig, Limits};
-use stepwell_server::{App, ServerConfig};
+use stepwell_server::{App, ConnectionLimits, ServerConfig};
 use stepwell_store::{FileBlobs, SledOptions, SledStore};
 use tokio::net::TcpListener;
 
+use crate::folder;
 use crate::settings::Settings;
 
 /// Requests that are open when the server is told to stop may take so long to end.
 const GRACE: Duration = Duration::from_secs(10);
-const KEY_FILE: &str = "admin.key";
 
 /// An open server that listens, but does not answer until [`Node::serve`].
 pub struct Node {
@@ -37,6 +37,7 @@ impl Node {
     pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
         let options = SledOptions { disk_floor: settings.limits.free_disk_bytes, ..SledOptions::default() };
         let folder = settings.data.clone();
+        folder::look_at(&folder);
         let store = tokio::task::spawn_blocking(move || SledStore::open(folder, options)).await??;
         let data = settings
             .data
@@ -49,14 +50,12 @@ impl Node {
         let address = listener.local_addr()?;
         let clock = Arc::new(SystemClock::default());
         let engine = open_engine(settings, &data, &store, clock.clone()).await?;
-        let new_key = match settings.dev {
-            true => None,
-            false => engine.keys().create_first().await?.map(|key| write_key(&data, &key)).transpose()?,
-        };
+        let new_key = if settings.dev { None } else { first_key(&engine, &data).await? };
         let config = ServerConfig {
             dev: settings.dev,
             hook_body_bytes: settings.limits.hook_body_bytes,
             api_body_bytes: settings.limits.api_body_bytes,
+            connections: connection_limits(&settings.limits),
             clock: settings.dev.then_some(clock),
             ..ServerConfig::default()
         };
@@ -66,10 +65,61 @@ impl Node {
 
     /// Answers until `stop` resolves; then lets requests and bursts end, and closes the store.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        stepwell_server::serve(self.listener, stepwell_server::router(self.app), stop, GRACE).await;
+        stepwell_server::serve(self.listener, self.app, stop, GRACE).await;
         self.engine.close().await;
         self.store.close().await;
     }
+}
+
+/// Makes the first admin key of a store, and says where it is.
+async fn first_key(engine: &Engine, data: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let hand_out = |key: &NewKey| folder::write_key(data, &key.secret).map(|_| ());
+    let made = engine.keys().create_first(hand_out).await?;
+    let file = folder::key_file(data);
+    if made.is_none() && !file.exists() {
+        tracing::info!(
+            "{} is gone; if the key is lost, stop the server and make another: stepwell key reset-admin --data {}",
+            file.display(),
+            data.display()
+        );
+    }
+    Ok(made.map(|_| file))
+}
+
+/// Half of the open files that the process may have, unless the setting says otherwise: the store, modules being
+/// compiled and outbound calls need some too.
+fn connection_limits(limits: &crate::settings::Limits) -> ConnectionLimits {
+    let files = most_files();
+    let default = (files / 2).clamp(16, 4096);
+    let most = limits.connections.unwrap_or(default);
+    if most > files.saturating_sub(64) {
+        tracing::warn!(
+            "limits.connections is {most}, but the process may open only {files} files; raise that (ulimit -n, LimitNOFILE=)"
+        );
+    }
+    ConnectionLimits {
+        most,
+        head: Duration::from_millis(limits.head_ms),
+        body_idle: Duration::from_millis(limits.body_idle_ms),
+        body_total: Duration::from_millis(limits.body_total_ms),
+    }
+}
+
+/// How many files the process may open, after asking for as many as it may ask for.
+fn most_files() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    /// More than this is of no use to one server.
+    const WANTED: u64 = 65_536;
+    let mut limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(WANTED).min(WANTED);
+    if limit.current.is_some_and(|current| current < most) {
+        limit.current = Some(most);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+        }
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(WANTED);
+    usize::try_from(files).unwrap_or(usize::MAX)
 }
 
 async fn open_engine(
@@ -145,27 +195,12 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         concurrent_runs: settings.limits.concurrent_runs,
         hook_body_bytes: settings.limits.hook_body_bytes,
         retention: Retention {
-            runs_for: Duration::from_secs(kept.runs_days * 24 * HOUR),
+            runs_for: Duration::from_secs(kept.runs_days.saturating_mul(24 * HOUR)),
             runs: kept.runs,
-            payloads_for: Duration::from_secs(kept.payloads_days * 24 * HOUR),
-            hook_keys_for: Duration::from_secs(kept.hook_keys_hours * HOUR),
+            payloads_for: Duration::from_secs(kept.payloads_days.saturating_mul(24 * HOUR)),
+            hook_keys_for: Duration::from_secs(kept.hook_keys_hours.saturating_mul(HOUR)),
             ..Retention::default()
         },
         ..EngineConfig::default()
     }
-}
-
-/// Writes the first key where only the owner of the data folder can read it.
-fn write_key(data: &Path, key: &NewKey) -> anyhow::Result<PathBuf> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let path = data.join(KEY_FILE);
-    let write = || {
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        writeln!(file, "{}", key.secret)?;
-        file.sync_all()
-    };
-    write().with_context(|| format!("cannot write the first key to {}", path.display()))?;
-    Ok(path)
 }

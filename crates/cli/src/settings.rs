@@ -11,6 +11,7 @@ use stepwell_engine::outside::SmtpSettings;
 /// Looked for in the working folder when no file is named.
 const DEFAULT_FILE: &str = "stepwell.toml";
 const PREFIX: &str = "STEPWELL_";
+const A_DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Variables with the prefix that are the client's, not the server's.
 const NOT_SETTINGS: [&str; 4] = ["STEPWELL_SERVER", "STEPWELL_KEY", "STEPWELL_WORKSPACE", "STEPWELL_CONFIG"];
 
@@ -59,8 +60,18 @@ pub struct Limits {
     pub hook_body_bytes: usize,
     /// The largest body the API takes, modules aside (a module may have 32 MiB).
     pub api_body_bytes: usize,
-    /// New runs are refused with 507 while less than this is free on the disk.
+    /// Writes are refused with 507 while less than this is free on the disk.
     pub free_disk_bytes: u64,
+    /// Connections at once; beyond it clients that stall are cut off, and new ones wait. Without it: half of the open
+    /// files that the process may have, at most 4096.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<usize>,
+    /// The longest that a request's head may take, and that a connection may be idle.
+    pub head_ms: u64,
+    /// The longest pause within a request's body.
+    pub body_idle_ms: u64,
+    /// The longest that a whole body may take.
+    pub body_total_ms: u64,
 }
 
 impl Default for Limits {
@@ -70,6 +81,10 @@ impl Default for Limits {
             hook_body_bytes: 8 << 20,
             api_body_bytes: 8 << 20,
             free_disk_bytes: 256 << 20,
+            connections: None,
+            head_ms: 30_000,
+            body_idle_ms: 15_000,
+            body_total_ms: 300_000,
         }
     }
 }
@@ -101,9 +116,26 @@ impl Default for Sandbox {
 #[serde(deny_unknown_fields, default)]
 pub struct Outbound {
     /// Private networks that may be called, as CIDRs or addresses.
+    #[serde(deserialize_with = "list")]
     pub allow_private_hosts: Vec<String>,
     /// Plain `http://` to hosts that are neither loopback nor allowed private ones.
     pub allow_plain_http: bool,
+}
+
+/// A list, or a text with commas, as the environment gives it.
+fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum List {
+        Items(Vec<String>),
+        Text(String),
+    }
+    Ok(match List::deserialize(deserializer)? {
+        List::Items(items) => items,
+        List::Text(text) => {
+            text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+        }
+    })
 }
 
 /// How long what is over is kept.
@@ -167,9 +199,8 @@ impl Settings {
             config::Environment::with_prefix("STEPWELL")
                 .prefix_separator("_")
                 .separator("__")
-                .try_parsing(true)
-                .list_separator(",")
-                .with_list_parse_key("outbound.allow_private_hosts")
+                // Everything is text until a setting says what it is: a password may look like a number.
+                .try_parsing(false)
                 .source(Some(own_variables(environment))),
         );
         if let Some(data) = &flags.data {
@@ -206,6 +237,18 @@ impl Settings {
         }
         if self.limits.concurrent_runs == 0 || self.sandbox.concurrent_calls == 0 {
             bail!("limits.concurrent_runs and sandbox.concurrent_calls must be at least 1");
+        }
+        let limits = &self.limits;
+        if limits.connections == Some(0) {
+            bail!("limits.connections must be at least 1");
+        }
+        let times = [
+            ("limits.head_ms", limits.head_ms),
+            ("limits.body_idle_ms", limits.body_idle_ms),
+            ("limits.body_total_ms", limits.body_total_ms),
+        ];
+        if let Some((name, ms)) = times.into_iter().find(|(_, ms)| !(1..=A_DAY_MS).contains(ms)) {
+            bail!("{name} is {ms}; it must be from 1 to {A_DAY_MS} (a day)");
         }
         for host in &self.outbound.allow_private_hosts {
             stepwell_engine::outside::parse_network(host)
@@ -289,11 +332,39 @@ mod tests {
     }
 
     #[test]
+    fn what_the_environment_says_is_text_until_a_setting_says_otherwise() {
+        for password in ["00123", "true", "1e5", "0x10", "-7", "a,b", " spaced ", "9007199254740993"] {
+            let environment = [
+                ("STEPWELL_SMTP__HOST", "0123"),
+                ("STEPWELL_SMTP__FROM", "a@b.c"),
+                ("STEPWELL_SMTP__USERNAME", "false"),
+                ("STEPWELL_SMTP__PASSWORD", password),
+                ("STEPWELL_SMTP__PORT", "2525"),
+                ("STEPWELL_LIMITS__CONCURRENT_RUNS", "7"),
+                ("STEPWELL_LIMITS__CONNECTIONS", "9"),
+                ("STEPWELL_DEV", "true"),
+                ("STEPWELL_LOG__FORMAT", "json"),
+                ("STEPWELL_DATA", "1"),
+            ];
+            let settings = load("", &environment, Flags::default()).unwrap();
+            let smtp = settings.smtp.unwrap();
+            assert_eq!(smtp.password.as_deref(), Some(password));
+            assert_eq!((smtp.username.as_deref(), smtp.host.as_str()), (Some("false"), "0123"));
+            assert_eq!((settings.limits.concurrent_runs, settings.limits.connections), (7, Some(9)));
+            assert_eq!((settings.dev, settings.log.format), (true, LogFormat::Json));
+            assert_eq!(settings.data, PathBuf::from("1"));
+        }
+    }
+
+    #[test]
     fn wrong_names_and_values_are_named() {
         for (file, environment, says) in [
             ("lisen = \"x\"", vec![], "lisen"),
             ("", vec![("STEPWELL_LIMITS__CONCURENT_RUNS", "3")], "concurent_runs"),
             ("listen = \"nowhere\"", vec![], "listen"),
+            ("", vec![("STEPWELL_LIMITS__CONCURRENT_RUNS", "many")], "concurrent_runs"),
+            ("", vec![("STEPWELL_DEV", "perhaps")], "dev"),
+            ("", vec![("STEPWELL_LIMITS__BODY_IDLE_MS", "0")], "limits.body_idle_ms"),
             ("[limits]\nconcurrent_runs = 0", vec![], "at least 1"),
             ("[outbound]\nallow_private_hosts = [\"ten\"]", vec![], "`ten`"),
             ("dev = true\nlisten = \"0.0.0.0:80\"", vec![], "loopback only"),

@@ -27,6 +27,8 @@ pub(crate) struct Core {
     pub timers: Timers,
     /// By name. Small and complete: every workspace is loaded when the engine opens.
     pub workspaces: RwLock<BTreeMap<String, Arc<WorkspaceCore>>>,
+    /// Held while a workspace is made.
+    pub creating: tokio::sync::Mutex<()>,
     /// By the hash of the secret, revoked ones included.
     pub api_keys: RwLock<HashMap<[u8; 32], KeyInfo>>,
     pub tasks: TaskTracker,

@@ -22,8 +22,6 @@ pub enum ErrorKind {
     Unauthorized,
     /// The key's scopes do not reach this.
     Forbidden,
-    /// A run that was waited for has failed; `run_id` names it.
-    RunFailed,
     /// The disk is full: nothing was written, and trying again helps only once there is room.
     StorageFull,
     /// Cannot be done now; trying again later may help.

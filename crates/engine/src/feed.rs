@@ -134,6 +134,7 @@ pub(crate) async fn events(
     let store = &*ctx.core.ports.store;
     let (position, skip) = match from {
         None => (first_position(store, ctx.ws.log).await?, 0),
+        Some("now") => (store.log_head(ctx.ws.log).await?, 0),
         Some(id) => parse_id(id).ok_or_else(|| {
             EngineError::invalid("invalid_event_id", format!("`{id}` is not the id of an event"))
         })?,

@@ -2,15 +2,18 @@
 use crate::api::{Caller, DEFAULT_WORKSPACE, KeyInfo, NewKey, Scope};
 use crate::core::Core;
 use crate::error::{EngineError, ErrorKind};
+use crate::ports::{Clock, Random};
 use crate::tables::{self, names};
 use crate::{hash, registry};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::sync::Arc;
-use stepwell_store::{Refused, WorkspaceId, transact};
+use stepwell_store::{Refused, Store, WorkspaceId, transact};
 
 /// What a secret begins with, so that people and scanners know one when they see it.
 const PREFIX: &str = "swk_";
 const SHOWN: usize = 10;
+/// The name of keys that are made without being asked for by name.
+const ADMIN: &str = "admin";
 
 pub(crate) async fn load(core: &Core) -> Result<(), Refused> {
     let rows = registry::all_rows(&*core.ports.store, WorkspaceId::NAMES.shard(), names::api_keys()).await?;
@@ -29,7 +32,16 @@ pub(crate) async fn create(
     name: &str,
     scopes: &[Scope],
 ) -> Result<NewKey, EngineError> {
-    if core.workspace(workspace).is_none() {
+    let key = make(core, workspace, name, scopes)?;
+    keep(core, &key).await?;
+    Ok(key)
+}
+
+/// A key that is not stored yet.
+fn make(core: &Core, workspace: &str, name: &str, scopes: &[Scope]) -> Result<NewKey, EngineError> {
+    let known =
+        core.workspaces.read().unwrap_or_else(|poisoned| poisoned.into_inner()).contains_key(workspace);
+    if !known {
         let message = format!("there is no workspace `{workspace}`");
         return Err(EngineError::not_found("unknown_workspace", message));
     }
@@ -40,11 +52,21 @@ pub(crate) async fn create(
     if name.is_empty() || name.len() > 200 {
         return Err(EngineError::invalid("invalid_name", "a key's name has 1 to 200 bytes"));
     }
-    let mut random = [0; 32];
-    core.ports.random.fill(&mut random);
-    let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+    Ok(random_key(&*core.ports.random, core.ports.clock.now(), workspace, name, scopes))
+}
+
+fn random_key(
+    random: &dyn Random,
+    now: jiff::Timestamp,
+    workspace: &str,
+    name: &str,
+    scopes: &[Scope],
+) -> NewKey {
+    let mut bytes = [0; 32];
+    random.fill(&mut bytes);
+    let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
     let mut id = [0; 8];
-    core.ports.random.fill(&mut id);
+    random.fill(&mut id);
     let mut scopes = scopes.to_vec();
     scopes.sort_unstable();
     scopes.dedup();
@@ -54,32 +76,61 @@ pub(crate) async fn create(
         workspace: workspace.to_owned(),
         scopes,
         prefix: secret[..SHOWN].to_owned(),
-        created_at: core.ports.clock.now(),
+        created_at: now,
         revoked_at: None,
     };
-    store(core, hash::sha256(secret.as_bytes()), &info).await?;
-    Ok(NewKey { info, secret })
+    NewKey { info, secret }
 }
 
-pub(crate) async fn create_first(core: &Arc<Core>) -> Result<Option<NewKey>, EngineError> {
+/// Its secret is handed out before it is stored: a crash in between leaves a secret that opens nothing, and the next
+/// call makes another. The other way round it would leave a key that nobody knows.
+pub(crate) async fn create_first<E: From<EngineError>>(
+    core: &Arc<Core>,
+    hand_out: impl FnOnce(&NewKey) -> Result<(), E>,
+) -> Result<Option<NewKey>, E> {
     let any = !core.api_keys.read().unwrap_or_else(|poisoned| poisoned.into_inner()).is_empty();
     if any {
         return Ok(None);
     }
-    create(core, DEFAULT_WORKSPACE, "admin", &[Scope::Admin]).await.map(Some)
+    let key = make(core, DEFAULT_WORKSPACE, ADMIN, &[Scope::Admin])?;
+    hand_out(&key)?;
+    keep(core, &key).await?;
+    Ok(Some(key))
 }
 
-async fn store(core: &Core, digest: [u8; 32], info: &KeyInfo) -> Result<(), EngineError> {
+/// A further admin key for a store that no engine is open over: for who has lost theirs.
+pub async fn reset_admin<E: From<EngineError>>(
+    store: &Arc<dyn Store>,
+    clock: &dyn Clock,
+    random: &dyn Random,
+    hand_out: impl FnOnce(&NewKey) -> Result<(), E>,
+) -> Result<NewKey, E> {
+    let key = random_key(random, clock.now(), DEFAULT_WORKSPACE, ADMIN, &[Scope::Admin]);
+    hand_out(&key)?;
+    write(store, hash::sha256(key.secret.as_bytes()), &key.info).await?;
+    Ok(key)
+}
+
+async fn keep(core: &Core, key: &NewKey) -> Result<(), EngineError> {
+    store(core, hash::sha256(key.secret.as_bytes()), &key.info).await
+}
+
+async fn write(store: &Arc<dyn Store>, digest: [u8; 32], info: &KeyInfo) -> Result<(), EngineError> {
     let value = tables::encode(&names::ApiKeyRow { info: info.clone() })?;
     let key = names::api_key_key(&digest);
     let (key, value) = (&key, &value);
-    transact(&core.ports.store, WorkspaceId::NAMES.shard(), |mut tx| {
+    transact(store, WorkspaceId::NAMES.shard(), |mut tx| {
         Box::pin(async move {
             tx.put(key.clone(), value.clone());
             Ok::<_, Refused>(())
         })
     })
     .await?;
+    Ok(())
+}
+
+async fn store(core: &Core, digest: [u8; 32], info: &KeyInfo) -> Result<(), EngineError> {
+    write(&core.ports.store, digest, info).await?;
     core.api_keys.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(digest, info.clone());
     Ok(())
 }

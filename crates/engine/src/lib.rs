@@ -44,4 +44,5 @@ mod waiters;
 pub use api::*;
 pub use config::{BurstLimits, EngineConfig, Retention};
 pub use error::{EngineError, ErrorKind, OpenError, Problem};
+pub use keys::reset_admin;
 pub use ports::Ports;

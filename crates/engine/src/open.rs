@@ -20,6 +20,7 @@ pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>
         stats: Default::default(),
         timers: Default::default(),
         workspaces: Default::default(),
+        creating: Default::default(),
         api_keys: Default::default(),
         tasks: Default::default(),
         closing: Default::default(),
@@ -59,7 +60,27 @@ async fn add(core: &Arc<Core>, row: names::WorkspaceRow) -> Result<Ctx, EngineEr
     Ok(ctx)
 }
 
+/// Writes what is there anyway.
+pub(crate) async fn probe(core: &Arc<Core>) -> Result<(), EngineError> {
+    let key = &names::last_workspace_key();
+    transact(&core.ports.store, WorkspaceId::NAMES.shard(), |mut tx| {
+        Box::pin(async move {
+            if let Some(value) = tx.get(key).await? {
+                tx.put(key.clone(), value);
+            }
+            Ok::<_, Refused>(())
+        })
+    })
+    .await?;
+    Ok(())
+}
+
 pub(crate) async fn create_workspace(core: &Arc<Core>, name: &str) -> Result<Ctx, EngineError> {
+    if let Some(ctx) = core.workspace(name) {
+        return Ok(ctx);
+    }
+    // One at a time: two for one name would each have a registry and a schedule of their own.
+    let _one = core.creating.lock().await;
     if let Some(ctx) = core.workspace(name) {
         return Ok(ctx);
     }

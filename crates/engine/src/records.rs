@@ -27,7 +27,12 @@ pub(crate) async fn list(ctx: &Ctx, object: &str, query: RecordQuery) -> Result<
         Query { filter, sort: query.sort, limit: query.limit, cursor: query.cursor, ..Query::default() };
     let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
     let records = Records::open(&mut txn, ctx.ws.id).await?;
-    let page = records.search(object, &query, ctx.core.ports.clock.now()).await?;
+    let page = records.search(object, &query, ctx.core.ports.clock.now()).await.map_err(|error| {
+        let of_cursor = error.problems().iter().any(|problem| problem.path == "cursor");
+        let error = EngineError::from(error);
+        // As every list says it.
+        if of_cursor { EngineError { code: "invalid_cursor".into(), ..error } } else { error }
+    })?;
     Ok(RecordPage {
         records: page.records,
         next_cursor: page.next_cursor,
@@ -48,6 +53,7 @@ pub(crate) enum Write<'a> {
     Create { fields: &'a Map<String, Value> },
     Update { id: &'a str, fields: &'a Map<String, Value>, if_version: Option<u64> },
     Delete { id: &'a str, if_version: Option<u64> },
+    Restore { id: &'a str, if_version: Option<u64> },
     Upsert { fields: &'a Map<String, Value>, upsert: Upsert<'a> },
 }
 
@@ -72,6 +78,9 @@ pub(crate) async fn write(ctx: &Ctx, object: &str, write: Write<'_>) -> Result<R
                     records.update(context, object, id, fields, *if_version).await?
                 }
                 Write::Delete { id, if_version } => records.delete(context, object, id, *if_version).await?,
+                Write::Restore { id, if_version } => {
+                    records.restore(context, object, id, *if_version).await?
+                }
                 Write::Upsert { fields, upsert } => {
                     records.upsert(context, object, fields, upsert.clone()).await?
                 }

@@ -47,8 +47,8 @@ pub(crate) async fn hook(ctx: &Ctx, request: HookRequest) -> Result<HookAnswer, 
     let answer = accept(ctx, request).await;
     let stats = &ctx.core.stats;
     match &answer {
-        Err(error) if error.kind != ErrorKind::RunFailed => add(&stats.hooks_refused, 1),
-        _ => add(&stats.hooks_accepted, 1),
+        Err(_) => add(&stats.hooks_refused, 1),
+        Ok(_) => add(&stats.hooks_accepted, 1),
     }
     answer
 }
@@ -81,12 +81,12 @@ async fn accept(ctx: &Ctx, request: HookRequest) -> Result<HookAnswer, EngineErr
     let reply = match (listen, started.seen) {
         (false, _) => HookReply::Accepted,
         (true, Some(seen)) => match ended(ctx, seen, within).await {
-            Some(ended) => reply(started.run, hook, &ended)?,
+            Some(ended) => reply(hook, &ended),
             None => HookReply::Accepted,
         },
         // A repeat gets the answer of the first.
         (true, None) => match history::wait_for_end(ctx, started.run, within).await? {
-            Some(ended) => reply(started.run, hook, &ended)?,
+            Some(ended) => reply(hook, &ended),
             None => HookReply::Accepted,
         },
     };
@@ -94,30 +94,35 @@ async fn accept(ctx: &Ctx, request: HookRequest) -> Result<HookAnswer, EngineErr
 }
 
 /// What a caller who waits for the result is told.
-fn reply(run: RunId, hook: &Webhook, ended: &Ended) -> Result<HookReply, EngineError> {
+fn reply(hook: &Webhook, ended: &Ended) -> HookReply {
     if let Some(error) = &ended.finished.error {
-        let detail = run_failure(error);
-        let step = detail.step.map(|step| format!("step `{step}`: ")).unwrap_or_default();
-        let message = format!("the run failed: {step}{}", detail.message);
-        return Err(EngineError::new(ErrorKind::RunFailed, detail.code, message).with_run(run.to_string()));
+        return HookReply::Failed(run_failure(error));
     }
     let status = run_status(ended.finished.status);
     if status == RunStatus::Cancelled {
-        let error = EngineError::new(ErrorKind::RunFailed, "cancelled", "the run was cancelled");
-        return Err(error.with_run(run.to_string()));
+        return HookReply::Cancelled;
     }
-    Ok(match (&hook.respond, &ended.answer) {
+    match (&hook.respond, &ended.answer) {
         (Respond::Answer(_), Some(answer)) => HookReply::Custom {
             status: answer.status,
             headers: answer.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             body: answer.body.clone(),
         },
         _ => HookReply::Result { status, output: value_of(&ended.finished.output) },
-    })
+    }
 }
 
 fn value_of(payload: &Payload) -> Value {
     payload.value().map_or(Value::Null, |value| (**value).clone())
+}
+
+/// What can be said of a webhook's request before its body is read.
+pub(crate) fn admits(ctx: &Ctx, request: &HookRequest) -> Result<(), EngineError> {
+    let table = ctx.ws.registry.hooks();
+    match registered::webhook(table.find(&request.method, &request.path)?) {
+        Some(hook) if !matches!(hook.auth, Auth::Hmac(_)) => authenticate(ctx, hook, request),
+        _ => Ok(()),
+    }
 }
 
 fn authenticate(ctx: &Ctx, hook: &Webhook, request: &HookRequest) -> Result<(), EngineError> {

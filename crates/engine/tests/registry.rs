@@ -6,10 +6,31 @@ use futures::StreamExt;
 use serde_json::json;
 use std::time::Duration;
 use stepwell_engine::{
-    DEFAULT_WORKSPACE, ErrorKind, FeedBody, HookReply, RunStatus, Scope, TextFormat, VersionStatus, Workspace,
+    DEFAULT_WORKSPACE, EngineError, ErrorKind, FeedBody, HookReply, RunStatus, Scope, TextFormat,
+    VersionStatus, Workspace,
 };
 use support::{Module, WEB_FORM, activate, all_records, in_world, lead, name_of, post};
 
+#[test]
+fn a_workspace_that_is_made_twice_at_once_is_one() {
+    in_world(async |world| {
+        let (engine, _) = world.set_up(&[], &[]).await;
+        let make = || engine.create_workspace("sales");
+        let (one, two, three) = tokio::join!(make(), make(), make());
+        let (one, _, three) = (one.unwrap(), two.unwrap(), three.unwrap());
+        // What one handle changes the other sees.
+        activate(&one, WEB_FORM_LIKE).await;
+        assert_eq!(three.hooks().await.unwrap().len(), 1);
+        assert_eq!(engine.workspace("sales").await.unwrap().hooks().await.unwrap().len(), 1);
+    });
+}
+
+const WEB_FORM_LIKE: &str = "
+name: plain
+trigger: { type: webhook, path: plain }
+steps:
+  - { id: seen, type: set, values: { n: '1' } }
+";
 const NORMALIZE: Module = Module::new("normalize-lead", "1.2.0", "normalize");
 const WAIT: Duration = Duration::from_secs(600);
 
@@ -167,8 +188,12 @@ fn keys_are_known_by_their_hash_and_revoked_at_once() {
     in_world(async |world| {
         let (engine, workspace) = world.open().await;
         let keys = engine.keys();
-        let first = keys.create_first().await.unwrap().unwrap();
-        assert!(keys.create_first().await.unwrap().is_none());
+        // One that could not be handed out was never made.
+        let lost = |_: &_| Err(EngineError::unavailable("no room for the file"));
+        assert!(keys.create_first(lost).await.is_err());
+        assert!(keys.list(None).await.unwrap().is_empty());
+        let first = keys.create_first(|_| Ok::<_, EngineError>(())).await.unwrap().unwrap();
+        assert!(keys.create_first(lost).await.unwrap().is_none());
         let hooks = keys.create(DEFAULT_WORKSPACE, "site", &[Scope::Hooks]).await.unwrap();
         let admin = keys.authenticate(&first.secret).await.unwrap();
         assert!(admin.may(Scope::Admin) && admin.may(Scope::Write));

@@ -1,20 +1,22 @@
 //! `/api/v1/actions`: code actions, uploaded, listed, inspected, downloaded, tested.
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ETAG};
 use serde::Deserialize;
 use serde_json::Value;
-use stepwell_engine::{ActionDetail, ActionTest};
+use stepwell_engine::{ActionDetail, ActionInfo, ActionTest};
 use stepwell_sandbox::LimitsPatch;
 
 use crate::App;
 use crate::auth::{Reader, Writer};
 use crate::body;
 use crate::page::{self, PageQuery};
-use crate::problem::Answer;
+use crate::parameters;
+use crate::path::Path;
+use crate::problem::{Answer, Problem};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,7 +52,14 @@ pub async fn put(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Answer<Response> {
-    let query: PutQuery = body::query(query.as_deref())?;
+    let query: PutQuery = parameters::read(query.as_deref())?;
+    if query.dev && !app.config().dev {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "dev_only",
+            "only a server that runs with --dev replaces a version: runs rely on the bytes they began with; raise the version instead",
+        ));
+    }
     let (parts, stream) = request.into_parts();
     let module = body::read(&parts.headers, stream, app.config().module_bytes).await?;
     let put = workspace.actions().put(&name, module, query.dev).await?;
@@ -59,7 +68,7 @@ pub async fn put(
 }
 
 pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
-    let query: PageQuery = body::query(query.as_deref())?;
+    let query: PageQuery = parameters::read(query.as_deref())?;
     page::answer("actions", workspace.actions().list(page::request(query.limit, query.cursor)?).await?)
 }
 
@@ -68,8 +77,28 @@ pub async fn get(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer<Json<ActionDetail>> {
-    let query: VersionQuery = body::query(query.as_deref())?;
+    let query: VersionQuery = parameters::read(query.as_deref())?;
     Ok(Json(workspace.actions().get(&reference(&name, query.version.as_deref())).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeleteQuery {
+    version: Option<String>,
+}
+
+pub async fn delete(
+    Writer(workspace): Writer,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer<Json<ActionInfo>> {
+    let query: DeleteQuery = parameters::read(query.as_deref())?;
+    let version = query.version.ok_or_else(|| {
+        let detail =
+            "say which version to delete, such as `?version=1.2.0`; `GET` the action for a list of them";
+        Problem::bad_request("invalid_query", detail)
+    })?;
+    Ok(Json(workspace.actions().delete(&name, &version).await?))
 }
 
 pub async fn download(
@@ -77,7 +106,7 @@ pub async fn download(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer<Response> {
-    let query: VersionQuery = body::query(query.as_deref())?;
+    let query: VersionQuery = parameters::read(query.as_deref())?;
     let (info, module) = workspace.actions().download(&reference(&name, query.version.as_deref())).await?;
     let headers = [
         (CONTENT_TYPE, "application/wasm".to_owned()),
@@ -95,7 +124,7 @@ pub async fn test(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Answer<Json<ActionTest>> {
-    let query: TestQuery = body::query(query.as_deref())?;
+    let query: TestQuery = parameters::read(query.as_deref())?;
     let (parts, stream) = request.into_parts();
     let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
     let input: Value = body::json(&bytes, "the action's input")?;

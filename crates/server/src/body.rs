@@ -1,4 +1,4 @@
-//! Reading requests: bodies under a limit, JSON with the place of its first fault, query parameters by name.
+//! Reading requests: bodies under a limit, JSON of bounded depth with the place of its first fault.
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -9,21 +9,25 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::problem::{Answer, Problem};
+use crate::stream::Stalled;
 
 /// How much of a body that is too large is still read, so that its sender gets to see the answer.
 const DRAINED: usize = 64 << 20;
+/// How much memory is taken for a body before any of it is there.
+const RESERVED: usize = 64 << 10;
+/// How deep lists and objects may be nested, the outermost included.
+const MAX_DEPTH: usize = 64;
 
 /// The whole body, or 413 when it is larger than `limit`.
 pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Answer<Bytes> {
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
     let mut body = body;
-    let mut read = BytesMut::with_capacity(announced.unwrap_or(0).min(limit));
+    // What is announced is only a claim: memory is taken as bytes come.
+    let mut read = BytesMut::with_capacity(announced.unwrap_or(0).min(limit).min(RESERVED));
     let mut seen = 0usize;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| {
-            Problem::bad_request("body_incomplete", format!("the body ended before it was complete: {e}"))
-        })?;
+        let frame = frame.map_err(|error| broken(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         seen += data.len();
         if seen <= limit {
@@ -43,8 +47,20 @@ pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Answer<Bytes
     Ok(read.freeze())
 }
 
+fn broken(error: &axum::Error) -> Problem {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(stalled) = error.downcast_ref::<Stalled>() {
+            return Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", stalled.to_string());
+        }
+        cause = error.source();
+    }
+    Problem::bad_request("body_incomplete", format!("the body ended before it was complete: {error}"))
+}
+
 /// JSON of a given shape. `what` names it in errors: "a record", "the input".
 pub fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Answer<T> {
+    check_depth(bytes, "the body")?;
     serde_json::from_slice(bytes).map_err(|e| {
         if bytes.is_empty() {
             return Problem::bad_request(
@@ -68,31 +84,63 @@ pub fn json_or<T: DeserializeOwned>(bytes: &[u8], what: &str, empty: T) -> Answe
     if bytes.iter().all(u8::is_ascii_whitespace) { Ok(empty) } else { json(bytes, what) }
 }
 
-/// Query parameters into a struct with `deny_unknown_fields`.
-pub fn query<T: DeserializeOwned>(query: Option<&str>) -> Answer<T> {
-    axum::extract::Query::<T>::try_from_uri(&uri_of(query)).map(|q| q.0).map_err(|e| {
-        Problem::bad_request("invalid_query", format!("the query is not understood: {}", innermost(&e)))
-    })
-}
-
-fn uri_of(query: Option<&str>) -> http::Uri {
-    // A query that came in a request's URI is valid in another.
-    format!("/?{}", query.unwrap_or_default()).parse().unwrap_or_default()
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut last = error.to_string();
-    let mut next = error.source();
-    while let Some(e) = next {
-        last = e.to_string();
-        next = e.source();
+/// An object of named members. A list of the same values in the right order would be taken for one otherwise.
+pub fn object<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Answer<T> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_body",
+            format!("this is not {what}: it is a list, and an object `{{…}}` is needed"),
+        ));
     }
-    last
+    json(bytes, what)
+}
+
+/// Like [`object`], with a value of its own for an empty body.
+pub fn object_or<T: DeserializeOwned>(bytes: &[u8], what: &str, empty: T) -> Answer<T> {
+    if bytes.iter().all(u8::is_ascii_whitespace) { Ok(empty) } else { object(bytes, what) }
+}
+
+/// What is nested deeper could not be read back once it is stored, or takes more stack than there is.
+fn check_depth(bytes: &[u8], what: &str) -> Answer<()> {
+    let Some(offset) = too_deep(bytes) else { return Ok(()) };
+    let before = &bytes[..offset];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = offset - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) + 1;
+    Err(Problem::bad_request(
+        "too_deep",
+        format!(
+            "{what} is nested deeper than {MAX_DEPTH} levels of lists and objects, at line {line} column {column}"
+        ),
+    ))
+}
+
+/// Where lists and objects are nested too deep. Says nothing of a text that is no JSON.
+fn too_deep(bytes: &[u8]) -> Option<usize> {
+    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
+    for (offset, byte) in bytes.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Some(offset);
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// A query parameter that is JSON, such as `filter`.
 pub fn json_parameter(name: &str, text: Option<&str>) -> Answer<Option<Value>> {
     text.map(|text| {
+        check_depth(text.as_bytes(), &format!("the parameter `{name}`"))?;
         serde_json::from_str(text).map_err(|e| {
             Problem::bad_request("invalid_query", format!("the parameter `{name}` is not JSON: {e}"))
         })
@@ -156,13 +204,27 @@ mod tests {
     }
 
     #[test]
-    fn query_faults_name_the_parameter() {
-        assert_eq!(query::<Page>(Some("limit=3")).unwrap().limit, Some(3));
-        assert_eq!(query::<Page>(None).unwrap().limit, None);
-        for (text, says) in [("limt=3", "`limt`"), ("limit=x", "limit")] {
-            let problem = query::<Page>(Some(text)).unwrap_err();
-            assert!(problem.detail.contains(says), "{}", problem.detail);
+    fn json_is_nested_64_levels_at_most_and_brackets_in_texts_do_not_count() {
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        json::<Value>(nested(64).as_bytes(), "a value").unwrap();
+        for levels in [65, 200, 100_000] {
+            let problem = json::<Value>(nested(levels).as_bytes(), "a value").unwrap_err();
+            assert_eq!((problem.status, problem.code.as_str()), (StatusCode::BAD_REQUEST, "too_deep"));
+            assert!(problem.detail.contains("line 1 column 65"), "{}", problem.detail);
         }
+        let objects = "{\"a\":\n".repeat(65) + "1" + &"}".repeat(65);
+        assert!(json::<Value>(objects.as_bytes(), "x").unwrap_err().detail.contains("line 65 column 1"));
+        let text = format!("{{\"a\": \"{}\\\"{}\"}}", "[".repeat(100), "{".repeat(100));
+        json::<Value>(text.as_bytes(), "a value").unwrap();
+        assert!(json_parameter("filter", Some(&nested(65))).is_err());
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        let problem = object::<Page>(b" [3]", "a page").unwrap_err();
+        assert_eq!((problem.status.as_u16(), problem.code.as_str()), (422, "invalid_body"));
+        assert_eq!(object::<Page>(b"{\"limit\": 3}", "a page").unwrap().limit, Some(3));
+        assert_eq!(object_or(b" ", "a page", Page { limit: None }).unwrap().limit, None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::RawQuery;
+use axum::extract::{RawQuery, State};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures::{Stream, StreamExt};
@@ -11,23 +11,25 @@ use http::HeaderMap;
 use serde::Deserialize;
 use stepwell_engine::{FeedBody, FeedEvent};
 
+use crate::App;
 use crate::auth::Reader;
-use crate::body;
+use crate::parameters;
 use crate::problem::Answer;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EventsQuery {
-    /// For clients that cannot send `Last-Event-ID`.
+    /// For clients that cannot send `Last-Event-ID`; `now` for nothing of the past.
     after: Option<String>,
 }
 
 pub async fn stream(
+    State(app): State<App>,
     Reader(workspace): Reader,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
-    let query: EventsQuery = body::query(query.as_deref())?;
+    let query: EventsQuery = parameters::read(query.as_deref())?;
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned).or(query.after);
     let events = workspace.events(last.as_deref()).await?;
     // An error ends the stream; the client comes back with the last id it saw and is told then.
@@ -38,7 +40,9 @@ pub async fn stream(
             }
             futures::future::ready(event.is_ok())
         })
-        .filter_map(|event| futures::future::ready(event.ok().and_then(|e| sse(&e)).map(Ok)));
+        .filter_map(|event| futures::future::ready(event.ok().and_then(|e| sse(&e)).map(Ok)))
+        // A server that stops does not wait for those who listen; they come back and miss nothing.
+        .take_until(app.closing().clone().cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 

@@ -2,17 +2,22 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
-use stepwell_engine::{ErrorKind, HookAnswer, HookReply, HookRequest};
+use stepwell_engine::{
+    Caller, EngineError, ErrorKind, FailureDetail, HookAnswer, HookReply, HookRequest, Problem as Place,
+    Scope, Workspace,
+};
 
 use crate::App;
 use crate::auth::hook_caller;
 use crate::body;
-use crate::problem::{Answer, Problem};
+use crate::path::Path;
+use crate::problem::{Answer, Problem, REPLAYED, RUN_ID};
 
 pub async fn take(
     State(app): State<App>,
@@ -22,10 +27,9 @@ pub async fn take(
     let (parts, body) = request.into_parts();
     let workspace = app.engine().workspace(&workspace).await?;
     let caller = hook_caller(&app, &parts.headers).await?;
-    let bytes = body::read(&parts.headers, body, app.config().hook_body_bytes).await?;
-    let request = HookRequest {
+    let mut request = HookRequest {
         method: parts.method.as_str().to_owned(),
-        path: path.clone(),
+        path,
         headers: parts
             .headers
             .iter()
@@ -36,41 +40,120 @@ pub async fn take(
         query: url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
             .into_owned()
             .collect(),
-        body: bytes,
+        body: Bytes::new(),
         caller,
     };
+    let trusted = app.config().dev || request.caller.as_ref().is_some_and(|c| may_read(c, workspace.name()));
+    // A body is read only for somebody who may send it.
+    if let Err(error) = workspace.hook_admits(&request) {
+        return Err(refused(&workspace, &request.path, error, trusted).await);
+    }
+    request.body = body::read(&parts.headers, body, app.config().hook_body_bytes).await?;
+    let path = request.path.clone();
     match workspace.hook(request).await {
-        Ok(answer) => Ok(reply(answer)),
-        Err(error) if error.kind == ErrorKind::MethodNotAllowed => {
-            let hooks = workspace.hooks().await?;
-            let methods = hooks.into_iter().filter(|hook| hook.path == path).flat_map(|hook| hook.methods);
-            let allow = methods.collect::<Vec<_>>().join(", ");
-            Err(Problem { allow: Some(allow), ..Problem::from(error) })
-        }
-        Err(error) => Err(error.into()),
+        Ok(answer) => reply(answer, trusted),
+        Err(error) => Err(refused(&workspace, &path, error, trusted).await),
     }
 }
 
-fn reply(answer: HookAnswer) -> Response {
+/// Whether somebody may see what is inside the workspace. Most senders of webhooks are strangers.
+fn may_read(caller: &Caller, workspace: &str) -> bool {
+    caller.may(Scope::Admin) || (caller.workspace == workspace && caller.may(Scope::Read))
+}
+
+async fn refused(workspace: &Workspace, path: &str, error: EngineError, trusted: bool) -> Problem {
+    match error.kind {
+        ErrorKind::MethodNotAllowed => {
+            let hooks = workspace.hooks().await.unwrap_or_default();
+            let methods = hooks
+                .into_iter()
+                .filter(|hook| hook.path == path.trim_matches('/'))
+                .flat_map(|hook| hook.methods);
+            let allow = methods.collect::<Vec<_>>().join(", ");
+            Problem { allow: Some(allow), ..Problem::from(error) }
+        }
+        ErrorKind::NotFound if trusted => {
+            let near = workspace.hook_near(path);
+            let mut problem = Problem::from(error);
+            problem.detail.extend(near.map(|near| format!("; did you mean `{near}`?")));
+            problem
+        }
+        // What keeps a workflow from starting is its owner's affair; only a key that was used twice is the sender's.
+        ErrorKind::Conflict if !trusted && error.code != "idempotency_key_reused" => {
+            tracing::warn!(workspace = workspace.name(), path, code = %error.code, "a webhook is not taken: {error}");
+            unavailable()
+        }
+        // Its message names folders.
+        ErrorKind::StorageFull if !trusted => Problem { detail: FULL.into(), ..Problem::from(error) },
+        ErrorKind::Internal if !trusted => Problem { detail: INTERNAL.into(), ..Problem::from(error) },
+        _ => error.into(),
+    }
+}
+
+const FULL: &str = "the disk is full; nothing was stored";
+const INTERNAL: &str = "something went wrong inside the server; its log says what";
+
+fn unavailable() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "unavailable",
+        "this webhook cannot take requests at the moment; the server's log says why",
+    )
+}
+
+fn reply(answer: HookAnswer, trusted: bool) -> Answer<Response> {
     let run = format!("/api/v1/runs/{}", answer.run_id);
+    let failed = |problem: Problem| Problem {
+        run_id: Some(answer.run_id.clone()),
+        replayed: !answer.first,
+        ..problem
+    };
     let mut response = match answer.reply {
         HookReply::Accepted => {
             (StatusCode::ACCEPTED, Json(json!({ "run_id": answer.run_id }))).into_response()
         }
         HookReply::Result { output, .. } => (StatusCode::OK, Json(output)).into_response(),
         HookReply::Custom { status, headers, body } => custom(status, &headers, body),
+        HookReply::Failed(why) => return Err(failed(run_failed(why, trusted))),
+        HookReply::Cancelled => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            return Err(failed(Problem::new(
+                status,
+                "run_cancelled",
+                "the run was cancelled before its end",
+            )));
+        }
     };
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&run) {
         headers.entry(LOCATION).or_insert(value);
     }
     if let Ok(value) = HeaderValue::from_str(&answer.run_id) {
-        headers.insert(HeaderName::from_static("stepwell-run-id"), value);
+        headers.insert(RUN_ID, value);
     }
     if !answer.first {
-        headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
     }
-    response
+    Ok(response)
+}
+
+/// Steps, addresses and messages of a run are told only to who may read it anyway; the run's id leads them there.
+fn run_failed(why: FailureDetail, trusted: bool) -> Problem {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    if !trusted {
+        return Problem::new(
+            status,
+            "run_failed",
+            "the run failed; who may read the workspace finds out why by its id",
+        );
+    }
+    let detail = match &why.step {
+        Some(step) => format!("the run failed at step `{step}`"),
+        None => "the run failed".to_owned(),
+    };
+    // A failure's code may be an action's own; the document's is one of ours.
+    let place = Place { code: why.code, message: why.message, step: why.step, ..Place::default() };
+    Problem::new(status, "run_failed", detail).with_errors(vec![place])
 }
 
 /// What the trigger says: text goes out as it is, anything else as JSON.

@@ -1,7 +1,7 @@
 //! `/api/v1/api-keys`: keys, made, listed and revoked by an admin.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use stepwell_engine::{KeyInfo, Scope};
 use crate::App;
 use crate::auth::Admin;
 use crate::body;
+use crate::path::Path;
 use crate::problem::{Answer, Problem};
 
 #[derive(Deserialize)]
@@ -23,7 +24,7 @@ struct NewKeyBody {
 pub async fn create(State(app): State<App>, Admin(workspace): Admin, request: Request) -> Answer<Response> {
     let (parts, stream) = request.into_parts();
     let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
-    let body: NewKeyBody = body::json(
+    let body: NewKeyBody = body::object(
         &bytes,
         "a key (`{\"name\": …, \"scopes\": [\"read\", \"write\", \"hooks\", \"admin\"]}`)",
     )?;

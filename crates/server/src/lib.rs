@@ -1,10 +1,11 @@
 //! The HTTP front: webhooks, REST API, OpenAPI and metrics.
 //!
-//! [`router`] makes an [`axum::Router`] over an [`Engine`]; [`serve`] runs it on a listener until it is told to stop.
+//! [`serve`] answers on a listener until it is told to stop; [`router`] is what it answers with.
 
 mod actions;
 mod auth;
 mod body;
+mod connections;
 mod dev;
 mod events;
 mod guard;
@@ -17,19 +18,24 @@ mod metrics;
 mod objects;
 mod openapi;
 mod page;
+mod parameters;
+mod path;
 mod problem;
 mod records;
 mod routes;
 mod runs;
+mod stream;
 mod workflows;
+mod workspaces;
 
-pub use listen::serve;
+pub use listen::{ConnectionLimits, serve};
 pub use problem::Problem;
 pub use routes::router;
 
 use std::sync::Arc;
 
 use stepwell_engine::{Engine, ports::SystemClock};
+use tokio_util::sync::CancellationToken;
 
 /// What the front is told about how to answer.
 #[derive(Clone)]
@@ -42,6 +48,7 @@ pub struct ServerConfig {
     pub api_body_bytes: usize,
     /// The largest module that is read; the sandbox's own limit says more about it.
     pub module_bytes: usize,
+    pub connections: ConnectionLimits,
     /// The clock that `--dev` may move.
     pub clock: Option<Arc<SystemClock>>,
 }
@@ -53,6 +60,7 @@ impl Default for ServerConfig {
             hook_body_bytes: 8 << 20,
             api_body_bytes: 8 << 20,
             module_bytes: 32 << 20,
+            connections: ConnectionLimits::default(),
             clock: None,
         }
     }
@@ -66,11 +74,24 @@ struct AppInner {
     engine: Engine,
     config: ServerConfig,
     metrics: metrics::Metrics,
+    connections: Arc<connections::Connections>,
+    /// Cancelled when the server stops.
+    closing: CancellationToken,
+    last_ready: health::LastReady,
 }
 
 impl App {
     pub fn new(engine: Engine, config: ServerConfig) -> Self {
-        Self(Arc::new(AppInner { engine, config, metrics: metrics::Metrics::default() }))
+        let connections = Arc::new(connections::Connections::new(config.connections.most));
+        let metrics = metrics::Metrics::default();
+        Self(Arc::new(AppInner {
+            engine,
+            config,
+            metrics,
+            connections,
+            closing: CancellationToken::new(),
+            last_ready: Default::default(),
+        }))
     }
 
     fn engine(&self) -> &Engine {
@@ -83,5 +104,17 @@ impl App {
 
     fn metrics(&self) -> &metrics::Metrics {
         &self.0.metrics
+    }
+
+    fn connections(&self) -> &Arc<connections::Connections> {
+        &self.0.connections
+    }
+
+    fn closing(&self) -> &CancellationToken {
+        &self.0.closing
+    }
+
+    fn last_ready(&self) -> &health::LastReady {
+        &self.0.last_ready
     }
 }

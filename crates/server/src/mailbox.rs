@@ -5,11 +5,11 @@ use axum::extract::RawQuery;
 use serde_json::Value;
 
 use crate::auth::Reader;
-use crate::body;
 use crate::page::{self, PageQuery};
+use crate::parameters;
 use crate::problem::Answer;
 
 pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
-    let query: PageQuery = body::query(query.as_deref())?;
+    let query: PageQuery = parameters::read(query.as_deref())?;
     page::answer("mailbox", workspace.mailbox(page::request(query.limit, query.cursor)?).await?)
 }

@@ -111,6 +111,7 @@ pub async fn scrape(State(app): State<App>) -> Answer<Response> {
 fn engine_metrics(app: &App, text: &mut String) {
     use std::fmt::Write;
     let s = app.engine().stats();
+    let (connections_open, connections_cut) = app.connections().counts();
     let counters = [
         ("runs_started", "Runs started", s.runs_started),
         ("runs_completed", "Runs completed", s.runs_completed),
@@ -128,8 +129,10 @@ fn engine_metrics(app: &App, text: &mut String) {
         ("keys_written", "Keys written by commits of runs", s.keys_written),
         ("hooks_accepted", "Webhooks taken", s.hooks_accepted),
         ("hooks_refused", "Webhooks refused", s.hooks_refused),
+        ("http_connections_cut", "Connections cut to make room for others", connections_cut),
     ];
     let gauges = [
+        ("http_connections_open", "Connections open", connections_open),
         ("runs_running", "Runs being driven", s.runs_running),
         ("runs_queued", "Runs waiting for a slot", s.runs_queued),
         ("runs_waiting", "Runs waiting for an answer, a timer or an input", s.runs_waiting),

@@ -1,7 +1,7 @@
 //! `/api/v1/objects`: what kinds of records there are, and their fields.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::App;
 use crate::auth::{Reader, Writer};
 use crate::body;
+use crate::path::Path;
 use crate::problem::Answer;
 
 pub async fn list(Reader(workspace): Reader) -> Answer<Json<Value>> {
@@ -37,5 +38,5 @@ pub async fn add_field(
 async fn document(app: &App, request: Request, what: &str) -> Answer<Value> {
     let (parts, stream) = request.into_parts();
     let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
-    body::json(&bytes, what)
+    body::object(&bytes, what)
 }

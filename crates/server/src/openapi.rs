@@ -14,7 +14,7 @@ struct Call {
     path: &'static str,
     id: &'static str,
     summary: &'static str,
-    /// `name: type`, `?` where it may be left out.
+    /// Name, kind (see [`parameter_schema`]), what it is for. All may be left out.
     query: &'static [(&'static str, &'static str, &'static str)],
     body: Option<Body>,
     answers: &'static [(u16, &'static str, Option<&'static str>)],
@@ -34,17 +34,17 @@ enum Body {
 }
 
 const PAGE: &[(&str, &str, &str)] = &[
-    ("limit", "integer", "How many at most: 1 to 500; 50 when left out"),
+    ("limit", "integer 1..500", "How many at most: 1 to 500; 50 when left out"),
     ("cursor", "string", "`next_cursor` of the page before"),
 ];
 const VERSION: &[(&str, &str, &str)] =
     &[("version", "string", "`1.2.0`, or `1` for the newest of 1.x; the latest when left out")];
 const NUMBERED: &[(&str, &str, &str)] =
-    &[("version", "integer", "A version's number; the draft, or else the active version, when left out")];
+    &[("version", "integer 1..", "A version's number; the draft, or else the active version, when left out")];
 const WAIT: &[(&str, &str, &str)] =
     &[("wait", "string", "How long to wait for the run's end: `10s`, `500ms`, `2m`; 5m at most")];
 const IF_VERSION: &[(&str, &str, &str)] =
-    &[("if_version", "integer", "Refused as `stale` unless the record has this version")];
+    &[("if_version", "integer 1..", "Refused as `stale` unless the record has this version")];
 
 #[rustfmt::skip] // a table
 const CALLS: &[Call] = &[
@@ -52,18 +52,20 @@ const CALLS: &[Call] = &[
     Call { method: "get", path: "/api/v1/actions", id: "listActions", summary: "The latest version of each action", query: PAGE, body: None, answers: &[(200, "A page", Some("ActionList"))] },
     Call { method: "put", path: "/api/v1/actions/{name}", id: "putAction", summary: "Uploads a module as a new version: scanned, compiled, stored", query: &[("dev", "boolean", "Replace the version if other bytes are there")], body: Some(Body::Wasm), answers: &[(201, "A new version", Some("Action")), (200, "The same bytes were there", Some("Action"))] },
     Call { method: "get", path: "/api/v1/actions/{name}", id: "getAction", summary: "One version of an action, and which others there are", query: VERSION, body: None, answers: &[(200, "The action", Some("Action"))] },
+    Call { method: "delete", path: "/api/v1/actions/{name}", id: "deleteAction", summary: "Takes a version away from new runs; runs that began with it go on. Refused while an active workflow would be left without", query: &[("version", "string", "The version, whole, such as `1.2.0`; it must be given")], body: None, answers: &[(200, "The version as it was", Some("Action"))] },
     Call { method: "get", path: "/api/v1/actions/{name}/module", id: "downloadAction", summary: "The module's bytes, as uploaded", query: VERSION, body: None, answers: &[(200, "The module", None)] },
-    Call { method: "post", path: "/api/v1/actions/{name}/test", id: "testAction", summary: "Runs an action once on the body as its input; stores nothing", query: &[("version", "string", "The version to run"), ("fuel", "integer", "A lower fuel limit"), ("memory_bytes", "integer", "A lower memory limit"), ("wall_ms", "integer", "A lower time limit")], body: Some(Body::Json), answers: &[(200, "What came of it, an error included", Some("ActionTest"))] },
+    Call { method: "post", path: "/api/v1/actions/{name}/test", id: "testAction", summary: "Runs an action once on the body as its input; stores nothing", query: &[("version", "string", "The version to run"), ("fuel", "integer 1..", "A lower fuel limit"), ("memory_bytes", "integer 1..", "A lower memory limit"), ("wall_ms", "integer 1..", "A lower time limit")], body: Some(Body::Json), answers: &[(200, "What came of it, an error included", Some("ActionTest"))] },
     Call { method: "get", path: "/api/v1/workflows", id: "listWorkflows", summary: "All workflows", query: PAGE, body: None, answers: &[(200, "A page", Some("WorkflowList"))] },
     Call { method: "put", path: "/api/v1/workflows/{name}", id: "putWorkflow", summary: "Saves a draft and reports every problem at once", query: &[], body: Some(Body::Workflow), answers: &[(201, "Saved", Some("Draft")), (200, "The text is what was stored", Some("Draft"))] },
     Call { method: "get", path: "/api/v1/workflows/{name}", id: "getWorkflow", summary: "A workflow's text, state and problems", query: NUMBERED, body: None, answers: &[(200, "The workflow", Some("Workflow"))] },
+    Call { method: "delete", path: "/api/v1/workflows/{name}", id: "deleteWorkflow", summary: "Takes a workflow away that is not active; its runs stay, and those under way go on", query: &[], body: None, answers: &[(200, "The workflow as it was", Some("Workflow"))] },
     Call { method: "post", path: "/api/v1/workflows/{name}/check", id: "checkWorkflow", summary: "What saving the body would report, without saving", query: &[], body: Some(Body::Workflow), answers: &[(200, "The problems", Some("Problems"))] },
-    Call { method: "post", path: "/api/v1/workflows/{name}/activate", id: "activateWorkflow", summary: "Lets the trigger start runs; refused while the check has errors", query: NUMBERED, body: None, answers: &[(200, "Active", Some("Workflow"))] },
+    Call { method: "post", path: "/api/v1/workflows/{name}/activate", id: "activateWorkflow", summary: "Lets the trigger of the draft, or else of what was active last, start runs; refused while the check has errors", query: NUMBERED, body: None, answers: &[(200, "Active", Some("Workflow"))] },
     Call { method: "post", path: "/api/v1/workflows/{name}/deactivate", id: "deactivateWorkflow", summary: "Stops the trigger; runs under way go on", query: &[], body: None, answers: &[(200, "Not active", Some("Workflow"))] },
     Call { method: "post", path: "/api/v1/workflows/{name}/run", id: "runWorkflow", summary: "Starts a run by hand with the body as its input", query: WAIT, body: Some(Body::Json), answers: &[(200, "The run has ended", Some("RunStarted")), (202, "The run goes on", Some("RunStarted"))] },
     Call { method: "post", path: "/api/v1/workflows/{name}/test", id: "testWorkflow", summary: "Runs a workflow once; nothing is stored and nothing leaves the process", query: &[], body: Some(Body::Schema("WorkflowTestRequest")), answers: &[(200, "What came of it", Some("WorkflowTest"))] },
     Call { method: "get", path: "/api/v1/workflows/{name}/graph", id: "graphWorkflow", summary: "The compiled graph, for drawing", query: NUMBERED, body: None, answers: &[(200, "The graph", None)] },
-    Call { method: "get", path: "/api/v1/runs", id: "listRuns", summary: "Runs, newest first", query: &[("workflow", "string", "Only this workflow's"), ("status", "string", "queued, running, waiting, paused, completed, failed or cancelled"), PAGE[0], PAGE[1]], body: None, answers: &[(200, "A page", Some("RunList"))] },
+    Call { method: "get", path: "/api/v1/runs", id: "listRuns", summary: "Runs, newest first", query: &[("workflow", "string", "Only this workflow's"), ("status", "string queued|running|waiting|paused|completed|failed|cancelled", "Only those that are"), PAGE[0], PAGE[1]], body: None, answers: &[(200, "A page", Some("RunList"))] },
     Call { method: "get", path: "/api/v1/runs/{id}", id: "getRun", summary: "A run with every step's input, output, error, logs, usage and times", query: WAIT, body: None, answers: &[(200, "The run", Some("Run"))] },
     Call { method: "post", path: "/api/v1/runs/{id}/cancel", id: "cancelRun", summary: "Stops a run", query: &[], body: None, answers: &[(200, "The cancel is on disk", Some("RunSummary"))] },
     Call { method: "post", path: "/api/v1/runs/{id}/retry", id: "retryRun", summary: "Lets a failed run go on from the step that failed", query: &[], body: Some(Body::Schema("RetryRequest")), answers: &[(200, "It goes on", Some("RunSummary"))] },
@@ -73,18 +75,22 @@ const CALLS: &[Call] = &[
     Call { method: "get", path: "/api/v1/records/{object}/{id}", id: "getRecord", summary: "One record", query: &[], body: None, answers: &[(200, "The record", Some("Record"))] },
     Call { method: "patch", path: "/api/v1/records/{object}/{id}", id: "updateRecord", summary: "Changes the fields given; null clears one", query: IF_VERSION, body: Some(Body::Schema("Fields")), answers: &[(200, "The record", Some("Record"))] },
     Call { method: "delete", path: "/api/v1/records/{object}/{id}", id: "deleteRecord", summary: "Deletes a record (it can be restored)", query: IF_VERSION, body: None, answers: &[(200, "The record as it was", Some("Record"))] },
+    Call { method: "post", path: "/api/v1/records/{object}/{id}/restore", id: "restoreRecord", summary: "Brings a deleted record back", query: IF_VERSION, body: None, answers: &[(200, "The record", Some("Record"))] },
     Call { method: "get", path: "/api/v1/objects", id: "listObjects", summary: "The kinds of records and their fields", query: &[], body: None, answers: &[(200, "All of them", Some("ObjectList"))] },
     Call { method: "post", path: "/api/v1/objects", id: "createObject", summary: "Makes an object of one's own", query: &[], body: Some(Body::Schema("Object")), answers: &[(201, "The object", Some("Object"))] },
     Call { method: "get", path: "/api/v1/objects/{name}", id: "getObject", summary: "One object", query: &[], body: None, answers: &[(200, "The object", Some("Object"))] },
     Call { method: "post", path: "/api/v1/objects/{name}/fields", id: "addField", summary: "Adds a field to an object", query: &[], body: Some(Body::Schema("Field")), answers: &[(201, "The object", Some("Object"))] },
     Call { method: "get", path: "/api/v1/mailbox", id: "listMailbox", summary: "Caught e-mail, newest first", query: PAGE, body: None, answers: &[(200, "A page", Some("MailboxList"))] },
-    Call { method: "get", path: "/api/v1/events", id: "streamEvents", summary: "What happens in the workspace as Server-Sent Events; `Last-Event-ID` resumes without loss", query: &[("after", "string", "Like `Last-Event-ID`")], body: None, answers: &[(200, "A stream of `run` and `record` events", None)] },
+    Call { method: "get", path: "/api/v1/events", id: "streamEvents", summary: "What happens in the workspace as Server-Sent Events; `Last-Event-ID` resumes without loss", query: &[("after", "string", "Like `Last-Event-ID`; `now` for only what comes from now on; without either everything that is kept")], body: None, answers: &[(200, "A stream of `run` and `record` events", None)] },
     Call { method: "get", path: "/api/v1/api-keys", id: "listKeys", summary: "Keys, without their secrets", query: &[], body: None, answers: &[(200, "All of them", Some("KeyList"))] },
     Call { method: "post", path: "/api/v1/api-keys", id: "createKey", summary: "Makes a key; the answer is the only one with its secret", query: &[], body: Some(Body::Schema("KeyRequest")), answers: &[(201, "The key", Some("NewKey"))] },
     Call { method: "delete", path: "/api/v1/api-keys/{id}", id: "revokeKey", summary: "Makes a key useless at once", query: &[], body: None, answers: &[(200, "Revoked", Some("Key"))] },
+    Call { method: "get", path: "/api/v1/workspaces", id: "listWorkspaces", summary: "The workspaces of this server, for admins", query: &[], body: None, answers: &[(200, "All of them", Some("WorkspaceList"))] },
+    Call { method: "post", path: "/api/v1/workspaces", id: "createWorkspace", summary: "Makes a workspace, for admins", query: &[], body: Some(Body::Schema("Workspace")), answers: &[(201, "Made", Some("Workspace")), (200, "It was there", Some("Workspace"))] },
     Call { method: "get", path: "/api/openapi.json", id: "openapi", summary: "This document", query: &[], body: None, answers: &[(200, "The document", None)] },
     Call { method: "get", path: "/metrics", id: "metrics", summary: "Metrics in the OpenMetrics text format", query: &[], body: None, answers: &[(200, "The metrics", None)] },
     Call { method: "get", path: "/healthz", id: "healthz", summary: "Whether the process is alive and its store can be read", query: &[], body: None, answers: &[(200, "It is", Some("Health"))] },
+    Call { method: "get", path: "/readyz", id: "readyz", summary: "Whether requests are taken: the store can be written, and the server is not stopping; otherwise 503 with the reason", query: &[], body: None, answers: &[(200, "They are", Some("Health"))] },
 ];
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| value().to_string());
@@ -126,12 +132,18 @@ fn operation(call: &Call) -> Value {
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
     parameters.extend(call.query.iter().map(|(name, kind, what)| {
-        json!({ "name": name, "in": "query", "required": false, "description": what, "schema": { "type": kind } })
+        json!({ "name": name, "in": "query", "required": false, "description": what, "schema": parameter_schema(kind) })
     }));
     if call.path.starts_with("/api/v1") {
         parameters.push(json!({
             "name": "Stepwell-Workspace", "in": "header", "required": false,
             "description": "The workspace, for admin keys and --dev", "schema": { "type": "string" }
+        }));
+    }
+    if call.id == "streamEvents" {
+        parameters.push(json!({
+            "name": "Last-Event-ID", "in": "header", "required": false,
+            "description": "The last event that was seen: what came after it follows", "schema": { "type": "string" }
         }));
     }
     let mut responses = Map::new();
@@ -156,6 +168,30 @@ fn operation(call: &Call) -> Value {
         operation["requestBody"] = request_body(body);
     }
     operation
+}
+
+/// The query parameters of a call; `None` where the document has no such call.
+pub fn parameters(method: &http::Method, path: &str) -> Option<Vec<&'static str>> {
+    let method = if method == http::Method::HEAD { http::Method::GET } else { method.clone() };
+    let call =
+        CALLS.iter().find(|call| call.path == path && method.as_str().eq_ignore_ascii_case(call.method));
+    call.map(|call| call.query.iter().map(|(name, _, _)| *name).collect())
+}
+
+/// `integer`, `integer 1..500`, `integer 1..`, `string`, `string a|b`, `boolean`.
+fn parameter_schema(kind: &str) -> Value {
+    let (kind, rule) = kind.split_once(' ').unwrap_or((kind, ""));
+    let mut schema = json!({ "type": kind });
+    if let Some((least, most)) = rule.split_once("..") {
+        for (word, limit) in [("minimum", least), ("maximum", most)] {
+            if let Ok(limit) = limit.parse::<u64>() {
+                schema[word] = json!(limit);
+            }
+        }
+    } else if !rule.is_empty() {
+        schema["enum"] = json!(rule.split('|').collect::<Vec<_>>());
+    }
+    schema
 }
 
 fn request_body(body: Body) -> Value {
@@ -190,6 +226,20 @@ mod tests {
             let name = part.split('"').next().unwrap();
             assert!(schemas.get(name).is_some(), "{name} is not there");
         }
+    }
+
+    #[test]
+    fn parameters_say_what_they_take() {
+        assert_eq!(
+            parameter_schema("integer 1..500"),
+            json!({"type": "integer", "minimum": 1, "maximum": 500})
+        );
+        assert_eq!(parameter_schema("integer 1.."), json!({"type": "integer", "minimum": 1}));
+        assert_eq!(parameter_schema("string a|b"), json!({"type": "string", "enum": ["a", "b"]}));
+        assert_eq!(parameter_schema("boolean"), json!({"type": "boolean"}));
+        assert_eq!(parameters(&http::Method::HEAD, "/api/v1/actions").unwrap(), ["limit", "cursor"]);
+        let most = &value()["paths"]["/api/v1/runs"]["get"]["parameters"][2]["schema"]["maximum"];
+        assert_eq!(most, &json!(crate::page::MAX_LIMIT));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use stepwell_engine::{EngineError, ErrorKind, Problem as Place};
 
@@ -25,7 +25,15 @@ pub struct Problem {
     /// For 405: the methods that would do.
     #[serde(skip)]
     pub allow: Option<String>,
+    /// Whether this is what the first request with the same idempotency key was answered.
+    #[serde(skip)]
+    pub replayed: bool,
 }
+
+/// The run that an answer is about.
+pub const RUN_ID: HeaderName = HeaderName::from_static("stepwell-run-id");
+/// The answer is that of an earlier request with the same idempotency key.
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 pub type Answer<T> = Result<T, Problem>;
 
@@ -40,6 +48,7 @@ impl Problem {
             errors: Vec::new(),
             run_id: None,
             allow: None,
+            replayed: false,
         }
     }
 
@@ -58,7 +67,7 @@ impl Problem {
 }
 
 /// Codes for a request that could not be read at all, as against one that was read and breaks a rule.
-const UNREADABLE: [&str; 4] = ["invalid_json", "invalid_cursor", "invalid_query", "invalid_body"];
+const UNREADABLE: [&str; 5] = ["invalid_json", "too_deep", "invalid_cursor", "invalid_query", "invalid_body"];
 
 fn status_of(error: &EngineError) -> StatusCode {
     match error.kind {
@@ -71,7 +80,7 @@ fn status_of(error: &EngineError) -> StatusCode {
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
-        ErrorKind::RunFailed | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorKind::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
@@ -83,13 +92,6 @@ impl From<EngineError> for Problem {
             tracing::error!(code = %error.code, "internal error: {}", error.message);
         }
         let status = status_of(&error);
-        if error.kind == ErrorKind::RunFailed {
-            // A failure's code may be an action's own; the document's is one of ours.
-            let place =
-                Place { code: error.code.into_owned(), message: error.message.clone(), ..Place::default() };
-            let problem = Self::new(status, "run_failed", error.message);
-            return Self { errors: vec![place], run_id: error.run_id, ..problem };
-        }
         Self { errors: error.problems, run_id: error.run_id, ..Self::new(status, &error.code, error.message) }
     }
 }
@@ -97,13 +99,18 @@ impl From<EngineError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status;
-        let allow = self.allow.as_deref().and_then(|a| HeaderValue::from_str(a).ok());
+        let text = |text: &Option<String>| HeaderValue::from_str(text.as_deref()?).ok();
+        let (allow, run, replayed) = (text(&self.allow), text(&self.run_id), self.replayed);
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match status {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"stepwell\""));
+            }
+            // The rest of the request is not waited for.
+            StatusCode::REQUEST_TIMEOUT => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -112,6 +119,12 @@ impl IntoResponse for Problem {
         }
         if let Some(allow) = allow {
             headers.insert(ALLOW, allow);
+        }
+        if let Some(run) = run {
+            headers.insert(RUN_ID, run);
+        }
+        if replayed {
+            headers.insert(REPLAYED, HeaderValue::from_static("true"));
         }
         response
     }

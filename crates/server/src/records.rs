@@ -1,7 +1,7 @@
 //! `/api/v1/records/{object}`: the records of the built-in store.
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
@@ -12,6 +12,8 @@ use crate::App;
 use crate::auth::{Reader, Writer};
 use crate::body;
 use crate::page;
+use crate::parameters;
+use crate::path::Path;
 use crate::problem::Answer;
 
 #[derive(Deserialize)]
@@ -29,7 +31,7 @@ pub async fn list(
     Path(object): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer<Json<RecordPage>> {
-    let query: ListQuery = body::query(query.as_deref())?;
+    let query: ListQuery = parameters::read(query.as_deref())?;
     let sort =
         query.sort.iter().flat_map(|s| s.split(',')).map(|s| s.trim().to_owned()).filter(|s| !s.is_empty());
     let query = RecordQuery {
@@ -72,7 +74,7 @@ pub async fn update(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Answer<Json<Value>> {
-    let query: VersionQuery = body::query(query.as_deref())?;
+    let query: VersionQuery = parameters::read(query.as_deref())?;
     let fields = fields(&app, request).await?;
     Ok(Json(workspace.records().update(&object, &id, fields, query.if_version).await?.record))
 }
@@ -82,8 +84,17 @@ pub async fn delete(
     Path((object, id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Answer<Json<Value>> {
-    let query: VersionQuery = body::query(query.as_deref())?;
+    let query: VersionQuery = parameters::read(query.as_deref())?;
     Ok(Json(workspace.records().delete(&object, &id, query.if_version).await?.record))
+}
+
+pub async fn restore(
+    Writer(workspace): Writer,
+    Path((object, id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Answer<Json<Value>> {
+    let query: VersionQuery = parameters::read(query.as_deref())?;
+    Ok(Json(workspace.records().restore(&object, &id, query.if_version).await?.record))
 }
 
 /// `{"match": [fields], "record": {...}, "create_only": [fields]}`
@@ -105,7 +116,7 @@ pub async fn upsert(
 ) -> Answer<Response> {
     let (parts, stream) = request.into_parts();
     let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
-    let body: UpsertBody = body::json(&bytes, "an upsert (`{\"match\": [\"field\"], \"record\": {…}}`)")?;
+    let body: UpsertBody = body::object(&bytes, "an upsert (`{\"match\": [\"field\"], \"record\": {…}}`)")?;
     let written: RecordWritten =
         workspace.records().upsert(&object, &body.match_on, body.record, &body.create_only).await?;
     let status = if written.outcome == "created" { StatusCode::CREATED } else { StatusCode::OK };
@@ -115,5 +126,5 @@ pub async fn upsert(
 async fn fields(app: &App, request: Request) -> Answer<Map<String, Value>> {
     let (parts, stream) = request.into_parts();
     let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
-    body::json(&bytes, "a record (an object of fields)")
+    body::object(&bytes, "a record (an object of fields)")
 }

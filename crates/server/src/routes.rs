@@ -8,8 +8,8 @@ use http::StatusCode;
 
 use crate::problem::Problem;
 use crate::{
-    App, actions, dev, events, guard, health, hooks, keys, mailbox, metrics, objects, openapi, records, runs,
-    workflows,
+    App, actions, dev, events, guard, health, hooks, keys, mailbox, metrics, objects, openapi, parameters,
+    records, runs, workflows, workspaces,
 };
 
 /// Webhooks: every method, since a trigger says which it takes.
@@ -19,11 +19,11 @@ const HOOKS: &str = "/hooks/{workspace}/{*path}";
 fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
     vec![
         ("/api/v1/actions", get(actions::list)),
-        ("/api/v1/actions/{name}", get(actions::get).put(actions::put)),
+        ("/api/v1/actions/{name}", get(actions::get).put(actions::put).delete(actions::delete)),
         ("/api/v1/actions/{name}/module", get(actions::download)),
         ("/api/v1/actions/{name}/test", post(actions::test)),
         ("/api/v1/workflows", get(workflows::list)),
-        ("/api/v1/workflows/{name}", get(workflows::get).put(workflows::put)),
+        ("/api/v1/workflows/{name}", get(workflows::get).put(workflows::put).delete(workflows::delete)),
         ("/api/v1/workflows/{name}/check", post(workflows::check)),
         ("/api/v1/workflows/{name}/activate", post(workflows::activate)),
         ("/api/v1/workflows/{name}/deactivate", post(workflows::deactivate)),
@@ -37,6 +37,7 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/records/{object}", get(records::list).post(records::create)),
         ("/api/v1/records/{object}/upsert", post(records::upsert)),
         ("/api/v1/records/{object}/{id}", get(records::get).patch(records::update).delete(records::delete)),
+        ("/api/v1/records/{object}/{id}/restore", post(records::restore)),
         ("/api/v1/objects", get(objects::list).post(objects::create)),
         ("/api/v1/objects/{name}", get(objects::get)),
         ("/api/v1/objects/{name}/fields", post(objects::add_field)),
@@ -44,9 +45,11 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/events", get(events::stream)),
         ("/api/v1/api-keys", get(keys::list).post(keys::create)),
         ("/api/v1/api-keys/{id}", delete(keys::revoke)),
+        ("/api/v1/workspaces", get(workspaces::list).post(workspaces::create)),
         ("/api/openapi.json", get(openapi::document)),
         ("/metrics", get(metrics::scrape)),
         ("/healthz", get(health::healthz)),
+        ("/readyz", get(health::readyz)),
     ]
 }
 
@@ -59,7 +62,7 @@ pub fn router(app: App) -> Router {
     if app.config().dev {
         router = router.route("/api/v1/dev/clock", post(dev::clock).fallback(method_not_allowed));
     }
-    router = router.fallback(unknown_path);
+    router = router.layer(middleware::from_fn(parameters::known_only)).fallback(unknown_path);
     if app.config().dev {
         router = router.layer(middleware::from_fn(guard::loopback_only));
     }

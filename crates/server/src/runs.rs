@@ -1,7 +1,7 @@
 //! `/api/v1/runs`: what happened, step by step; cancel and retry.
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use serde::Deserialize;
 use serde_json::Value;
 use stepwell_engine::{RunDetail, RunFilter, RunStatus, RunSummary};
@@ -10,6 +10,8 @@ use crate::App;
 use crate::auth::{Reader, Writer};
 use crate::body;
 use crate::page;
+use crate::parameters;
+use crate::path::Path;
 use crate::problem::Answer;
 use crate::workflows::wait_parameter;
 
@@ -23,7 +25,7 @@ struct ListQuery {
 }
 
 pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
-    let query: ListQuery = body::query(query.as_deref())?;
+    let query: ListQuery = parameters::read(query.as_deref())?;
     let filter = RunFilter { workflow: query.workflow, status: query.status };
     page::answer("runs", workspace.runs().list(filter, page::request(query.limit, query.cursor)?).await?)
 }
@@ -36,14 +38,21 @@ struct GetQuery {
 }
 
 pub async fn get(
+    State(app): State<App>,
     Reader(workspace): Reader,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer<Json<RunDetail>> {
-    let query: GetQuery = body::query(query.as_deref())?;
+    let query: GetQuery = parameters::read(query.as_deref())?;
+    let runs = workspace.runs();
     let run = match wait_parameter(query.wait.as_deref())? {
-        Some(wait) => workspace.runs().wait(&id, wait).await?,
-        None => workspace.runs().get(&id).await?,
+        Some(wait) => tokio::select! {
+            biased;
+            run = runs.wait(&id, wait) => run?,
+            // A server that stops says how things stand.
+            () = app.closing().cancelled() => runs.get(&id).await?,
+        },
+        None => runs.get(&id).await?,
     };
     Ok(Json(run))
 }
@@ -67,6 +76,6 @@ pub async fn retry(
 ) -> Answer<Json<RunSummary>> {
     let (parts, stream) = request.into_parts();
     let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
-    let body: RetryBody = body::json_or(&bytes, "a retry (`{\"newest\": true}`)", RetryBody::default())?;
+    let body: RetryBody = body::object_or(&bytes, "a retry (`{\"newest\": true}`)", RetryBody::default())?;
     Ok(Json(workspace.runs().retry(&id, body.newest).await?))
 }

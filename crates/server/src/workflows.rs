@@ -1,7 +1,7 @@
 //! `/api/v1/workflows`: drafts saved, checked, activated, run and tested.
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -13,6 +13,8 @@ use crate::App;
 use crate::auth::{Reader, Writer};
 use crate::body;
 use crate::page::{self, PageQuery};
+use crate::parameters;
+use crate::path::Path;
 use crate::problem::{Answer, Problem};
 
 #[derive(Deserialize)]
@@ -82,7 +84,7 @@ pub async fn check(
 }
 
 pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
-    let query: PageQuery = body::query(query.as_deref())?;
+    let query: PageQuery = parameters::read(query.as_deref())?;
     page::answer("workflows", workspace.workflows().list(page::request(query.limit, query.cursor)?).await?)
 }
 
@@ -91,7 +93,7 @@ pub async fn get(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer<Json<WorkflowDetail>> {
-    let query: VersionQuery = body::query(query.as_deref())?;
+    let query: VersionQuery = parameters::read(query.as_deref())?;
     Ok(Json(workspace.workflows().get(&name, query.version).await?))
 }
 
@@ -100,7 +102,7 @@ pub async fn graph(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer<Json<Value>> {
-    let query: VersionQuery = body::query(query.as_deref())?;
+    let query: VersionQuery = parameters::read(query.as_deref())?;
     Ok(Json(workspace.workflows().graph(&name, query.version).await?))
 }
 
@@ -109,12 +111,16 @@ pub async fn activate(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer<Json<WorkflowInfo>> {
-    let query: VersionQuery = body::query(query.as_deref())?;
+    let query: VersionQuery = parameters::read(query.as_deref())?;
     Ok(Json(workspace.workflows().activate(&name, query.version).await?))
 }
 
 pub async fn deactivate(Writer(workspace): Writer, Path(name): Path<String>) -> Answer<Json<WorkflowInfo>> {
     Ok(Json(workspace.workflows().deactivate(&name).await?))
+}
+
+pub async fn delete(Writer(workspace): Writer, Path(name): Path<String>) -> Answer<Json<WorkflowInfo>> {
+    Ok(Json(workspace.workflows().delete(&name).await?))
 }
 
 /// The body is the input; without one the input is `{}`. 200 when the run has ended, 202 when it goes on.
@@ -125,7 +131,7 @@ pub async fn run(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Answer<Response> {
-    let query: RunQuery = body::query(query.as_deref())?;
+    let query: RunQuery = parameters::read(query.as_deref())?;
     let (parts, stream) = request.into_parts();
     let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
     let input = body::json_or(&bytes, "the workflow's input", json!({}))?;
@@ -152,7 +158,7 @@ pub async fn test(
     let (parts, stream) = request.into_parts();
     let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
     let body: TestBody =
-        body::json_or(&bytes, "a test (`{\"input\": …}`)", TestBody { input: json!({}), workflow: None })?;
+        body::object_or(&bytes, "a test (`{\"input\": …}`)", TestBody { input: json!({}), workflow: None })?;
     let text = body.workflow.as_deref().map(|text| (text, format_of(&HeaderMap::new(), text)));
     Ok(Json(workspace.workflows().test(&name, text, body.input).await?))
 }

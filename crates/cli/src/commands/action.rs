@@ -30,6 +30,21 @@ struct Put {
 
 pub async fn main(command: Action, global: &Global) -> anyhow::Result<()> {
     match command {
+        Action::Delete { reference } => {
+            let Some((name, version)) = reference.split_once('@') else {
+                anyhow::bail!(
+                    "say which version: {reference}@1.2.0; `stepwell action list` shows the latest"
+                );
+            };
+            let client = Client::new(global)?;
+            let request = client.request(Method::DELETE, &["actions", name]).query(&[("version", version)]);
+            let info: ActionInfo = client.json(request).await?;
+            if global.json {
+                return output::json(&info);
+            }
+            output::line(format!("{} {} is deleted; runs that began with it go on", info.name, info.version));
+            Ok(())
+        }
         Action::New { dir } => {
             stepwell_harness::create(&dir)?;
             if global.json {

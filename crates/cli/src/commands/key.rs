@@ -1,12 +1,18 @@
 //! `stepwell key`: API keys.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::bail;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use stepwell_engine::ports::{SystemClock, SystemRandom};
 use stepwell_engine::{KeyInfo, NewKey};
+use stepwell_store::{SledOptions, SledStore, Store};
 
 use crate::args::{Global, Key};
 use crate::client::Client;
-use crate::output;
+use crate::{folder, output};
 
 #[derive(Deserialize)]
 struct Page {
@@ -14,8 +20,12 @@ struct Page {
 }
 
 pub async fn main(command: Key, global: &Global) -> anyhow::Result<()> {
+    if let Key::ResetAdmin { data } = &command {
+        return reset_admin(data, global).await;
+    }
     let client = Client::new(global)?;
     match command {
+        Key::ResetAdmin { .. } => Ok(()),
         Key::Create { name, scopes } => {
             let request = client.post(&["api-keys"]).json(&json!({ "name": name, "scopes": scopes }));
             let made: NewKey = client.json(request).await?;
@@ -68,4 +78,33 @@ pub async fn main(command: Key, global: &Global) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Works on the folder itself: who may write there may have a key. The store's lock keeps a running server out of it.
+async fn reset_admin(data: &Path, global: &Global) -> anyhow::Result<()> {
+    if !data.join("format").is_file() {
+        bail!("{} is no data folder of Stepwell; give the one that `stepwell serve` uses", data.display());
+    }
+    let folder = data.to_owned();
+    let options = SledOptions { disk_floor: 0, ..SledOptions::default() };
+    let store =
+        tokio::task::spawn_blocking(move || SledStore::open(folder, options)).await?.map_err(|error| {
+            anyhow::Error::from(error).context("the server must be stopped before its admin key is made anew")
+        })?;
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let hand_out = |key: &NewKey| folder::write_key(data, &key.secret).map(|_| ());
+    let made =
+        stepwell_engine::reset_admin(&shared, &SystemClock::default(), &SystemRandom::default(), hand_out)
+            .await;
+    store.close().await;
+    let key = made?;
+    let file = folder::key_file(data);
+    if global.json {
+        return output::json(&json!({ "id": key.info.id, "file": file }));
+    }
+    output::line(format!("a new admin key is in {}", file.display()));
+    output::line(
+        "earlier keys stay valid: start the server, and see `stepwell key list` and `stepwell key revoke`",
+    );
+    Ok(())
 }

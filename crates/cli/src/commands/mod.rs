@@ -11,6 +11,7 @@ pub mod record;
 pub mod run;
 pub mod serve;
 pub mod workflow;
+pub mod workspace;
 
 use anyhow::Context;
 use serde_json::Value;

@@ -32,6 +32,11 @@ pub async fn main(command: Record, global: &Global) -> anyhow::Result<()> {
             let record: Value = client.json(client.get(&["records", &object, &id])).await?;
             output::json(&record)
         }
+        Record::Restore { object, id } => {
+            let request = client.post(&["records", &object, &id, "restore"]);
+            let record: Value = client.json(request).await?;
+            output::json(&record)
+        }
     }
 }
 

@@ -45,6 +45,16 @@ pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
             output::line(format!("{name} starts no more runs"));
             Ok(())
         }
+        Workflow::Delete { name } => {
+            let client = Client::new(global)?;
+            let request = client.request(reqwest::Method::DELETE, &["workflows", &name]);
+            let answer: WorkflowInfo = client.json(request).await?;
+            if global.json {
+                return output::json(&answer);
+            }
+            output::line(format!("{name} is deleted; its runs can still be read"));
+            Ok(())
+        }
         Workflow::Run { name, input, wait } => run(global, &name, &input, &wait).await,
         Workflow::List => {
             let client = Client::new(global)?;

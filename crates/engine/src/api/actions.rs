@@ -96,7 +96,7 @@ impl Actions {
             let versions = table.versions(name)?;
             versions.values().next_back().map(|action| action.row.info.clone())
         };
-        Ok(page_of_names(table.names().cloned().collect(), &page, latest))
+        page_of_names("actions", table.names().cloned().collect(), &page, latest)
     }
 
     /// `reference` is `name`, `name@1` or `name@1.2.0`.
@@ -109,6 +109,13 @@ impl Actions {
             versions: versions.into_iter().flat_map(|versions| versions.keys().rev().cloned()).collect(),
             totals: self.ctx.core.stats.action(&action.row.info.sha256),
         })
+    }
+
+    /// Takes one version (`1.2.0`) away from new runs; runs that began with it go on. Refused while an active workflow
+    /// would be left without.
+    pub async fn delete(&self, name: &str, version: &str) -> Result<ActionInfo, EngineError> {
+        self.ctx.check_open()?;
+        actions::delete(&self.ctx, name, version).await
     }
 
     /// The module's bytes, as they were uploaded.

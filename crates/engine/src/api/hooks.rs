@@ -1,5 +1,5 @@
 //! A webhook, as the engine takes it: what came in, and what to answer.
-use super::{Caller, RunStatus};
+use super::{Caller, FailureDetail, RunStatus};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,6 +34,10 @@ pub enum HookReply {
     Accepted,
     /// The trigger says `respond: result` and the run ended in time.
     Result { status: RunStatus, output: Value },
+    /// The run that was waited for failed. What went wrong is for those who may read the workspace.
+    Failed(FailureDetail),
+    /// Somebody stopped it.
+    Cancelled,
     /// The trigger says what to answer, and the run ended in time.
     Custom { status: u16, headers: Vec<(String, String)>, body: Option<Value> },
 }

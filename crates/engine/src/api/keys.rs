@@ -77,9 +77,13 @@ impl Keys {
         keys::create(&self.core, workspace, name, scopes).await
     }
 
-    /// The first admin key of a store, or `None` when there is a key already.
-    pub async fn create_first(&self) -> Result<Option<NewKey>, EngineError> {
-        keys::create_first(&self.core).await
+    /// The first admin key of a store, or `None` when there is a key already. `hand_out` puts it where somebody
+    /// finds it, before it opens anything: so it is never lost.
+    pub async fn create_first<E: From<EngineError>>(
+        &self,
+        hand_out: impl FnOnce(&NewKey) -> Result<(), E>,
+    ) -> Result<Option<NewKey>, E> {
+        keys::create_first(&self.core, hand_out).await
     }
 
     pub async fn list(&self, workspace: Option<&str>) -> Result<Vec<KeyInfo>, EngineError> {

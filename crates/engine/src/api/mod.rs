@@ -23,6 +23,7 @@ pub use workflows::{
 
 use crate::core::{Core, Ctx};
 use crate::{EngineConfig, EngineError, OpenError, Ports, open, start};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -99,6 +100,12 @@ impl Engine {
         stats
     }
 
+    /// Whether the store takes a write at the moment: it makes one, which changes nothing. What a readiness probe asks.
+    pub async fn ready(&self) -> Result<(), EngineError> {
+        self.healthy().await?;
+        open::probe(&self.core).await
+    }
+
     /// Whether the store answers at the moment; what a liveness probe asks.
     pub async fn healthy(&self) -> Result<(), EngineError> {
         if self.core.closing.is_cancelled() {
@@ -124,6 +131,17 @@ impl Workspace {
     /// Takes a webhook. When this returns, its run is on disk.
     pub async fn hook(&self, request: HookRequest) -> Result<HookAnswer, EngineError> {
         start::hook(&self.ctx, request).await
+    }
+
+    /// Whether an active workflow listens for such a request and its sender may send it, as far as can be told
+    /// before the body is there (a signature is over the body).
+    pub fn hook_admits(&self, request: &HookRequest) -> Result<(), EngineError> {
+        start::admits(&self.ctx, request)
+    }
+
+    /// A webhook's path that resembles one that nothing listens on; not for strangers, who could guess paths by it.
+    pub fn hook_near(&self, path: &str) -> Option<String> {
+        self.ctx.ws.registry.hooks().near(path)
     }
 
     /// The webhooks that active workflows listen on.
@@ -157,7 +175,7 @@ impl Workspace {
     }
 
     /// What happened, in commit order, for ever: what is stored after `from` (an event's id; all of it when
-    /// absent), then what comes. A pruned position is the error `events_expired` (gone).
+    /// absent, nothing of it for `now`), then what comes. A pruned position is the error `events_expired` (gone).
     pub async fn events(
         &self,
         from: Option<&str>,
@@ -175,15 +193,18 @@ impl PageRequest {
     }
 }
 
-/// A page of what is in memory, sorted by name: the cursor is the last name.
+/// A page of what is in memory, sorted by name: the cursor has the list's name and the last name in it.
 pub(crate) fn page_of_names<T>(
+    list: &str,
     names: Vec<String>,
     page: &PageRequest,
     mut item: impl FnMut(&str) -> Option<T>,
-) -> Page<T> {
-    let after = page.cursor.as_deref();
+) -> Result<Page<T>, EngineError> {
+    let after =
+        page.cursor.as_deref().map(|cursor| name_in(list, cursor).ok_or_else(|| invalid_cursor(cursor)));
+    let after = after.transpose()?;
     let mut rest =
-        names.into_iter().filter(|name| after.is_none_or(|after| name.as_str() > after)).peekable();
+        names.into_iter().filter(|name| after.as_ref().is_none_or(|after| name > after)).peekable();
     let mut items = Vec::new();
     let mut last = None;
     while items.len() < page.size() {
@@ -192,7 +213,13 @@ pub(crate) fn page_of_names<T>(
         last = Some(name);
     }
     let next_cursor = last.filter(|_| rest.peek().is_some());
-    Page { items, next_cursor }
+    Ok(Page { items, next_cursor: next_cursor.map(|name| URL_SAFE_NO_PAD.encode(format!("{list}:{name}"))) })
+}
+
+/// The name that a cursor of a list stands for; it need not be there any more.
+fn name_in(list: &str, cursor: &str) -> Option<String> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    Some(text.strip_prefix(list)?.strip_prefix(':')?.to_owned())
 }
 
 pub(crate) fn invalid_cursor(cursor: &str) -> EngineError {

@@ -33,7 +33,7 @@ pub struct RecordPage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecordWritten {
     pub record: Value,
-    /// `created`, `updated`, `unchanged` or `deleted`.
+    /// `created`, `updated`, `unchanged`, `deleted` or `restored`.
     pub outcome: String,
 }
 
@@ -77,6 +77,16 @@ impl Records {
         if_version: Option<u64>,
     ) -> Result<RecordWritten, EngineError> {
         records::write(&self.ctx, object, Write::Delete { id, if_version }).await
+    }
+
+    /// Brings a deleted record back; `unique_conflict` when another has taken its place in a unique set.
+    pub async fn restore(
+        &self,
+        object: &str,
+        id: &str,
+        if_version: Option<u64>,
+    ) -> Result<RecordWritten, EngineError> {
+        records::write(&self.ctx, object, Write::Restore { id, if_version }).await
     }
 
     /// `match_on` names one unique field set of the object.

@@ -125,8 +125,9 @@ impl Workflows {
     }
 
     pub async fn list(&self, page: PageRequest) -> Result<Page<WorkflowInfo>, EngineError> {
-        let names: Vec<String> = self.ctx.ws.registry.workflows().keys().cloned().collect();
-        let Page { items, next_cursor } = page_of_names(names, &page, |name| Some(name.to_owned()));
+        let names = self.ctx.ws.registry.workflow_names();
+        let Page { items, next_cursor } =
+            page_of_names("workflows", names, &page, |name| Some(name.to_owned()))?;
         let mut infos = Vec::with_capacity(items.len());
         for name in items {
             infos.push(workflows::info(&self.ctx, &name).await?);
@@ -139,7 +140,7 @@ impl Workflows {
         workflows::detail(&self.ctx, name, version).await
     }
 
-    /// Makes the draft (or a version that was active before) the version whose trigger starts runs. Refused with
+    /// Makes the draft (or else what was active last, or the version given) the version whose trigger starts runs. Refused with
     /// every problem while the check has errors, or when another workflow listens on the same webhook.
     pub async fn activate(&self, name: &str, version: Option<u32>) -> Result<WorkflowInfo, EngineError> {
         self.ctx.check_open()?;
@@ -149,6 +150,12 @@ impl Workflows {
     pub async fn deactivate(&self, name: &str) -> Result<WorkflowInfo, EngineError> {
         self.ctx.check_open()?;
         workflows::deactivate(&self.ctx, name).await
+    }
+
+    /// Takes a workflow away that is not active. Its runs stay, and those under way go on.
+    pub async fn delete(&self, name: &str) -> Result<WorkflowInfo, EngineError> {
+        self.ctx.check_open()?;
+        workflows::delete(&self.ctx, name).await
     }
 
     /// Starts a run of the active version by hand. A workflow with a webhook takes the input as the body.

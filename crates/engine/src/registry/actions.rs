@@ -1,4 +1,5 @@
 //! Actions: versions of code modules, by name. All their metadata are in memory; the modules load when first called.
+use super::schema;
 use crate::api::{ActionInfo, ActionPut};
 use crate::core::Ctx;
 use crate::error::{EngineError, Problem};
@@ -40,7 +41,21 @@ impl ActionTable {
     pub(crate) fn insert(&mut self, action: Arc<ActionVersion>) {
         let info = &action.row.info;
         self.by_reference.insert(action.reference(), action.clone());
+        if action.row.deleted {
+            self.forget(&info.name, &info.version);
+            return;
+        }
         self.by_name.entry(info.name.clone()).or_default().insert(info.version.clone(), action);
+    }
+
+    /// Only runs that began with it still find it.
+    fn forget(&mut self, name: &str, version: &Version) {
+        if let Some(versions) = self.by_name.get_mut(name) {
+            versions.remove(version);
+            if versions.is_empty() {
+                self.by_name.remove(name);
+            }
+        }
     }
 
     /// `name@1.2.0`, as runs keep it.
@@ -113,6 +128,7 @@ async fn register(
             format!("the module says that it is `{own}`; upload it under that name, or build it as `{name}`");
         return Err(EngineError::invalid("wrong_name", message));
     }
+    check_schemas(&metadata)?;
     let _one = ctx.ws.registry.changing.lock().await;
     let (version, declared) = match &metadata.version {
         Some(version) => (version.clone(), true),
@@ -120,13 +136,14 @@ async fn register(
     };
     let known = ctx.ws.registry.action_exactly(&format!("{name}@{version}"));
     if let Some(known) = &known {
-        if known.row.info.sha256 == found.sha256 {
+        if known.row.info.sha256 == found.sha256 && !known.row.deleted {
             return Ok(ActionPut { info: known.row.info.clone(), created: false, warnings: Vec::new() });
         }
-        if !dev {
+        if !dev && known.row.info.sha256 != found.sha256 {
             let message = format!(
-                "{name} {version} exists with other bytes (sha256 {}); runs that began with it rely on them: \
+                "{name} {version} {} with other bytes (sha256 {}); runs that began with it rely on them: \
                  raise the version",
+                if known.row.deleted { "existed" } else { "exists" },
                 known.row.info.sha256
             );
             return Err(EngineError::conflict("version_exists", message));
@@ -134,7 +151,16 @@ async fn register(
     }
     let row = row(ctx, name, version, declared, found, metadata);
     ctx.core.ports.blobs.put(module).await?;
-    let key = rows::action_key(ctx.ws.id, name, &row.info.version);
+    let info = row.info.clone();
+    save(ctx, row).await?;
+    // The upload is done; a check of what may pick it up only informs.
+    let warnings = super::workflows::picked_up(ctx, name).await.unwrap_or_default();
+    Ok(ActionPut { info, created: true, warnings })
+}
+
+/// Writes the row and memory.
+async fn save(ctx: &Ctx, row: rows::ActionRow) -> Result<(), EngineError> {
+    let key = rows::action_key(ctx.ws.id, &row.info.name, &row.info.version);
     let value = tables::encode(&row)?;
     let (key, value) = (&key, &value);
     transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
@@ -144,18 +170,64 @@ async fn register(
         })
     })
     .await?;
-    let info = row.info.clone();
     ctx.ws.registry.insert_action(ActionVersion::new(row));
-    // The upload is done; a check of what may pick it up only informs.
-    let warnings = super::workflows::picked_up(ctx, name).await.unwrap_or_default();
-    Ok(ActionPut { info, created: true, warnings })
+    Ok(())
+}
+
+/// Takes a version away from new runs. Its module stays for runs that began with it, and so do its bytes: the same
+/// version is never something else.
+pub(crate) async fn delete(ctx: &Ctx, name: &str, version: &str) -> Result<ActionInfo, EngineError> {
+    let _one = ctx.ws.registry.changing.lock().await;
+    let version: Version = version.parse().map_err(|_| {
+        let message =
+            format!("`{version}` is not a whole version such as 1.2.0; one version is deleted at a time");
+        EngineError::invalid("invalid_action_reference", message)
+    })?;
+    let found = find(ctx, &format!("{name}@{version}"))?;
+    let mut without = ActionTable::default();
+    let others = ctx.ws.registry.actions().versions(name).cloned().unwrap_or_default();
+    others
+        .into_values()
+        .filter(|other| other.row.info.version != version)
+        .for_each(|other| without.insert(other));
+    let problems = super::workflows::left_without(ctx, name, |used| without.resolve(used).is_none()).await?;
+    if !problems.is_empty() {
+        let message = format!("{name} {version} is in use");
+        return Err(EngineError::conflict("action_in_use", message).with_problems(problems));
+    }
+    save(ctx, rows::ActionRow { deleted: true, ..found.row.clone() }).await?;
+    Ok(found.row.info.clone())
+}
+
+/// A schema that cannot be used would only show when a run checks its input with it.
+fn check_schemas(metadata: &Metadata) -> Result<(), EngineError> {
+    let schemas = [("input_schema", &metadata.input_schema), ("output_schema", &metadata.output_schema)];
+    let problems: Vec<Problem> = schemas
+        .into_iter()
+        .filter_map(|(name, schema)| Some((name, schema::compile(schema.as_ref()?).err()?)))
+        .map(|(name, wrong)| Problem {
+            code: "invalid_schema".into(),
+            message: format!("the {name} in the module's metadata cannot be used: {wrong}"),
+            path: Some(format!("/{name}")),
+            hint: Some(
+                "mend the schema in action.toml or in the code that it is made from, and build again".into(),
+            ),
+            ..Problem::default()
+        })
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let message = "the module's metadata have a schema that cannot be used";
+    Err(EngineError::invalid("invalid_schema", message).with_problems(problems))
 }
 
 /// 0.0.N: the same bytes keep theirs, others get the next; with `dev` they replace the last.
 fn undeclared_version(ctx: &Ctx, name: &str, sha256: &str, dev: bool) -> Version {
     let actions = ctx.ws.registry.actions();
     let mut last = 0;
-    for action in actions.versions(name).into_iter().flat_map(BTreeMap::values).filter(|a| !a.row.declared) {
+    // Those that were deleted keep their number.
+    for action in actions.all().filter(|action| action.row.info.name == name && !action.row.declared) {
         if action.row.info.sha256 == sha256 {
             return action.row.info.version.clone();
         }
@@ -185,7 +257,7 @@ fn row(
         output_schema: metadata.output_schema,
         created_at: ctx.core.ports.clock.now(),
     };
-    rows::ActionRow { info, limits: metadata.limits, declared }
+    rows::ActionRow { info, limits: metadata.limits, declared, deleted: false }
 }
 
 /// A reference as callers write it, resolved.

@@ -27,11 +27,7 @@ impl HookTable {
     /// The workflow that a request starts.
     pub(crate) fn find(&self, method: &str, path: &str) -> Result<&Arc<Compiled>, EngineError> {
         let Some(flows) = self.by_path.get(clean(path)) else {
-            let near = stepwell_records::nearest(path, self.by_path.keys().map(String::as_str));
-            let message = match near {
-                Some(near) => format!("no active workflow listens on `{path}`; did you mean `{near}`?"),
-                None => format!("no active workflow listens on `{path}`"),
-            };
+            let message = format!("no active workflow listens on `{path}`");
             return Err(EngineError::not_found("unknown_hook", message));
         };
         let taken = |flow: &&Arc<Compiled>| webhook(flow).is_some_and(|hook| takes(hook, method));
@@ -39,6 +35,11 @@ impl HookTable {
             let message = format!("`{path}` does not take {method}; it takes {}", methods(flows).join(", "));
             EngineError::new(ErrorKind::MethodNotAllowed, "method_not_allowed", message)
         })
+    }
+
+    /// A path that resembles this one.
+    pub(crate) fn near(&self, path: &str) -> Option<String> {
+        stepwell_records::nearest(clean(path), self.by_path.keys().map(String::as_str)).map(Into::into)
     }
 
     /// A workflow that already listens where this one wants to.

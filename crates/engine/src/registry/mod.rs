@@ -55,8 +55,19 @@ impl Registry {
         self.actions.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(action);
     }
 
+    /// One that was not deleted.
     pub(crate) fn workflow(&self, name: &str) -> Option<rows::WorkflowRow> {
+        self.workflow_or_what_is_left(name).filter(|row| !row.deleted)
+    }
+
+    pub(crate) fn workflow_or_what_is_left(&self, name: &str) -> Option<rows::WorkflowRow> {
         read(&self.workflows).get(name).cloned()
+    }
+
+    /// The names of those that were not deleted.
+    pub(crate) fn workflow_names(&self) -> Vec<String> {
+        let workflows = read(&self.workflows);
+        workflows.iter().filter(|(_, row)| !row.deleted).map(|(name, _)| name.clone()).collect()
     }
 
     pub(crate) fn workflows(&self) -> RwLockReadGuard<'_, BTreeMap<String, rows::WorkflowRow>> {

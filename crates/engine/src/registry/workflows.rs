@@ -4,12 +4,13 @@ use super::hooks::{self, webhook};
 use super::schema;
 use crate::api::{DraftSaved, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo};
 use crate::core::Ctx;
-use crate::error::{EngineError, Problem};
+use crate::error::{EngineError, ErrorKind, Problem};
 use crate::tables::{self, registry as rows, runs::timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use stepwell_records::schema::Schema;
+use stepwell_store::limits::MAX_VALUE_BYTES;
 use stepwell_store::{Refused, Txn, Want, transact};
 use stepwell_workflow::check::{Catalog, Checked, check_as};
 use stepwell_workflow::document::{self, Source};
@@ -110,8 +111,8 @@ pub(crate) async fn version(
 
 fn workflow_row(ctx: &Ctx, name: &str) -> Result<rows::WorkflowRow, EngineError> {
     ctx.ws.registry.workflow(name).ok_or_else(|| {
-        let workflows = ctx.ws.registry.workflows();
-        let message = match stepwell_records::nearest(name, workflows.keys().map(String::as_str)) {
+        let names = ctx.ws.registry.workflow_names();
+        let message = match stepwell_records::nearest(name, names.iter().map(String::as_str)) {
             Some(near) => format!("there is no workflow `{name}`; did you mean `{near}`?"),
             None => format!("there is no workflow `{name}`"),
         };
@@ -199,7 +200,8 @@ pub(crate) async fn put_draft(
         return Err(refused(name, problems));
     }
     let _one = ctx.ws.registry.changing.lock().await;
-    let mut row = ctx.ws.registry.workflow(name).unwrap_or_default();
+    let mut row = ctx.ws.registry.workflow_or_what_is_left(name).unwrap_or_default();
+    row.deleted = false;
     let newest = row.draft.or(row.active);
     if let Some(newest) = newest
         && let Ok(stored) = version(ctx, name, newest).await
@@ -241,7 +243,11 @@ async fn save(
 ) -> Result<(), EngineError> {
     let mut writes = vec![(rows::workflow_key(ctx.ws.id, name), tables::encode(&row)?)];
     if let Some((number, version)) = &version {
-        writes.push((rows::workflow_version_key(ctx.ws.id, name, *number), tables::encode(version)?));
+        let value = tables::encode(version)?;
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(too_large(name, version.text.len(), value.len()));
+        }
+        writes.push((rows::workflow_version_key(ctx.ws.id, name, *number), value));
     }
     let writes = &writes;
     transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
@@ -260,6 +266,14 @@ async fn save(
     Ok(())
 }
 
+fn too_large(name: &str, text: usize, stored: usize) -> EngineError {
+    let message = format!(
+        "workflow `{name}` takes {stored} bytes to store (its text of {text} bytes, and its steps as they are run); \
+         at most {MAX_VALUE_BYTES} are possible: move steps into workflows of their own, and large values into records"
+    );
+    EngineError::new(ErrorKind::TooLarge, "too_large", message)
+}
+
 /// Makes a version the one whose trigger starts runs.
 pub(crate) async fn activate(
     ctx: &Ctx,
@@ -268,7 +282,9 @@ pub(crate) async fn activate(
 ) -> Result<WorkflowInfo, EngineError> {
     let _one = ctx.ws.registry.changing.lock().await;
     let mut row = workflow_row(ctx, name)?;
-    let Some(number) = wanted.or(row.draft).or(row.active) else {
+    // One that was deactivated is activated again as it was.
+    let newest = row.draft.or(row.active).or_else(|| row.archived.last().copied());
+    let Some(number) = wanted.or(newest) else {
         return Err(EngineError::conflict(
             "nothing_to_activate",
             format!("workflow `{name}` has no version"),
@@ -338,6 +354,21 @@ pub(crate) async fn deactivate(ctx: &Ctx, name: &str) -> Result<WorkflowInfo, En
         hooks::rebuild(ctx).await?;
     }
     info(ctx, name).await
+}
+
+/// Takes a workflow away. Its runs stay, and those under way end on their version; the name may be used again.
+pub(crate) async fn delete(ctx: &Ctx, name: &str) -> Result<WorkflowInfo, EngineError> {
+    let _one = ctx.ws.registry.changing.lock().await;
+    let row = workflow_row(ctx, name)?;
+    if row.active.is_some() {
+        let message = format!("workflow `{name}` is active; deactivate it first");
+        return Err(EngineError::conflict("workflow_active", message));
+    }
+    let was = info(ctx, name).await?;
+    let left =
+        rows::WorkflowRow { last: row.last, updated_ms: ctx.now_ms(), deleted: true, ..Default::default() };
+    save(ctx, name, left, None).await?;
+    Ok(was)
 }
 
 /// A line of a list.
@@ -431,6 +462,31 @@ pub(crate) async fn picked_up(ctx: &Ctx, action: &str) -> Result<Vec<Problem>, E
                 message: format!("workflow `{name}`: {}", problem.message),
                 ..problem
             }));
+        }
+    }
+    Ok(found)
+}
+
+/// Active workflows that name an action by a reference that would be `gone`.
+pub(crate) async fn left_without(
+    ctx: &Ctx,
+    action: &str,
+    gone: impl Fn(&ActionRef) -> bool,
+) -> Result<Vec<Problem>, EngineError> {
+    let active: Vec<(String, u32)> = {
+        let workflows = ctx.ws.registry.workflows();
+        workflows.iter().filter_map(|(name, row)| Some((name.clone(), row.active?))).collect()
+    };
+    let mut found = Vec::new();
+    for (name, number) in active {
+        let flow = ctx.ws.registry.flow(ctx, &name, number).await?;
+        if let Some(used) = flow.actions.iter().find(|used| used.name == action && gone(used)) {
+            found.push(Problem {
+                code: "action_in_use".into(),
+                message: format!("the active workflow `{name}` uses `{used}`, and no other version fits"),
+                hint: Some(format!("deactivate `{name}`, or activate a version of it that uses another")),
+                ..Problem::default()
+            });
         }
     }
     Ok(found)

@@ -36,6 +36,9 @@ pub(crate) struct ActionRow {
     pub limits: LimitsPatch,
     /// Whether the module said its version itself.
     pub declared: bool,
+    /// No new run gets it; those that began with it still do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
 }
 
 /// A workflow: which of its versions are in use.
@@ -49,6 +52,9 @@ pub(crate) struct WorkflowRow {
     #[serde(default)]
     pub archived: Vec<u32>,
     pub updated_ms: i64,
+    /// It is kept for its runs, which are shown with their version, and so that no number is given twice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

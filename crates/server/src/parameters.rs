@@ -1,0 +1,88 @@
+//! Query parameters: each call of the API takes those that the OpenAPI document names, and no others.
+
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+
+use crate::openapi;
+use crate::problem::{Answer, Problem};
+
+/// Middleware: a parameter that a call does not know would be ignored, and so not do what its sender believes.
+pub async fn known_only(request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    if let (Some(query), Some(path)) = (request.uri().query(), path)
+        && path.starts_with("/api/")
+        && let Some(known) = openapi::parameters(request.method(), &path)
+        && let Err(problem) = check(query, &known)
+    {
+        return problem.into_response();
+    }
+    next.run(request).await
+}
+
+fn check(query: &str, known: &[&str]) -> Answer<()> {
+    let unknown =
+        url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| !known.contains(&name.as_ref()));
+    let Some((name, _)) = unknown else { return Ok(()) };
+    let near = stepwell_records::nearest(&name, known.iter().copied());
+    let hint = match (near, known) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, []) => "this call takes none".to_owned(),
+        (None, known) => format!("this call takes `{}`", known.join("`, `")),
+    };
+    Err(Problem::bad_request("invalid_query", format!("there is no query parameter `{name}` here; {hint}")))
+}
+
+/// Into a struct.
+pub fn read<T: DeserializeOwned>(query: Option<&str>) -> Answer<T> {
+    axum::extract::Query::<T>::try_from_uri(&uri_of(query)).map(|q| q.0).map_err(|e| {
+        Problem::bad_request("invalid_query", format!("the query is not understood: {}", innermost(&e)))
+    })
+}
+
+fn uri_of(query: Option<&str>) -> http::Uri {
+    // A query that came in a request's URI is valid in another.
+    format!("/?{}", query.unwrap_or_default()).parse().unwrap_or_default()
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error.to_string();
+    let mut next = error.source();
+    while let Some(e) = next {
+        last = e.to_string();
+        next = e.source();
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Page {
+        limit: Option<u32>,
+    }
+
+    #[test]
+    fn query_faults_name_the_parameter() {
+        assert_eq!(read::<Page>(Some("limit=3")).unwrap().limit, Some(3));
+        assert_eq!(read::<Page>(None).unwrap().limit, None);
+        for (text, says) in [("limt=3", "`limt`"), ("limit=x", "limit")] {
+            let problem = read::<Page>(Some(text)).unwrap_err();
+            assert!(problem.detail.contains(says), "{}", problem.detail);
+        }
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_told_what_there_is() {
+        let detail = |query, known: &[&str]| check(query, known).unwrap_err().detail;
+        assert!(check("limit=3&cursor=", &["limit", "cursor"]).is_ok());
+        insta::assert_snapshot!(detail("limt=3", &["limit", "cursor"]), @"there is no query parameter `limt` here; did you mean `limit`?");
+        insta::assert_snapshot!(detail("colour=3", &["limit", "cursor"]), @"there is no query parameter `colour` here; this call takes `limit`, `cursor`");
+        insta::assert_snapshot!(detail("colour", &[]), @"there is no query parameter `colour` here; this call takes none");
+    }
+}
