@@ -49,6 +49,9 @@ fn table_text(heads: &[String], rows: Vec<Vec<String>>, colour: bool) -> String 
             }
         }));
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     let lines: Vec<String> = table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
     lines.concat()
 }
@@ -200,6 +203,7 @@ mod tests {
         1             completed  fine
         22⏎\u{1b}[2J  failed     näh
         ");
+        assert!(table_text(&heads, rows(), false).lines().all(|line| !line.starts_with(' ')));
         // With colour, the same text with codes in it.
         let coloured = table_text(&heads, rows(), true);
         assert!(coloured.contains("\x1b[") && !coloured.contains("\x1b[2J"), "{coloured:?}");

@@ -11,7 +11,7 @@ use stepwell_harness::{BuildOptions, Built, Project, TestOptions};
 
 use super::Bad;
 use crate::args::{Action, Global};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::output;
 
 #[derive(Deserialize)]
@@ -110,6 +110,9 @@ async fn push(
         let built = build(&Project::read(path)?).await?;
         (Some(built.name), built.module)
     } else {
+        if !path.exists() {
+            anyhow::bail!("{} is not there; push an action's folder, or a module file", path.display());
+        }
         let inspection = stepwell_harness::inspect(path)?;
         (inspection.info.metadata.and_then(|m| m.name), path.to_owned())
     };
@@ -151,7 +154,12 @@ async fn inspect(target: &str, global: &Global) -> anyhow::Result<()> {
     if global.json {
         return output::json(&client.json::<Value>(request).await?);
     }
-    let detail: ActionDetail = client.json(request).await?;
+    let detail: ActionDetail = client.json(request).await.map_err(|error| match error {
+        ClientError::Refused(problem) if problem.status == 404 => {
+            anyhow::anyhow!("{}, and no file or folder of that name here", problem.detail)
+        }
+        other => other.into(),
+    })?;
     let info = &detail.info;
     let versions: Vec<String> = detail.versions.iter().map(ToString::to_string).collect();
     output::line(format!("name         {}", info.name));

@@ -9,7 +9,7 @@ use stepwell_sandbox::LogLevel;
 use crate::output::{self, Line};
 
 /// How much of a value, and how many log lines, are shown unless all of it is asked for.
-const LINES: usize = 12;
+const LINES: usize = 16;
 const COLUMNS: usize = 120;
 const LOGS: usize = 20;
 /// A value up to this long stands beside its name.
