@@ -30,6 +30,10 @@ use clap::{Parser, Subcommand};
 
 use report::Report;
 
+/// The allocator of the product, for both sides.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(about = "Measures Stepwell against bare lower bounds, rounds of both taken in turns")]
 struct Cli {

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, LOCATION, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::header::{
+    ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, LOCATION, TRANSFER_ENCODING,
+    USER_AGENT,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -113,9 +116,14 @@ impl OutboundHttp {
                 headers.remove(CONTENT_TYPE);
             }
             if next.origin() != url.origin() {
-                // What was meant for one host is not shown to another.
-                headers.remove(AUTHORIZATION);
-                headers.remove(COOKIE);
+                // What was meant for one host is not shown to another: neither what headers carry, nor the body.
+                if !body.is_empty() {
+                    return Err(after(true, redirected_body(&url, &next)));
+                }
+                headers = (headers.into_iter())
+                    .filter_map(|(name, value)| Some((name?, value)))
+                    .filter(|(name, _)| GO_ANYWHERE.contains(name))
+                    .collect();
             }
             url = next;
         }
@@ -141,6 +149,18 @@ impl HttpClient for OutboundHttp {
             )),
         }
     }
+}
+
+/// The headers that a redirect takes along to another origin.
+const GO_ANYWHERE: [HeaderName; 3] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT];
+
+fn redirected_body(from: &Url, to: &Url) -> OutsideError {
+    let message = format!(
+        "{} asks to send the body on to {}, which the step does not name; call that one if it is meant",
+        display_host(from.as_str()),
+        display_host(to.as_str())
+    );
+    refused("redirect_refused", message)
 }
 
 /// A failure after a first request went out is no longer one where nothing was sent.
@@ -331,7 +351,8 @@ mod tests {
     }
 
     async fn echo(request: Request) -> impl IntoResponse {
-        let head = format!("{} {:?}", request.method(), request.headers().get("authorization"));
+        let own = request.headers().get("x-api-key").or(request.headers().get("authorization"));
+        let head = format!("{} {own:?}", request.method());
         let body = axum::body::to_bytes(request.into_body(), 10_000).await.unwrap();
         format!("{head} {}", String::from_utf8_lossy(&body))
     }
@@ -376,18 +397,27 @@ mod tests {
     #[tokio::test]
     async fn redirects_are_followed_to_a_limit_and_show_no_credentials_to_another_host() {
         let target = serve(Router::new().route("/", any(echo))).await;
-        let there = target.clone();
+        let (there, kept) = (target.clone(), target.clone());
         let base = serve(
             Router::new()
                 .route("/303", any(move || async move { (StatusCode::SEE_OTHER, [(LOCATION, there)]) }))
+                .route("/307", any(move || async move { Redirect::temporary(&kept) }))
                 .route("/loop", get(|| async { Redirect::temporary("/loop") })),
         )
         .await;
         let client = client(dev());
-        let mut post = request("POST", format!("{base}/303"));
-        post.headers = vec![("Authorization".into(), "Bearer x".into())];
-        post.body = Bytes::from_static(b"secret");
-        assert_eq!(text(&client.send(&post).await.unwrap()), "GET None ");
+        for header in ["Authorization", "X-Api-Key"] {
+            let mut post = request("POST", format!("{base}/303"));
+            post.headers = vec![(header.into(), "Bearer x".into())];
+            post.body = Bytes::from_static(b"secret");
+            assert_eq!(text(&client.send(&post).await.unwrap()), "GET None ");
+            post.url = format!("{base}/307");
+            let error = client.send(&post).await.unwrap_err();
+            assert_eq!(error.code, "redirect_refused", "{}", error.message);
+            assert!(error.outcome_unknown && !error.retryable);
+            post.body = Bytes::new();
+            assert_eq!(text(&client.send(&post).await.unwrap()), "POST None ");
+        }
         let error = client.send(&request("GET", format!("{base}/loop"))).await.unwrap_err();
         assert_eq!(error.code, "too_many_redirects");
         let mut stay = request("GET", format!("{base}/loop"));

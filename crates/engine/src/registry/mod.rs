@@ -14,6 +14,7 @@ use crate::tables::{self, registry as rows};
 use actions::ActionTable;
 use hooks::HookTable;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use stepwell_store::keys::KeyReader;
 use stepwell_store::{Refused, Row, Shard, Store, Want};
@@ -25,6 +26,8 @@ pub(crate) struct Registry {
     workflows: RwLock<BTreeMap<String, rows::WorkflowRow>>,
     /// Versions that were compiled, by name and number. A version never changes.
     flows: RwLock<HashMap<(String, u32), Arc<Compiled>>>,
+    /// How often a draft was written over: what was read before that is not kept.
+    rewritten: AtomicU64,
     hooks: RwLock<Arc<HookTable>>,
     /// Held while something is changed, store and memory together.
     pub changing: tokio::sync::Mutex<()>,
@@ -97,9 +100,13 @@ impl Registry {
         if let Some(flow) = read(&self.flows).get(&(name.to_owned(), version)) {
             return Ok(flow.clone());
         }
+        let rewritten = self.rewritten.load(SeqCst);
         let row = workflows::version(ctx, name, version).await?;
         let flow = Arc::new(workflows::compile(name, version, &row)?);
         let mut flows = self.flows.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if rewritten != self.rewritten.load(SeqCst) {
+            return Ok(flow);
+        }
         if flows.len() >= KEPT_FLOWS {
             let workflows = read(&self.workflows);
             flows.retain(|(name, version), _| {
@@ -113,6 +120,7 @@ impl Registry {
     /// A draft was written over.
     pub(crate) fn forget_flow(&self, name: &str, version: u32) {
         let mut flows = self.flows.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.rewritten.fetch_add(1, SeqCst);
         flows.remove(&(name.to_owned(), version));
     }
 
