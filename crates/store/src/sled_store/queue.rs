@@ -74,6 +74,11 @@ impl<T> Queue<T> {
         }
     }
 
+    /// How many items wait.
+    pub(super) fn len(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
     /// The next item if there is one and it is wanted.
     pub(super) fn next_if(&self, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
         self.lock().waiting.pop_front_if(|item| wanted(item))

@@ -23,6 +23,8 @@ use crate::types::{Key, Log, Refused, Shard, Stamp, Tx};
 
 /// After a pause of this length what sled still holds back is flushed.
 const IDLE: Duration = Duration::from_millis(500);
+/// How long a group waits for more to come in, at most; half of what the last flush took is enough.
+const GATHER: Duration = Duration::from_micros(500);
 /// How long to wait before sled is opened again after that failed.
 const REOPEN: Duration = Duration::from_millis(250);
 /// How many pieces that nothing leads to any more are deleted beside other writes.
@@ -58,6 +60,8 @@ pub(super) struct Writer {
     needs_room: Option<u64>,
     /// Whether anything was written since the last idle flush.
     dirty: bool,
+    /// How many requests the last group had, and how long it took to make it durable.
+    last_group: (usize, Duration),
 }
 
 /// A request that is in the batch, and its stamp.
@@ -134,6 +138,7 @@ impl Writer {
             clock: Instant::now(),
             needs_room: None,
             dirty: false,
+            last_group: (0, Duration::ZERO),
         };
         writer.open_sled()?;
         Ok(writer)
@@ -178,7 +183,10 @@ impl Writer {
                 false => self.dirty.then_some(IDLE),
             };
             match self.requests.next(timeout) {
-                Next::Item(first) => self.commit_group(first),
+                Next::Item(first) => {
+                    self.gather();
+                    self.commit_group(first);
+                }
                 Next::TimedOut if self.pieces.any_stale() => self.clean_idle(),
                 Next::TimedOut => self.flush_idle(),
                 Next::Closed => break,
@@ -186,6 +194,15 @@ impl Writer {
         }
         if self.dirty {
             self.flush_idle();
+        }
+    }
+
+    /// Waits a moment for company, where there was some the last time: a flush costs the same however many share it.
+    /// Whoever writes alone never waits.
+    fn gather(&self) {
+        let (company, took) = self.last_group;
+        if company > 1 && self.requests.len() + 1 < company {
+            std::thread::sleep((took / 2).min(GATHER));
         }
     }
 
@@ -209,6 +226,7 @@ impl Writer {
         if admitted.is_empty() && failed.is_none() {
             return self.progress.end();
         }
+        let began = Instant::now();
         let written = match failed {
             Some(why) => Err(why),
             None => {
@@ -217,6 +235,7 @@ impl Writer {
                 self.write(group)
             }
         };
+        self.last_group = (admitted.len(), began.elapsed());
         match written {
             Ok(()) => self.answer(admitted),
             Err(why) => self.recover(admitted, &why),
