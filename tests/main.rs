@@ -14,6 +14,7 @@ mod lifecycle;
 mod mail;
 mod outside;
 mod reference;
+mod secrets;
 mod stalls;
 mod stopping;
 mod support;

@@ -42,6 +42,7 @@ pub async fn serve(data: &Path, send_mail: bool) -> anyhow::Result<()> {
         // Without one it is caught in the mailbox.
         mail: send_mail.then(|| Arc::new(Taken) as Arc<dyn Mailer>),
         code: Arc::new(SandboxRunner::new(host(data.join("compiled"))?)),
+        secrets_key: Arc::new([0; 32]),
     };
     let engine = Engine::open(EngineConfig::default(), ports).await?;
     let config = ServerConfig { dev: true, clock: Some(clock), ..ServerConfig::default() };

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -16,6 +18,13 @@ pub struct Server {
     pub key: Option<String>,
     http: reqwest::Client,
     data: Data,
+    log: Log,
+}
+
+/// What it logs, and the thread that reads it.
+struct Log {
+    lines: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 /// The folder is removed with the last server on it.
@@ -73,10 +82,15 @@ impl Server {
         Self::launch(flags, environment, data, Data::Kept(data.to_owned()))
     }
 
-    fn launch(flags: &[&str], environment: &[(&str, &str)], data: &Path, kept: Data) -> Result<Self, String> {
+    fn launch(
+        flags: &[&str],
+        environment: &[(&str, &str)],
+        folder: &Path,
+        data: Data,
+    ) -> Result<Self, String> {
         let mut child = stepwell()
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
+            .arg(folder)
             .args(flags)
             .envs(environment.iter().copied())
             .current_dir(std::env::temp_dir())
@@ -97,15 +111,21 @@ impl Server {
         };
         // Whatever it says later must not fill a pipe and stop it.
         std::thread::spawn(move || lines.lines().for_each(drop));
-        std::thread::spawn(move || {
+        let logged = Arc::new(Mutex::new(String::new()));
+        let kept = logged.clone();
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if std::env::var_os("STEPWELL_TEST_LOG").is_some() {
                     eprintln!("server: {line}");
                 }
+                let mut kept = kept.lock().expect("no test panics with it");
+                kept.push_str(&line);
+                kept.push('\n');
             }
         });
-        let key = std::fs::read_to_string(data.join("admin.key")).ok().map(|key| key.trim().to_owned());
-        Ok(Self { child, base: base.to_owned(), key, http: client(), data: kept })
+        let log = Log { lines: logged, reader: Some(reader) };
+        let key = std::fs::read_to_string(folder.join("admin.key")).ok().map(|key| key.trim().to_owned());
+        Ok(Self { child, base: base.to_owned(), key, http: client(), data, log })
     }
 
     pub fn data(&self) -> PathBuf {
@@ -175,6 +195,14 @@ impl Server {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("a signal is sent");
         self.child.wait().expect("it ends")
+    }
+
+    /// All that a stopped server has logged.
+    pub fn log(&mut self) -> String {
+        if let Some(reader) = self.log.reader.take() {
+            reader.join().expect("the log is read to its end");
+        }
+        self.log.lines.lock().expect("no test panics with it").clone()
     }
 
     pub fn pid(&self) -> u32 {

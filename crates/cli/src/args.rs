@@ -66,6 +66,12 @@ pub enum Command {
     /// Workspaces: each has workflows, actions, runs and records of its own
     #[command(subcommand)]
     Workspace(Workspace),
+    /// Settings: values that workflows read as settings.NAME
+    #[command(subcommand)]
+    Setting(Setting),
+    /// Secrets: values that workflows send as secrets.NAME, and nobody is shown
+    #[command(subcommand)]
+    Secret(Secret),
     /// API keys
     #[command(subcommand)]
     Key(Key),
@@ -297,6 +303,45 @@ pub enum Workspace {
     Create { name: String },
     /// List workspaces
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Setting {
+    /// Give a setting a value; runs that start from now on see it
+    Set {
+        /// Lower case letters, digits and _
+        name: String,
+        /// JSON, such as 10, '"eu-west"' or '{"hot": 10}'; or @FILE, or - for stdin
+        value: String,
+    },
+    /// Show the value of a setting
+    Get { name: String },
+    /// List settings
+    List,
+    /// Take a setting away that no active workflow reads
+    Delete { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Secret {
+    /// Give a secret a value, read from stdin; one line break at its end is left out
+    Set {
+        /// Letters, digits and _
+        name: String,
+        /// Take the value of this environment variable instead
+        #[arg(long, value_name = "VARIABLE")]
+        from_env: Option<String>,
+    },
+    /// List the names of the secrets
+    List,
+    /// Take a secret away that no active workflow uses
+    Delete { name: String },
+    /// Forget the secrets of a stopped server, in all workspaces, after their key was lost
+    ForgetAll {
+        /// The server's data folder
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,4 @@
-//! What the server keeps in its data folder beside the store: the folder's own mode, and the file with an admin key.
+//! What the server keeps in its data folder beside the store: the folder's own mode, and the files with keys.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 const KEY_FILE: &str = "admin.key";
+const SECRETS_KEY_FILE: &str = "secrets.key";
 
 pub fn key_file(data: &Path) -> PathBuf {
     data.join(KEY_FILE)
@@ -24,10 +25,22 @@ pub fn look_at(data: &Path) {
     }
 }
 
-/// Writes a key where only the owner of the data folder can read it: whole, or not at all.
+pub fn secrets_key_file(data: &Path) -> PathBuf {
+    data.join(SECRETS_KEY_FILE)
+}
+
+/// Writes an admin key where only the owner of the data folder can read it.
 pub fn write_key(data: &Path, secret: &str) -> anyhow::Result<PathBuf> {
     let path = key_file(data);
-    let new = data.join("admin.key.new");
+    write_alone(&path, secret).context("cannot keep the admin key")?;
+    Ok(path)
+}
+
+/// Writes a line that only its owner can read: whole, or not at all.
+pub fn write_alone(path: &Path, line: &str) -> anyhow::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
     let write = || {
         // One that a crash left behind may have another mode.
         match std::fs::remove_file(&new) {
@@ -36,13 +49,12 @@ pub fn write_key(data: &Path, secret: &str) -> anyhow::Result<PathBuf> {
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
-        writeln!(file, "{secret}")?;
+        writeln!(file, "{line}")?;
         file.sync_all()?;
-        std::fs::rename(&new, &path)?;
-        File::open(data)?.sync_all()
+        std::fs::rename(&new, path)?;
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     };
-    write().with_context(|| format!("cannot write the admin key to {}", path.display()))?;
-    Ok(path)
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

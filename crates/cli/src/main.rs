@@ -9,6 +9,7 @@ mod node;
 mod output;
 #[cfg(test)]
 mod reference;
+mod secrets_key;
 mod settings;
 mod terminal;
 
@@ -82,6 +83,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Record(record) => commands::record::main(record, &global).await,
             Command::Mailbox(mailbox) => commands::mailbox::main(mailbox, &global).await,
             Command::Workspace(workspace) => commands::workspace::main(workspace, &global).await,
+            Command::Setting(setting) => commands::setting::main(setting, &global).await,
+            Command::Secret(secret) => commands::secret::main(secret, &global).await,
             Command::Key(key) => commands::key::main(key, &global).await,
             Command::Compile => unreachable!("handled before the runtime starts"),
         }

@@ -16,6 +16,7 @@ use stepwell_store::{FileBlobs, SledOptions, SledStore};
 use tokio::net::TcpListener;
 
 use crate::folder;
+use crate::secrets_key::{self, KeyPlace};
 use crate::settings::Settings;
 
 /// Requests that are open when the server is told to stop may take so long to end.
@@ -147,8 +148,19 @@ async fn open_engine(
         ),
         mail,
         code: Arc::new(SandboxRunner::new(sandbox(settings, data)?)),
+        secrets_key: Arc::new(secrets_key(settings, data)?),
     };
     Ok(Engine::open(engine_config(settings), ports).await?)
+}
+
+fn secrets_key(settings: &Settings, data: &Path) -> anyhow::Result<KeyPlace> {
+    let variable = match std::env::var(secrets_key::VARIABLE) {
+        Ok(key) => Some(key),
+        Err(std::env::VarError::NotPresent) => None,
+        // The error would show what the variable holds.
+        Err(std::env::VarError::NotUnicode(_)) => anyhow::bail!("{} is not a text", secrets_key::VARIABLE),
+    };
+    KeyPlace::find(data, settings.secrets.key_file.as_deref(), variable)
 }
 
 fn policy(settings: &Settings) -> anyhow::Result<OutboundPolicy> {

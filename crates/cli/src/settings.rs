@@ -12,8 +12,14 @@ use stepwell_engine::outside::SmtpSettings;
 const DEFAULT_FILE: &str = "stepwell.toml";
 const PREFIX: &str = "STEPWELL_";
 const A_DAY_MS: u64 = 24 * 60 * 60 * 1000;
-/// Variables with the prefix that are the client's, not the server's.
-const NOT_SETTINGS: [&str; 4] = ["STEPWELL_SERVER", "STEPWELL_KEY", "STEPWELL_WORKSPACE", "STEPWELL_CONFIG"];
+/// Variables with the prefix that are the client's, or are read elsewhere.
+const NOT_SETTINGS: [&str; 5] = [
+    "STEPWELL_SERVER",
+    "STEPWELL_KEY",
+    "STEPWELL_WORKSPACE",
+    "STEPWELL_CONFIG",
+    crate::secrets_key::VARIABLE,
+];
 
 /// Everything `stepwell serve` can be told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +35,7 @@ pub struct Settings {
     pub sandbox: Sandbox,
     pub outbound: Outbound,
     pub retention: Retention,
+    pub secrets: Secrets,
     pub log: Log,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smtp: Option<SmtpSettings>,
@@ -44,6 +51,7 @@ impl Default for Settings {
             sandbox: Sandbox::default(),
             outbound: Outbound::default(),
             retention: Retention::default(),
+            secrets: Secrets::default(),
             log: Log::default(),
             smtp: None,
         }
@@ -152,6 +160,16 @@ impl Default for Retention {
     fn default() -> Self {
         Self { runs_days: 7, runs: 1_000_000, payloads_days: 2, hook_keys_hours: 24 }
     }
+}
+
+/// How secrets are kept.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Secrets {
+    /// A file with the key that they are encrypted with: 32 bytes as base64 or hexadecimal. Without it, and without
+    /// the variable `STEPWELL_SECRETS_KEY`: `secrets.key` in the data folder, made with the first secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// What is logged, on stderr.
@@ -377,7 +395,12 @@ mod tests {
 
     #[test]
     fn the_client_s_variables_are_not_settings() {
-        load("", &[("STEPWELL_KEY", "x"), ("STEPWELL_SERVER", "y")], Flags::default()).unwrap();
+        let others = [("STEPWELL_KEY", "x"), ("STEPWELL_SERVER", "y"), ("STEPWELL_SECRETS_KEY", "z")];
+        let settings = load("", &others, Flags::default()).unwrap();
+        assert!(!settings.printed().unwrap().contains('z'), "a key is no setting");
+        let file = [("STEPWELL_SECRETS__KEY_FILE", "/run/key")];
+        let settings = load("", &file, Flags::default()).unwrap();
+        assert_eq!(settings.secrets.key_file, Some(PathBuf::from("/run/key")));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Calls that a run's driver has under way or knows the outcome of: code in the sandbox, and calls to the outside.
 //! They outlive a burst: one that runs again after a conflict takes the outcomes whose input did not change.
 use crate::core::Ctx;
+use crate::registry::Compiled;
+use crate::secrets::Opened;
 use crate::steps;
 use crate::steps::code::CodeDone;
 use futures::StreamExt;
@@ -35,8 +37,9 @@ enum Done {
 }
 
 /// The calls of one run.
-#[derive(Default)]
 pub(crate) struct Calls {
+    /// Those that the workflow names: filled into what goes out, taken out of what comes back.
+    secrets: Arc<[String]>,
     slots: HashMap<CallId, (u64, Slot)>,
     under_way: FuturesUnordered<BoxFuture<'static, (CallId, u64, Done)>>,
     /// Tells a call from one that was given up under the same id.
@@ -44,6 +47,15 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
+    pub(crate) fn of(flow: &Compiled) -> Self {
+        Self {
+            secrets: flow.secrets.clone(),
+            slots: HashMap::new(),
+            under_way: FuturesUnordered::new(),
+            last: 0,
+        }
+    }
+
     /// The outcome of a code call, if it is there. Otherwise it runs from now on, unless it does already.
     pub(crate) fn code(&mut self, ctx: &Ctx, id: &CallId, execute: &Arc<Execute>) -> Option<Arc<CodeDone>> {
         if let Some((_, Slot::Code { execute: known, done })) = self.slots.get(id)
@@ -54,9 +66,9 @@ impl Calls {
         self.last += 1;
         let number = self.last;
         self.slots.insert(id.clone(), (number, Slot::Code { execute: execute.clone(), done: None }));
-        let (ctx, id, execute) = (ctx.clone(), id.clone(), execute.clone());
+        let (ctx, id, execute, secrets) = (ctx.clone(), id.clone(), execute.clone(), self.secrets.clone());
         self.under_way.push(Box::pin(async move {
-            let done = run_code(&ctx, &execute).await;
+            let done = run_code(&ctx, &execute, &secrets).await;
             (id, number, Done::Code(done))
         }));
         None
@@ -67,9 +79,9 @@ impl Calls {
         self.last += 1;
         let number = self.last;
         self.slots.insert(id.clone(), (number, Slot::Outside { done: None }));
-        let ctx = ctx.clone();
+        let (ctx, secrets) = (ctx.clone(), self.secrets.clone());
         self.under_way.push(Box::pin(async move {
-            let done = send_outside(&ctx, &execute).await;
+            let done = send_outside(&ctx, &execute, &secrets).await;
             (id, number, Done::Outside(done))
         }));
     }
@@ -125,14 +137,14 @@ impl Calls {
     }
 }
 
-async fn run_code(ctx: &Ctx, execute: &Execute) -> CodeDone {
+async fn run_code(ctx: &Ctx, execute: &Execute, secrets: &[String]) -> CodeDone {
     let Call::Code(code) = &execute.call else {
         let now = ctx.now_ms();
         let result = Err(Failure::engine("internal", "a call that is no code was given to the sandbox"));
         return CodeDone { result, logs: Vec::new(), usage: None, began_ms: now, ended_ms: now };
     };
     let began_ms = ctx.now_ms();
-    let run = steps::code::run(ctx, execute, code);
+    let run = steps::code::run(ctx, execute, code, secrets);
     match within(ctx, execute.timeout_ms, run).await {
         Ok(done) => done,
         Err(failure) => {
@@ -141,16 +153,18 @@ async fn run_code(ctx: &Ctx, execute: &Execute) -> CodeDone {
     }
 }
 
-async fn send_outside(ctx: &Ctx, execute: &Execute) -> OutsideDone {
+async fn send_outside(ctx: &Ctx, execute: &Execute, secrets: &[String]) -> OutsideDone {
     let began_ms = ctx.now_ms();
     let mut key = execute.key.clone();
+    let mut opened = Opened::new(ctx, secrets);
     let send = async {
         match &execute.call {
             Call::Http(call) => {
                 key.clone_from(&call.idempotency_key);
-                let request = steps::http::request(call, execute.timeout_ms, |_| None)?;
+                let request =
+                    steps::http::request(call, execute.timeout_ms, |name| opened.reveal(ctx, name))?;
                 let now = ctx.core.ports.clock.now();
-                steps::http::send(&*ctx.core.ports.http, call, &request, now).await
+                steps::http::send(&*ctx.core.ports.http, call, &request, now, &opened).await
             }
             Call::Email(call) => {
                 let message = steps::mail::message(call, execute);
@@ -163,7 +177,10 @@ async fn send_outside(ctx: &Ctx, execute: &Execute) -> OutsideDone {
             _ => Err(Failure::engine("internal", "a call of the inside was to be sent")),
         }
     };
-    let result = within(ctx, execute.timeout_ms, send).await.and_then(|result| result).map(Payload::new);
+    let mut result = within(ctx, execute.timeout_ms, send).await.and_then(|result| result).map(Payload::new);
+    if let Err(failure) = &mut result {
+        opened.redact_failure(failure);
+    }
     crate::stats::add(&ctx.core.stats.outside_calls, 1);
     crate::stats::add(&ctx.core.stats.outside_failures, u64::from(result.is_err()));
     OutsideDone { result, key, began_ms, ended_ms: ctx.now_ms() }

@@ -6,6 +6,7 @@ use crate::ports::Ports;
 use crate::registry::Registry;
 use crate::retention::Kept;
 use crate::schedule::Schedule;
+use crate::secrets::Sealer;
 use crate::stats::Counters;
 use crate::steps::records::SchemaCache;
 use crate::timers::Timers;
@@ -25,6 +26,8 @@ pub(crate) struct Core {
     pub ids: IdMaker,
     pub stats: Counters,
     pub timers: Timers,
+    /// Opens and seals secrets; there once a secret was stored.
+    pub sealer: tokio::sync::OnceCell<Sealer>,
     /// By name. Small and complete: every workspace is loaded when the engine opens.
     pub workspaces: RwLock<BTreeMap<String, Arc<WorkspaceCore>>>,
     /// Held while a workspace is made.

@@ -72,7 +72,7 @@ async fn drive_new(
     mut base: Base,
     tell: oneshot::Sender<Result<Begun, EngineError>>,
 ) {
-    let mut calls = Calls::default();
+    let mut calls = Calls::of(&base.flow);
     let mut burst = burst_past_conflicts(ctx, &mut base, &mut calls).await;
     if let Err(Refused::TooBig(_)) = burst {
         base.step_limit = 1;
@@ -105,14 +105,17 @@ async fn drive_stored(ctx: &Ctx, turn: &Turn) {
     let mut reloaded = false;
     loop {
         let error = match load::stored(ctx, turn.run).await {
-            Ok(Some(base)) => match go_on(ctx, turn, base, Calls::default(), false, true).await {
-                Left::ToReload if reloaded => EngineError::internal("what the run wrote cannot be read"),
-                Left::ToReload => {
-                    reloaded = true;
-                    continue;
+            Ok(Some(base)) => {
+                let calls = Calls::of(&base.flow);
+                match go_on(ctx, turn, base, calls, false, true).await {
+                    Left::ToReload if reloaded => EngineError::internal("what the run wrote cannot be read"),
+                    Left::ToReload => {
+                        reloaded = true;
+                        continue;
+                    }
+                    Left::ForNow => return,
                 }
-                Left::ForNow => return,
-            },
+            }
             // It ended meanwhile; whoever woke it came too late.
             Ok(None) => return,
             Err(error) => error,

@@ -6,10 +6,11 @@ use crate::error::EngineError;
 use crate::history::Steps;
 use crate::journal::{Entry, NoteRef, Shown};
 use crate::registry::{Compiled, schema, workflows};
-use crate::start::manual_trigger;
+use crate::secrets::REDACTED;
+use crate::start::{manual_trigger, seen};
 use crate::steps;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use stepwell_store::Txn;
@@ -54,8 +55,8 @@ pub(crate) async fn run(
             workflow: flow.name.clone(),
             version: flow.version.into(),
         },
-        trigger: Payload::new(manual_trigger(&flow, input)),
-        settings: Payload::new(Value::Object(Map::new())),
+        trigger: Payload::new(seen(ctx, &flow, manual_trigger(&flow, input))),
+        settings: flow.settings_now(ctx),
         actions: flow.resolve_actions(ctx)?,
         at: now,
     };
@@ -116,7 +117,7 @@ impl Dry<'_> {
         let plain = NoteRef { input: Some(Shown::Call(&execute.call)), began_ms, ..NoteRef::default() };
         match &execute.call {
             Call::Code(code) => {
-                let done = steps::code::run(self.ctx, &execute, code).await;
+                let done = steps::code::run(self.ctx, &execute, code, &self.flow.secrets).await;
                 let note = NoteRef {
                     input: Some(Shown::Json(&code.input.value)),
                     logs: &done.logs,
@@ -127,7 +128,11 @@ impl Dry<'_> {
                 self.done(&execute, done.result.clone(), note).await
             }
             Call::Http(call) => {
-                let result = steps::http::request(call, execute.timeout_ms, |_| None).map(|request| {
+                let result = steps::http::request(call, execute.timeout_ms, |name| {
+                    // It is shown, so it has the place of a secret and not the value.
+                    self.ctx.ws.registry.secrets().contains_key(name).then(|| REDACTED.to_owned())
+                })
+                .map(|request| {
                     self.requests.push(request);
                     Payload::new(json!({ "status": 200, "headers": {}, "body": null }))
                 });

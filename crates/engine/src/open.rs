@@ -5,7 +5,7 @@ use crate::error::{EngineError, OpenError};
 use crate::registry::{self, Registry, workflows};
 use crate::schedule::Schedule;
 use crate::tables::{self, inbox, names, runs};
-use crate::{EngineConfig, Ports, driver, keys, retention, timers};
+use crate::{EngineConfig, Ports, driver, keys, retention, secrets, timers};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,12 +19,14 @@ pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>
         ids: Default::default(),
         stats: Default::default(),
         timers: Default::default(),
+        sealer: Default::default(),
         workspaces: Default::default(),
         creating: Default::default(),
         api_keys: Default::default(),
         tasks: Default::default(),
         closing: Default::default(),
     });
+    secrets::check_key(&core).await?;
     keys::load(&core).await.map_err(EngineError::from)?;
     let home = WorkspaceId::NAMES.shard();
     let rows =

@@ -1,14 +1,23 @@
 //! Signatures of webhooks over the raw bytes, by the Standard Webhooks scheme.
 use crate::api::HookRequest;
-use crate::error::{EngineError, ErrorKind};
+use crate::core::Ctx;
+use crate::error::{EngineError, ErrorKind, Problem};
+use crate::registry::{Compiled, hooks};
+use crate::secrets::Opened;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac as Mac, Mac as _};
 use jiff::Timestamp;
 use sha2::Sha256;
-use stepwell_workflow::model::{Hmac, HmacScheme};
+use stepwell_workflow::model::{Auth, Hmac, HmacScheme};
+use zeroize::Zeroizing;
 
 /// Refuses a request that no secret of the webhook has signed, or that was signed too long ago.
-pub(crate) fn check(hmac: &Hmac, request: &HookRequest, now: Timestamp) -> Result<(), EngineError> {
+pub(crate) fn check(
+    hmac: &Hmac,
+    request: &HookRequest,
+    now: Timestamp,
+    mut secret: impl FnMut(&str) -> Option<String>,
+) -> Result<(), EngineError> {
     let HmacScheme::StandardWebhooks = hmac.scheme;
     let refuse = |message: String| Err(EngineError::new(ErrorKind::Unauthorized, "bad_signature", message));
     let header = |name: &str| {
@@ -32,10 +41,9 @@ pub(crate) fn check(hmac: &Hmac, request: &HookRequest, now: Timestamp) -> Resul
             hmac.tolerance
         ));
     }
-    for secret in &hmac.secrets {
-        let Some(key) = STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret)).ok() else {
-            continue;
-        };
+    for template in &hmac.secrets {
+        let revealed = reference(template).and_then(&mut secret);
+        let Some(key) = revealed.map(Zeroizing::new).and_then(|secret| key(&secret)) else { continue };
         let Ok(mut mac) = Mac::<Sha256>::new_from_slice(&key) else { continue };
         mac.update(id.as_bytes());
         mac.update(b".");
@@ -52,6 +60,47 @@ pub(crate) fn check(hmac: &Hmac, request: &HookRequest, now: Timestamp) -> Resul
         }
     }
     refuse("no signature of the request fits a secret of this webhook".into())
+}
+
+/// What a secret must be to sign with.
+pub(crate) const A_KEY: &str =
+    "its value must be base64, with or without `whsec_` in front, such as that of `openssl rand -base64 32`";
+
+fn key(secret: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let secret = secret.strip_prefix("whsec_").unwrap_or(secret);
+    STANDARD.decode(secret).ok().filter(|key| !key.is_empty()).map(Zeroizing::new)
+}
+
+/// Whether one can sign with it.
+pub(crate) fn is_key(secret: &str) -> bool {
+    key(secret).is_some()
+}
+
+/// The name in `{{ secrets.NAME }}`, the one way in which the check lets a secret be written here.
+fn reference(template: &str) -> Option<&str> {
+    template.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("secrets.")
+}
+
+/// The secrets that sign the webhook of a workflow.
+pub(crate) fn secrets_of(flow: &Compiled) -> Vec<&str> {
+    match hooks::webhook(flow).map(|hook| &hook.auth) {
+        Some(Auth::Hmac(hmac)) => hmac.secrets.iter().filter_map(|template| reference(template)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What keeps the secrets of a webhook from signing anything.
+pub(crate) fn unfit(ctx: &Ctx, flow: &Compiled) -> Vec<Problem> {
+    let unfit = |name: &&str| Opened::default().reveal(ctx, name).is_none_or(|secret| !is_key(&secret));
+    let names = secrets_of(flow).into_iter().filter(unfit);
+    let problem = |name: &str| Problem {
+        code: "invalid_secret".into(),
+        message: format!("nothing can be signed with the secret `{name}`"),
+        path: Some("trigger.auth.hmac.secret".into()),
+        hint: Some(A_KEY.into()),
+        ..Problem::default()
+    };
+    names.map(problem).collect()
 }
 
 #[cfg(test)]
@@ -72,12 +121,18 @@ mod tests {
         }
     }
 
-    fn hmac(secret: &str) -> Hmac {
-        Hmac {
+    fn check(secret: &str, request: &HookRequest, now: Timestamp) -> Result<(), EngineError> {
+        let hmac = Hmac {
             scheme: HmacScheme::StandardWebhooks,
-            secrets: vec!["whsec_AAAA".into(), secret.into()],
+            secrets: vec!["{{ secrets.OLD }}".into(), "{{secrets.NEW}}".into()],
             tolerance: Millis::seconds(300),
-        }
+        };
+        let known = |name: &str| match name {
+            "OLD" => Some("whsec_AAAA".to_owned()),
+            "NEW" => Some(secret.to_owned()),
+            _ => None,
+        };
+        super::check(&hmac, request, now, known)
     }
 
     #[test]
@@ -86,15 +141,15 @@ mod tests {
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         let signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
         let signed = Timestamp::from_second(1614265330).unwrap();
-        assert!(check(&hmac(secret), &request(signature), signed).is_ok());
+        assert!(check(secret, &request(signature), signed).is_ok());
         let two = format!("v1,AAAA {signature}");
-        assert!(check(&hmac(secret), &request(&two), signed).is_ok());
+        assert!(check(secret, &request(&two), signed).is_ok());
         let late = Timestamp::from_second(1614265330 + 301).unwrap();
-        assert!(check(&hmac(secret), &request(signature), late).unwrap_err().message.contains("301 s"));
-        assert!(check(&hmac("whsec_BBBB"), &request(signature), signed).is_err());
+        assert!(check(secret, &request(signature), late).unwrap_err().message.contains("301 s"));
+        assert!(check("whsec_BBBB", &request(signature), signed).is_err());
         let mut changed = request(signature);
         changed.body = b"{}".as_slice().into();
-        assert!(check(&hmac(secret), &changed, signed).is_err());
-        assert!(check(&hmac(secret), &HookRequest::default(), signed).is_err());
+        assert!(check(secret, &changed, signed).is_err());
+        assert!(check(secret, &HookRequest::default(), signed).is_err());
     }
 }

@@ -9,6 +9,7 @@ use crate::error::{EngineError, ErrorKind};
 use crate::feed::{EventPage, RunMoved};
 use crate::id::RunId;
 use crate::registry::{Compiled, hooks as registered, schema, workflows};
+use crate::secrets::Opened;
 use crate::stats::add;
 use crate::tables::{self, hooks, runs};
 use crate::waiters::{Ended, Listener};
@@ -73,7 +74,7 @@ async fn accept(ctx: &Ctx, request: HookRequest) -> Result<HookAnswer, EngineErr
             return Err(EngineError::invalid("body_schema", message).with_problems(problems));
         }
     }
-    let trigger = trigger(&request, body);
+    let trigger = seen(ctx, &flow, trigger(&request, body));
     let hook_key = idempotency_key(ctx, hook, &request, &trigger)?;
     let listen = !matches!(hook.respond, Respond::Accepted);
     let within = hook.respond_within.as_duration();
@@ -139,7 +140,10 @@ fn authenticate(ctx: &Ctx, hook: &Webhook, request: &HookRequest) -> Result<(), 
                 Err(EngineError::new(ErrorKind::Unauthorized, "unauthorized", message))
             }
         },
-        Auth::Hmac(hmac) => signature::check(hmac, request, ctx.core.ports.clock.now()),
+        Auth::Hmac(hmac) => {
+            let mut secrets = Opened::default();
+            signature::check(hmac, request, ctx.core.ports.clock.now(), |name| secrets.reveal(ctx, name))
+        }
     }
 }
 
@@ -271,7 +275,7 @@ pub(crate) async fn by_hand(
             return Err(EngineError::invalid("input_schema", message).with_problems(problems));
         }
     }
-    let trigger = manual_trigger(&flow, input);
+    let trigger = seen(ctx, &flow, manual_trigger(&flow, input));
     let started = start(ctx, Wanted { flow, trigger, hook_key: None, listen: wait.is_some() }).await?;
     let id = started.run.to_string();
     if let (Some(seen), Some(wait)) = (started.seen, wait)
@@ -304,6 +308,12 @@ pub(crate) fn manual_trigger(flow: &Compiled, input: Value) -> Value {
     }
 }
 
+/// What started a run, as the run sees it: without the values of the secrets that the workflow names.
+pub(crate) fn seen(ctx: &Ctx, flow: &Compiled, mut trigger: Value) -> Value {
+    Opened::new(ctx, &flow.secrets).redact(&mut trigger);
+    trigger
+}
+
 /// Puts a run on disk: with its whole first burst where a slot is free, or else in the queue.
 async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineError> {
     ctx.check_open()?;
@@ -318,7 +328,7 @@ async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineError> {
     let begin = Start {
         run: RunInfo { id: run.to_string(), workflow: flow.name.clone(), version: flow.version.into() },
         trigger: Payload::new(trigger),
-        settings: Payload::new(Value::Object(Map::new())),
+        settings: flow.settings_now(ctx),
         actions,
         at: now,
     };
@@ -388,7 +398,10 @@ async fn queue(
     mut start: Start,
     hook_key: Option<(Key, hooks::HookKey)>,
 ) -> Result<Begun, EngineError> {
-    let spilled = blobs::spill(ctx, &mut start.trigger, ctx.core.config.inline_payload_bytes).await?;
+    let mut spilled = Vec::new();
+    for payload in [&mut start.trigger, &mut start.settings] {
+        spilled.extend(blobs::spill(ctx, payload, ctx.core.config.inline_payload_bytes).await?);
+    }
     head.status = RunStatus::Queued;
     let live = runs::Live { incoming: vec![Event::Started(Box::new(start))], ..runs::Live::default() };
     let ws = &ctx.ws;
@@ -415,7 +428,7 @@ async fn queue(
             }
             tx.put(runs::head_key(ws.id, run), head.clone());
             tx.put(runs::live_key(ws.id, run), live.clone());
-            if let Some(sha256) = spilled {
+            for sha256 in spilled {
                 tx.put(runs::blob_ref_key(ws.id, sha256, run), vec![tables::FORMAT]);
             }
             tx.append(ws.log, row.clone());

@@ -24,6 +24,8 @@ mod problem;
 mod records;
 mod routes;
 mod runs;
+mod secrets;
+mod settings;
 mod stream;
 mod workflows;
 mod workspaces;

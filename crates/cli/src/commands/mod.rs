@@ -9,7 +9,9 @@ pub mod key;
 pub mod mailbox;
 pub mod record;
 pub mod run;
+pub mod secret;
 pub mod serve;
+pub mod setting;
 pub mod workflow;
 pub mod workspace;
 

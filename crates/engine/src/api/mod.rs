@@ -5,6 +5,7 @@ mod hooks;
 mod keys;
 mod records;
 mod runs;
+mod values;
 mod workflows;
 
 pub use actions::{ActionDetail, ActionInfo, ActionPut, ActionTest, ActionTotals, Actions};
@@ -17,6 +18,7 @@ pub use runs::{
     RunSummary, RunUpdate, Runs, StepDetail, StepStatus,
 };
 pub(crate) use runs::{brief_failure, run_failure, run_status};
+pub use values::{Put, SecretInfo, Secrets, SettingInfo, Settings};
 pub use workflows::{
     DraftSaved, RunStarted, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo, WorkflowTest, Workflows,
 };
@@ -167,6 +169,16 @@ impl Workspace {
 
     pub fn objects(&self) -> Objects {
         Objects { ctx: self.ctx.clone() }
+    }
+
+    /// Values that workflows read as `settings.NAME`.
+    pub fn settings(&self) -> Settings {
+        Settings { ctx: self.ctx.clone() }
+    }
+
+    /// Values that are sent as `secrets.NAME`, and shown nowhere.
+    pub fn secrets(&self) -> Secrets {
+        Secrets { ctx: self.ctx.clone() }
     }
 
     /// Caught e-mail, newest first.

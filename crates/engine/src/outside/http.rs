@@ -229,9 +229,11 @@ fn header_map(request: &HttpRequest) -> Result<HeaderMap, OutsideError> {
         if [CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(&header) {
             return Err(invalid(format!("the header `{name}` is set by the client itself; leave it out")));
         }
-        let value = HeaderValue::from_str(value).map_err(|_| {
+        let mut value = HeaderValue::from_str(value).map_err(|_| {
             invalid(format!("the header `{name}` holds a line break or another control character"))
         })?;
+        // The client's own log shows no such value.
+        value.set_sensitive(request.secret_headers.contains(name));
         map.append(header, value);
     }
     Ok(map)
@@ -344,6 +346,7 @@ mod tests {
             url,
             headers: vec![],
             body: Bytes::new(),
+            secret_headers: vec![],
             timeout_ms: 5_000,
             max_response_bytes: 1_000,
             max_redirects: 3,
@@ -392,6 +395,16 @@ mod tests {
         let error = self::client(inside).send(&request("GET", hop)).await.unwrap_err();
         assert_eq!(error.code, "address_forbidden");
         assert!(error.outcome_unknown, "the first hop was reached");
+    }
+
+    #[test]
+    fn a_header_with_a_secret_is_not_shown_by_the_client_s_own_log() {
+        let mut post = request("POST", "https://example.com/".into());
+        post.headers = vec![("X-Api-Key".into(), "hunter2".into()), ("X-Other".into(), "shown".into())];
+        post.secret_headers = vec!["X-Api-Key".into()];
+        let headers = header_map(&post).unwrap();
+        assert_eq!(format!("{:?}", headers["x-api-key"]), "Sensitive");
+        assert_eq!(format!("{:?}", headers["x-other"]), "\"shown\"");
     }
 
     #[tokio::test]

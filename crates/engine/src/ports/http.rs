@@ -15,6 +15,9 @@ pub struct HttpRequest {
     pub headers: Vec<(String, String)>,
     #[serde(default, with = "super::base64_bytes", skip_serializing_if = "Bytes::is_empty")]
     pub body: Bytes,
+    /// The headers that hold a secret, which the client's own log must not show.
+    #[serde(skip)]
+    pub secret_headers: Vec<String>,
     pub timeout_ms: u64,
     /// A larger answer is the failure `response_too_large`.
     pub max_response_bytes: u64,

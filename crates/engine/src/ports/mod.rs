@@ -4,12 +4,15 @@ mod code;
 mod http;
 mod mail;
 mod random;
+mod secrets_key;
 
+pub use async_trait::async_trait;
 pub use clock::{Clock, SystemClock};
 pub use code::{CodeRunner, SandboxRunner};
 pub use http::{HttpClient, HttpRequest, HttpResponse};
 pub use mail::{MailMessage, MailReceipt, Mailer};
 pub use random::{Random, SystemRandom};
+pub use secrets_key::SecretsKey;
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -26,6 +29,7 @@ pub struct Ports {
     /// Without a mail system e-mail is caught in the workspace's mailbox.
     pub mail: Option<Arc<dyn Mailer>>,
     pub code: Arc<dyn CodeRunner>,
+    pub secrets_key: Arc<dyn SecretsKey>,
 }
 
 /// Why a call to the outside brought no answer.

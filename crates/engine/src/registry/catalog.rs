@@ -53,6 +53,10 @@ impl Catalog for WorkspaceCatalog {
     }
 
     fn secrets(&self) -> Option<Vec<String>> {
-        Some(Vec::new())
+        Some(self.ctx.ws.registry.secrets().keys().cloned().collect())
+    }
+
+    fn settings(&self) -> Option<Vec<String>> {
+        Some(self.ctx.ws.registry.settings().rows().keys().cloned().collect())
     }
 }

@@ -3,6 +3,7 @@ pub(crate) mod actions;
 pub(crate) mod catalog;
 pub(crate) mod hooks;
 pub(crate) mod schema;
+pub(crate) mod values;
 pub(crate) mod workflows;
 
 pub(crate) use actions::ActionVersion;
@@ -13,11 +14,14 @@ use crate::error::EngineError;
 use crate::tables::{self, registry as rows};
 use actions::ActionTable;
 use hooks::HookTable;
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use stepwell_store::keys::KeyReader;
-use stepwell_store::{Refused, Row, Shard, Store, Want};
+use stepwell_store::{Key, Refused, Row, Shard, Store, Want};
+use values::{SecretTable, SettingTable};
 
 /// The registry of one workspace.
 #[derive(Default)]
@@ -29,6 +33,9 @@ pub(crate) struct Registry {
     /// How often a draft was written over: what was read before that is not kept.
     rewritten: AtomicU64,
     hooks: RwLock<Arc<HookTable>>,
+    settings: RwLock<Arc<SettingTable>>,
+    /// As they are stored: sealed.
+    secrets: RwLock<Arc<SecretTable>>,
     /// Held while something is changed, store and memory together.
     pub changing: tokio::sync::Mutex<()>,
 }
@@ -90,6 +97,22 @@ impl Registry {
         *self.hooks.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(hooks);
     }
 
+    pub(crate) fn settings(&self) -> Arc<SettingTable> {
+        read(&self.settings).clone()
+    }
+
+    pub(crate) fn set_settings(&self, settings: SettingTable) {
+        *self.settings.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(settings);
+    }
+
+    pub(crate) fn secrets(&self) -> Arc<SecretTable> {
+        read(&self.secrets).clone()
+    }
+
+    pub(crate) fn set_secrets(&self, secrets: SecretTable) {
+        *self.secrets.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(secrets);
+    }
+
     /// A version, compiled.
     pub(crate) async fn flow(
         &self,
@@ -133,18 +156,33 @@ impl Registry {
         }
         *self.actions.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = actions;
         for (key, value) in all_rows(store, ws.shard, rows::workflows(ws.id)).await? {
-            let name = KeyReader::new(&key).and_then(|mut key| key.str()).map_err(Refused::from)?;
-            self.insert_workflow(&name, tables::decode(&key, &value)?);
+            self.insert_workflow(&name_in(&key)?, tables::decode(&key, &value)?);
         }
+        self.set_settings(SettingTable::of(named(store, ws.shard, tables::settings::all(ws.id)).await?));
+        self.set_secrets(named(store, ws.shard, tables::secrets::all(ws.id)).await?);
         hooks::rebuild(ctx).await
     }
+}
+
+pub(crate) fn name_in(key: &Key) -> Result<String, Refused> {
+    Ok(KeyReader::new(key).and_then(|mut key| key.str())?)
+}
+
+/// The rows of a range whose keys end with a name.
+async fn named<T: DeserializeOwned>(
+    store: &dyn Store,
+    shard: Shard,
+    keys: Range<Key>,
+) -> Result<BTreeMap<String, T>, Refused> {
+    let rows = all_rows(store, shard, keys).await?;
+    rows.iter().map(|(key, value)| Ok((name_in(key)?, tables::decode(key, value)?))).collect()
 }
 
 /// Every row of a range, read in pages.
 pub(crate) async fn all_rows(
     store: &dyn Store,
     shard: Shard,
-    mut keys: std::ops::Range<stepwell_store::Key>,
+    mut keys: Range<Key>,
 ) -> Result<Vec<Row>, Refused> {
     const PAGE: usize = 500;
     let mut all = Vec::new();

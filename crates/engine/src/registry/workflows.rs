@@ -7,16 +7,17 @@ use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind, Problem};
 use crate::tables::{self, registry as rows, runs::timestamp};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stepwell_records::schema::Schema;
 use stepwell_store::limits::MAX_VALUE_BYTES;
 use stepwell_store::{Refused, Txn, Want, transact};
 use stepwell_workflow::check::{Catalog, Checked, check_as};
 use stepwell_workflow::document::{self, Source};
-use stepwell_workflow::expr::{Mode, Scope, Template};
+use stepwell_workflow::expr::{self, Mode, Reference, Scope, Segment, Template};
 use stepwell_workflow::graph::Graph;
 use stepwell_workflow::graph_draw;
+use stepwell_workflow::machine::Payload;
 use stepwell_workflow::model::{ActionRef, StepKind, Trigger, Workflow};
 
 /// A version of a workflow as the engine runs it.
@@ -29,9 +30,23 @@ pub(crate) struct Compiled {
     pub input_schema: Option<schema::Compiled>,
     /// The actions that it names.
     pub actions: Vec<ActionRef>,
+    /// The secrets that it names.
+    pub secrets: Arc<[String]>,
+    /// The settings that it names.
+    pub settings: Vec<String>,
+    /// Whether it may read settings, these or those that it finds by a name of its data.
+    reads_settings: bool,
 }
 
 impl Compiled {
+    /// What its runs that start now see as `settings`. The others are given none: a run keeps what it is given.
+    pub(crate) fn settings_now(&self, ctx: &Ctx) -> Payload {
+        match self.reads_settings {
+            true => crate::settings::for_runs(ctx).into(),
+            false => Payload::new(json!({})),
+        }
+    }
+
     /// What each action that it names is now; kept with a run from its start.
     pub(crate) fn resolve_actions(&self, ctx: &Ctx) -> Result<BTreeMap<String, String>, EngineError> {
         let actions = ctx.ws.registry.actions();
@@ -82,7 +97,68 @@ pub(crate) fn compile(
         });
         refused(name, problems.collect())
     })?;
-    Ok(Compiled { name: name.to_owned(), version, graph, input_schema, actions, workflow })
+    let mut named = Named::default();
+    named.look(&serde_json::to_value(&workflow).unwrap_or_default());
+    Ok(Compiled {
+        name: name.to_owned(),
+        version,
+        graph,
+        input_schema,
+        actions,
+        secrets: named.secrets.into_iter().collect(),
+        settings: named.settings.into_iter().collect(),
+        reads_settings: named.reads_settings,
+        workflow,
+    })
+}
+
+/// What the templates of a workflow name of its workspace. Texts that are no templates count too: that a
+/// description names a secret costs little.
+#[derive(Default)]
+struct Named {
+    secrets: BTreeSet<String>,
+    settings: BTreeSet<String>,
+    reads_settings: bool,
+}
+
+impl Named {
+    fn look(&mut self, value: &Value) {
+        match value {
+            Value::String(text) if text.contains("secrets") || text.contains("settings") => {
+                self.reads_settings |= text.contains("settings");
+                for Reference { root, path, .. } in expr::references(text, Mode::Secrets).unwrap_or_default()
+                {
+                    let Some(Segment::Key(name)) = path.into_iter().next() else { continue };
+                    match root.as_str() {
+                        "secrets" => self.secrets.insert(name),
+                        "settings" => self.settings.insert(name),
+                        _ => false,
+                    };
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.look(item)),
+            Value::Object(fields) => fields.values().for_each(|field| self.look(field)),
+            _ => {}
+        }
+    }
+}
+
+/// The names of the active workflows that something holds for.
+pub(crate) async fn active_that(
+    ctx: &Ctx,
+    holds: impl Fn(&Compiled) -> bool,
+) -> Result<Vec<String>, EngineError> {
+    let active: Vec<(String, u32)> = {
+        let workflows = ctx.ws.registry.workflows();
+        workflows.iter().filter_map(|(name, row)| Some((name.clone(), row.active?))).collect()
+    };
+    let mut found = Vec::new();
+    for (name, number) in active {
+        if holds(&*ctx.ws.registry.flow(ctx, &name, number).await?) {
+            found.push(name);
+        }
+    }
+    Ok(found)
 }
 
 /// A template of a trigger, which sees `trigger` alone.
@@ -303,6 +379,10 @@ pub(crate) async fn activate(
     }
     stored.definition = Some(definition);
     let flow = compile(name, number, &stored)?;
+    let unfit = crate::signature::unfit(ctx, &flow);
+    if !unfit.is_empty() {
+        return Err(refused(name, unfit));
+    }
     warm(ctx, &flow);
     let before = row.active.replace(number);
     row.archived.extend(before.filter(|before| *before != number));

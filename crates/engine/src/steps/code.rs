@@ -2,6 +2,7 @@
 //! runs again takes the outcome it has.
 use crate::core::Ctx;
 use crate::registry::ActionVersion;
+use crate::secrets::Opened;
 use std::sync::Arc;
 use stepwell_sandbox::{Call, CallError, ErrorSource, Limits, LimitsPatch, Outcome, canonical_json};
 use stepwell_workflow::machine::{CodeCall, Execute, Failure, Payload, Source};
@@ -17,7 +18,7 @@ pub(crate) struct CodeDone {
 }
 
 /// Runs it, loading the module first when this process has not done so yet.
-pub(crate) async fn run(ctx: &Ctx, execute: &Execute, code: &CodeCall) -> CodeDone {
+pub(crate) async fn run(ctx: &Ctx, execute: &Execute, code: &CodeCall, secrets: &[String]) -> CodeDone {
     let began_ms = ctx.now_ms();
     let ended = |result, logs, usage| CodeDone { result, logs, usage, began_ms, ended_ms: ctx.now_ms() };
     let action = match ctx.ws.registry.action_exactly(&code.action) {
@@ -30,7 +31,8 @@ pub(crate) async fn run(ctx: &Ctx, execute: &Execute, code: &CodeCall) -> CodeDo
     if let Err(error) = ready(ctx, &action).await {
         return ended(Err(error), Vec::new(), None);
     }
-    let mut input = match code.input.reveal(|_| None) {
+    let mut opened = Opened::new(ctx, secrets);
+    let mut input = match code.input.reveal(|name| opened.reveal(ctx, name)) {
         Ok(input) => input,
         Err(error) => {
             return ended(Err(Failure::engine("unknown_secret", error.to_string())), Vec::new(), None);
@@ -41,12 +43,23 @@ pub(crate) async fn run(ctx: &Ctx, execute: &Execute, code: &CodeCall) -> CodeDo
     let call = Call { input, limits, seed: seed(execute.seed), start_ms: start_ms(execute) };
     let outcome = ctx.core.ports.code.call(&action.row.info.sha256, call).await;
     ctx.core.stats.code_call(&action.row.info.sha256, &outcome);
-    let Outcome { result, logs, usage, .. } = outcome;
+    let Outcome { result, mut logs, usage, .. } = outcome;
     let result = result.map_err(failure).and_then(|text| {
         serde_json::from_str(&text)
-            .map(Payload::new)
             .map_err(|error| Failure::engine("invalid_output", format!("the sandbox gave no JSON: {error}")))
     });
+    // Here it enters the run: what later steps see is what is stored.
+    opened.redact_logs(&mut logs);
+    let result = match result {
+        Ok(mut output) => {
+            opened.redact(&mut output);
+            Ok(Payload::new(output))
+        }
+        Err(mut failure) => {
+            opened.redact_failure(&mut failure);
+            Err(failure)
+        }
+    };
     ended(result, logs, Some(usage))
 }
 

@@ -2,6 +2,7 @@
 use super::outside_failure;
 use crate::outside::http::display_host;
 use crate::ports::{HttpClient, HttpRequest, HttpResponse};
+use crate::secrets::{Opened, percent_encoded};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -25,7 +26,8 @@ pub(crate) fn request(
     mut secret: impl FnMut(&str) -> Option<String>,
 ) -> Result<HttpRequest, Failure> {
     let revealed = |error: RevealError| Failure::engine("unknown_secret", error.to_string());
-    let url = call.url.reveal(&mut secret).map_err(revealed)?;
+    // Within a URL a secret is data, as everything that is filled in there.
+    let url = call.url.reveal(|name| secret(name).map(|value| percent_encoded(&value))).map_err(revealed)?;
     let mut url = Url::parse(&url).map_err(|error| {
         Failure::engine("invalid_request", format!("the step's `url` is no URL: {error}"))
     })?;
@@ -36,8 +38,12 @@ pub(crate) fn request(
         }
     }
     let mut headers = Vec::with_capacity(call.headers.len() + 2);
+    let mut secret_headers = Vec::new();
     for (name, value) in &call.headers {
         headers.push((name.clone(), value.reveal(&mut secret).map_err(revealed)?));
+        if !value.secrets.is_empty() {
+            secret_headers.push(name.clone());
+        }
     }
     let has =
         |headers: &[(String, String)], name: &str| headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
@@ -72,6 +78,7 @@ pub(crate) fn request(
         url: url.into(),
         headers,
         body,
+        secret_headers,
         timeout_ms: timeout_ms.unwrap_or(DEFAULT_TIMEOUT.as_millis() as u64),
         max_response_bytes: call.max_bytes,
         max_redirects: MAX_REDIRECTS,
@@ -84,9 +91,12 @@ pub(crate) async fn send(
     call: &HttpCall,
     request: &HttpRequest,
     now: jiff::Timestamp,
+    secrets: &Opened,
 ) -> Result<Value, Failure> {
     let response = client.send(request).await.map_err(outside_failure)?;
-    let output = output(&response);
+    let mut output = output(&response);
+    // Before anything is cut or quoted: here the answer enters the run.
+    secrets.redact(&mut output);
     if call.response.accepts(response.status) {
         check_schema(call, &output)?;
         return Ok(output);

@@ -5,6 +5,8 @@ pub(crate) mod mailbox;
 pub(crate) mod names;
 pub(crate) mod registry;
 pub(crate) mod runs;
+pub(crate) mod secrets;
+pub(crate) mod settings;
 pub(crate) mod timers;
 
 use serde::Serialize;

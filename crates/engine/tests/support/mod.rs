@@ -108,6 +108,7 @@ pub struct World {
     pub http: Arc<SimHttp>,
     pub mail: Arc<SimMail>,
     pub config: EngineConfig,
+    pub secrets_key: [u8; 32],
     /// Whether mails go out, or are caught.
     pub sends_mail: bool,
 }
@@ -123,6 +124,7 @@ impl World {
             mail: Arc::new(SimMail::new(rng.clone())),
             time: Arc::default(),
             config: EngineConfig::default(),
+            secrets_key: [7; 32],
             sends_mail: false,
             rng,
         }
@@ -138,6 +140,7 @@ impl World {
             http: self.http.clone(),
             mail: self.sends_mail.then_some(mail),
             code: self.code.clone(),
+            secrets_key: Arc::new(self.secrets_key),
         }
     }
 

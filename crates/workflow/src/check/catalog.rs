@@ -25,6 +25,11 @@ pub trait Catalog {
         Limits::default()
     }
 
+    /// The names of the settings.
+    fn settings(&self) -> Option<Vec<String>> {
+        None
+    }
+
     /// The names of the secrets.
     fn secrets(&self) -> Option<Vec<String>> {
         None

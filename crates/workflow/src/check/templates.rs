@@ -116,7 +116,7 @@ impl<'w> Checker<'w> {
             "trigger" => return Some(self.trigger.clone()),
             "run" => return Some(Rc::new(texts("the run", RUN))),
             "workflow" => return Some(Rc::new(texts("the workflow", WORKFLOW))),
-            "settings" => return Some(Rc::new(Ty::Any)),
+            "settings" => return self.setting(reference, written),
             "secrets" => return self.secret_name(reference, written),
             "steps" => return self.step_by_name(reference, written),
             "error" => {
@@ -242,13 +242,28 @@ impl<'w> Checker<'w> {
         Some(Rc::new(Ty::Any))
     }
 
+    fn setting(&mut self, reference: &Reference, written: &str) -> Option<Rc<Ty>> {
+        if let (Some(names), Some(Segment::Key(name))) = (self.catalog.settings(), reference.path.first())
+            && !names.contains(name)
+            && !reference.guarded
+        {
+            let hint = match nearest(name, names.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `settings.{near}`?"),
+                None => format!("add it to the workspace: stepwell setting set {name} VALUE"),
+            };
+            let message = format!("{} uses `{written}`, but there is no such setting", self.user());
+            self.tell_reference(reference, written, "unknown_reference", message, Some(hint));
+        }
+        Some(Rc::new(Ty::Any))
+    }
+
     fn secret_name(&mut self, reference: &Reference, written: &str) -> Option<Rc<Ty>> {
         if let (Some(names), Some(Segment::Key(name))) = (self.catalog.secrets(), reference.path.first())
             && !names.contains(name)
         {
             let hint = match nearest(name, names.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `secrets.{near}`?"),
-                None => "add it to the workspace's secrets".into(),
+                None => format!("add it to the workspace: stepwell secret set {name}"),
             };
             let message = format!("{} uses `{written}`, but there is no such secret", self.user());
             self.tell_reference(reference, written, "unknown_reference", message, Some(hint));

@@ -1,0 +1,85 @@
+//! `stepwell setting`: values that workflows read as `settings.NAME`.
+
+use anyhow::Context;
+use reqwest::Method;
+use serde_json::{Value, json};
+use stepwell_engine::SettingInfo;
+
+use crate::args::{Global, Setting};
+use crate::client::Client;
+use crate::output;
+
+/// As many columns of a value as a list shows.
+const SHOWN: usize = 60;
+
+#[derive(serde::Deserialize)]
+struct Page {
+    settings: Vec<SettingInfo>,
+    next_cursor: Option<String>,
+}
+
+pub async fn main(command: Setting, global: &Global) -> anyhow::Result<()> {
+    let client = Client::new(global)?;
+    match command {
+        Setting::Set { name, value } => {
+            let value = json_value(&value)?;
+            let request = client.request(Method::PUT, &["settings", &name]).json(&json!({ "value": value }));
+            let set: SettingInfo = client.json(request).await?;
+            if global.json {
+                return output::json(&set);
+            }
+            output::line(format!("{name} is set; runs that start from now on see it"));
+        }
+        Setting::Get { name } => {
+            let setting: SettingInfo = client.json(client.get(&["settings", &name])).await?;
+            match global.json {
+                true => output::json(&setting)?,
+                false => output::json(&setting.value)?,
+            }
+        }
+        Setting::List => {
+            let settings = all(&client).await?;
+            if global.json {
+                return output::json(&json!({ "settings": settings }));
+            }
+            let row = |s: &SettingInfo| {
+                vec![s.name.clone(), output::cut(&s.value.to_string(), SHOWN), output::time(s.updated_at)]
+            };
+            output::table(&["setting", "value", "changed (UTC)"], settings.iter().map(row).collect());
+        }
+        Setting::Delete { name } => {
+            client.send(client.request(Method::DELETE, &["settings", &name])).await?;
+            output::line(format!("{name} is gone"));
+        }
+    }
+    Ok(())
+}
+
+async fn all(client: &Client) -> anyhow::Result<Vec<SettingInfo>> {
+    let mut found = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut request = client.get(&["settings"]).query(&[("limit", "500")]);
+        if let Some(cursor) = &cursor {
+            request = request.query(&[("cursor", cursor)]);
+        }
+        let page: Page = client.json(request).await?;
+        found.extend(page.settings);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// JSON, or `@FILE`, or `-` for stdin.
+fn json_value(text: &str) -> anyhow::Result<Value> {
+    let body = match text.strip_prefix('@') {
+        Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?,
+        None if text == "-" => std::io::read_to_string(std::io::stdin())?,
+        None => text.to_owned(),
+    };
+    serde_json::from_str(&body).map_err(|error| {
+        anyhow::anyhow!("the value is not JSON: {error}; a text has quotes of its own, as in '\"eu-west\"'")
+    })
+}
