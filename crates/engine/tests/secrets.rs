@@ -309,6 +309,37 @@ fn a_run_sees_the_settings_as_they_were_when_it_started() {
 }
 
 #[test]
+fn a_run_that_waits_for_its_turn_keeps_large_settings_too() {
+    in_world(|mut world| async move {
+        world.config.concurrent_runs = 1;
+        let (engine, ws) = world.set_up(&[Module::new("slow", "1.0.0", "slow")], &[]).await;
+        let large = "x".repeat(60 << 10);
+        for name in ["one", "two", "three"] {
+            ws.settings().put(name, json!(large)).await.unwrap();
+        }
+        let text = r#"
+name: large
+trigger: { type: manual }
+steps:
+  - { id: pause, type: code, action: slow@1, input: { ms: 60000 }, limits: { wall_ms: 30000 } }
+output: "{{ settings.three }}"
+"#;
+        activate(&ws, text).await;
+        let first = ws.workflows().run("large", json!({}), None).await.unwrap();
+        let second = ws.workflows().run("large", json!({}), None).await.unwrap();
+        assert_eq!(second.status, RunStatus::Queued, "{first:?}");
+        ws.settings().put("three", json!("changed")).await.unwrap();
+        engine.close().await;
+        let (_engine, ws) = world.open().await;
+        for id in [first.run_id, second.run_id] {
+            let run = ws.runs().wait(&id, std::time::Duration::from_secs(600)).await.unwrap();
+            assert_eq!(run.summary.status, RunStatus::Completed, "{:?}", run.summary);
+            assert_eq!(serde_json::to_value(&run.output).unwrap(), json!(large));
+        }
+    });
+}
+
+#[test]
 fn a_test_of_a_workflow_shows_requests_without_the_values_of_secrets() {
     in_world(|world| async move {
         let (_engine, ws) = with_secret(&world).await;
