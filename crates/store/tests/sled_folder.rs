@@ -140,6 +140,33 @@ async fn lost_rows_are_missed_and_not_begun_anew() {
     }
 }
 
+#[tokio::test]
+async fn rows_that_end_before_what_was_there_are_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = folder.path().join("rows");
+    let store = open(folder.path());
+    put(&store, 1, b"early").await.unwrap();
+    store.close().await;
+    let early = fs::read(rows.join("db")).unwrap();
+    let store = open(folder.path());
+    for n in 2..40 {
+        put(&store, n, &[7; 3000]).await.unwrap();
+    }
+    store.close().await;
+    let whole = fs::read(rows.join("db")).unwrap();
+    // A backup half restored, a disk that lost something: an older file, and a newer one cut.
+    for db in [&early[..], &whole[..whole.len() / 2]] {
+        fs::write(rows.join("db"), db).unwrap();
+        for snapshot in fs::read_dir(&rows).unwrap().flatten() {
+            if snapshot.file_name().to_string_lossy().starts_with("snap.") {
+                fs::remove_file(snapshot.path()).unwrap();
+            }
+        }
+        let message = refusal(folder.path());
+        assert!(message.contains("what came after is lost"), "{message}");
+    }
+}
+
 #[test]
 fn a_folder_that_cannot_be_written_to_is_named() {
     // Nobody, not even root, makes files there.

@@ -3,6 +3,7 @@
 //! ```text
 //! <data>/lock         held while a process uses the folder; names that process
 //! <data>/format       the format stamp
+//! <data>/commits      how many commits were durable when the store was last at rest
 //! <data>/rows/        sled's folder
 //! <data>/rows.conf    a copy of sled's `conf`, which sled itself writes carelessly
 //! ```
@@ -107,6 +108,20 @@ pub(super) struct Folder {
 }
 
 impl Folder {
+    /// Notes that so many commits are durable. It may fail, and then less is noticed later.
+    pub(super) fn note_commits(&self, seq: u64) {
+        let (file, new) = (self.path.join("commits"), self.path.join("commits.new"));
+        if let Err(error) = fs::write(&new, format!("{seq}\n")).and_then(|()| fs::rename(&new, &file)) {
+            tracing::debug!(%error, "the number of commits was not noted");
+        }
+    }
+
+    /// How many commits there must be at least; 0 where nothing was noted.
+    pub(super) fn noted_commits(&self) -> u64 {
+        let text = fs::read_to_string(self.path.join("commits")).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
     /// Takes the folder, making it if it does not exist, and checks its format.
     pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
         let failed = |error| OpenError::of(path, error);

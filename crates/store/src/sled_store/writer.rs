@@ -149,6 +149,13 @@ impl Writer {
         let opened = open::open(&self.folder, self.options.cache_bytes)?;
         let damaged = |reason| OpenError::Damaged { folder: self.folder.rows(), reason, copied: false };
         let last = rows::last_seq(&opened.db).map_err(|refused| damaged(refused.to_string()))?;
+        // Sled opens what is left of a damaged file without a word.
+        let noted = self.folder.noted_commits();
+        if last < noted {
+            return Err(damaged(format!(
+                "it ends with commit {last}, and commit {noted} was there: what came after is lost"
+            )));
+        }
         self.pieces = match Pieces::load(&opened.db).map_err(|refused| damaged(refused.to_string()))? {
             Some(pieces) => pieces,
             None => mark_all(&opened, last).map_err(|why| damaged(why.reason))?,
@@ -224,6 +231,7 @@ impl Writer {
             next = self.requests.next_if(fits);
         }
         if admitted.is_empty() && failed.is_none() {
+            self.last_group = (0, Duration::ZERO);
             return self.progress.end();
         }
         let began = Instant::now();
@@ -471,8 +479,9 @@ impl Writer {
         let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
             Err(Failed { reason: format!("sled panicked: {}", panic_text(&*panic)), full: false })
         });
-        if let Err(why) = done {
-            self.recover(Vec::new(), &why);
+        match done {
+            Ok(()) => self.folder.note_commits(self.resolver.stamp().seq),
+            Err(why) => self.recover(Vec::new(), &why),
         }
         pump(160);
         self.progress.end();
