@@ -20,7 +20,7 @@ pub fn line(text: impl AsRef<str>) {
     put(&format!("{}\n", visible(text.as_ref())));
 }
 
-/// Writes a text that is data, such as a workflow's document, as it is; on a terminal like [`line`].
+/// Writes a text that is data, such as a workflow's document, as it is; on a terminal like [`line!`].
 pub fn document(text: &str) {
     match std::io::stdout().is_terminal() {
         true => line(text),

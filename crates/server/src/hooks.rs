@@ -72,6 +72,11 @@ async fn refused(workspace: &Workspace, path: &str, error: EngineError, trusted:
             let allow = methods.collect::<Vec<_>>().join(", ");
             Problem { allow: Some(allow), ..Problem::from(error) }
         }
+        // How the author makes the key is not a stranger's to read.
+        ErrorKind::Invalid if !trusted && error.code == "invalid_idempotency_key" => {
+            let message = "the request does not have what this webhook tells repeats by";
+            Problem::from(EngineError { message: message.into(), problems: Vec::new(), ..error })
+        }
         ErrorKind::NotFound if trusted => {
             let near = workspace.hook_near(path);
             let mut problem = Problem::from(error);
