@@ -251,7 +251,9 @@ impl Going<'_> {
             }
             self.page.push(&event, &note.by_ref())?;
         }
-        for command in machine::apply(&self.base.flow.graph, &mut self.state, &event) {
+        let (flow, clock) = (&self.base.flow, &self.ctx.core.ports.clock);
+        let fold = || machine::apply(&flow.graph, &mut self.state, &event);
+        for command in self.ctx.core.lane.run(&flow.pace, || clock.elapsed(), fold).await {
             match command {
                 Command::Execute(execute) => {
                     let id = (execute.path.clone(), execute.attempt);

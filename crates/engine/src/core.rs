@@ -2,6 +2,7 @@
 use crate::api::KeyInfo;
 use crate::error::{EngineError, ErrorKind, Problem};
 use crate::id::{IdMaker, RunId};
+use crate::pace::Lane;
 use crate::ports::Ports;
 use crate::registry::Registry;
 use crate::retention::Kept;
@@ -34,6 +35,8 @@ pub(crate) struct Core {
     pub creating: tokio::sync::Mutex<()>,
     /// By the hash of the secret, revoked ones included.
     pub api_keys: RwLock<HashMap<[u8; 32], KeyInfo>>,
+    /// For templates that take long.
+    pub lane: Lane,
     pub tasks: TaskTracker,
     /// Cancelled when the engine closes.
     pub closing: CancellationToken,

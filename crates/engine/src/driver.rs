@@ -59,11 +59,25 @@ pub(crate) fn start_all(ctx: &Ctx, turns: Vec<Turn>) {
 
 /// Drives a run, and gives its slot back whatever happens: a panic is a defect of ours, and ends this run alone.
 async fn guarded(ctx: &Ctx, turn: &Turn, drive: impl Future<Output = ()>) {
+    let _slot = Slot { ctx, turn };
     if AssertUnwindSafe(drive).catch_unwind().await.is_err() {
         give_up(ctx, turn, Failure::engine("internal", "driving the run panicked; the log has the place"))
             .await;
     }
-    leave(ctx, turn);
+}
+
+/// A driver's slot; it is given back however the driver ends.
+struct Slot<'a> {
+    ctx: &'a Ctx,
+    turn: &'a Turn,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        if let Parting::Left(turns) = self.ctx.ws.schedule.leave(self.turn, true) {
+            start_all(self.ctx, turns);
+        }
+    }
 }
 
 async fn drive_new(
@@ -293,12 +307,6 @@ fn settle(ctx: &Ctx, base: &Base, calls: &mut Calls, committed: Committed) -> bo
 fn send_one(ctx: &Ctx, base: &Base, calls: &mut Calls, id: CallId) {
     if let Some(execute) = base.open.get(&id) {
         calls.send(ctx, id, execute.clone());
-    }
-}
-
-fn leave(ctx: &Ctx, turn: &Turn) {
-    if let Parting::Left(turns) = ctx.ws.schedule.leave(turn, true) {
-        start_all(ctx, turns);
     }
 }
 

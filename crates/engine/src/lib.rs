@@ -27,6 +27,7 @@ mod keys;
 mod load;
 mod open;
 pub mod outside;
+mod pace;
 pub mod ports;
 mod records;
 mod registry;

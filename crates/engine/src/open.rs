@@ -23,6 +23,7 @@ pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>
         workspaces: Default::default(),
         creating: Default::default(),
         api_keys: Default::default(),
+        lane: Default::default(),
         tasks: Default::default(),
         closing: Default::default(),
     });

@@ -7,12 +7,14 @@ use crate::history::{self, expired, found};
 use crate::id::RunId;
 use crate::journal::Switch;
 use crate::registry::{Compiled, workflows};
-use crate::tables::{self, inbox, runs};
+use crate::tables::{self, inbox, runs, timers};
+use crate::timers::whole_ms;
 use crate::{api, blobs};
+use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use stepwell_store::transact;
-use stepwell_workflow::machine::{Call, Event, StepPath};
+use stepwell_store::{Key, transact};
+use stepwell_workflow::machine::{self, Call, Command, Event, StepPath, Timer};
 
 /// Puts a cancel into the run's inbox and wakes its driver.
 pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineError> {
@@ -52,11 +54,24 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
     if folded.commits.iter().any(|commit| commit.expired) {
         return Err(expired(run));
     }
+    if folded.state.start.is_none() {
+        let message = format!("run {run} failed before it began, and what it was to begin with is lost");
+        return Err(EngineError::conflict("run_not_begun", message).with_run(run.to_string()));
+    }
     let frozen = frozen(ctx, &flow, &folded).await?;
+    // A run that was given up while it waited goes on waiting: its timers went with it.
+    let timers: Vec<(Timer, Timestamp)> = machine::outstanding(&flow.graph, &folded.state)
+        .into_iter()
+        .filter_map(|command| match command {
+            Command::SetTimer { timer, due } => Some((timer, whole_ms(due))),
+            _ => None,
+        })
+        .collect();
     let mut live = runs::Live {
         state: folded.state,
         incoming: vec![Event::RetryRequested { at: ctx.core.ports.clock.now() }],
         frozen,
+        timers,
         ..runs::Live::default()
     };
     if newest {
@@ -65,6 +80,8 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
         to.apply(&mut live.state);
         live.switch = Some(to);
     }
+    let timer_keys: Vec<Key> =
+        live.timers.iter().map(|(timer, due)| timers::key(ctx.ws.id, run, timer, *due)).collect();
     let mut claimed = Vec::new();
     for payload in live.state.payloads_mut() {
         claimed.extend(blobs::spill(ctx, payload, ctx.core.config.inline_payload_bytes).await?);
@@ -72,7 +89,7 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
     let (live, moved) = crate::load::snapshot_value(ctx, &live).await?;
     claimed.extend(moved);
     let (head_key, ws, head) = (&runs::head_key(ctx.ws.id, run), &ctx.ws, &head);
-    let (live, claimed, version) = (&live, &claimed, flow.version);
+    let (live, claimed, timer_keys, version) = (&live, &claimed, &timer_keys, flow.version);
     let head = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
         Box::pin(async move {
             let now = tx.get(head_key).await?;
@@ -91,6 +108,9 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
             tx.put(runs::live_key(ws.id, run), live.clone());
             for sha256 in claimed {
                 tx.put(runs::blob_ref_key(ws.id, sha256, run), vec![tables::FORMAT]);
+            }
+            for timer in timer_keys {
+                tx.put(timer.clone(), vec![tables::FORMAT]);
             }
             now.status = api::RunStatus::Queued;
             let moved = RunMoved {

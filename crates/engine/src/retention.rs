@@ -162,9 +162,10 @@ async fn visit(ctx: &Ctx, job: Job, mark: &Mutex<Mark>, until: i64) -> Result<u6
     let mut at = mark.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
     let keep = |at: &Mark| *mark.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = at.clone();
     for run in at.later.clone() {
-        let visited = match crate::load::head(ctx, run).await? {
-            Some(head) => one(ctx, job, run, Some(head), until).await?,
-            None => Visit::Nothing,
+        let visited = match crate::load::head(ctx, run).await {
+            Ok(Some(head)) => one(ctx, job, run, Some(head), until).await?,
+            Ok(None) | Err(Refused::Damaged(_)) => Visit::Nothing,
+            Err(refused) => return Err(refused.into()),
         };
         done += u64::from(matches!(visited, Visit::Done));
         if !matches!(visited, Visit::Later) {
@@ -377,14 +378,25 @@ async fn ended_run(ctx: &Ctx, run: RunId, head: &RunHead) -> Result<Visit, Engin
         return Ok(Visit::Nothing);
     }
     // Counted first: of several at a time each takes its own place among those that are too many.
-    if !ctx.ws.kept.take_one(if over { 0 } else { ctx.core.config.retention.runs }) && !over {
+    let taken = ctx.ws.kept.take_one(if over { 0 } else { ctx.core.config.retention.runs });
+    if !taken && !over {
         return Ok(Visit::Nothing);
     }
+    let place = taken.then(|| GiveBack(&ctx.ws.kept));
     if !remove(ctx, run).await? {
-        ctx.ws.kept.run_ended();
         return Ok(Visit::Nothing);
     }
+    std::mem::forget(place);
     Ok(Visit::Done)
+}
+
+/// A run that was counted as removed, and is not: after an error, or with a round that was given up.
+struct GiveBack<'a>(&'a Kept);
+
+impl Drop for GiveBack<'_> {
+    fn drop(&mut self) {
+        self.0.run_ended();
+    }
 }
 
 /// Counts the ended runs once; from then on they are counted as they end and go.

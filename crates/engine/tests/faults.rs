@@ -101,7 +101,7 @@ fn a_run_that_cannot_be_read_fails_and_the_others_go_on() {
         let (_engine, workspace) = world.open().await;
         with_function(&workspace, "slow").await;
         let mut ids = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..4 {
             ids.push(workspace.hook(post("slow", json!({ "ms": 600_000 }))).await.unwrap().run_id);
         }
         ids
@@ -113,10 +113,11 @@ fn a_run_that_cannot_be_read_fails_and_the_others_go_on() {
     let nth = |space: Space, n: usize| {
         dump.iter().filter(|(key, _)| space_in(key) == Some(space)).nth(n).unwrap().0.clone()
     };
-    let (live, head) = (nth(Space::RunStates, 0), nth(Space::Runs, 1));
+    let (live, queued, head) = (nth(Space::RunStates, 0), nth(Space::RunStates, 3), nth(Space::Runs, 1));
     runtime().block_on(async {
         let garbage = vec![1u8, b'{'];
-        let writes = vec![(live, Some(garbage.clone().into())), (head, Some(garbage.into()))];
+        let writes =
+            [live, queued, head].map(|key| (key, Some(garbage.clone().into()))).into_iter().collect();
         let home = WorkspaceId(1).shard();
         world.store.commit(Tx { home, rests_on: Vec::new(), writes, append: Vec::new() }).await.unwrap();
     });
@@ -129,13 +130,56 @@ fn a_run_that_cannot_be_read_fails_and_the_others_go_on() {
         assert_eq!(run.summary.status, RunStatus::Completed, "its neighbour holds no slot");
         assert!(workspace.runs().get(&ids[1]).await.is_err());
         let listed = workspace.runs().list(Default::default(), Default::default()).await.unwrap();
-        assert_eq!(listed.items.len(), 2, "the list passes by what cannot be read");
+        assert_eq!(listed.items.len(), 3, "the list passes by what cannot be read");
+        // The journal of the first has all it needs; of the last there was nothing but what is lost.
+        workspace.runs().retry(&ids[0], false).await.unwrap();
+        let run = workspace.runs().wait(&ids[0], WAIT * 10).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        let error = workspace.runs().retry(&ids[3], false).await.unwrap_err();
+        assert_eq!(error.code, "run_not_begun");
         // Its rest is kept for whoever mends it, and retention goes on with the others.
         tokio::time::sleep(Duration::from_secs(30 * 24 * 3600)).await;
         let listed = workspace.runs().list(Default::default(), Default::default()).await.unwrap();
         assert_eq!(listed.items.len(), 0);
         engine.close().await;
     });
+}
+
+#[test]
+fn a_run_that_waited_when_it_was_given_up_waits_again_when_it_is_retried() {
+    let mut world = World::new(1);
+    let text = r#"
+name: patient
+trigger: { type: manual }
+steps:
+  - { id: pause, type: delay, for: 1h }
+  - { id: after, type: create_record, object: task, record: { title: "after" } }
+"#;
+    let id = runtime().block_on(async {
+        let (_engine, workspace) = world.open().await;
+        activate(&workspace, text).await;
+        workspace.workflows().run("patient", json!({}), None).await.unwrap().run_id
+    });
+    world.store = world.store.reopen();
+    let live = world.store.dump().into_iter().find(|(key, _)| space_in(key) == Some(Space::RunStates));
+    runtime().block_on(async {
+        let writes = vec![(live.unwrap().0, Some(vec![1u8, b'{'].into()))];
+        let home = WorkspaceId(1).shard();
+        world.store.commit(Tx { home, rests_on: Vec::new(), writes, append: Vec::new() }).await.unwrap();
+    });
+    runtime().block_on(async {
+        let (engine, workspace) = world.open().await;
+        let run = workspace.runs().wait(&id, WAIT).await.unwrap();
+        assert_eq!(run.summary.error.unwrap().code, "run_damaged");
+        workspace.runs().retry(&id, false).await.unwrap();
+        let run = workspace.runs().wait(&id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Waiting);
+        let run = workspace.runs().wait(&id, WAIT * 6).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        engine.close().await;
+    });
+    let left = world.store.dump().into_iter().filter(|(key, _)| space_in(key) == Some(Space::Timers));
+    assert_eq!(left.count(), 0);
 }
 
 #[test]

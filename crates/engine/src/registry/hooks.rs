@@ -97,7 +97,16 @@ pub(crate) async fn rebuild(ctx: &Ctx) -> Result<(), EngineError> {
     };
     let mut flows = Vec::with_capacity(active.len());
     for (name, version) in active {
-        flows.push(ctx.ws.registry.flow(ctx, &name, version).await?);
+        match ctx.ws.registry.flow(ctx, &name, version).await {
+            Ok(flow) => flows.push(flow),
+            Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::StorageFull) => {
+                return Err(error);
+            }
+            // One that cannot be read takes no hooks; the others, and the way to deactivate it, are not its to close.
+            Err(error) => {
+                tracing::error!(workflow = %name, version, %error, "an active workflow cannot be read")
+            }
+        }
     }
     ctx.ws.registry.set_hooks(HookTable::of(flows));
     Ok(())

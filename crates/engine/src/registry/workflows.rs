@@ -5,6 +5,7 @@ use super::schema;
 use crate::api::{DraftSaved, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo};
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind, Problem};
+use crate::pace::Pace;
 use crate::tables::{self, registry as rows, runs::timestamp};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,8 @@ pub(crate) struct Compiled {
     pub settings: Vec<String>,
     /// Whether it may read settings, these or those that it finds by a name of its data.
     reads_settings: bool,
+    /// How long its events take to fold in.
+    pub pace: Pace,
 }
 
 impl Compiled {
@@ -108,6 +111,7 @@ pub(crate) fn compile(
         secrets: named.secrets.into_iter().collect(),
         settings: named.settings.into_iter().collect(),
         reads_settings: named.reads_settings,
+        pace: Pace::default(),
         workflow,
     })
 }
