@@ -4,10 +4,11 @@ use crate::api::{FailureDetail, RunStatus};
 use crate::core::Ctx;
 use crate::feed::{EventPage, RunMoved};
 use crate::id::RunId;
+use crate::registry::all_rows;
 use crate::tables::runs::{self, RunHead};
 use crate::tables::{self, inbox, timers};
 use crate::waiters::Ended;
-use stepwell_store::{Key, Refused, Want, transact};
+use stepwell_store::{Key, Refused, transact};
 use stepwell_workflow::machine::{self, Failure, Finished, Payload, RunFailure, Source};
 
 /// Fails the run with `failure`. A run that has ended meanwhile stays as it ended.
@@ -34,13 +35,7 @@ pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(
             head.ended_ms = Some(now_ms);
             head.error = Some(error.clone());
             tx.put(head_key.clone(), tables::encode(&head)?);
-            let moved = RunMoved {
-                id: run,
-                workflow: head.workflow.clone(),
-                status: head.status,
-                commit: head.commits,
-                steps: Vec::new(),
-            };
+            let moved = RunMoved::of(run, &head);
             tx.append(ws.log, EventPage::default().row(now_ms, Some(&moved))?);
             Ok::<_, Refused>(Some(head))
         })
@@ -70,21 +65,13 @@ pub(crate) fn finished(error: &FailureDetail) -> Finished {
 
 /// The keys of the run's timers, which only its snapshot names otherwise.
 async fn timers_of(ctx: &Ctx, run: RunId) -> Result<Vec<Key>, Refused> {
-    const PAGE: usize = 1000;
-    let mut keys = timers::all(ctx.ws.shard);
+    let rows = all_rows(&*ctx.core.ports.store, ctx.ws.shard, timers::all(ctx.ws.shard)).await?;
     let mut own = Vec::new();
-    loop {
-        let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::range(keys.clone(), PAGE)]).await?;
-        let rows: Vec<_> = view.rows.into_iter().flatten().collect();
-        for (key, _) in &rows {
-            let (_, workspace, whose) = timers::parts(key)?;
-            if (workspace, whose) == (ctx.ws.id, run) {
-                own.push(key.clone());
-            }
-        }
-        match rows.last() {
-            Some((last, _)) if rows.len() == PAGE => keys.start = last.successor(),
-            _ => return Ok(own),
+    for (key, _) in rows {
+        let (_, workspace, whose) = timers::parts(&key)?;
+        if (workspace, whose) == (ctx.ws.id, run) {
+            own.push(key);
         }
     }
+    Ok(own)
 }

@@ -433,13 +433,7 @@ impl Going<'_> {
             runs::journal_key(ws, run, self.head.commits),
             self.page.value(now.as_millisecond(), self.base.switch.as_ref())?,
         );
-        let pointer = RunMoved {
-            id: run,
-            workflow: self.head.workflow.clone(),
-            status: self.head.status,
-            commit: self.head.commits,
-            steps: std::mem::take(&mut self.moved),
-        };
+        let pointer = RunMoved { steps: std::mem::take(&mut self.moved), ..RunMoved::of(run, &self.head) };
         self.txn.append(self.ctx.ws.log, self.events.row(now.as_millisecond(), Some(&pointer))?);
         self.head.commits += 1;
         self.txn.put(runs::head_key(ws, run), tables::encode(&self.head)?);

@@ -4,7 +4,8 @@ use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
 use crate::hash;
 use crate::id::RunId;
-use crate::tables::{self, mailbox, runs};
+use crate::tables::runs::{self, RunHead};
+use crate::tables::{self, mailbox};
 use futures::stream::{self, BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -82,6 +83,19 @@ pub(crate) struct RunMoved {
     pub commit: u32,
     #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<String>,
+}
+
+impl RunMoved {
+    /// As the run stands by its head, before the commit that the head counts next.
+    pub(crate) fn of(id: RunId, head: &RunHead) -> Self {
+        Self {
+            id,
+            workflow: head.workflow.clone(),
+            status: head.status,
+            commit: head.commits,
+            steps: Vec::new(),
+        }
+    }
 }
 
 impl LogRow {

@@ -113,13 +113,7 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
                 tx.put(timer.clone(), vec![tables::FORMAT]);
             }
             now.status = api::RunStatus::Queued;
-            let moved = RunMoved {
-                id: run,
-                workflow: now.workflow.clone(),
-                status: now.status,
-                commit: now.commits,
-                steps: Vec::new(),
-            };
+            let moved = RunMoved::of(run, &now);
             tx.append(ws.log, EventPage::default().row(ctx.now_ms(), Some(&moved))?);
             now.version = version;
             now.ended_ms = None;

@@ -405,13 +405,7 @@ async fn queue(
     head.status = RunStatus::Queued;
     let live = runs::Live { incoming: vec![Event::Started(Box::new(start))], ..runs::Live::default() };
     let ws = &ctx.ws;
-    let moved = RunMoved {
-        id: run,
-        workflow: head.workflow.clone(),
-        status: head.status,
-        commit: 0,
-        steps: Vec::new(),
-    };
+    let moved = RunMoved::of(run, &head);
     let row = EventPage::default().row(ctx.now_ms(), Some(&moved))?;
     let (head, live, row) = (&tables::encode(&head)?, &tables::encode(&live)?, &row);
     let (hook_key, spilled) = (&hook_key, &spilled);
