@@ -125,8 +125,7 @@ pub async fn test(
     request: Request,
 ) -> Answer<Json<ActionTest>> {
     let query: TestQuery = parameters::read(query.as_deref())?;
-    let (parts, stream) = request.into_parts();
-    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes = body::whole(&app, request).await?;
     let input: Value = body::json(&bytes, "the action's input")?;
     let limits = LimitsPatch {
         fuel: query.fuel,

@@ -1,6 +1,7 @@
 //! Reading requests: bodies under a limit, JSON of bounded depth with the place of its first fault.
 
 use axum::body::Body;
+use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
@@ -8,6 +9,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::App;
 use crate::problem::{Answer, Problem};
 use crate::stream::Stalled;
 
@@ -17,6 +19,12 @@ const DRAINED: usize = 64 << 20;
 const RESERVED: usize = 64 << 10;
 /// How deep lists and objects may be nested, the outermost included.
 const MAX_DEPTH: usize = 64;
+
+/// The whole body of a call of the API, or 413 when it is larger than those may be.
+pub async fn whole(app: &App, request: Request) -> Answer<Bytes> {
+    let (parts, body) = request.into_parts();
+    read(&parts.headers, body, app.config().api_body_bytes).await
+}
 
 /// The whole body, or 413 when it is larger than `limit`.
 pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Answer<Bytes> {

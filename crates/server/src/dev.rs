@@ -26,8 +26,7 @@ pub async fn clock(State(app): State<App>, request: Request) -> Answer<Json<Valu
     let Some(clock) = app.config().clock.clone() else {
         return Err(Problem::not_found("only a --dev server's clock can be moved"));
     };
-    let (parts, stream) = request.into_parts();
-    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes = body::whole(&app, request).await?;
     let body: ClockBody = body::object(&bytes, "a move of the clock (`{\"advance\": \"10m\"}`)")?;
     let by = body::duration("advance", &body.advance)
         .map_err(|problem| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", problem.detail))?;

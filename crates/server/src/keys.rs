@@ -22,8 +22,7 @@ struct NewKeyBody {
 }
 
 pub async fn create(State(app): State<App>, Admin(workspace): Admin, request: Request) -> Answer<Response> {
-    let (parts, stream) = request.into_parts();
-    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes = body::whole(&app, request).await?;
     let body: NewKeyBody = body::object(
         &bytes,
         "a key (`{\"name\": …, \"scopes\": [\"read\", \"write\", \"hooks\", \"admin\"]}`)",

@@ -36,7 +36,6 @@ pub async fn add_field(
 }
 
 async fn document(app: &App, request: Request, what: &str) -> Answer<Value> {
-    let (parts, stream) = request.into_parts();
-    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes = body::whole(app, request).await?;
     body::object(&bytes, what)
 }

@@ -114,8 +114,7 @@ pub async fn upsert(
     Path(object): Path<String>,
     request: Request,
 ) -> Answer<Response> {
-    let (parts, stream) = request.into_parts();
-    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes = body::whole(&app, request).await?;
     let body: UpsertBody = body::object(&bytes, "an upsert (`{\"match\": [\"field\"], \"record\": {…}}`)")?;
     let written: RecordWritten =
         workspace.records().upsert(&object, &body.match_on, body.record, &body.create_only).await?;
@@ -124,7 +123,6 @@ pub async fn upsert(
 }
 
 async fn fields(app: &App, request: Request) -> Answer<Map<String, Value>> {
-    let (parts, stream) = request.into_parts();
-    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes = body::whole(app, request).await?;
     body::object(&bytes, "a record (an object of fields)")
 }

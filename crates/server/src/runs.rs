@@ -74,8 +74,7 @@ pub async fn retry(
     Path(id): Path<String>,
     request: Request,
 ) -> Answer<Json<RunSummary>> {
-    let (parts, stream) = request.into_parts();
-    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes = body::whole(&app, request).await?;
     let body: RetryBody = body::object_or(&bytes, "a retry (`{\"newest\": true}`)", RetryBody::default())?;
     Ok(Json(workspace.runs().retry(&id, body.newest).await?))
 }

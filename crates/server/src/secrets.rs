@@ -30,8 +30,7 @@ pub async fn put(
     Path(name): Path<String>,
     request: Request,
 ) -> Answer<Response> {
-    let (parts, stream) = request.into_parts();
-    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes = body::whole(&app, request).await?;
     let body: Value = body::json(&bytes, "a secret")?;
     let put = workspace.secrets().put(&name, value(&body)?).await?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };

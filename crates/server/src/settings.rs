@@ -37,8 +37,7 @@ pub async fn put(
     Path(name): Path<String>,
     request: Request,
 ) -> Answer<Response> {
-    let (parts, stream) = request.into_parts();
-    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes = body::whole(&app, request).await?;
     let SettingBody { value } = body::object(&bytes, "a setting (`{\"value\": …}`)")?;
     let put = workspace.settings().put(&name, value).await?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };

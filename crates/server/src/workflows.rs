@@ -132,8 +132,7 @@ pub async fn run(
     request: Request,
 ) -> Answer<Response> {
     let query: RunQuery = parameters::read(query.as_deref())?;
-    let (parts, stream) = request.into_parts();
-    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes = body::whole(&app, request).await?;
     let input = body::json_or(&bytes, "the workflow's input", json!({}))?;
     let started = workspace.workflows().run(&name, input, wait_parameter(query.wait.as_deref())?).await?;
     let status = if started.status.ended() { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -155,8 +154,7 @@ pub async fn test(
     Path(name): Path<String>,
     request: Request,
 ) -> Answer<Json<WorkflowTest>> {
-    let (parts, stream) = request.into_parts();
-    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes = body::whole(&app, request).await?;
     let body: TestBody =
         body::object_or(&bytes, "a test (`{\"input\": …}`)", TestBody { input: json!({}), workflow: None })?;
     let text = body.workflow.as_deref().map(|text| (text, format_of(&HeaderMap::new(), text)));

@@ -25,8 +25,7 @@ pub async fn list(State(app): State<App>, Admin(_): Admin) -> Answer<Json<Value>
 }
 
 pub async fn create(State(app): State<App>, Admin(_): Admin, request: Request) -> Answer<Response> {
-    let (parts, stream) = request.into_parts();
-    let bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes = body::whole(&app, request).await?;
     let body: NewWorkspace = body::object(&bytes, "a workspace (`{\"name\": …}`)")?;
     let known = app.engine().workspace(&body.name).await.is_ok();
     let made = app.engine().create_workspace(&body.name).await?;
