@@ -472,8 +472,9 @@ impl Going<'_> {
 
     fn settle_head(&mut self, now_ms: i64) {
         self.head.status = api::run_status(self.state.status);
-        if self.state.start.is_some() && self.head.started_ms.is_none() {
-            self.head.started_ms = Some(now_ms);
+        if let (Some(start), None) = (&self.state.start, self.head.started_ms) {
+            // Not the time of the commit: the steps of the first burst were done before it.
+            self.head.started_ms = Some(start.at.as_millisecond());
         }
         if let Some(finished) = &self.finished {
             self.head.status = api::run_status(finished.status);

@@ -198,6 +198,24 @@ fn a_caller_may_wait_for_the_result() {
 }
 
 #[test]
+fn a_run_has_lasted_as_long_as_its_steps_did() {
+    in_world(async |world| {
+        let text = r#"
+name: slow
+trigger: { type: manual }
+steps:
+  - { id: slow, type: code, action: slow, input: { ms: 20 } }
+"#;
+        let (engine, workspace) = world.set_up(&[SLOW], &[text]).await;
+        let started = workspace.workflows().run("slow", json!({}), Some(WAIT)).await.unwrap();
+        let run = workspace.runs().get(&started.run_id).await.unwrap().summary;
+        let lasted = run.ended_at.unwrap().duration_since(run.started_at.unwrap());
+        assert_eq!(lasted.as_millis(), 20, "{run:#?}");
+        engine.close().await;
+    });
+}
+
+#[test]
 fn a_long_code_step_does_not_hold_the_answer() {
     in_world(async |world| {
         let text = ANSWERING.replace("respond: result, respond_within: 10s", "respond: accepted");
