@@ -12,6 +12,7 @@ mod guard;
 mod health;
 mod hooks;
 mod keys;
+mod lasting;
 mod listen;
 mod mailbox;
 mod metrics;

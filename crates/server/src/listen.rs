@@ -11,8 +11,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -145,18 +143,10 @@ fn service(
         let body = |body| Body::new(RequestBody::new(body, connection.clone(), &limits));
         let answer = router.clone().oneshot(request.map(body));
         let connection = connection.clone();
-        // A task of its own: a client that goes away cancels nothing, least of all what follows a commit.
-        let answer = tokio::spawn(answer);
         async move {
-            let answer = match answer.await {
-                Ok(answer) => answer?,
-                Err(error) => {
-                    tracing::error!(%error, "a handler panicked");
-                    StatusCode::INTERNAL_SERVER_ERROR.into_response()
-                }
-            };
+            let answer = answer.await;
             connection.heard(Phase::Answer);
-            Ok(answer.map(|body| Body::new(AnswerBody::new(body, connection))))
+            answer.map(|answer| answer.map(|body| Body::new(AnswerBody::new(body, connection))))
         }
     })
 }

@@ -8,8 +8,8 @@ use http::StatusCode;
 
 use crate::problem::Problem;
 use crate::{
-    App, actions, dev, events, guard, health, hooks, keys, mailbox, metrics, objects, openapi, parameters,
-    records, runs, secrets, settings, workflows, workspaces,
+    App, actions, dev, events, guard, health, hooks, keys, lasting, mailbox, metrics, objects, openapi,
+    parameters, records, runs, secrets, settings, workflows, workspaces,
 };
 
 /// Webhooks: every method, since a trigger says which it takes.
@@ -21,14 +21,11 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/actions", get(actions::list)),
         ("/api/v1/actions/{name}", get(actions::get).put(actions::put).delete(actions::delete)),
         ("/api/v1/actions/{name}/module", get(actions::download)),
-        ("/api/v1/actions/{name}/test", post(actions::test)),
         ("/api/v1/workflows", get(workflows::list)),
         ("/api/v1/workflows/{name}", get(workflows::get).put(workflows::put).delete(workflows::delete)),
-        ("/api/v1/workflows/{name}/check", post(workflows::check)),
         ("/api/v1/workflows/{name}/activate", post(workflows::activate)),
         ("/api/v1/workflows/{name}/deactivate", post(workflows::deactivate)),
         ("/api/v1/workflows/{name}/run", post(workflows::run)),
-        ("/api/v1/workflows/{name}/test", post(workflows::test)),
         ("/api/v1/workflows/{name}/graph", get(workflows::graph)),
         ("/api/v1/runs", get(runs::list)),
         ("/api/v1/runs/{id}", get(runs::get)),
@@ -57,10 +54,24 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
     ]
 }
 
+/// Calls of the API that try something and store nothing, whatever their method: they stop when nobody waits.
+fn trials() -> Vec<(&'static str, MethodRouter<App>)> {
+    vec![
+        ("/api/v1/actions/{name}/test", post(actions::test)),
+        ("/api/v1/workflows/{name}/check", post(workflows::check)),
+        ("/api/v1/workflows/{name}/test", post(workflows::test)),
+    ]
+}
+
 /// The whole front.
 pub fn router(app: App) -> Router {
-    let mut router = Router::new().route(HOOKS, any(hooks::take));
+    let mut router =
+        Router::new().route(HOOKS, any(hooks::take).layer(middleware::from_fn(lasting::to_its_end)));
     for (path, handlers) in calls() {
+        let handlers = handlers.layer(middleware::from_fn(lasting::writes_to_their_end));
+        router = router.route(path, handlers.fallback(method_not_allowed));
+    }
+    for (path, handlers) in trials() {
         router = router.route(path, handlers.fallback(method_not_allowed));
     }
     if app.config().dev {
@@ -100,7 +111,8 @@ mod tests {
     #[test]
     fn the_openapi_document_describes_exactly_the_routes() {
         let described: Vec<String> = openapi::value()["paths"].as_object().unwrap().keys().cloned().collect();
-        let mut routed: Vec<String> = calls().iter().map(|(path, _)| (*path).to_owned()).collect();
+        let mut routed: Vec<String> =
+            calls().iter().chain(&trials()).map(|(path, _)| (*path).to_owned()).collect();
         routed.push(HOOKS.replace("{*path}", "{path}"));
         routed.sort();
         assert_eq!(described, routed);
