@@ -47,7 +47,7 @@ fn demo(rest: &[String]) -> Outcome {
         "cargo demo",
         &[
             "adds the Rust target wasm32-unknown-unknown with rustup, if it is missing",
-            "builds Stepwell (dev profile; the first time about 6 minutes on 2 cores, 2 GB in target/)",
+            "builds Stepwell (dev profile; the first time about 10 minutes on 2 cores, at most 5 GB in target/)",
             "runs `stepwell demo`: a server on a temporary folder and a free loopback port; nothing is left behind",
         ],
     );
@@ -62,7 +62,7 @@ fn tests(rest: &[String]) -> Outcome {
         "cargo tests",
         &[
             "adds the Rust targets wasm32-unknown-unknown, wasm32-wasip1 and wasm32-wasip2 with rustup, if missing",
-            "builds and runs all tests of the workspace (the first time about 10 minutes on 2 cores, 4 GB in target/)",
+            "builds and runs all tests of the workspace (the first time about 15 minutes on 2 cores, 5 minutes after the demo, 5 GB in target/)",
             "runs the tests of the guest SDK and of the example actions",
         ],
     );
