@@ -68,6 +68,12 @@ async fn stalled(server: &Server, count: usize) -> Vec<TcpStream> {
     streams
 }
 
+async fn connections_open(server: &Server) -> u32 {
+    let metrics = String::from_utf8(server.get("/metrics").await.body).unwrap();
+    let open = metrics.lines().find_map(|line| line.strip_prefix("stepwell_http_connections_open ")).unwrap();
+    open.parse().unwrap()
+}
+
 #[tokio::test]
 async fn hundreds_of_stalled_connections_keep_nobody_out() {
     let (server, _folder) = server(&["--dev"], &[("STEPWELL_LIMITS__CONNECTIONS", "1000")]);
@@ -75,9 +81,9 @@ async fn hundreds_of_stalled_connections_keep_nobody_out() {
     let held = stalled(&server, 240).await;
     server.get("/healthz").await.expect(200);
     assert_eq!(server.post("/hooks/default/takes", &json!({ "n": 1 })).await.expect(200), json!({ "n": 1 }));
-    let metrics = String::from_utf8(server.get("/metrics").await.body).unwrap();
-    let open = metrics.lines().find_map(|line| line.strip_prefix("stepwell_http_connections_open ")).unwrap();
-    assert!(open.parse::<u32>().unwrap() >= 240, "{open}");
+    // They are connected once the system has taken them in; the server comes to the last of them in its own time.
+    let all_open = async { while connections_open(&server).await < 240 {} };
+    tokio::time::timeout(Duration::from_secs(20), all_open).await.expect("every connection is kept open");
     drop(held);
 }
 
