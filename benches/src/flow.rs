@@ -59,11 +59,12 @@ pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
         let mut measured: [Vec<Round>; VARIANTS.len()] = Default::default();
         // The first round of each side fills caches and does not count.
         for number in 0..=rounds {
-            let base = round(&mut floor_clients, "/form", forms::next, time, async { Ok(()) }).await?;
+            let base =
+                round(&floor, &mut floor_clients, "/form", forms::next, time, async { Ok(()) }).await?;
             for (variant, measured) in VARIANTS.iter().zip(&mut measured) {
                 let Product { node, control } = &mut products[usize::from(variant.sent)];
                 let mut clients = Client::connect_all(node.address, clients).await?;
-                let done = product_round(&mut clients, control, variant.path, time).await?;
+                let done = product_round(node, &mut clients, control, variant.path, time).await?;
                 if number > 0 {
                     measured.push(done);
                 }
@@ -80,6 +81,8 @@ pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
             let what = |kind: &str| format!("{}, {plural}: {kind}", variant.what);
             let (ours, base) = pairs(Round::per_second);
             bench.report.compare(NAME, what("runs to their end"), "/s", (&ours, &base), variant.aim);
+            let (ours, base) = pairs(Round::processor_us);
+            bench.report.compare(NAME, what("processor time a run"), "µs", (&ours, &base), None);
             let (ours, base) = pairs(|round| round.p50_ms);
             bench.report.compare(NAME, what("p50 of the answer"), "ms", (&ours, &base), None);
             let (ours, base) = pairs(|round| round.p99_ms);
@@ -112,6 +115,7 @@ pub async fn install(client: &mut Client, module: &[u8]) -> anyhow::Result<()> {
 
 /// A round of the product: over when every run that it started is over.
 pub async fn product_round(
+    node: &Node,
     clients: &mut [Client],
     control: &mut Client,
     path: &str,
@@ -131,7 +135,7 @@ pub async fn product_round(
         }
         Ok(())
     };
-    round(clients, &path, forms::next, time, drained).await.context(path.clone())
+    round(node, clients, &path, forms::next, time, drained).await.context(path.clone())
 }
 
 /// What one run writes: counted, not timed.

@@ -31,9 +31,12 @@ pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
     let (rounds, time) = bench.effort.pick((5, Duration::from_secs(2)), (1, Duration::from_millis(300)));
     let (mut forms_floor, mut forms_product) = (0, 0);
     for _ in 0..rounds {
-        forms_floor += round(&mut floor_clients, "/form", forms::next, time, async { Ok(()) }).await?.answers;
+        forms_floor +=
+            round(&floor, &mut floor_clients, "/form", forms::next, time, async { Ok(()) }).await?.answers;
         forms_product +=
-            flow::product_round(&mut product_clients, &mut control, "form-accepted", time).await?.answers;
+            flow::product_round(&product, &mut product_clients, &mut control, "form-accepted", time)
+                .await?
+                .answers;
     }
     let (ours, base) = (product.memory()?, floor.memory()?);
     let what = |what: &str| format!("{what}, {forms_product} forms (floor: {forms_floor}), 16 clients");

@@ -18,6 +18,9 @@ use crate::guest::Guest;
 /// Long enough for anything that works.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What Linux counts a process's time in, whatever the processor.
+const TICK_MS: f64 = 10.0;
+
 /// A server, while it runs.
 pub struct Node {
     child: Child,
@@ -87,6 +90,17 @@ impl Node {
             kib.map(|kib| kib / 1024.0).with_context(|| format!("the system does not say {name}"))
         };
         Ok(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
+    }
+
+    /// Processor time that it took so far, its own and the system's for it, in milliseconds.
+    pub fn processor_ms(&self) -> anyhow::Result<f64> {
+        let id = self.child.id().context("the server has ended")?;
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // The program's name, the second field, may contain anything but stands in parentheses.
+        let fields = stat.rsplit_once(')').context("the system does not say what the server used")?.1;
+        let ticks: Vec<f64> =
+            fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
+        Ok(ticks.iter().sum::<f64>() * TICK_MS)
     }
 
     /// Ends it in order.
