@@ -48,6 +48,26 @@ async fn event_streams_and_waits_do_not_hold_up_a_stop() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_webhook_s_result_at_a_stop_is_told_that_the_run_goes_on() {
+    let mut server = Server::dev();
+    let peer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = peer.local_addr().unwrap();
+    let slow = format!(
+        "name: slow\ntrigger: {{ type: webhook, path: slow, respond: result }}\nsteps:\n  - {{ id: call, type: http_request, url: 'http://{address}/' }}\n"
+    );
+    server.activate("slow", &slow).await;
+    let url = format!("{}/hooks/default/slow", server.base);
+    let waiting = tokio::spawn(reqwest::Client::new().post(url).json(&json!({})).send());
+    let _held = peer.accept().await.unwrap();
+    let stopping = tokio::task::spawn_blocking(move || server.stop());
+    let answer = waiting.await.unwrap().expect("an answer, not a connection that is cut");
+    assert_eq!(answer.status().as_u16(), 202);
+    let told: serde_json::Value = answer.json().await.unwrap();
+    assert!(told["run_id"].is_string(), "{told}");
+    assert!(stopping.await.unwrap().success());
+}
+
+#[tokio::test]
 async fn an_event_stream_can_begin_now() {
     let server = Server::dev();
     server.post("/api/v1/records/note", &json!({ "title": "before" })).await.expect(201);

@@ -8,7 +8,10 @@ use crate::registry::all_rows;
 use crate::tables::runs::{self, RunHead};
 use crate::tables::{self, inbox, timers};
 use crate::waiters::Ended;
-use stepwell_store::{Key, Refused, transact};
+use crate::{blobs, hash};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use stepwell_store::{Key, Refused, Want, transact};
 use stepwell_workflow::machine::{self, Failure, Finished, Payload, RunFailure, Source};
 
 /// Fails the run with `failure`. A run that has ended meanwhile stays as it ended.
@@ -16,7 +19,8 @@ pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(
     let (head_key, ws) = (&runs::head_key(ctx.ws.id, run), &ctx.ws);
     let error = FailureDetail::from(&failure);
     let timers = timers_of(ctx, run).await?;
-    let (error, timers) = (&error, &timers);
+    let claims = claims_of_snapshot(ctx, run).await?;
+    let (error, timers, claims) = (&error, &timers, &claims);
     let ended = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
         Box::pin(async move {
             let Some(value) = tx.get(head_key).await? else { return Ok(None) };
@@ -29,6 +33,7 @@ pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(
             if head.status.ended() {
                 return Ok(None);
             }
+            claims.iter().for_each(|claim| tx.delete(claim.clone()));
             let now_ms = ctx.now_ms();
             head.status = RunStatus::Failed;
             head.inbox = 0;
@@ -74,4 +79,33 @@ async fn timers_of(ctx: &Ctx, run: RunId) -> Result<Vec<Key>, Refused> {
         }
     }
     Ok(own)
+}
+
+/// The run's claims on blobs that its snapshot alone names: nothing else would give them up. Empty where the snapshot
+/// cannot be read.
+async fn claims_of_snapshot(ctx: &Ctx, run: RunId) -> Result<BTreeSet<Key>, Refused> {
+    let mut claims = BTreeSet::new();
+    let key = runs::live_key(ctx.ws.id, run);
+    let view = match ctx.core.ports.store.read(ctx.ws.shard, vec![Want::Key(key.clone())]).await {
+        Err(Refused::Damaged(_)) => return Ok(claims),
+        view => view?,
+    };
+    let Some((_, value)) = view.rows.into_iter().flatten().next() else { return Ok(claims) };
+    let claim = |sha256: &[u8; 32]| runs::blob_ref_key(ctx.ws.id, sha256, run);
+    match runs::moved(&key, &value) {
+        Ok(Some(reference)) => claims.extend(hash::unhex(&reference.sha256).as_ref().map(claim)),
+        Ok(None) => {
+            if let Ok(snapshot) = tables::decode::<Value>(&key, &value) {
+                blobs::named(&snapshot, &mut |sha256| _ = claims.insert(claim(&sha256)));
+            }
+        }
+        Err(_) => {}
+    }
+    // What the journal names too stays as long as it does.
+    for (key, value) in all_rows(&*ctx.core.ports.store, ctx.ws.shard, runs::journal(ctx.ws.id, run)).await? {
+        if let Ok(commit) = tables::decode::<Value>(&key, &value) {
+            blobs::named(&commit, &mut |sha256| _ = claims.remove(&claim(&sha256)));
+        }
+    }
+    Ok(claims)
 }

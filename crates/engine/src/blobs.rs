@@ -82,3 +82,18 @@ async fn read_json(ctx: &Ctx, sha256: &str) -> Result<Arc<serde_json::Value>, Re
         .map_err(|error| Refused::Damaged(format!("the blob {sha256} is not JSON: {error}")))?;
     Ok(Arc::new(value))
 }
+
+/// Calls `found` with every blob that a row names.
+pub(crate) fn named(row: &serde_json::Value, found: &mut dyn FnMut([u8; 32])) {
+    match row {
+        serde_json::Value::Object(map) => {
+            let named = map.get("blob").filter(|_| map.len() == 1).and_then(|blob| blob.get("sha256"));
+            if let Some(sha256) = named.and_then(serde_json::Value::as_str).and_then(hash::unhex) {
+                found(sha256);
+            }
+            map.values().for_each(|value| self::named(value, found));
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|value| self::named(value, found)),
+        _ => {}
+    }
+}

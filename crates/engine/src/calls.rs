@@ -108,6 +108,11 @@ impl Calls {
         self.slots.values().any(|(_, slot)| matches!(slot, Slot::Outside { done: None }))
     }
 
+    /// Whether anything was sent to the outside whose answer is not stored yet.
+    pub(crate) fn any_sent(&self) -> bool {
+        self.slots.values().any(|(_, slot)| matches!(slot, Slot::Outside { .. }))
+    }
+
     /// Waits for the next call to end; `None` when none is under way.
     pub(crate) async fn next_done(&mut self) -> Option<CallId> {
         loop {

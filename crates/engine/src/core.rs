@@ -38,6 +38,8 @@ pub(crate) struct Core {
     /// For templates that take long.
     pub lane: Lane,
     pub tasks: TaskTracker,
+    /// Cancelled when nobody is to be kept waiting for a run any more.
+    pub leaving: CancellationToken,
     /// Cancelled when the engine closes.
     pub closing: CancellationToken,
 }

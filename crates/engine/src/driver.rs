@@ -4,6 +4,7 @@ use crate::burst::{Base, Burst, Committed, burst};
 use crate::calls::{CallId, Calls};
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
+use crate::id::RunId;
 use crate::load;
 use crate::schedule::{Parting, Turn};
 use crate::stats::add;
@@ -13,7 +14,7 @@ use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use stepwell_store::{Contention, Refused};
-use stepwell_workflow::machine::Failure;
+use stepwell_workflow::machine::{Answer, Failure, Finished};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
@@ -28,6 +29,10 @@ pub(crate) enum Begun {
 
 /// How long a driver waits before it tries a store again that could not serve it.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How often it does so in a row. What lasts longer may be this run's trouble alone, and others wait for its slot.
+const PAUSES: u32 = 5;
+/// When it comes back then.
+const COME_BACK: Duration = Duration::from_secs(30);
 /// How long a closing engine waits for answers from the outside that are under way.
 const CLOSING_PAUSE: Duration = Duration::from_secs(5);
 
@@ -117,6 +122,7 @@ async fn drive_new(
 
 async fn drive_stored(ctx: &Ctx, turn: &Turn) {
     let mut reloaded = false;
+    let mut patience = Patience::default();
     loop {
         let error = match load::stored(ctx, turn.run).await {
             Ok(Some(base)) => {
@@ -139,7 +145,7 @@ async fn drive_stored(ctx: &Ctx, turn: &Turn) {
             return give_up(ctx, turn, Failure::engine(DAMAGED, message)).await;
         }
         tracing::warn!(%error, "a run cannot be loaded; trying again");
-        if !pause(ctx).await {
+        if !patience.pause(ctx, turn.run).await {
             return;
         }
     }
@@ -147,11 +153,12 @@ async fn drive_stored(ctx: &Ctx, turn: &Turn) {
 
 /// Ends a run that cannot be driven, as soon as the store takes it.
 async fn give_up(ctx: &Ctx, turn: &Turn, failure: Failure) {
+    let mut patience = Patience::default();
     loop {
         match abandon(ctx, turn.run, failure.clone()).await {
             Ok(()) => return,
             Err(refused) if worth_waiting(&refused) => {
-                if !pause(ctx).await {
+                if !patience.pause(ctx, turn.run).await {
                     return;
                 }
             }
@@ -181,6 +188,7 @@ async fn go_on(
     mut look: bool,
 ) -> Left {
     let clock = ctx.core.ports.clock.clone();
+    let mut patience = Patience::default();
     loop {
         if ended {
             return Left::ForNow;
@@ -189,6 +197,7 @@ async fn go_on(
             match burst_past_conflicts(ctx, &mut base, &mut calls).await {
                 Ok(Burst::Committed(committed)) => {
                     let more = committed.more;
+                    patience = Patience::default();
                     ended = settle(ctx, &base, &mut calls, *committed);
                     if more && !ctx.core.closing.is_cancelled() {
                         continue;
@@ -205,7 +214,11 @@ async fn go_on(
                 }
                 Err(refused) if worth_waiting(&refused) => {
                     tracing::warn!(%refused, "a burst could not be committed; trying again");
-                    if !pause(ctx).await {
+                    if calls.any_sent() {
+                        // An answer that is not stored yet would be lost with the slot, and the call sent again.
+                        patience = Patience::default();
+                    }
+                    if !patience.pause(ctx, turn.run).await {
                         return Left::ForNow;
                     }
                     continue;
@@ -246,9 +259,15 @@ async fn go_on(
             () = clock.sleep(CLOSING_PAUSE), if closing => return Left::ForNow,
         }
         if closing && !calls.any_outside() {
-            // The last answer is in: one more burst stores it.
-            if let Err(refused) = burst_past_conflicts(ctx, &mut base, &mut calls).await {
-                tracing::warn!(%refused, "an answer from the outside could not be stored before closing");
+            // The last answer is in: one more burst stores it. What that would send goes out after the next start.
+            match burst_past_conflicts(ctx, &mut base, &mut calls).await {
+                Ok(Burst::Committed(committed)) => {
+                    tell(ctx, &base, committed.finished, committed.answer);
+                }
+                Ok(Burst::Nothing | Burst::Duplicate(_)) => {}
+                Err(refused) => {
+                    tracing::warn!(%refused, "an answer from the outside could not be stored before closing");
+                }
             }
             return Left::ForNow;
         }
@@ -290,6 +309,11 @@ fn settle(ctx: &Ctx, base: &Base, calls: &mut Calls, committed: Committed) -> bo
     for id in send {
         send_one(ctx, base, calls, id);
     }
+    tell(ctx, base, finished, answer)
+}
+
+/// Tells who waits what a commit came to, and counts. Whether the run has ended.
+fn tell(ctx: &Ctx, base: &Base, finished: Option<Finished>, answer: Option<Answer>) -> bool {
     let commit = base.head.commits;
     let Some(finished) = finished else {
         ctx.ws.waiters.tell(base.run, commit, None::<fn() -> Ended>);
@@ -310,11 +334,27 @@ fn send_one(ctx: &Ctx, base: &Base, calls: &mut Calls, id: CallId) {
     }
 }
 
-/// Waits for the store; false when the engine closes.
-async fn pause(ctx: &Ctx) -> bool {
-    tokio::select! {
-        biased;
-        () = ctx.core.closing.cancelled() => false,
-        () = ctx.core.ports.clock.sleep(STORE_PAUSE) => true,
+/// How often a driver has waited in a row for a store that could not serve it.
+#[derive(Default)]
+struct Patience {
+    pauses: u32,
+}
+
+impl Patience {
+    /// Waits for the store. False when the driver has to go: the engine closes, or the slot was held long enough, and
+    /// a timer brings the run back to it.
+    async fn pause(&mut self, ctx: &Ctx, run: RunId) -> bool {
+        if self.pauses >= PAUSES {
+            let back_ms =
+                ctx.now_ms().saturating_add(i64::try_from(COME_BACK.as_millis()).unwrap_or(i64::MAX));
+            ctx.core.timers.add(back_ms, ctx.ws.id, run);
+            return false;
+        }
+        self.pauses += 1;
+        tokio::select! {
+            biased;
+            () = ctx.core.closing.cancelled() => false,
+            () = ctx.core.ports.clock.sleep(STORE_PAUSE) => true,
+        }
     }
 }

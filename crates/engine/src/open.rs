@@ -25,6 +25,7 @@ pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>
         api_keys: Default::default(),
         lane: Default::default(),
         tasks: Default::default(),
+        leaving: Default::default(),
         closing: Default::default(),
     });
     secrets::check_key(&core).await?;
@@ -175,4 +176,5 @@ pub(crate) async fn close(core: &Arc<Core>) {
     core.closing.cancel();
     core.tasks.close();
     core.tasks.wait().await;
+    core.leaving.cancel();
 }

@@ -82,14 +82,10 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
     }
     let timer_keys: Vec<Key> =
         live.timers.iter().map(|(timer, due)| timers::key(ctx.ws.id, run, timer, *due)).collect();
-    let mut claimed = Vec::new();
-    for payload in live.state.payloads_mut() {
-        claimed.extend(blobs::spill(ctx, payload, ctx.core.config.inline_payload_bytes).await?);
-    }
+    // What is large in the state stands in the journal too, which has claimed it.
     let (live, moved) = crate::load::snapshot_value(ctx, &live).await?;
-    claimed.extend(moved);
     let (head_key, ws, head) = (&runs::head_key(ctx.ws.id, run), &ctx.ws, &head);
-    let (live, claimed, timer_keys, version) = (&live, &claimed, &timer_keys, flow.version);
+    let (live, moved, timer_keys, version) = (&live, &moved, &timer_keys, flow.version);
     let head = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
         Box::pin(async move {
             let now = tx.get(head_key).await?;
@@ -106,7 +102,7 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
                 ));
             }
             tx.put(runs::live_key(ws.id, run), live.clone());
-            for sha256 in claimed {
+            if let Some(sha256) = moved {
                 tx.put(runs::blob_ref_key(ws.id, sha256, run), vec![tables::FORMAT]);
             }
             for timer in timer_keys {

@@ -348,6 +348,7 @@ async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineError> {
         error: None,
         hook_key: hook_key.as_ref().map(|(key, _)| hash::hex(key)),
         payloads_expired: false,
+        payloads_left: false,
     };
     let seen = listen.then(|| ctx.ws.waiters.listen(run));
     let begun = match ctx.ws.schedule.start_at_once(run) {
@@ -442,6 +443,8 @@ pub(crate) async fn ended(ctx: &Ctx, mut seen: Listener, within: Duration) -> Op
     tokio::select! {
         biased;
         ended = seen.ended() => ended,
+        // Whoever waits is told that it goes on, as when the time is over.
+        () = ctx.core.leaving.cancelled() => None,
         () = ctx.core.ports.clock.sleep(within) => None,
     }
 }

@@ -2,11 +2,15 @@
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 mod support;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
-use stepwell_engine::{ErrorKind, RunStatus, Workspace};
+use stepwell_engine::{Engine, ErrorKind, RunStatus, Workspace};
 use stepwell_store::keys::{Space, space_in};
-use stepwell_store::{Store, Tx, WorkspaceId};
+use stepwell_store::{BlobId, Blobs, IsNamed, MemoryBlobs, Refused, Store, Swept, Tx, WorkspaceId};
 use support::{Module, World, activate, all_records, in_world, post, runtime};
 
 const WAIT: Duration = Duration::from_secs(600);
@@ -230,5 +234,129 @@ steps:
         }
         assert_eq!(all_records(&workspace, "note").await.len(), 1);
         engine.close().await;
+    });
+}
+
+/// A disk that gives nothing back while it is broken.
+struct BrokenDisk {
+    blobs: Arc<MemoryBlobs>,
+    broken: AtomicBool,
+}
+
+#[async_trait]
+impl Blobs for BrokenDisk {
+    async fn put(&self, bytes: Bytes) -> Result<BlobId, Refused> {
+        self.blobs.put(bytes).await
+    }
+
+    async fn get(&self, id: BlobId) -> Result<Option<Bytes>, Refused> {
+        if self.broken.load(SeqCst) {
+            return Err(Refused::Unavailable("input/output error".into()));
+        }
+        self.blobs.get(id).await
+    }
+
+    async fn size(&self, id: BlobId) -> Result<Option<u64>, Refused> {
+        self.blobs.size(id).await
+    }
+
+    async fn sweep(&self, age: Duration, is_named: &IsNamed<'_>) -> Result<Swept, Refused> {
+        self.blobs.sweep(age, is_named).await
+    }
+}
+
+#[test]
+fn a_run_whose_blob_cannot_be_read_for_long_lets_the_others_pass_and_goes_on_when_it_can() {
+    let mut world = World::new(1);
+    world.config.concurrent_runs = 1;
+    let ids = runtime().block_on(async {
+        let (_engine, workspace) = world.open().await;
+        with_function(&workspace, "slow").await;
+        let mut ids = Vec::new();
+        for text in ["x".repeat(100_000), "small".to_owned()] {
+            let body = json!({ "ms": 1000, "text": text });
+            ids.push(workspace.hook(post("slow", body)).await.unwrap().run_id);
+        }
+        ids
+    });
+    world.store = world.store.reopen();
+    runtime().block_on(async {
+        let disk = Arc::new(BrokenDisk { blobs: world.blobs.clone(), broken: AtomicBool::new(true) });
+        let ports = stepwell_engine::Ports { blobs: disk.clone(), ..world.ports() };
+        let engine = Engine::open(world.config.clone(), ports).await.unwrap();
+        let workspace = engine.workspace("default").await.unwrap();
+        let run = workspace.runs().wait(&ids[1], WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{:#?}", run.summary);
+        disk.broken.store(false, SeqCst);
+        let run = workspace.runs().wait(&ids[0], WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{:#?}", run.summary);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_module_that_is_let_go_between_loading_and_calling_is_loaded_again() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[]).await;
+        with_function(&workspace, "echo").await;
+        world.code.restart();
+        world.code.vanish.store(1, SeqCst);
+        let answer = workspace.hook(post("echo", json!({ "n": 1 }))).await.unwrap();
+        let run = workspace.runs().wait(&answer.run_id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_run_that_was_given_up_leaves_no_claim_on_a_blob_behind() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[]).await;
+        with_function(&workspace, "panic").await;
+        // The value that `set` makes stands in the snapshot alone, which becomes a blob for it.
+        let text = r#"
+name: large
+trigger: { type: manual }
+steps:
+  - { id: twice, type: set, values: { text: "{{ trigger.input.text ~ trigger.input.text }}" } }
+  - { id: call, type: http_request, method: POST, url: "https://api.example.com/", body: { json: { n: 1 } } }
+  - { id: code, type: code, action: panic, input: {} }
+"#;
+        activate(&workspace, text).await;
+        let input = json!({ "text": "x".repeat(100_000) });
+        let run = workspace.workflows().run("large", input, Some(WAIT)).await.unwrap();
+        assert_eq!(run.error.unwrap().code, "internal");
+        let claims = || {
+            world.store.dump().into_iter().filter(|(key, _)| space_in(key) == Some(Space::BlobRefs)).count()
+        };
+        assert!(claims() > 0, "what the journal names stays");
+        tokio::time::sleep(Duration::from_secs(30 * 24 * 3600)).await;
+        assert_eq!(claims(), 0);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn an_answer_that_comes_while_the_engine_closes_is_told_to_who_waits_for_it() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[]).await;
+        let text = r#"
+name: calling
+trigger: { type: manual }
+steps:
+  - { id: call, type: http_request, method: POST, url: "https://api.example.com/", body: { json: { n: 1 } } }
+"#;
+        activate(&workspace, text).await;
+        world.http.behave(0, 2_000);
+        let waiting = {
+            let workspace = workspace.clone();
+            tokio::spawn(async move { workspace.workflows().run("calling", json!({}), Some(WAIT)).await })
+        };
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(engine.stats().runs_running, 1, "the call is out");
+        engine.close().await;
+        assert_eq!(engine.stats().runs_completed, 1);
+        let run = waiting.await.unwrap().unwrap();
+        assert_eq!(run.status, RunStatus::Completed);
     });
 }

@@ -244,3 +244,59 @@ fn what_is_over_is_removed_in_its_time() {
         assert_eq!(rows(&world, space), 0, "{space:?}");
     }
 }
+
+/// Every round of retention that writes is cut after its first commit, until the faults are cleared.
+#[test]
+fn what_retention_leaves_half_done_is_finished_later_and_nothing_builds_on_it_meanwhile() {
+    let mut world = World::new(1);
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    (world.config.retention.payloads_for, world.config.retention.runs_for) = (hours(1), hours(2));
+    let steps: String = (0..220)
+        .map(|n| format!("  - {{ id: s{n}, type: http_request, url: \"https://api.example.com/{n}\" }}\n"))
+        .collect();
+    let text = format!(
+        "name: long\ntrigger: {{ type: manual }}\nsteps:\n{steps}  - {{ id: over, type: stop, status: failed, message: \"no\" }}\n"
+    );
+    let store = world.store.clone();
+    process(&mut world, async |engine, workspace| {
+        activate(&workspace, &text).await;
+        let run = workspace.workflows().run("long", json!({ "n": 1 }), Some(WAIT)).await.unwrap();
+        assert_eq!(run.status, RunStatus::Failed);
+        let journal = || {
+            store
+                .dump()
+                .into_iter()
+                .filter(|(key, _)| space_in(key) == Some(Space::RunEvents))
+                .collect::<Vec<_>>()
+        };
+        let expired = || journal().iter().filter(|(_, row)| contains(row, b"\"p\":true")).count();
+        let all = journal().len();
+        assert!(all > 200, "{all} rows take more than one commit");
+        let refused = Fault::Refuse(Refused::Unavailable("not now".into()));
+
+        store.fail_commit(2, refused.clone());
+        while expired() == 0 {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+        assert!(expired() < all, "half of it is done");
+        let error = workspace.runs().retry(&run.run_id, false).await.unwrap_err();
+        assert_eq!(error.code, "payload_expired");
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert_eq!(expired(), all, "a later round does the rest");
+
+        store.fail_commit(2, refused);
+        while journal().len() == all {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+        assert!(!journal().is_empty());
+        assert!(workspace.runs().retry(&run.run_id, false).await.is_err());
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert!(journal().is_empty());
+        assert!(workspace.runs().get(&run.run_id).await.is_err());
+        engine.close().await;
+    });
+}
+
+fn contains(row: &[u8], text: &[u8]) -> bool {
+    row.windows(text.len()).any(|window| window == text)
+}

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -48,6 +48,9 @@ impl Default for ConnectionLimits {
     }
 }
 
+/// How long a stopping server lets senders of webhooks wait for results, before it tells them that their run goes on.
+const LAST_RESULTS: Duration = Duration::from_secs(2);
+
 /// Serves until `stop` resolves, then lets open requests end, for `grace` at most.
 pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()>, grace: Duration) {
     let limits = app.config().connections.clone();
@@ -88,8 +91,12 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
     let all_ended = async {
         let ended = open.shutdown();
         tokio::pin!(ended);
+        let stopped = Instant::now();
         while tokio::time::timeout(Duration::from_millis(100), &mut ended).await.is_err() {
             connections.cut_quiet();
+            if stopped.elapsed() >= LAST_RESULTS {
+                app.engine().stop_waiting();
+            }
         }
     };
     if tokio::time::timeout(grace, all_ended).await.is_err() {

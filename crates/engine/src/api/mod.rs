@@ -60,6 +60,11 @@ impl Engine {
         Ok(Engine { core: open::open(config, ports).await? })
     }
 
+    /// Whoever waits for a run's end, now or later, is told that it goes on: for a front that is about to close.
+    pub fn stop_waiting(&self) {
+        self.core.leaving.cancel();
+    }
+
     /// Takes nothing new, lets bursts finish and their commits land. What is unfinished goes on at the next open.
     pub async fn close(&self) {
         open::close(&self.core).await;

@@ -10,7 +10,7 @@ pub trait CodeRunner: Send + Sync + 'static {
     /// Scans and compiles a module (or takes it from a cache), and keeps it ready for [`CodeRunner::call`].
     async fn load(&self, module: Bytes) -> Result<ActionInfo, LoadError>;
 
-    /// Whether a module is ready to be called.
+    /// Whether a module is ready to be called. If so, it stays for a while: whoever asks is about to call it.
     fn loaded(&self, sha256: &str) -> bool;
 
     /// Calls a module that is ready. The same module, input, seed, start and limits give the same outcome.

@@ -63,7 +63,10 @@ pub(crate) async fn run(ctx: &Ctx, execute: &Execute, code: &CodeCall, secrets: 
     ended(result, logs, Some(usage))
 }
 
-/// Makes sure that the sandbox has the module.
+/// How often a module is loaded that is gone again at once.
+const LOADS: usize = 3;
+
+/// Makes sure that the sandbox has the module, and keeps it for the call that follows.
 pub(crate) async fn ready(ctx: &Ctx, action: &Arc<ActionVersion>) -> Result<(), Failure> {
     let code = &ctx.core.ports.code;
     if code.loaded(&action.row.info.sha256) {
@@ -80,8 +83,14 @@ pub(crate) async fn ready(ctx: &Ctx, action: &Arc<ActionVersion>) -> Result<(), 
     };
     let bytes =
         crate::blobs::read(ctx, &action.row.info.sha256).await.map_err(|e| unavailable(e.to_string()))?;
-    code.load(bytes).await.map_err(|error| unavailable(error.to_string()))?;
-    Ok(())
+    // Whoever loads the same module only to look at it may let it go again before it is asked for here.
+    for _ in 0..LOADS {
+        code.load(bytes.clone()).await.map_err(|error| unavailable(error.to_string()))?;
+        if code.loaded(&action.row.info.sha256) {
+            return Ok(());
+        }
+    }
+    Err(unavailable("it was let go each time it had been loaded".into()))
 }
 
 /// The step's limits over the module's over the defaults, none above the host's maxima.

@@ -93,6 +93,9 @@ pub(crate) struct RunHead {
     /// Its payloads were pruned.
     #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
     pub payloads_expired: bool,
+    /// Pruning them is half done.
+    #[serde(rename = "q", default, skip_serializing_if = "std::ops::Not::not")]
+    pub payloads_left: bool,
 }
 
 fn is_zero(n: &u32) -> bool {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 use stepwell_engine::ports::CodeRunner;
 use stepwell_sandbox::{
@@ -41,6 +42,8 @@ pub struct SimCode {
     /// Every call, in the order in which they began: the function and its input.
     pub calls: Mutex<Vec<(String, Value)>>,
     moods: Mutex<BTreeMap<String, u64>>,
+    /// So many of the modules loaded next are gone again at once, as when somebody only looked at them.
+    pub vanish: AtomicU32,
 }
 
 impl SimCode {
@@ -122,7 +125,9 @@ impl CodeRunner for SimCode {
         let read: Value = serde_json::from_slice(&module).map_err(|_| refused())?;
         let function = read["function"].as_str().ok_or_else(refused)?;
         let sha256 = hash(&module);
-        self.loaded.lock().unwrap().insert(sha256.clone(), function.to_owned());
+        if self.vanish.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_err() {
+            self.loaded.lock().unwrap().insert(sha256.clone(), function.to_owned());
+        }
         let metadata = read["version"].as_str().map(|version| Metadata {
             name: read["name"].as_str().map(str::to_owned),
             version: version.parse().ok(),

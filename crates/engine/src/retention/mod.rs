@@ -1,13 +1,13 @@
 //! Removing what has been kept long enough, oldest first, in small commits.
+mod run;
+
 use crate::core::{Core, Ctx};
 use crate::error::{EngineError, ErrorKind};
 use crate::feed::LogRow;
-use crate::hash;
 use crate::id::RunId;
 use crate::tables::runs::{self, RunHead};
 use crate::tables::{self, hooks, mailbox};
 use futures::{StreamExt, stream};
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -257,103 +257,14 @@ fn unhex_key(text: &str) -> Option<Key> {
 }
 
 async fn payloads(ctx: &Ctx, run: RunId, head: &RunHead, until: i64) -> Result<Visit, EngineError> {
-    if head.payloads_expired {
+    if head.payloads_expired && !head.payloads_left {
         return Ok(Visit::Nothing);
     }
     if !head.status.ended() || head.ended_ms.is_none_or(|ended| ended >= until) {
         return Ok(Visit::Later);
     }
-    expire(ctx, run).await?;
-    Ok(Visit::Done)
-}
-
-/// Replaces every payload of a run's journal by null, and gives up its claims on blobs.
-async fn expire(ctx: &Ctx, run: RunId) -> Result<(), Refused> {
-    let head_key = runs::head_key(ctx.ws.id, run);
-    let keys = runs::journal(ctx.ws.id, run);
-    let rows = crate::registry::all_rows(&*ctx.core.ports.store, ctx.ws.shard, keys).await?;
-    let mut writes: Vec<(Key, Option<stepwell_store::Value>)> = Vec::new();
-    for (key, value) in rows {
-        let mut commit: Value = tables::decode(&key, &value)?;
-        claims(&commit, &mut |sha256| writes.push((runs::blob_ref_key(ctx.ws.id, &sha256, run), None)));
-        strip(&mut commit);
-        commit["p"] = true.into();
-        writes.push((key, Some(tables::encode(&commit)?)));
-    }
-    writes.sort_by(|a, b| a.0.cmp(&b.0));
-    writes.dedup_by(|a, b| a.0 == b.0);
-    for part in writes.chunks(PAGE) {
-        // A retry may have come in between: the head tells.
-        let head_key = &head_key;
-        let ended = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
-            Box::pin(async move {
-                let Some(value) = tx.get(head_key).await? else { return Ok(false) };
-                let mut head: RunHead = tables::decode(head_key, &value)?;
-                if !head.status.ended() {
-                    return Ok(false);
-                }
-                for (key, value) in part {
-                    match value {
-                        Some(value) => tx.put(key.clone(), value.clone()),
-                        None => tx.delete(key.clone()),
-                    }
-                }
-                if !head.payloads_expired {
-                    head.payloads_expired = true;
-                    tx.put(head_key.clone(), tables::encode(&head)?);
-                }
-                Ok::<_, Refused>(true)
-            })
-        })
-        .await?;
-        if !ended {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Calls `found` with every blob that a journal's row names.
-fn claims(value: &Value, found: &mut dyn FnMut([u8; 32])) {
-    match value {
-        Value::Object(map) => {
-            let named = map.get("blob").filter(|_| map.len() == 1).and_then(|blob| blob.get("sha256"));
-            if let Some(sha256) = named.and_then(Value::as_str).and_then(hash::unhex) {
-                found(sha256);
-            }
-            map.values().for_each(|value| claims(value, found));
-        }
-        Value::Array(list) => list.iter().for_each(|value| claims(value, found)),
-        _ => {}
-    }
-}
-
-/// Payloads are written `{"value": …}` or `{"blob": …}` at known places of an entry.
-fn strip(commit: &mut Value) {
-    let Some(entries) = commit.get_mut("e").and_then(Value::as_array_mut) else { return };
-    let null = || serde_json::json!({ "value": null });
-    for entry in entries {
-        if let Some(event) = entry.get_mut("e").and_then(Value::as_object_mut) {
-            for place in ["trigger", "settings"] {
-                if event.contains_key(place) {
-                    event.insert(place.into(), null());
-                }
-            }
-            if let Some(ok) = event.get_mut("result").and_then(|result| result.get_mut("ok")) {
-                *ok = null();
-            }
-            if let Some(error) = event.get_mut("result").and_then(|result| result.get_mut("error")) {
-                error.as_object_mut().map(|error| error.remove("details"));
-            }
-        }
-        if let Some(note) = entry.get_mut("n").and_then(Value::as_object_mut) {
-            for place in ["i", "a", "l"] {
-                if note.contains_key(place) {
-                    note.insert(place.into(), null());
-                }
-            }
-        }
-    }
+    // A retry that came in between lets it go on: its time comes again.
+    Ok(if run::expire(ctx, run, head).await? { Visit::Done } else { Visit::Later })
 }
 
 /// Removes runs that ended long enough ago, and the oldest of too many.
@@ -383,7 +294,7 @@ async fn ended_run(ctx: &Ctx, run: RunId, head: &RunHead) -> Result<Visit, Engin
         return Ok(Visit::Nothing);
     }
     let place = taken.then(|| GiveBack(&ctx.ws.kept));
-    if !remove(ctx, run).await? {
+    if !run::remove(ctx, run, head).await? {
         return Ok(Visit::Nothing);
     }
     std::mem::forget(place);
@@ -410,44 +321,6 @@ async fn count(ctx: &Ctx) -> Result<(), EngineError> {
     ctx.ws.kept.ended.fetch_add(i64::try_from(ended).unwrap_or(0) - before, Relaxed);
     *ctx.ws.kept.counted.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = true;
     Ok(())
-}
-
-/// Removes all rows of a run, the head last, so that what is half done is found again. False when it does not rest.
-async fn remove(ctx: &Ctx, run: RunId) -> Result<bool, Refused> {
-    let head_key = &runs::head_key(ctx.ws.id, run);
-    let rows = crate::registry::all_rows(&*ctx.core.ports.store, ctx.ws.shard, runs::journal(ctx.ws.id, run))
-        .await?;
-    let mut gone: BTreeSet<Key> = BTreeSet::new();
-    for (key, value) in rows {
-        // A row that cannot be read names nothing that could be given up.
-        if let Ok(commit) = tables::decode::<Value>(&key, &value) {
-            claims(&commit, &mut |sha256| {
-                gone.insert(runs::blob_ref_key(ctx.ws.id, &sha256, run));
-            });
-        }
-        gone.insert(key);
-    }
-    let mut gone: Vec<Key> = gone.into_iter().collect();
-    gone.push(head_key.clone());
-    for part in gone.chunks(PAGE) {
-        let rests = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
-            Box::pin(async move {
-                // A retry may have come in between: the head tells.
-                let head = tx.get(head_key).await?;
-                let head = head.map(|value| tables::decode::<RunHead>(head_key, &value)).transpose()?;
-                if head.is_none_or(|head| !head.status.ended()) {
-                    return Ok(false);
-                }
-                part.iter().for_each(|key| tx.delete(key.clone()));
-                Ok::<_, Refused>(true)
-            })
-        })
-        .await?;
-        if !rests {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Deletes the rows of a range.
