@@ -17,7 +17,8 @@ pub const MAX_TX_ROWS: usize = 700;
 pub const MAX_TX_BYTES: usize = 1 << 20;
 
 /// What one write costs: the rows of its pieces, one that says how many these are, and its bytes. A deletion is one row;
-/// the pieces that it leaves behind are nobody's cost: they go with it if there is room, and else later.
+/// the pieces that it leaves behind are nobody's cost: they go with it if there is room, and else later. Nor is the row
+/// that notes how many pieces are left, of twenty bytes or so, at most one a write, and only where there were any.
 pub(crate) fn cost(key_bytes: usize, value_bytes: Option<usize>) -> (usize, usize) {
     let value_bytes = value_bytes.unwrap_or(0);
     let pieces = if value_bytes > CHUNK_BYTES { value_bytes.div_ceil(CHUNK_BYTES) } else { 0 };

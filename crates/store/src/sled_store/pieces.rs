@@ -33,7 +33,9 @@ pub(super) struct Pieces {
     /// that nobody reads, or be deleted that are not there.
     held: HashMap<u64, Held>,
     hasher: RandomState,
-    /// Keys with pieces to be deleted.
+    /// Keys with pieces to be deleted. Known exactly: what is deleted of a key later rests on this alone.
+    exact: HashMap<Key, Held>,
+    /// The same in the order in which their turn comes; a key may be here twice, or have nothing to delete any more.
     stale: VecDeque<Key>,
 }
 
@@ -57,6 +59,9 @@ impl Pieces {
         if self.held.is_empty() {
             return Held::default();
         }
+        if let Some(held) = self.too_much(key) {
+            return held;
+        }
         self.held.get(&self.hasher.hash_one(key)).copied().unwrap_or_default()
     }
 
@@ -66,6 +71,16 @@ impl Pieces {
             0 => self.held.remove(&hash),
             _ => self.held.insert(hash, held),
         };
+        if held.on_disk > held.live {
+            self.exact.insert(key.clone(), held);
+        } else if !self.exact.is_empty() {
+            self.exact.remove(key);
+        }
+    }
+
+    /// What is known of a key that has pieces to be deleted.
+    pub(super) fn too_much(&self, key: &Key) -> Option<Held> {
+        if self.exact.is_empty() { None } else { self.exact.get(key).copied() }
     }
 
     /// Remembers to delete what the key has too much.
@@ -73,7 +88,7 @@ impl Pieces {
         self.stale.push_back(key);
     }
 
-    /// A key with pieces to be deleted. It may have become another one's since.
+    /// A key that had pieces to be deleted when it was put off.
     pub(super) fn next_stale(&mut self) -> Option<Key> {
         self.stale.pop_front()
     }
@@ -172,6 +187,28 @@ mod tests {
         assert_eq!(marks(&tree), [(key(39), Held { on_disk: 3, live: 3 })]);
         assert_eq!(rows::get(&tree, &key(39)).unwrap(), Some(value(3)));
         assert_eq!(rows::get(&tree, &key(36)).unwrap(), Some(value(1)));
+    }
+
+    #[test]
+    fn a_key_that_shares_its_hash_with_another_loses_nothing_that_its_value_needs() {
+        let (tree, mut pieces) = (tree(), Pieces::default());
+        let most = MAX_VALUE_BYTES / CHUNK_BYTES;
+        for n in 0..40 {
+            commit(&tree, &mut pieces, &[(n, Some(most))]);
+        }
+        let shrunk: Vec<_> = (0..40).map(|n| (n, Some(2))).collect();
+        commit(&tree, &mut pieces, &shrunk);
+        let put_off = pieces.stale.front().cloned().unwrap();
+        // Another key of the same hash has lost its value meanwhile.
+        let hash = pieces.hasher.hash_one(&put_off);
+        pieces.held.insert(hash, Held { on_disk: 100, live: 0 });
+        while pieces.any_stale() {
+            let mut group = Group::default();
+            group.clean(&mut pieces, 100);
+            tree.apply_batch(group.into_batch(1)).unwrap();
+        }
+        assert_eq!(rows::get(&tree, &put_off).unwrap(), Some(value(2)));
+        assert_eq!(on_disk(&tree), 40 * 2);
     }
 
     #[test]

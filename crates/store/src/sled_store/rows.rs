@@ -92,7 +92,7 @@ impl Group {
             && let Some(key) = pieces.next_stale()
         {
             // Its value may have become larger again meanwhile.
-            let Held { on_disk, live } = pieces.of(&key);
+            let Some(Held { on_disk, live }) = pieces.too_much(&key) else { continue };
             let from = on_disk.saturating_sub(u16::try_from(until - self.ops).unwrap_or(u16::MAX)).max(live);
             if from >= on_disk {
                 continue;
