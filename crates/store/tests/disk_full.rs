@@ -17,10 +17,21 @@ fn key(n: u32) -> Key {
     KeyBuilder::new(Space::Records, WS).u32(n).build()
 }
 
+/// Nothing that can be made smaller (SplitMix64).
+fn value(n: u32) -> Vec<u8> {
+    let byte = |i: u64| {
+        let mut z = (i ^ (u64::from(n) << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) as u8
+    };
+    (0..3000).map(byte).collect()
+}
+
 async fn put(store: &Arc<SledStore>, n: u32) -> Result<(), Refused> {
     let mut tx = Txn::begin(store.clone(), WS.shard());
     tx.get(&key(n)).await?;
-    tx.put(key(n), vec![n as u8; 3000]);
+    tx.put(key(n), value(n));
     tx.commit().await.map(|_| ())
 }
 
@@ -28,7 +39,7 @@ async fn put(store: &Arc<SledStore>, n: u32) -> Result<(), Refused> {
 async fn whole(store: &Arc<SledStore>) -> u32 {
     let mut tx = Txn::begin(store.clone(), WS.shard());
     let rows = tx.range(KeyBuilder::new(Space::Records, WS).prefix(), usize::MAX, false).await.unwrap();
-    assert!(rows.iter().zip(0..).all(|((k, value), n)| *k == key(n) && *value == vec![n as u8; 3000]));
+    assert!(rows.iter().zip(0..).all(|((k, seen), n)| *k == key(n) && *seen == value(n)));
     rows.len() as u32
 }
 

@@ -22,15 +22,32 @@ fn head(task: u32) -> Key {
     KeyBuilder::new(Space::Runs, workspace(task)).build()
 }
 
-/// The rows of one transaction: some small, one in pieces, and one that the next transaction replaces.
+/// Nothing that can be made smaller (SplitMix64).
+fn noise(seed: u64, size: u64) -> Vec<u8> {
+    let byte = |i: u64| {
+        let mut z = (i ^ (seed << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) as u8
+    };
+    (0..size).map(byte).collect()
+}
+
+/// The rows of one transaction: some small, one in pieces, one that is packed, and one that the next transaction
+/// replaces.
 fn rows(task: u32, n: u64) -> Vec<(Key, Value)> {
     let key = |part: u8| KeyBuilder::new(Space::RunEvents, workspace(task)).u64(n).u8(part).build();
     let value = |size: u64, salt: u64| -> Value {
         (0..size).map(|i| (i * 13 + n * 7 + salt + u64::from(task)) as u8).collect::<Vec<_>>().into()
     };
+    let noise = |size: u64| -> Value { noise(n << 8 | u64::from(task), size).into() };
     let mut rows: Vec<_> = (0..6).map(|part| (key(part), value(600, part.into()))).collect();
-    rows.push((key(6), value(n * 977 % 20_000, 6)));
-    rows.push((KeyBuilder::new(Space::RunStates, workspace(task)).build(), value(n * 1319 % 9_000, 7)));
+    rows.push((key(6), noise(n * 977 % 20_000)));
+    rows.push((key(7), value(n * 977 % 20_000, 6)));
+    rows.push((
+        KeyBuilder::new(Space::RunStates, workspace(task)).build(),
+        if n.is_multiple_of(3) { value(n * 1319 % 9_000, 7) } else { noise(n * 1319 % 9_000) },
+    ));
     rows.push((head(task), n.to_be_bytes().to_vec().into()));
     rows
 }
@@ -67,7 +84,7 @@ async fn write_for_ever(store: Arc<SledStore>, task: u32) {
         }
         if n > 20 {
             // Deleting is half of the work of a store that lives long.
-            for (key, _) in rows(task, n - 20).drain(..7) {
+            for (key, _) in rows(task, n - 20).drain(..8) {
                 tx.delete(key);
             }
         }

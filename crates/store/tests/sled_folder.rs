@@ -27,6 +27,17 @@ fn key(n: u32) -> Key {
     KeyBuilder::new(Space::Records, WS).u32(n).build()
 }
 
+/// Nothing that can be made smaller (SplitMix64).
+fn noise(seed: u64, size: usize) -> Vec<u8> {
+    let byte = |i: u64| {
+        let mut z = (i ^ (seed << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) as u8
+    };
+    (0..size as u64).map(byte).collect()
+}
+
 async fn put(store: &SledStore, n: u32, value: &[u8]) -> Result<(), Refused> {
     let mut tx = Txn::begin(Arc::new(store.clone()), WS.shard());
     tx.put(key(n), value.to_vec());
@@ -150,7 +161,7 @@ async fn rows_that_end_before_what_was_there_are_not_opened() {
     let early = fs::read(rows.join("db")).unwrap();
     let store = open(folder.path());
     for n in 2..40 {
-        put(&store, n, &[7; 3000]).await.unwrap();
+        put(&store, n, &noise(n.into(), 3000)).await.unwrap();
     }
     store.close().await;
     let whole = fs::read(rows.join("db")).unwrap();
@@ -292,14 +303,14 @@ async fn rule_5_sled_makes_no_files_of_its_own() {
             for part in 0..8 {
                 let long = KeyBuilder::new(Space::Records, WS).fixed(&[9; 1009]).u32(n).u32(part).build();
                 assert_eq!(long.len(), stepwell_store::limits::MAX_KEY_BYTES);
-                tx.put(long, vec![round; stepwell_store::limits::CHUNK_BYTES]);
+                tx.put(long, noise(round.into(), stepwell_store::limits::CHUNK_BYTES));
             }
-            tx.put(key(n), vec![round; 200_000]);
+            tx.put(key(n), noise(round.into(), 200_000));
             tx.commit().await.unwrap();
         }
     }
     store.close().await;
     let store = open(folder.path());
-    assert_eq!(get(&store, 39).await.unwrap(), vec![2; 200_000]);
+    assert_eq!(get(&store, 39).await.unwrap(), noise(2, 200_000));
     assert_eq!(fs::read_dir(folder.path().join("rows/blobs")).unwrap().count(), 0);
 }

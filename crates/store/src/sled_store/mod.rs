@@ -4,6 +4,7 @@
 //! the process if the writer is stuck.
 mod folder;
 mod open;
+mod packed;
 mod pieces;
 mod queue;
 mod reader;
@@ -196,7 +197,7 @@ impl Store for SledStore {
     async fn commit(&self, tx: Tx) -> Result<Stamp, Refused> {
         let cost = check_tx(&tx)?;
         let (answer, answered) = oneshot::channel();
-        self.0.requests.push(Request { tx, cost, answer }).map_err(|_| closed())?;
+        self.0.requests.push(Request { tx: tx.into(), cost, answer }).map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 

@@ -103,6 +103,7 @@ mod tests {
     use super::*;
     use crate::keys::{KeyBuilder, Space};
     use crate::limits::{CHUNK_BYTES, MAX_TX_ROWS, MAX_VALUE_BYTES};
+    use crate::sled_store::packed::Stored;
     use crate::sled_store::rows::Group;
     use crate::types::{Value, WorkspaceId};
 
@@ -118,12 +119,17 @@ mod tests {
         vec![7; pieces * CHUNK_BYTES].into()
     }
 
+    /// As if it could not be packed.
+    fn stored(pieces: usize) -> Stored {
+        Stored { packed: false, bytes: value(pieces) }
+    }
+
     /// One commit, as the writer does it; answers how many rows its batch has.
     fn commit(tree: &sled::Db, pieces: &mut Pieces, writes: &[(u32, Option<usize>)]) -> usize {
         let mut group = Group::default();
         group.begin(writes.len());
         for (n, value) in writes {
-            group.write(&key(*n), value.map(self::value).as_ref(), pieces);
+            group.write(&key(*n), value.map(stored).as_ref(), pieces);
         }
         let ops = group.ops();
         tree.apply_batch(group.into_batch(1)).unwrap();

@@ -4,16 +4,20 @@
 //! key                         1 | crc32 | value                  a value of at most 4 KB
 //! key                         2 | crc32 | length(4)              a larger one; its checksum covers all of it
 //! key with space|0x80, n(2)   3 | crc32 | piece n                a piece of a larger one
+//! key                         4 | crc32 | packed value           a value of which packing leaves at most 4 KB
+//! key                         5 | crc32 | length(4)              one of which it leaves more; its packed bytes in pieces
 //! 00                          1 | crc32 | sequence number(8)     the last commit
 //! ff, ff key                  1 | crc32 | …                      which keys have pieces: see `pieces.rs`
 //! ```
 //!
-//! The first byte is the format; checksums cover the key too, so that a value under a wrong key shows.
+//! The first byte is the format; checksums cover the key too, so that a value under a wrong key shows, and the bytes as
+//! they are written. How a value is packed: `packed.rs`.
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::packed::{Stored, unpack};
 use super::pieces::{Held, MARK, Pieces};
 use crate::limits::{CHUNK_BYTES, MAX_TX_ROWS, MAX_VALUE_BYTES};
 use crate::types::{Key, Refused, Row, Value, Want};
@@ -21,6 +25,8 @@ use crate::types::{Key, Refused, Row, Value, Want};
 const WHOLE: u8 = 1;
 const HEAD: u8 = 2;
 const PIECE: u8 = 3;
+const PACKED: u8 = 4;
+const PACKED_HEAD: u8 = 5;
 const HEADER: usize = 5;
 /// Rule 5: no row of sled's is larger.
 const MAX_ROW_BYTES: usize = 4096;
@@ -57,10 +63,10 @@ impl Group {
     }
 
     /// Writes a value, or deletes it, with what is left of the pieces of the value before.
-    pub(super) fn write(&mut self, key: &Key, value: Option<&Value>, pieces: &mut Pieces) {
+    pub(super) fn write(&mut self, key: &Key, value: Option<&Stored>, pieces: &mut Pieces) {
         let live = match value {
-            Some(value) if value.len() <= CHUNK_BYTES => {
-                self.insert(key, WHOLE, value);
+            Some(Stored { packed, bytes }) if bytes.len() <= CHUNK_BYTES => {
+                self.insert(key, if *packed { PACKED } else { WHOLE }, bytes);
                 0
             }
             Some(value) => self.write_pieces(key, value),
@@ -134,16 +140,16 @@ impl Group {
         self.batch.remove(key);
     }
 
-    fn write_pieces(&mut self, key: &Key, value: &Value) -> u16 {
+    fn write_pieces(&mut self, key: &Key, value: &Stored) -> u16 {
         let mut count = 0;
-        for piece in value.chunks(CHUNK_BYTES) {
+        for piece in value.bytes.chunks(CHUNK_BYTES) {
             self.insert(&piece_key(key, count), PIECE, piece);
             count += 1;
         }
         let mut head = [0; HEADER + 4];
-        head[0] = HEAD;
-        head[1..HEADER].copy_from_slice(&checksum(key, value).to_be_bytes());
-        head[HEADER..].copy_from_slice(&(value.len() as u32).to_be_bytes());
+        head[0] = if value.packed { PACKED_HEAD } else { HEAD };
+        head[1..HEADER].copy_from_slice(&checksum(key, &value.bytes).to_be_bytes());
+        head[HEADER..].copy_from_slice(&(value.bytes.len() as u32).to_be_bytes());
         self.put(key, &head);
         count
     }
@@ -211,7 +217,7 @@ fn damaged(key: &[u8], what: &str) -> Refused {
 /// How many pieces the value of a key has.
 fn live_pieces(tree: &sled::Tree, key: &Key) -> Result<u16, Refused> {
     match tree.get(&key[..]).map_err(|error| refused(&error))? {
-        Some(row) if row.first() == Some(&HEAD) => {
+        Some(row) if matches!(row.first(), Some(&(HEAD | PACKED_HEAD))) => {
             let length = row.get(HEADER..).and_then(|length| length.first_chunk::<4>());
             let length = length.ok_or_else(|| damaged(key, "is cut short"))?;
             Ok((u32::from_be_bytes(*length) as usize).min(MAX_VALUE_BYTES).div_ceil(CHUNK_BYTES) as u16)
@@ -278,17 +284,22 @@ fn value_of(tree: &sled::Tree, key: &[u8], row: &[u8]) -> Result<Value, Refused>
     let sum = u32::from_be_bytes(sum);
     match format {
         WHOLE if checksum(key, payload) == sum => Ok(Bytes::copy_from_slice(payload)),
-        HEAD => {
+        PACKED if checksum(key, payload) == sum => unpacked(key, payload),
+        HEAD | PACKED_HEAD => {
             let length = payload.try_into().map_err(|_| damaged(key, "is cut short"))?;
             let value = join(tree, key, u32::from_be_bytes(length) as usize)?;
             if checksum(key, &value) != sum {
                 return Err(damaged(key, "has a wrong checksum"));
             }
-            Ok(value)
+            if format == HEAD { Ok(value) } else { unpacked(key, &value) }
         }
-        WHOLE => Err(damaged(key, "has a wrong checksum")),
+        WHOLE | PACKED => Err(damaged(key, "has a wrong checksum")),
         _ => Err(damaged(key, &format!("has the unknown format {format}"))),
     }
+}
+
+fn unpacked(key: &[u8], packed: &[u8]) -> Result<Value, Refused> {
+    unpack(packed).ok_or_else(|| damaged(key, "cannot be unpacked"))
 }
 
 fn join(tree: &sled::Tree, key: &[u8], length: usize) -> Result<Value, Refused> {

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, oneshot};
 use super::SledOptions;
 use super::folder::{Folder, OpenError};
 use super::open::{self, Opened, panic_text};
+use super::packed::PackedTx;
 use super::pieces::Pieces;
 use super::queue::{Next, Queue};
 use super::reader::{Current, Readers, head_on_disk};
@@ -19,7 +20,7 @@ use super::watchdog::Progress;
 use crate::limits::{MAX_TX_BYTES, MAX_TX_ROWS};
 use crate::logs;
 use crate::resolver::Resolver;
-use crate::types::{Key, Log, Refused, Shard, Stamp, Tx};
+use crate::types::{Key, Log, Refused, Shard, Stamp};
 
 /// After a pause of this length what sled still holds back is flushed.
 const IDLE: Duration = Duration::from_millis(500);
@@ -33,7 +34,7 @@ const CLEANED: usize = 128;
 const ROOM_TO_REOPEN: u64 = 8 << 20;
 
 pub(super) struct Request {
-    pub(super) tx: Tx,
+    pub(super) tx: PackedTx,
     /// How many rows and bytes it writes.
     pub(super) cost: (usize, usize),
     pub(super) answer: oneshot::Sender<Result<Stamp, Refused>>,
@@ -306,7 +307,7 @@ impl Writer {
 
     /// All about taking a transaction in that can fail: nothing has happened if it does. Answers why it is refused
     /// though it rests on nothing lost.
-    fn prepare(&mut self, tx: &Tx, full: Option<&String>) -> Result<Result<(), Refused>, Failed> {
+    fn prepare(&mut self, tx: &PackedTx, full: Option<&String>) -> Result<Result<(), Refused>, Failed> {
         let only_deletes = tx.append.is_empty() && tx.writes.iter().all(|(_, value)| value.is_none());
         if let Some(full) = full
             // Deleting is what makes room, and takes little itself.
@@ -331,7 +332,7 @@ impl Writer {
     }
 
     /// Puts the writes of a transaction into the group; answers the keys.
-    fn put(&mut self, tx: Tx, rows: usize, group: &mut Group) -> Vec<Key> {
+    fn put(&mut self, tx: PackedTx, rows: usize, group: &mut Group) -> Vec<Key> {
         let mut keys = Vec::with_capacity(tx.writes.len() + tx.append.len());
         group.begin(rows);
         for (key, value) in tx.writes {
