@@ -5,7 +5,7 @@ use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use wasmtime::component::ResourceTable;
-use wasmtime::{AsContextMut, CallHook, Result, StoreContextMut, UpdateDeadline};
+use wasmtime::{CallHook, Result, StoreContextMut, UpdateDeadline};
 
 use crate::admit::GuestKind;
 use crate::clock::Clock;
@@ -108,6 +108,8 @@ pub(crate) struct CallState {
     pub(crate) limiter: Limiter,
     pub(crate) table: ResourceTable,
     deadline: Instant,
+    /// Ticks that it has met.
+    ticks: u32,
     /// Calls into the guest that are under way: 1, or 2 while it allocates for a host call.
     depth: u32,
     /// The depth at which the host call was made that something is owed for.
@@ -142,6 +144,7 @@ impl CallState {
             limiter: Limiter::new(limits.memory_bytes),
             table,
             deadline,
+            ticks: 0,
             depth: 0,
             owed_at: None,
         }
@@ -198,10 +201,43 @@ pub(crate) fn hook(mut store: StoreContextMut<'_, CallState>, hook: CallHook) ->
     }
 }
 
+/// How many ticks a call has before it first lets others have their turn.
+///
+/// Whoever does so stands behind all who run long, with a tick each: a hundred of them are a hundred milliseconds. A
+/// short call meets a tick now and then, above all where its thread loses its processor for a moment.
+const FIRST_TURN: u32 = 4;
+
 /// At every tick: stops a guest past its deadline, lets others have their turn.
 pub(crate) fn tick(mut store: StoreContextMut<'_, CallState>) -> Result<UpdateDeadline> {
-    if Instant::now() >= store.as_context_mut().data().deadline {
+    let state = store.data_mut();
+    if Instant::now() >= state.deadline {
         return Err(Stop::Deadline.into());
     }
-    Ok(UpdateDeadline::Yield(1))
+    state.ticks = state.ticks.saturating_add(1);
+    Ok(if state.ticks < FIRST_TURN { UpdateDeadline::Continue(1) } else { UpdateDeadline::Yield(1) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use wasmtime::{AsContextMut, Engine, Store};
+
+    #[test]
+    fn a_call_has_some_ticks_before_it_stands_behind_the_others_and_none_past_its_deadline() {
+        let engine = Engine::default();
+        let store = |deadline| {
+            Store::new(&engine, CallState::new(GuestKind::Component, &Call::new("null"), deadline))
+        };
+        let mut long = store(Instant::now() + Duration::from_secs(3600));
+        for met in 1..FIRST_TURN {
+            let update = tick(long.as_context_mut()).unwrap();
+            assert!(matches!(update, UpdateDeadline::Continue(1)), "{met}");
+        }
+        for _ in 0..3 {
+            assert!(matches!(tick(long.as_context_mut()).unwrap(), UpdateDeadline::Yield(1)));
+        }
+        let error = tick(store(Instant::now()).as_context_mut()).err().unwrap();
+        assert!(matches!(error.downcast_ref::<Stop>(), Some(Stop::Deadline)));
+    }
 }
