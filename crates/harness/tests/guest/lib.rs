@@ -29,8 +29,9 @@ enum Answer {
     Keys(BTreeMap<Vec<u8>, u8>),
 }
 
+/// The name that a method of the contract has too.
 #[action]
-fn obey(wish: Wish) -> Result<Answer, Failure> {
+fn run(wish: Wish) -> Result<Answer, Failure> {
     match wish {
         Wish::Log => {
             log::trace!("one");

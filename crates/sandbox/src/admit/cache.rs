@@ -9,7 +9,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use subtle::ConstantTimeEq as _;
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
@@ -26,6 +26,10 @@ const MAGIC: &[u8; 16] = b"stepwell code 1\n";
 const ENDING: &str = ".code";
 /// No entry is larger: what the compiler may make, and then some.
 const MOST: u64 = 128 << 20;
+/// How the name of a file begins that is being written.
+const UNFINISHED: &str = ".new-";
+/// A file that is being written and as old as this is nobody's any more.
+const FORGOTTEN: Duration = Duration::from_secs(3600);
 
 /// Machine code that this process, its own child or the owner of the cache's key has made.
 /// Nothing else may become one: whoever makes one has to be trusted with this process.
@@ -100,6 +104,7 @@ impl Cache {
             Err(error) => return Err(error),
         }
         let key = key(dir, &own_folder(dir)?)?;
+        sweep(dir);
         Ok(Self { dir: dir.to_owned(), key, fingerprint })
     }
 
@@ -131,7 +136,7 @@ impl Cache {
     /// Keeps the code of a module, in the place of whatever was there.
     pub(super) fn put(&self, sha256: &[u8; 32], artifact: &Artifact) -> io::Result<()> {
         let mac = self.mac(sha256, &artifact.0).finalize().into_bytes();
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.dir)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.dir)?;
         file.write_all(MAGIC)?;
         file.write_all(&mac)?;
         file.write_all(&artifact.0)?;
@@ -236,6 +241,21 @@ fn own_folder(dir: &Path) -> io::Result<File> {
     Ok(folder)
 }
 
+/// Removes what a process left that ended while it wrote. Another one may write here now, so only old files go; what
+/// cannot be removed changes nothing.
+fn sweep(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
+        let age = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = age.ok().and_then(|written| SystemTime::now().duration_since(written).ok());
+        if unfinished && age.is_some_and(|age| age >= FORGOTTEN) {
+            tracing::debug!(path = %entry.path().display(), "removing what was left unfinished");
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// The key in the folder, or a new one. A key that others could have read or written is replaced,
 /// and with it everything that was authenticated by it.
 fn key(dir: &Path, folder: &File) -> io::Result<[u8; KEY_BYTES]> {
@@ -279,7 +299,7 @@ fn new_key(dir: &Path, path: &Path) -> io::Result<()> {
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     // Made with permissions for its owner alone.
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(dir)?;
     file.write_all(&key)?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
@@ -311,7 +331,6 @@ mod tests {
     use super::*;
     use crate::config::{Allocation, settings};
     use std::os::unix::fs::symlink;
-    use std::time::Duration;
 
     const MODULE: [u8; 32] = [1; 32];
     const OTHER: [u8; 32] = [2; 32];
@@ -378,6 +397,23 @@ mod tests {
         let foreign = open(elsewhere.path());
         fs::write(foreign.path(&MODULE), &entry).unwrap();
         assert_eq!(get(&foreign, &MODULE), None);
+    }
+
+    #[test]
+    fn what_a_process_left_unfinished_is_removed_at_the_next_start_and_what_is_new_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(dir.path());
+        put(&cache, &MODULE, b"code");
+        let [old, new] = ["old", "new"].map(|name| cache.dir().join(format!("{UNFINISHED}{name}")));
+        fs::write(&new, b"co").unwrap();
+        fs::write(&old, b"co").unwrap();
+        let long_ago = SystemTime::now() - FORGOTTEN * 2;
+        for path in [&old, &cache.path(&MODULE)] {
+            File::options().append(true).open(path).unwrap().set_modified(long_ago).unwrap();
+        }
+        let cache = open(dir.path());
+        assert!(!old.exists() && new.exists());
+        assert_eq!(get(&cache, &MODULE), Some(b"code".to_vec()));
     }
 
     #[test]

@@ -84,6 +84,10 @@ impl Compiler {
         }
         let artifact = {
             let _permit = self.permits.acquire().await.map_err(LoadError::host)?;
+            // Somebody else may have compiled it while this one stood in line.
+            if let Some(loaded) = self.cached(admitted).await? {
+                return Ok(loaded);
+            }
             let started = std::time::Instant::now();
             let artifact = self.compile(admitted).await?;
             let milliseconds = started.elapsed().as_millis() as u64;

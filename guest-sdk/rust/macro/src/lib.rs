@@ -80,6 +80,8 @@ fn check(function: &ItemFn) -> Result<Type, Error> {
 }
 
 fn expand(function: &ItemFn, input: &Type) -> proc_macro2::TokenStream {
+    // What is made here must not hide what the author named: the function, its input's type, or a module of either. So
+    // every name is one that nobody chooses.
     let name = &function.sig.ident;
     // With the span of the type, an error about a missing `Deserialize` points at the type.
     let parse = quote_spanned!(input.span()=> ::stepwell_action::__private::parse::<#input>);
@@ -88,41 +90,41 @@ fn expand(function: &ItemFn, input: &Type) -> proc_macro2::TokenStream {
 
         #[allow(unexpected_cfgs)]
         const _: () = {
-            use ::stepwell_action::__private as glue;
+            use ::stepwell_action::__private as __stepwell_glue;
             #[allow(unused_imports)]
-            use glue::{AnswerError as _, AnswerFailure as _, AnswerPlain as _, HasResultSchema as _, HasSchema as _, NoSchema as _};
+            use __stepwell_glue::{AnswerError as _, AnswerFailure as _, AnswerPlain as _, HasResultSchema as _, HasSchema as _, NoSchema as _};
 
-            fn run(input: ::std::string::String) -> ::core::result::Result<::std::string::String, ::stepwell_action::Failure> {
-                let input = #parse(input)?;
-                (&&&glue::probe_output(#name)).answer(#name(input), ::core::file!(), ::core::line!())
+            fn __stepwell_run(__stepwell_input: ::std::string::String) -> ::core::result::Result<::std::string::String, ::stepwell_action::Failure> {
+                let __stepwell_input = #parse(__stepwell_input)?;
+                (&&&__stepwell_glue::probe_output(#name)).answer(#name(__stepwell_input), ::core::file!(), ::core::line!())
             }
             // Compiled everywhere, so that an editor and a native test see what is wrong.
-            const _: fn(::std::string::String) -> ::core::result::Result<::std::string::String, ::stepwell_action::Failure> = run;
+            const _: fn(::std::string::String) -> ::core::result::Result<::std::string::String, ::stepwell_action::Failure> = __stepwell_run;
 
             #[cfg(target_arch = "wasm32")]
-            struct Handler;
+            struct __StepwellHandler;
 
             #[cfg(target_arch = "wasm32")]
-            impl glue::Guest for Handler {
+            impl __stepwell_glue::Guest for __StepwellHandler {
                 #[cfg(not(stepwell_describe))]
-                fn run(input: ::std::string::String) -> ::core::result::Result<::std::string::String, glue::WireFailure> {
-                    glue::start();
-                    glue::answer(run(input))
+                fn run(__stepwell_input: ::std::string::String) -> ::core::result::Result<::std::string::String, __stepwell_glue::WireFailure> {
+                    __stepwell_glue::start();
+                    __stepwell_glue::answer(__stepwell_run(__stepwell_input))
                 }
 
                 // How `stepwell action build` learns the schemas: it builds the action once more
                 // with this setting and calls it, so that the shipped module carries none of this.
                 #[cfg(stepwell_describe)]
-                fn run(_: ::std::string::String) -> ::core::result::Result<::std::string::String, glue::WireFailure> {
-                    ::core::result::Result::Ok(glue::description(
-                        (&&&glue::probe_input(#name)).schema(glue::input_settings()),
-                        (&&&glue::probe_output(#name)).schema(glue::output_settings()),
+                fn run(_: ::std::string::String) -> ::core::result::Result<::std::string::String, __stepwell_glue::WireFailure> {
+                    ::core::result::Result::Ok(__stepwell_glue::description(
+                        (&&&__stepwell_glue::probe_input(#name)).schema(__stepwell_glue::input_settings()),
+                        (&&&__stepwell_glue::probe_output(#name)).schema(__stepwell_glue::output_settings()),
                     ))
                 }
             }
 
             #[cfg(target_arch = "wasm32")]
-            ::stepwell_action::bindings::export!(Handler);
+            ::stepwell_action::bindings::export!(__StepwellHandler);
         };
     }
 }
@@ -158,5 +160,26 @@ mod tests {
             let error = checked(function).expect_err(function);
             assert!(error.starts_with(why), "{function}: {error}");
         }
+    }
+
+    /// The first name after each of these words is one that the expansion makes.
+    #[test]
+    fn no_name_that_an_author_could_choose_is_taken() {
+        let function = syn::parse_str::<ItemFn>("fn f(input: In) -> Out {}").expect("a function");
+        let input = check(&function).expect("an action");
+        let text = expand(&function, &input).to_string();
+        let made = text.strip_prefix(&quote!(#function).to_string()).expect("the function comes first");
+        let words: Vec<&str> = made.split_whitespace().collect();
+        let mut names = Vec::new();
+        for (before, name) in words.iter().zip(&words[1..]) {
+            // The method of the contract lies in an `impl`, where it hides nothing.
+            let named = name.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+            if ["fn", "struct", "as", "let", "mod"].contains(before) && named && !["_", "run"].contains(name)
+            {
+                names.push(*name);
+            }
+        }
+        assert!(names.len() >= 4, "{names:?}");
+        assert!(names.iter().all(|name| name.to_lowercase().starts_with("__stepwell")), "{names:?}");
     }
 }
