@@ -174,7 +174,7 @@ async fn a_workflow_that_is_too_large_is_told_limit_and_amount() {
     let answer = server.put("/api/v1/workflows/by-hand", text).await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (413, "too_large"));
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("`by-hand`") && detail.contains("524288") && detail.contains("600"), "{detail}");
+    assert!(detail.contains("`by-hand`") && detail.contains("512000") && detail.contains("600"), "{detail}");
     assert!(!detail.contains("workflow-versions"), "{detail}");
     let none: Value = json!([]);
     assert_eq!(server.get("/api/v1/workflows").await.expect(200)["workflows"], none);

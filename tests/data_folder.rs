@@ -38,6 +38,32 @@ async fn a_foreign_folder_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn lost_blobs_are_noticed_at_the_start_and_in_readiness() {
+    let mut server = Server::dev();
+    let data = server.data();
+    server.get("/readyz").await.expect(200);
+    std::fs::remove_dir_all(data.join("blobs")).unwrap();
+    // An answer is given again for a moment.
+    let lost = async { while server.get("/readyz").await.status.as_u16() != 503 {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), lost).await.expect("it is not ready any more");
+    assert!(server.stop().success());
+    let error = Server::on(&data, &["--dev"], &[]).err().unwrap();
+    assert!(error.contains("blobs is missing") && error.contains("backup"), "{error}");
+    std::fs::create_dir(data.join("blobs")).unwrap();
+    let server = Server::on(&data, &["--dev"], &[]).unwrap();
+    server.get("/readyz").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_file_is_no_data_folder_and_nothing_is_said_of_its_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let error = Server::on(&file, &["--dev"], &[]).err().unwrap();
+    assert!(error.contains(file.to_str().unwrap()) && !error.contains("chmod"), "{error}");
+}
+
 /// A file system of its own, mounted for the test. Root is needed for that, as on a CI machine.
 struct Mount(tempfile::TempDir);
 

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{Server, guests};
 
@@ -89,4 +90,53 @@ async fn what_keeps_a_workflow_from_starting_is_not_told_to_strangers() {
     let refused = server.send(server.request(Method::DELETE, "/api/v1/actions/helper?version=0.0.1")).await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (409, "action_in_use"));
     assert!(refused.json().to_string().contains("uses"), "it says by which");
+}
+
+/// Two requests on one connection: whoever misreads the first answer's end misreads the second.
+#[tokio::test]
+async fn an_answer_of_a_status_without_body_has_none_whatever_the_workflow_says() {
+    let server = Server::dev();
+    for status in [204, 205, 304] {
+        let name = format!("s{status}");
+        let text = format!(
+            "name: {name}\ntrigger:\n  type: webhook\n  path: {name}\n  respond: {{ status: {status}, headers: {{ x-own: kept }}, body: {{ text: none }} }}\nsteps:\n  - {{ id: s, type: set, values: {{ a: 1 }} }}\n"
+        );
+        server.activate(&name, &text).await;
+        let mut stream =
+            tokio::net::TcpStream::connect(server.base.trim_start_matches("http://")).await.unwrap();
+        let request = |path: &str, close: &str| {
+            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n{close}\r\n")
+        };
+        let hook = request(&format!("/hooks/default/{name}"), "");
+        let both = hook + &request("/nowhere", "connection: close\r\n");
+        stream.write_all(both.as_bytes()).await.unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        let all = String::from_utf8(all).unwrap();
+        let (head, rest) = all.split_once("\r\n\r\n").unwrap();
+        let head = head.to_ascii_lowercase();
+        assert!(head.starts_with(&format!("http/1.1 {status} ")) && head.contains("x-own: kept"), "{head}");
+        assert!(!head.contains("content-type") && !head.contains("transfer-encoding"), "{head}");
+        if status != 205 {
+            assert!(!head.contains("content-length"), "{head}");
+        }
+        assert!(rest.starts_with("HTTP/1.1 404 "), "{status}: {rest}");
+    }
+}
+
+#[tokio::test]
+async fn which_workspaces_there_are_is_not_told_to_strangers() {
+    let server = Server::start(&[]);
+    server.activate("fails", FAILS).await;
+    server.post("/api/v1/workspaces", &json!({ "name": "other" })).await.expect(201);
+    let made = server.request(Method::POST, "/api/v1/api-keys").header("stepwell-workspace", "other");
+    let foreign = server.send(made.json(&json!({ "name": "k", "scopes": ["write"] }))).await.expect(201);
+    for key in [None, foreign["secret"].as_str()] {
+        let there = server.send(post(&server, "/hooks/default/nothing", key)).await;
+        let nowhere = server.send(post(&server, "/hooks/nowhere/nothing", key)).await;
+        assert_eq!((there.status.as_u16(), there.code().as_str()), (404, "unknown_hook"));
+        assert_eq!(there.json(), nowhere.json());
+    }
+    let admin = server.send(post(&server, "/hooks/nowhere/nothing", server.key.as_deref())).await;
+    assert_eq!(admin.code(), "unknown_workspace", "an admin may know");
 }

@@ -16,7 +16,8 @@ pub fn key_file(data: &Path) -> PathBuf {
 
 /// One that is there and open to others stays so, for that may be meant; the store makes a new one for its owner alone.
 pub fn look_at(data: &Path) {
-    let mode = std::fs::metadata(data).map_or(0, |folder| folder.permissions().mode() & 0o777);
+    let folder = std::fs::metadata(data).ok().filter(std::fs::Metadata::is_dir);
+    let mode = folder.map_or(0, |folder| folder.permissions().mode() & 0o777);
     if mode & 0o077 != 0 {
         tracing::warn!(
             "other users of this machine can look into the data folder (mode {mode:03o}); if that is not meant: chmod 700 {}",

@@ -56,6 +56,8 @@ impl Node {
             dev: settings.dev,
             hook_body_bytes: settings.limits.hook_body_bytes,
             api_body_bytes: settings.limits.api_body_bytes,
+            bodies_bytes: settings.limits.bodies_bytes,
+            module_bytes: crate::settings::MODULE_BYTES,
             connections: connection_limits(&settings.limits),
             clock: settings.dev.then_some(clock),
             ..ServerConfig::default()
@@ -129,7 +131,8 @@ async fn open_engine(
     store: &SledStore,
     clock: Arc<SystemClock>,
 ) -> anyhow::Result<Engine> {
-    let blobs = FileBlobs::open(data.join("blobs"))?;
+    let blobs = data.join("blobs");
+    let blobs = if store.used() { FileBlobs::open_used(blobs)? } else { FileBlobs::open(blobs)? };
     let mail = match &settings.smtp {
         Some(smtp) => {
             Some(Arc::new(SmtpMailer::new(smtp).map_err(|e| anyhow::anyhow!("smtp: {}", e.message))?)

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use stepwell_engine::outside::SmtpSettings;
+use stepwell_workflow::model::ByteSize;
 
 /// Looked for in the working folder when no file is named.
 const DEFAULT_FILE: &str = "stepwell.toml";
 const PREFIX: &str = "STEPWELL_";
+/// The largest module that is read.
+pub const MODULE_BYTES: usize = 32 << 20;
 const A_DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Variables with the prefix that are the client's, or are read elsewhere.
 const NOT_SETTINGS: [&str; 5] = [
@@ -65,10 +68,16 @@ pub struct Limits {
     /// Runs of one workspace that are driven at once; further ones wait in order.
     pub concurrent_runs: usize,
     /// The largest body a webhook takes.
+    #[serde(deserialize_with = "bytes")]
     pub hook_body_bytes: usize,
     /// The largest body the API takes, modules aside (a module may have 32 MiB).
+    #[serde(deserialize_with = "bytes")]
     pub api_body_bytes: usize,
+    /// The memory that the bodies of all requests under way may take together; large ones get 503 beyond it.
+    #[serde(deserialize_with = "bytes")]
+    pub bodies_bytes: usize,
     /// Writes are refused with 507 while less than this is free on the disk.
+    #[serde(deserialize_with = "bytes")]
     pub free_disk_bytes: u64,
     /// Connections at once; beyond it clients that stall are cut off, and new ones wait. Without it: half of the open
     /// files that the process may have, at most 4096.
@@ -88,6 +97,7 @@ impl Default for Limits {
             concurrent_runs: 100,
             hook_body_bytes: 8 << 20,
             api_body_bytes: 8 << 20,
+            bodies_bytes: 256 << 20,
             free_disk_bytes: 256 << 20,
             connections: None,
             head_ms: 30_000,
@@ -104,6 +114,7 @@ pub struct Sandbox {
     /// Calls in flight at once; more wait.
     pub concurrent_calls: u32,
     pub max_fuel: u64,
+    #[serde(deserialize_with = "bytes")]
     pub max_memory_bytes: u64,
     pub max_wall_ms: u64,
 }
@@ -144,6 +155,12 @@ fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
             text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
         }
     })
+}
+
+/// A size: a number of bytes, or one with a unit as workflows write it (`8MiB`).
+fn bytes<'de, D: serde::Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<T, D::Error> {
+    let ByteSize(bytes) = ByteSize::deserialize(deserializer)?;
+    T::try_from(bytes).map_err(|_| serde::de::Error::custom(format!("{bytes} bytes are too many")))
 }
 
 /// How long what is over is kept.
@@ -260,6 +277,13 @@ impl Settings {
         if limits.connections == Some(0) {
             bail!("limits.connections must be at least 1");
         }
+        let largest = limits.hook_body_bytes.max(limits.api_body_bytes).max(MODULE_BYTES);
+        if limits.bodies_bytes < largest {
+            bail!(
+                "limits.bodies_bytes is {}; the largest single body may have {largest}, and would never be read",
+                limits.bodies_bytes
+            );
+        }
         let times = [
             ("limits.head_ms", limits.head_ms),
             ("limits.body_idle_ms", limits.body_idle_ms),
@@ -375,6 +399,18 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_numbers_or_have_units_in_the_file_and_in_the_environment() {
+        let file = "[limits]\nhook_body_bytes = \"16MiB\"\napi_body_bytes = 1000000\n";
+        let environment = [
+            ("STEPWELL_LIMITS__FREE_DISK_BYTES", "1 GiB"),
+            ("STEPWELL_SANDBOX__MAX_MEMORY_BYTES", "1048576"),
+        ];
+        let settings = load(file, &environment, Flags::default()).unwrap();
+        assert_eq!((settings.limits.hook_body_bytes, settings.limits.api_body_bytes), (16 << 20, 1_000_000));
+        assert_eq!((settings.limits.free_disk_bytes, settings.sandbox.max_memory_bytes), (1 << 30, 1 << 20));
+    }
+
+    #[test]
     fn wrong_names_and_values_are_named() {
         for (file, environment, says) in [
             ("lisen = \"x\"", vec![], "lisen"),
@@ -383,6 +419,9 @@ mod tests {
             ("", vec![("STEPWELL_LIMITS__CONCURRENT_RUNS", "many")], "concurrent_runs"),
             ("", vec![("STEPWELL_DEV", "perhaps")], "dev"),
             ("", vec![("STEPWELL_LIMITS__BODY_IDLE_MS", "0")], "limits.body_idle_ms"),
+            ("", vec![("STEPWELL_LIMITS__HOOK_BODY_BYTES", "8MeB")], "hook_body_bytes"),
+            ("[limits]\nhook_body_bytes = -1", vec![], "hook_body_bytes"),
+            ("[limits]\nbodies_bytes = \"1MiB\"", vec![], "limits.bodies_bytes"),
             ("[limits]\nconcurrent_runs = 0", vec![], "at least 1"),
             ("[outbound]\nallow_private_hosts = [\"ten\"]", vec![], "`ten`"),
             ("dev = true\nlisten = \"0.0.0.0:80\"", vec![], "loopback only"),

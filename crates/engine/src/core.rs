@@ -146,7 +146,11 @@ impl From<Refused> for EngineError {
             Refused::Conflict { .. } | Refused::NotOwner(_) | Refused::Unavailable(_) => {
                 EngineError::new(ErrorKind::Unavailable, "store_unavailable", message)
             }
-            Refused::Invalid(_) | Refused::Damaged(_) => {
+            Refused::Damaged(_) => {
+                tracing::error!(error = %message, "what is stored cannot be read");
+                EngineError::new(ErrorKind::Internal, "damaged", message)
+            }
+            Refused::Invalid(_) => {
                 tracing::error!(error = %message, "the store refused what should be right");
                 EngineError::internal(message)
             }

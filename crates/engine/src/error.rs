@@ -93,6 +93,11 @@ impl EngineError {
         Self::new(ErrorKind::NotFound, code, message)
     }
 
+    /// No active workflow has a webhook there.
+    pub fn unknown_hook(path: &str) -> Self {
+        Self::not_found("unknown_hook", format!("no active workflow listens on `{path}`"))
+    }
+
     pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, code, message)
     }
@@ -128,6 +133,6 @@ pub enum OpenError {
     #[error("the engine's configuration is wrong: {0}")]
     Config(String),
     /// What is stored cannot be read or written.
-    #[error("the engine cannot start: {0}")]
+    #[error("the engine cannot start")]
     Start(#[from] EngineError),
 }

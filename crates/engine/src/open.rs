@@ -64,8 +64,9 @@ async fn add(core: &Arc<Core>, row: names::WorkspaceRow) -> Result<Ctx, EngineEr
     Ok(ctx)
 }
 
-/// Writes what is there anyway.
+/// Writes what is there anyway, and where large values go.
 pub(crate) async fn probe(core: &Arc<Core>) -> Result<(), EngineError> {
+    core.ports.blobs.probe().await?;
     let key = &names::last_workspace_key();
     transact(&core.ports.store, WorkspaceId::NAMES.shard(), |mut tx| {
         Box::pin(async move {

@@ -164,6 +164,10 @@ fn body(request: &HookRequest) -> Result<Value, EngineError> {
         return Ok(pairs(url::form_urlencoded::parse(&request.body)));
     }
     let body = serde_json::from_slice(&request.body).map_err(|error| {
+        // A parser of JSON stops far below that, and only says that there is too much.
+        if depth::text_too_deep(&request.body).is_some() {
+            return too_deep("the body");
+        }
         let place = (u32::try_from(error.line()).ok(), u32::try_from(error.column()).ok());
         let problem = crate::Problem {
             code: "invalid_json".into(),
@@ -181,12 +185,12 @@ fn body(request: &HookRequest) -> Result<Value, EngineError> {
 
 /// What a run begins with is stored, and has to be read back.
 fn shallow(value: Value, what: &str) -> Result<Value, EngineError> {
-    if depth::too_deep(&value) {
-        let message =
-            format!("{what} is nested deeper than {} levels of lists and objects", depth::MAX_DEPTH);
-        return Err(EngineError::invalid("too_deep", message));
-    }
-    Ok(value)
+    if depth::too_deep(&value) { Err(too_deep(what)) } else { Ok(value) }
+}
+
+fn too_deep(what: &str) -> EngineError {
+    let message = format!("{what} is nested deeper than {} levels of lists and objects", depth::MAX_DEPTH);
+    EngineError::invalid("too_deep", message)
 }
 
 /// Names and values as an object; a name that comes again makes a list.

@@ -44,6 +44,10 @@ fn a_body_that_could_not_be_read_back_is_refused() {
             let error = workspace.workflows().run("echo", nested(levels), None).await.unwrap_err();
             assert_eq!(error.code, "too_deep");
         }
+        // No parser of JSON goes down that far.
+        let text = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+        let request = stepwell_engine::HookRequest { body: text.into(), ..post("echo", json!(null)) };
+        assert_eq!(workspace.hook(request).await.unwrap_err().code, "too_deep");
         assert_eq!(
             workspace.runs().list(Default::default(), Default::default()).await.unwrap().items.len(),
             1

@@ -288,3 +288,29 @@ steps:
         assert!(all_records(&workspace, "task").await.is_empty());
     });
 }
+
+#[test]
+fn what_a_deleted_workflow_s_versions_were_is_not_had_by_the_next_of_its_name() {
+    in_world(async |world| {
+        let (_engine, workspace) = world.set_up(&[], &[WEB_FORM_LIKE]).await;
+        let workflows = workspace.workflows();
+        let run = workspace.hook(post("plain", json!({}))).await.unwrap().run_id;
+        workspace.runs().wait(&run, WAIT).await.unwrap();
+        workflows.deactivate("plain").await.unwrap();
+        workflows.delete("plain").await.unwrap();
+        let text = WEB_FORM_LIKE.replace("path: plain", "path: other");
+        let saved = workflows.put_draft("plain", &text, TextFormat::Yaml).await.unwrap();
+        assert_eq!(saved.version, 2, "no number is given twice");
+        let unknown = |error: EngineError| assert_eq!(error.code, "unknown_version");
+        unknown(workflows.get("plain", Some(1)).await.unwrap_err());
+        unknown(workflows.graph("plain", Some(1)).await.unwrap_err());
+        unknown(workflows.activate("plain", Some(1)).await.unwrap_err());
+        workflows.activate("plain", Some(2)).await.unwrap();
+        assert_eq!(workflows.get("plain", Some(2)).await.unwrap().version, 2);
+        assert_eq!(
+            workspace.runs().get(&run).await.unwrap().summary.version,
+            1,
+            "its runs are shown with it"
+        );
+    });
+}

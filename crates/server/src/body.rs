@@ -1,5 +1,7 @@
 //! Reading requests: bodies under a limit, JSON of bounded depth with the place of its first fault.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
@@ -9,6 +11,9 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use stepwell_workflow::depth::{MAX_DEPTH, place_of, text_too_deep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::App;
 use crate::problem::{Answer, Problem};
 use crate::stream::Stalled;
@@ -17,28 +22,82 @@ use crate::stream::Stalled;
 const DRAINED: usize = 64 << 20;
 /// How much memory is taken for a body before any of it is there.
 const RESERVED: usize = 64 << 10;
-/// How deep lists and objects may be nested, the outermost included.
-const MAX_DEPTH: usize = 64;
+/// What bodies are counted in against the memory that all of them may take.
+const UNIT: usize = 16 << 10;
+
+/// The memory that the bodies of all requests may take together. What a body has below [`RESERVED`] is not counted:
+/// small ones are read whatever large ones take, and the number of connections bounds them.
+#[derive(Debug)]
+pub struct Room {
+    units: Arc<Semaphore>,
+    bytes: usize,
+}
+
+impl Room {
+    pub fn new(bytes: usize) -> Self {
+        let units = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        Self { units: Arc::new(Semaphore::new(units)), bytes }
+    }
+
+    /// Takes what a body of `bytes` needs besides what it has.
+    fn take(&self, held: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Answer<()> {
+        let needed = bytes.saturating_sub(RESERVED).div_ceil(UNIT);
+        let has = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let Some(more) = needed.checked_sub(has).filter(|more| *more > 0) else { return Ok(()) };
+        let more =
+            u32::try_from(more).ok().and_then(|more| self.units.clone().try_acquire_many_owned(more).ok());
+        match (more, held) {
+            (Some(more), Some(held)) => held.merge(more),
+            (Some(more), held) => *held = Some(more),
+            (None, _) => {
+                let detail = format!(
+                    "the bodies of all requests under way take the {} bytes that they may have \
+                     (limits.bodies_bytes); send it again in a moment",
+                    self.bytes
+                );
+                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", detail));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A body and its share of the room, which it gives back when nobody needs it any more.
+struct Held {
+    bytes: BytesMut,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// The whole body of a call of the API, or 413 when it is larger than those may be.
 pub async fn whole(app: &App, request: Request) -> Answer<Bytes> {
     let (parts, body) = request.into_parts();
-    read(&parts.headers, body, app.config().api_body_bytes).await
+    read(app, &parts.headers, body, app.config().api_body_bytes).await
 }
 
 /// The whole body, or 413 when it is larger than `limit`.
-pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Answer<Bytes> {
+pub async fn read(app: &App, headers: &HeaderMap, body: Body, limit: usize) -> Answer<Bytes> {
+    read_into(app.room(), headers, body, limit).await
+}
+
+async fn read_into(room: &Room, headers: &HeaderMap, body: Body, limit: usize) -> Answer<Bytes> {
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
     let mut body = body;
     // What is announced is only a claim: memory is taken as bytes come.
     let mut read = BytesMut::with_capacity(announced.unwrap_or(0).min(limit).min(RESERVED));
-    let mut seen = 0usize;
+    let (mut seen, mut held) = (0usize, None);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         seen += data.len();
         if seen <= limit {
+            room.take(&mut held, seen)?;
             read.extend_from_slice(&data);
         } else if seen > limit + DRAINED || announced.is_some_and(|n| n > limit + DRAINED) {
             break;
@@ -52,7 +111,10 @@ pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Answer<Bytes
             format!("the body has {amount}; at most {limit} bytes are taken here"),
         ));
     }
-    Ok(read.freeze())
+    Ok(match held {
+        None => read.freeze(),
+        Some(room) => Bytes::from_owner(Held { bytes: read, _room: room }),
+    })
 }
 
 fn broken(error: &axum::Error) -> Problem {
@@ -111,38 +173,14 @@ pub fn object_or<T: DeserializeOwned>(bytes: &[u8], what: &str, empty: T) -> Ans
 
 /// What is nested deeper could not be read back once it is stored, or takes more stack than there is.
 fn check_depth(bytes: &[u8], what: &str) -> Answer<()> {
-    let Some(offset) = too_deep(bytes) else { return Ok(()) };
-    let before = &bytes[..offset];
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = offset - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) + 1;
+    let Some(offset) = text_too_deep(bytes) else { return Ok(()) };
+    let (line, column) = place_of(bytes, offset);
     Err(Problem::bad_request(
         "too_deep",
         format!(
             "{what} is nested deeper than {MAX_DEPTH} levels of lists and objects, at line {line} column {column}"
         ),
     ))
-}
-
-/// Where lists and objects are nested too deep. Says nothing of a text that is no JSON.
-fn too_deep(bytes: &[u8]) -> Option<usize> {
-    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
-    for (offset, byte) in bytes.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            _ if in_text => {}
-            b'[' | b'{' => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return Some(offset);
-                }
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    None
 }
 
 /// A query parameter that is JSON, such as `filter`.
@@ -193,11 +231,34 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_at_the_limit_is_read_and_one_past_it_is_named() {
-        let read = |n: usize| async move { read(&HeaderMap::new(), Body::from(vec![b'x'; n]), 10).await };
+        let room = &Room::new(1 << 20);
+        let read =
+            |n: usize| async move { read_into(room, &HeaderMap::new(), Body::from(vec![b'x'; n]), 10).await };
         assert_eq!(read(10).await.unwrap().len(), 10);
         let problem = read(11).await.unwrap_err();
         assert_eq!(problem.status, StatusCode::PAYLOAD_TOO_LARGE);
         assert!(problem.detail.contains("at most 10 bytes"), "{}", problem.detail);
+    }
+
+    #[tokio::test]
+    async fn bodies_share_a_bounded_room_and_give_it_back_when_they_are_done_with() {
+        let room = &Room::new(1 << 20);
+        let read = |n: usize| async move {
+            read_into(room, &HeaderMap::new(), Body::from(vec![b'x'; n]), 8 << 20).await
+        };
+        let large = read(900 << 10).await.unwrap();
+        let part = large.slice(10..20);
+        let problem = read(300 << 10).await.unwrap_err();
+        assert_eq!((problem.status.as_u16(), problem.code.as_str()), (503, "too_busy"));
+        assert!(problem.detail.contains("limits.bodies_bytes"), "{}", problem.detail);
+        assert_eq!(read(RESERVED).await.unwrap().len(), RESERVED, "small ones are read all the same");
+        drop(large);
+        assert!(read(300 << 10).await.is_err(), "a part of it is still needed");
+        drop(part);
+        assert_eq!(read(300 << 10).await.unwrap().len(), 300 << 10);
+        // Alone, one is read up to its own limit or that of all.
+        assert!(read(2 << 20).await.is_err());
+        assert_eq!(read(900 << 10).await.unwrap().len(), 900 << 10);
     }
 
     #[test]

@@ -20,8 +20,10 @@ pub enum Phase {
     Head = 0,
     /// Receiving a request's body.
     Body = 1,
-    /// Being answered; it is never cut to make room.
+    /// The server's turn; it is never cut to make room.
     Answer = 2,
+    /// Taking what there is of its answer.
+    Taking = 3,
 }
 
 /// One connection, as seen by who counts them.
@@ -35,7 +37,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             since: Instant::now(),
             phase: AtomicU8::new(Phase::Head as u8),
@@ -52,7 +54,7 @@ impl Connection {
     }
 
     /// How long its client has kept it waiting; `None` while it is the server's turn.
-    fn quiet(&self) -> Option<Duration> {
+    pub fn quiet(&self) -> Option<Duration> {
         let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
         let answering = self.phase.load(Ordering::Relaxed) == Phase::Answer as u8;
         (!answering).then(|| self.since.elapsed().saturating_sub(heard))
@@ -134,7 +136,7 @@ impl Connections {
         Place { connection, number, all: self.clone(), _room: room }
     }
 
-    /// Cuts the connection whose client has been quiet for longest. One that is being answered is left alone.
+    /// Cuts the connection whose client has been quiet for longest. One that waits for the server is left alone.
     pub fn make_room(&self) {
         let mut open = self.open();
         let quiet = open.by_number.values().filter(|c| !c.cut.is_cancelled());
@@ -145,10 +147,11 @@ impl Connections {
         }
     }
 
-    /// Cuts all whose clients are quiet: when the server stops, they have nothing to lose.
+    /// Cuts all whose clients are quiet and have nothing to lose: when the server stops.
     pub fn cut_quiet(&self) {
         for connection in self.open().by_number.values() {
-            if connection.quiet().is_some_and(|quiet| quiet >= QUIET) {
+            let taking = connection.phase.load(Ordering::Relaxed) == Phase::Taking as u8;
+            if !taking && connection.quiet().is_some_and(|quiet| quiet >= QUIET) {
                 connection.cut.cancel();
             }
         }

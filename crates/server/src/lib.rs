@@ -28,6 +28,7 @@ mod runs;
 mod secrets;
 mod settings;
 mod stream;
+mod unread;
 mod workflows;
 mod workspaces;
 
@@ -49,6 +50,8 @@ pub struct ServerConfig {
     pub hook_body_bytes: usize,
     /// The largest body the API takes, modules aside.
     pub api_body_bytes: usize,
+    /// The memory that the bodies of all requests under way may take together.
+    pub bodies_bytes: usize,
     /// The largest module that is read; the sandbox's own limit says more about it.
     pub module_bytes: usize,
     pub connections: ConnectionLimits,
@@ -62,6 +65,7 @@ impl Default for ServerConfig {
             dev: false,
             hook_body_bytes: 8 << 20,
             api_body_bytes: 8 << 20,
+            bodies_bytes: 256 << 20,
             module_bytes: 32 << 20,
             connections: ConnectionLimits::default(),
             clock: None,
@@ -78,6 +82,7 @@ struct AppInner {
     config: ServerConfig,
     metrics: metrics::Metrics,
     connections: Arc<connections::Connections>,
+    room: body::Room,
     /// Cancelled when the server stops.
     closing: CancellationToken,
     last_ready: health::LastReady,
@@ -87,7 +92,9 @@ impl App {
     pub fn new(engine: Engine, config: ServerConfig) -> Self {
         let connections = Arc::new(connections::Connections::new(config.connections.most));
         let metrics = metrics::Metrics::default();
+        let room = body::Room::new(config.bodies_bytes);
         Self(Arc::new(AppInner {
+            room,
             engine,
             config,
             metrics,
@@ -111,6 +118,10 @@ impl App {
 
     fn connections(&self) -> &Arc<connections::Connections> {
         &self.0.connections
+    }
+
+    fn room(&self) -> &body::Room {
+        &self.0.room
     }
 
     fn closing(&self) -> &CancellationToken {

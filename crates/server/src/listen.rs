@@ -22,6 +22,7 @@ use tower::ServiceExt;
 use crate::App;
 use crate::connections::{Connection, Connections, Phase, Place};
 use crate::stream::{AnswerBody, RequestBody};
+use crate::unread::Telling;
 
 /// What clients may take up.
 #[derive(Debug, Clone)]
@@ -72,7 +73,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Telling::new(stream)), service);
         let connection = open.watch(connection);
         tokio::spawn(async move {
             let ended = tokio::select! {
@@ -145,8 +146,8 @@ fn service(
 > {
     service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        let empty = hyper::body::Body::is_end_stream(request.body());
-        connection.heard(if empty { Phase::Answer } else { Phase::Body });
+        // Whoever reads its body says so: until then, its client is not what is waited for.
+        connection.heard(Phase::Answer);
         let body = |body| Body::new(RequestBody::new(body, connection.clone(), &limits));
         let answer = router.clone().oneshot(request.map(body));
         let connection = connection.clone();

@@ -41,8 +41,8 @@ impl fmt::Display for Stalled {
 }
 
 /// A request's body. Its time starts when somebody begins to read it.
-pub struct RequestBody {
-    inner: Incoming,
+pub struct RequestBody<B = Incoming> {
+    inner: B,
     connection: Arc<Connection>,
     idle: Duration,
     total: Duration,
@@ -56,13 +56,16 @@ struct Timers {
     sleep: Pin<Box<Sleep>>,
 }
 
-impl RequestBody {
-    pub fn new(inner: Incoming, connection: Arc<Connection>, limits: &ConnectionLimits) -> Self {
+impl<B> RequestBody<B> {
+    pub fn new(inner: B, connection: Arc<Connection>, limits: &ConnectionLimits) -> Self {
         Self { inner, connection, idle: limits.body_idle, total: limits.body_total, timers: None }
     }
 }
 
-impl Body for RequestBody {
+impl<B> Body for RequestBody<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     type Data = Bytes;
     type Error = BoxError;
 
@@ -83,6 +86,8 @@ impl Body for RequestBody {
             Poll::Pending => {
                 let (idle, total) = (this.idle, this.total);
                 let timers = this.timers.get_or_insert_with(|| {
+                    // Somebody has begun to read, and now its client is waited for.
+                    this.connection.heard(Phase::Body);
                     let now = Instant::now();
                     let (end, idle_end) = (now + total, now + idle);
                     Timers { end, idle_end, sleep: Box::pin(tokio::time::sleep_until(end.min(idle_end))) }
@@ -110,7 +115,8 @@ impl Body for RequestBody {
     }
 }
 
-/// An answer's body: when it is gone, the connection waits for its client again.
+/// An answer's body. What there is of it waits for its client to take it; then it is the server's turn until there is
+/// more. When it is gone, the connection waits for the next request.
 pub struct AnswerBody {
     inner: AnyBody,
     connection: Arc<Connection>,
@@ -136,7 +142,10 @@ impl Body for AnswerBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.get_mut().inner).poll_frame(context)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_frame(context);
+        this.connection.heard(if polled.is_ready() { Phase::Taking } else { Phase::Answer });
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -145,5 +154,46 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt as _;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    fn connection() -> Arc<Connection> {
+        let connection = Arc::new(Connection::new());
+        connection.heard(Phase::Answer);
+        connection
+    }
+
+    /// One frame, and then nothing for ever.
+    fn stalling() -> impl Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static {
+        let first = futures::stream::once(async { Ok(Frame::data(Bytes::from_static(b"x"))) });
+        StreamBody::new(first.chain(futures::stream::pending()).boxed())
+    }
+
+    #[tokio::test]
+    async fn a_client_is_waited_for_once_somebody_reads_its_body() {
+        let connection = connection();
+        let mut body = RequestBody::new(stalling(), connection.clone(), &ConnectionLimits::default());
+        assert!(connection.quiet().is_none(), "nobody reads it");
+        body.frame().await.unwrap().unwrap();
+        assert!(futures::poll!(body.frame()).is_pending());
+        assert!(connection.quiet().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_client_is_waited_for_while_it_has_something_to_take() {
+        let connection = connection();
+        let mut body = AnswerBody::new(AnyBody::new(stalling()), connection.clone());
+        body.frame().await.unwrap().unwrap();
+        assert!(connection.quiet().is_some(), "it has not asked for more yet");
+        assert!(futures::poll!(body.frame()).is_pending());
+        assert!(connection.quiet().is_none(), "there is nothing to take");
+        drop(body);
+        assert!(connection.quiet().is_some());
     }
 }

@@ -50,7 +50,7 @@ fn format_of(headers: &HeaderMap, text: &str) -> TextFormat {
 
 async fn text(app: &App, request: Request) -> Answer<(String, TextFormat)> {
     let (parts, stream) = request.into_parts();
-    let bytes: Bytes = body::read(&parts.headers, stream, app.config().api_body_bytes).await?;
+    let bytes: Bytes = body::read(app, &parts.headers, stream, app.config().api_body_bytes).await?;
     let text = String::from_utf8(bytes.to_vec()).map_err(|e| {
         Problem::bad_request(
             "invalid_body",

@@ -3,13 +3,13 @@
 //! around them.
 
 use serde_json::Value;
+use stepwell_records::is_deeper;
 
-/// The most levels of lists and maps that a value may have, one inside the other.
-pub const MAX_DEPTH: usize = 64;
+pub use stepwell_records::MAX_DEPTH;
 
 /// Whether a value is nested deeper than [`MAX_DEPTH`].
 pub fn too_deep(value: &Value) -> bool {
-    deeper_than(value, MAX_DEPTH)
+    is_deeper(value, MAX_DEPTH)
 }
 
 /// The place where a value goes below [`MAX_DEPTH`], when it does: `a.b[0]…`, cut to what people read.
@@ -21,7 +21,7 @@ pub fn place_too_deep(value: &Value) -> Option<String> {
     let (mut here, mut levels) = (value, MAX_DEPTH);
     for _ in 0..SHOWN {
         levels -= 1;
-        let deep = |inner: &&Value| deeper_than(inner, levels);
+        let deep = |inner: &&Value| is_deeper(inner, levels);
         let (part, next) = match here {
             Value::Array(list) => match list.iter().position(|inner| deep(&inner)) {
                 Some(index) => (format!("[{index}]"), &list[index]),
@@ -46,14 +46,35 @@ pub fn place_too_deep(value: &Value) -> Option<String> {
 /// Levels of a path that a message shows.
 const SHOWN: usize = 4;
 
-/// Whether a value has more than `levels` levels; looks no deeper than that, so its own stack is bounded.
-fn deeper_than(value: &Value, levels: usize) -> bool {
-    let within = |inner: &Value| levels > 0 && !deeper_than(inner, levels - 1);
-    match value {
-        Value::Array(list) => levels == 0 || !list.iter().all(within),
-        Value::Object(map) => levels == 0 || !map.values().all(within),
-        _ => false,
+/// Where a text of JSON goes below [`MAX_DEPTH`], by its bytes: its parser stops elsewhere. Says nothing of a text that
+/// is no JSON.
+pub fn text_too_deep(text: &[u8]) -> Option<usize> {
+    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
+    for (offset, byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Some(offset);
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
     }
+    None
+}
+
+/// Line and column, from 1, of a byte of a text.
+pub fn place_of(text: &[u8], offset: usize) -> (usize, usize) {
+    let before = &text[..offset.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = offset - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) + 1;
+    (line, column)
 }
 
 #[cfg(test)]

@@ -127,3 +127,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_document_is_as_large_as_what_is_stored_of_it() {
+    let text = |bytes: usize| {
+        let value = "x".repeat(bytes);
+        format!(
+            "name: large\ntrigger: {{ type: manual }}\nsteps:\n  - {{ id: a, type: set, values: {{ text: {value} }} }}\n"
+        )
+    };
+    let problems = |bytes: usize| check(&text(bytes), &Workspace::new()).problems;
+    assert!(problems(200_000).is_empty());
+    // Once in the text, and once in the steps.
+    let found = problems(300_000);
+    assert_eq!((found.len(), found[0].code.as_str()), (1, "too_large"));
+    assert!(found[0].message.contains("512000"), "{}", found[0].message);
+    assert_eq!(problems(600_000)[0].code, "too_large");
+}

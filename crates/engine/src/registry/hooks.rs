@@ -27,8 +27,7 @@ impl HookTable {
     /// The workflow that a request starts.
     pub(crate) fn find(&self, method: &str, path: &str) -> Result<&Arc<Compiled>, EngineError> {
         let Some(flows) = self.by_path.get(clean(path)) else {
-            let message = format!("no active workflow listens on `{path}`");
-            return Err(EngineError::not_found("unknown_hook", message));
+            return Err(EngineError::unknown_hook(path));
         };
         let taken = |flow: &&Arc<Compiled>| webhook(flow).is_some_and(|hook| takes(hook, method));
         flows.iter().find(taken).ok_or_else(|| {

@@ -182,11 +182,26 @@ pub(crate) async fn version(
     let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::Key(key)]).await?;
     match view.rows.into_iter().flatten().next() {
         Some((key, value)) => Ok(tables::decode(&key, &value)?),
-        None => Err(EngineError::not_found(
-            "unknown_version",
-            format!("workflow `{name}` has no version {version}"),
-        )),
+        None => Err(unknown_version(name, version)),
     }
+}
+
+/// A version that somebody asks for by its number. Those that a deleted workflow of the same name had are there for
+/// their runs alone.
+async fn version_of(
+    ctx: &Ctx,
+    name: &str,
+    row: &rows::WorkflowRow,
+    number: u32,
+) -> Result<rows::WorkflowVersionRow, EngineError> {
+    if !row.numbers().any(|known| known == number) {
+        return Err(unknown_version(name, number));
+    }
+    version(ctx, name, number).await
+}
+
+fn unknown_version(name: &str, number: u32) -> EngineError {
+    EngineError::not_found("unknown_version", format!("workflow `{name}` has no version {number}"))
 }
 
 fn workflow_row(ctx: &Ctx, name: &str) -> Result<rows::WorkflowRow, EngineError> {
@@ -277,7 +292,12 @@ pub(crate) async fn put_draft(
     check_name(name)?;
     let (checked, problems) = checked(ctx, name, text).await?;
     if checked.workflow.is_none() && !readable(text) {
-        return Err(refused(name, problems));
+        let error = if text.len() > document::MAX_BYTES {
+            too_large(name, text.len(), text.len(), document::MAX_BYTES)
+        } else {
+            return Err(refused(name, problems));
+        };
+        return Err(error.with_problems(problems));
     }
     let _one = ctx.ws.registry.changing.lock().await;
     let mut row = ctx.ws.registry.workflow_or_what_is_left(name).unwrap_or_default();
@@ -325,7 +345,7 @@ async fn save(
     if let Some((number, version)) = &version {
         let value = tables::encode(version)?;
         if value.len() > MAX_VALUE_BYTES {
-            return Err(too_large(name, version.text.len(), value.len()));
+            return Err(too_large(name, version.text.len(), value.len(), MAX_VALUE_BYTES));
         }
         writes.push((rows::workflow_version_key(ctx.ws.id, name, *number), value));
     }
@@ -346,10 +366,10 @@ async fn save(
     Ok(())
 }
 
-fn too_large(name: &str, text: usize, stored: usize) -> EngineError {
+fn too_large(name: &str, text: usize, stored: usize, most: usize) -> EngineError {
     let message = format!(
         "workflow `{name}` takes {stored} bytes to store (its text of {text} bytes, and its steps as they are run); \
-         at most {MAX_VALUE_BYTES} are possible: move steps into workflows of their own, and large values into records"
+         at most {most} are possible: move steps into workflows of their own, and large values into records"
     );
     EngineError::new(ErrorKind::TooLarge, "too_large", message)
 }
@@ -370,7 +390,7 @@ pub(crate) async fn activate(
             format!("workflow `{name}` has no version"),
         ));
     };
-    let mut stored = version(ctx, name, number).await?;
+    let mut stored = version_of(ctx, name, &row, number).await?;
     // The workspace may have changed since it was saved.
     let (checked, problems) = checked(ctx, name, &stored.text).await?;
     let Some(definition) = checked.workflow else { return Err(refused(name, problems)) };
@@ -485,13 +505,13 @@ pub(crate) async fn detail(
     let Some(number) = newest else {
         return Err(EngineError::not_found("unknown_version", format!("workflow `{name}` has no version")));
     };
-    let stored = version(ctx, name, number).await?;
+    let stored = version_of(ctx, name, &row, number).await?;
     let status = |number: u32| match number {
         n if row.active == Some(n) => VersionStatus::Active,
         n if row.draft == Some(n) => VersionStatus::Draft,
         _ => VersionStatus::Archived,
     };
-    let mut numbers: Vec<u32> = row.archived.iter().copied().chain(row.active).chain(row.draft).collect();
+    let mut numbers: Vec<u32> = row.numbers().collect();
     numbers.sort_unstable_by(|a, b| b.cmp(a));
     numbers.dedup();
     Ok(WorkflowDetail {
@@ -517,10 +537,10 @@ pub(crate) async fn newest(ctx: &Ctx, name: &str) -> Result<Arc<Compiled>, Engin
 /// A version's graph: its steps in document order, with what stands inside what and what waits for what.
 pub(crate) async fn graph(ctx: &Ctx, name: &str, wanted: Option<u32>) -> Result<Value, EngineError> {
     let flow = match wanted {
-        Some(number) => {
-            workflow_row(ctx, name)?;
-            ctx.ws.registry.flow(ctx, name, number).await?
+        Some(number) if workflow_row(ctx, name)?.numbers().all(|known| known != number) => {
+            return Err(unknown_version(name, number));
         }
+        Some(number) => ctx.ws.registry.flow(ctx, name, number).await?,
         None => newest(ctx, name).await?,
     };
     let trigger = flow.workflow.trigger.type_name();

@@ -57,6 +57,13 @@ pub(crate) struct WorkflowRow {
     pub deleted: bool,
 }
 
+impl WorkflowRow {
+    /// The versions that it has.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.archived.iter().copied().chain(self.active).chain(self.draft)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WorkflowVersionRow {
     pub format: TextFormat,

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 /// Lists and objects inside each other in one value. JSON is read back to 127 levels, and a value lies under some of a
 /// record's, an event's and an answer's own.
-pub(crate) const MAX_DEPTH: usize = 64;
+pub const MAX_DEPTH: usize = 64;
 
 /// Whether `value` nests deeper than `levels`. It looks no deeper than that.
-pub(crate) fn is_deeper(value: &Value, levels: usize) -> bool {
+pub fn is_deeper(value: &Value, levels: usize) -> bool {
     let inner = |item: &Value| levels == 0 || is_deeper(item, levels - 1);
     match value {
         Value::Array(items) => levels == 0 || items.iter().any(inner),

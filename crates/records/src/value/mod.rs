@@ -16,7 +16,7 @@ use crate::problems::Problems;
 use crate::schema::{Field, FieldType, Kind, Object, Target, unknown_part};
 
 pub(crate) use contact::comparable;
-pub(crate) use depth::{MAX_DEPTH, is_deeper};
+pub use depth::{MAX_DEPTH, is_deeper};
 pub(crate) use scalar::normalise;
 pub(crate) use time::{instant_text, timestamp};
 

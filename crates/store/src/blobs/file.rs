@@ -25,6 +25,8 @@ struct Folder {
 }
 
 const UNFINISHED: &str = "unfinished-";
+/// A payload becomes a blob when it is larger.
+const PROBE_BYTES: usize = 32 << 10;
 
 impl FileBlobs {
     /// Opens the folder, making it if need be, and removes what an earlier process left unfinished.
@@ -33,6 +35,19 @@ impl FileBlobs {
         let folder = Folder { path, next: AtomicU64::new(0), removing: RwLock::new(()) };
         folder.prepare().map_err(|error| folder.refused(&folder.path, &error))?;
         Ok(Self(Arc::new(folder)))
+    }
+
+    /// The same where rows may name blobs already: a folder that is not there is one that was lost.
+    pub fn open_used(path: impl Into<PathBuf>) -> Result<Self, Refused> {
+        let path = path.into();
+        if !path.exists() {
+            let path = path.display();
+            return Err(Refused::Damaged(format!(
+                "{path} is missing, and the data folder was in use before: restore it from a backup. To go on without \
+                 the modules and the large values that were in it, make an empty folder there"
+            )));
+        }
+        Self::open(path)
     }
 
     /// Files are not for tokio's threads.
@@ -119,6 +134,18 @@ impl Folder {
         })
     }
 
+    /// Writes as much as a small blob, and takes it away again.
+    fn probe(&self) -> Result<(), Refused> {
+        let file = self.path.join(format!("{UNFINISHED}{}", self.next.fetch_add(1, Ordering::Relaxed)));
+        let tried = File::create(&file).and_then(|mut new| {
+            new.write_all(&[0; PROBE_BYTES])?;
+            new.sync_all()
+        });
+        // Whatever came of it; where there is none there is nothing to remove.
+        let _ = fs::remove_file(&file);
+        tried.map_err(|error| self.refused(&file, &error))
+    }
+
     fn get(&self, id: BlobId) -> Result<Option<Bytes>, Refused> {
         let (_, file) = self.place(id);
         match fs::read(&file) {
@@ -188,6 +215,10 @@ impl Blobs for FileBlobs {
 
     async fn size(&self, id: BlobId) -> Result<Option<u64>, Refused> {
         self.work(move |folder| folder.size(id)).await
+    }
+
+    async fn probe(&self) -> Result<(), Refused> {
+        self.work(Folder::probe).await
     }
 
     async fn sweep(&self, age: Duration, is_named: &IsNamed<'_>) -> Result<Swept, Refused> {

@@ -112,6 +112,11 @@ pub trait Blobs: Send + Sync + 'static {
     /// The size of a blob, without reading it.
     async fn size(&self, id: BlobId) -> Result<Option<u64>, Refused>;
 
+    /// Whether blobs can be put now, found out by trying.
+    async fn probe(&self) -> Result<(), Refused> {
+        Ok(())
+    }
+
     /// Removes the blobs that were last put longer ago than `age` (usually [`UNNAMED_AGE`]) and that nothing names.
     async fn sweep(&self, age: Duration, is_named: &IsNamed<'_>) -> Result<Swept, Refused>;
 }

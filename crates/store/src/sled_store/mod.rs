@@ -72,6 +72,8 @@ struct Inner {
     owned: watch::Sender<Vec<Shard>>,
     hints: broadcast::Sender<Shard>,
     threads: Mutex<Threads>,
+    /// Whether anything had been committed when the folder was opened.
+    used: bool,
 }
 
 #[derive(Default)]
@@ -106,6 +108,7 @@ impl SledStore {
             owned: watch::Sender::new((0..SHARDS).map(Shard).collect()),
             hints,
             threads: Mutex::default(),
+            used: writer.found() > 0,
         };
         // From here on dropping `inner` ends the threads that were started.
         let failed = |error| OpenError::Io { folder: path.to_owned(), error };
@@ -128,6 +131,11 @@ impl SledStore {
         if let Err(error) = tokio::task::spawn_blocking(move || inner.close()).await {
             tracing::error!(%error, "closing the store failed");
         }
+    }
+
+    /// Whether the folder was in use before: something had been committed when it was opened.
+    pub fn used(&self) -> bool {
+        self.0.used
     }
 
     /// How reads were served.

@@ -63,6 +63,8 @@ pub(super) struct Writer {
     dirty: bool,
     /// How many requests the last group had, and how long it took to make it durable.
     last_group: (usize, Duration),
+    /// How many commits the folder had when it was opened.
+    found: u64,
 }
 
 /// A request that is in the batch, and its stamp.
@@ -140,9 +142,15 @@ impl Writer {
             needs_room: None,
             dirty: false,
             last_group: (0, Duration::ZERO),
+            found: 0,
         };
-        writer.open_sled()?;
+        writer.found = writer.open_sled()?;
         Ok(writer)
+    }
+
+    /// How many commits the folder had when it was opened.
+    pub(super) fn found(&self) -> u64 {
+        self.found
     }
 
     /// Opens sled, begins a new term, and lets readers in. Answers the number of the last commit.

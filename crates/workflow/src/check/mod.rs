@@ -60,8 +60,28 @@ fn check_text(text: &str, name: Option<&str>, catalog: &dyn Catalog) -> Checked 
             workflow = Some(draft.workflow);
         }
     }
+    if problems.is_empty()
+        && let Some(workflow) = &workflow
+    {
+        problems.extend(too_large(&source, workflow));
+    }
     problems.sort_by_key(|problem| (problem.line, problem.column));
     Checked { workflow: workflow.filter(|_| problems.is_empty()), problems }
+}
+
+/// A document is stored as its text, with what it says beside it: that may be more, where aliases repeat things.
+fn too_large(source: &Source<'_>, workflow: &Workflow) -> Option<Problem> {
+    let text = serde_json::to_vec(source.text()).map_or(0, |json| json.len());
+    let steps = serde_json::to_vec(workflow).map_or(0, |json| json.len());
+    let (stored, most) = (text + steps, document::MAX_BYTES);
+    (stored > most).then(|| {
+        let message = format!(
+            "the document takes {stored} bytes to store (its text of {text} bytes, and its steps as they are run, of \
+             {steps}); at most {most} are possible"
+        );
+        Problem::at(source, 0, 0, "too_large", message)
+            .hint("move steps into workflows of their own, and large values into records")
+    })
 }
 
 /// A name is told to be another's whatever else is wrong with the document.

@@ -177,7 +177,7 @@ pub static TRIGGERS: &[Kind] = &[
                 key: "respond",
                 shape: Shape::Either(&[Shape::Choice(&["accepted", "result"]), Shape::Form(&ANSWER)]),
                 need: Need::Default("accepted"),
-                about: "`accepted`: 202 with the run's id, once the run is on disk. `result`: the run's result. A map: an answer made from the finished run.",
+                about: "`accepted`: 202 with the run's id, once the run is on disk. `result`: the run's result; a run that failed is a 500 problem whatever it failed by, so let `body_schema` refuse what the sender has to mend. A map: an answer made from the finished run; where a `filter` or `stop` ended it before what the map refers to, the run's result with status 200, unless `default()` says what else.",
             },
             Field {
                 key: "respond_within",

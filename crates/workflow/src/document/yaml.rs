@@ -13,8 +13,9 @@ use super::tree::{Data, Entry, Node, Style};
 pub use crate::depth::MAX_DEPTH;
 use crate::problem::Problem;
 
-/// A larger document is not read.
-pub const MAX_BYTES: usize = 1024 * 1024;
+/// A larger document is not read. Its text and the steps made of it, which are stored together, have room for no more
+/// either: a value of the store's has 512 KiB, and the rest is for what stands around them.
+pub const MAX_BYTES: usize = 500 << 10;
 /// Values in a document, what aliases repeat included.
 pub const MAX_VALUES: usize = 100_000;
 
