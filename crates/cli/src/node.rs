@@ -60,7 +60,6 @@ impl Node {
             module_bytes: crate::settings::MODULE_BYTES,
             connections: connection_limits(&settings.limits),
             clock: settings.dev.then_some(clock),
-            ..ServerConfig::default()
         };
         let app = App::new(engine.clone(), config);
         Ok(Self { engine, data, address, new_key, store, listener, app })
