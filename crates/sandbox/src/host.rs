@@ -10,6 +10,7 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use crate::admit::{Admitted, CompileStrategy, Compiler, GuestKind, Metadata, Refusal, scan};
+use crate::brisk::{Habit, Here};
 use crate::call::{self, Runnable};
 use crate::config::{self, Allocation, settings};
 use crate::error::{CallError, ErrorSource, code};
@@ -82,6 +83,7 @@ struct Inner {
     permits: Arc<Semaphore>,
     ticker: Ticker,
     guests: Guests,
+    here: Here,
     semantics: String,
 }
 
@@ -94,6 +96,7 @@ struct Loaded {
     code_bytes: u64,
     runnable: Runnable,
     engine: Engine,
+    habit: Habit,
 }
 
 /// What is known about an action without running it.
@@ -193,8 +196,9 @@ impl Host {
         let ticker = Ticker::start(&engine, config.tick).map_err(start)?;
         let guests = Guests::start(config.threads).map_err(start)?;
         let permits = Arc::new(Semaphore::new(calls as usize));
-        let (maxima, semantics) = (config.maxima, config::semantics());
-        Ok(Self(Arc::new(Inner { engine, linker, compiler, maxima, permits, ticker, guests, semantics })))
+        let (maxima, here, semantics) = (config.maxima, Here::new(), config::semantics());
+        let inner = Inner { engine, linker, compiler, maxima, permits, ticker, guests, here, semantics };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Scans a module and compiles it, or takes it from the cache. Needs a tokio runtime.
@@ -217,7 +221,7 @@ impl Host {
             LoadError::Refused(Refusal::new("link", format!("the module does not fit its host: {error:#}")))
         })?;
         let (info, engine) = (admitted.into(), inner.engine.clone());
-        Ok(Action(Arc::new(Loaded { info, code_bytes, runnable, engine })))
+        Ok(Action(Arc::new(Loaded { info, code_bytes, runnable, engine, habit: Habit::default() })))
     }
 
     /// Calls an action. Waits for a free slot; dropping the future stops the guest and frees it.
@@ -241,13 +245,24 @@ impl Host {
             return Outcome::not_run(&call, error);
         };
         let called = &action.0.info.sha256[..16];
+        let habit = &action.0.habit;
         let (host, action, spare) = (self.0.clone(), action.clone(), call.clone_without_input());
-        let guest = async move {
+        let guest = Box::pin(async move {
             let _permit = permit;
             let _running = host.ticker.run();
             call::run(&host.engine, &action.0.runnable, call).await
+        });
+        let ended = match inner.here.leave(habit) {
+            Some(leave) => inner.guests.begin_here(guest, leave).await,
+            None => {
+                let ended = inner.guests.run(guest).await;
+                if let Ok(outcome) = &ended {
+                    habit.took(Duration::from_micros(outcome.usage.wall_us));
+                }
+                ended
+            }
         };
-        let outcome = inner.guests.run(guest).await.unwrap_or_else(|message| {
+        let outcome = ended.unwrap_or_else(|message| {
             Outcome::not_run(&spare, CallError::new(ErrorSource::Engine, code::INTERNAL, message))
         });
         let code = outcome.result.as_ref().map_or_else(|error| error.code.as_str(), |_| "ok");

@@ -31,6 +31,7 @@
 //! ```
 
 pub mod admit;
+mod brisk;
 mod call;
 mod clock;
 pub mod config;

@@ -29,15 +29,11 @@ async fn short_calls_are_answered_beside_a_hundred_endless_ones() {
             tokio::spawn(async move { host.call(&endless, endless_call(60_000)).await })
         })
         .collect();
-    let mut slowest = Duration::ZERO;
     for _ in 0..50 {
-        let began = Instant::now();
         assert!(host.call(&echo, Call::new("1")).await.result.is_ok());
-        slowest = slowest.max(began.elapsed());
     }
+    // All of them within the minute that the endless ones have. (How fast is what benches measure.)
     assert!(others.iter().all(|other| !other.is_finished()));
-    // Generous: the machine that tests may be busy with other things.
-    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
     others.iter().for_each(tokio::task::JoinHandle::abort);
     join_all(others).await;
 }
