@@ -1,37 +1,45 @@
 //! Whether a call may begin on the thread that asks for it, instead of on one of the guests' own. It saves two
 //! wake-ups, which is more than a short call takes.
 //!
-//! A guest gives its turn back at every tick, so beginning here costs the thread a millisecond at most, but for one
+//! A guest gives its turn back at every tick, so beginning here costs the thread two milliseconds at most, but for one
 //! thing: a bulk operation on memory cannot be interrupted (filling 64 MiB takes tens of milliseconds). So only
-//! modules whose last calls were all short begin here, one at a time in the whole host, and one that holds its thread
+//! modules whose last calls were all small begin here, one at a time in the whole host, and one that holds its thread
 //! up sends everybody to the guests' threads for a while.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// A call that took no longer was short.
-const SHORT: Duration = Duration::from_millis(1);
-/// So many short calls in a row are a habit.
+use crate::Usage;
+
+/// A call is small that uses no more: of fuel some hundreds of microseconds' worth, of memory what is filled in about
+/// as much. These are the same however busy the machine is; time is not.
+const SMALL_FUEL: u64 = 500_000;
+const SMALL_MEMORY: u64 = 8 << 20;
+/// So many small calls in a row are a habit, and so many more can be remembered of it.
 const HABIT: i32 = 16;
-/// A thread that was held for longer was held up: a tick is five times as short.
+const MOST: i32 = 64;
+/// Ticks fall into small calls too: one that did not end here counts against the habit, but does not end it.
+const UNFINISHED: i32 = 16;
+/// A thread that was held for longer was held up: two turns end in less than half of it.
 const HELD_UP: Duration = Duration::from_millis(5);
 /// Nobody begins here for so long after that.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Nor the module that did it, until it has made so many more short calls.
+/// Nor the module that did it, until it has made so many more small calls.
 const PENANCE: i32 = 10_000;
 
 /// What a module's calls were like.
 #[derive(Debug, Default)]
 pub(crate) struct Habit {
-    short_in_a_row: AtomicI32,
+    small_in_a_row: AtomicI32,
 }
 
 impl Habit {
-    /// After a call that began on a guests' thread. Preemption makes a call look longer, never shorter.
-    pub(crate) fn took(&self, wall: Duration) {
-        let row = self.short_in_a_row.load(Relaxed);
-        let row = if wall < SHORT { row.saturating_add(1).min(HABIT) } else { row.min(0) };
-        self.short_in_a_row.store(row, Relaxed);
+    /// A call has ended, wherever it ran.
+    pub(crate) fn used(&self, usage: &Usage) {
+        let small =
+            usage.fuel.is_some_and(|fuel| fuel <= SMALL_FUEL) && usage.peak_memory_bytes <= SMALL_MEMORY;
+        let row = self.small_in_a_row.load(Relaxed);
+        self.small_in_a_row.store(if small { (row + 1).min(MOST) } else { row.min(0) }, Relaxed);
     }
 }
 
@@ -61,7 +69,7 @@ impl Here {
     }
 
     pub(crate) fn leave<'h>(&'h self, habit: &'h Habit) -> Option<Leave<'h>> {
-        let may = habit.short_in_a_row.load(Relaxed) >= HABIT
+        let may = habit.small_in_a_row.load(Relaxed) >= HABIT
             && self.now() >= self.paused_until.load(Relaxed)
             && !self.taken.swap(true, Relaxed);
         may.then(|| Leave { here: self, habit })
@@ -71,11 +79,12 @@ impl Here {
 impl Leave<'_> {
     /// The guest held the thread for so long, and has ended or given its turn back.
     pub(crate) fn over(self, held: Duration, ended: bool) {
+        let row = &self.habit.small_in_a_row;
         if held > HELD_UP {
             self.here.paused_until.store(self.here.now() + PAUSE.as_micros() as u64, Relaxed);
-            self.habit.short_in_a_row.store(-PENANCE, Relaxed);
+            row.store(-PENANCE, Relaxed);
         } else if !ended {
-            self.habit.short_in_a_row.store(0, Relaxed);
+            row.store(row.load(Relaxed) - UNFINISHED, Relaxed);
         }
     }
 }
@@ -92,27 +101,55 @@ mod tests {
 
     const QUICK: Duration = Duration::from_micros(50);
 
+    fn usage(fuel: Option<u64>, peak_memory_bytes: u64) -> Usage {
+        Usage { fuel, peak_memory_bytes, ..Usage::default() }
+    }
+
+    fn small() -> Usage {
+        usage(Some(SMALL_FUEL), SMALL_MEMORY)
+    }
+
     fn brisk() -> Habit {
         let habit = Habit::default();
-        (0..HABIT).for_each(|_| habit.took(QUICK));
+        (0..HABIT).for_each(|_| habit.used(&small()));
         habit
     }
 
     #[test]
-    fn only_a_module_whose_calls_were_all_short_begins_here_and_one_at_a_time() {
+    fn only_a_module_whose_calls_were_all_small_begins_here_and_one_at_a_time() {
         let (here, habit) = (Here::new(), Habit::default());
         for _ in 0..HABIT {
             assert!(here.leave(&habit).is_none());
-            habit.took(QUICK);
+            habit.used(&small());
         }
         let leave = here.leave(&habit).unwrap();
         assert!(here.leave(&habit).is_none() && here.leave(&brisk()).is_none(), "somebody is here");
         leave.over(QUICK, true);
         drop(here.leave(&habit).unwrap());
-        here.leave(&habit).unwrap().over(SHORT, false);
-        assert!(here.leave(&habit).is_none(), "it did not end within its turn");
-        habit.took(QUICK);
+        for large in [usage(Some(SMALL_FUEL + 1), 0), usage(Some(1), SMALL_MEMORY + 1), usage(None, 0)] {
+            let habit = brisk();
+            habit.used(&large);
+            habit.used(&small());
+            assert!(here.leave(&habit).is_none(), "{large:?}");
+        }
+    }
+
+    #[test]
+    fn calls_that_do_not_end_here_soon_begin_elsewhere_and_a_tick_now_and_then_does_no_harm() {
+        let (here, habit) = (Here::new(), brisk());
+        here.leave(&habit).unwrap().over(QUICK, false);
         assert!(here.leave(&habit).is_none());
+        (0..MOST).for_each(|_| habit.used(&small()));
+        let begun = (0..MOST).filter(|_| here.leave(&habit).map(|leave| leave.over(QUICK, false)).is_some());
+        assert_eq!(begun.count() as i32, 1 + (MOST - HABIT) / UNFINISHED);
+        let habit = brisk();
+        for n in 0..1000 {
+            habit.used(&small());
+            if let Some(leave) = here.leave(&habit) {
+                leave.over(QUICK, n % 30 != 0);
+            }
+        }
+        assert!(here.leave(&habit).is_some());
     }
 
     #[test]
@@ -123,10 +160,9 @@ mod tests {
         // The pause is over.
         here.since -= PAUSE;
         assert!(here.leave(&other).is_some());
-        (0..PENANCE).for_each(|_| habit.took(QUICK));
+        (0..PENANCE).for_each(|_| habit.used(&small()));
         assert!(here.leave(&habit).is_none());
-        habit.took(Duration::from_millis(3));
-        (0..HABIT).for_each(|_| habit.took(QUICK));
+        (0..HABIT).for_each(|_| habit.used(&small()));
         assert!(here.leave(&habit).is_some());
     }
 }

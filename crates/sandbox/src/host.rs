@@ -254,17 +254,12 @@ impl Host {
         });
         let ended = match inner.here.leave(habit) {
             Some(leave) => inner.guests.begin_here(guest, leave).await,
-            None => {
-                let ended = inner.guests.run(guest).await;
-                if let Ok(outcome) = &ended {
-                    habit.took(Duration::from_micros(outcome.usage.wall_us));
-                }
-                ended
-            }
+            None => inner.guests.run(guest).await,
         };
         let outcome = ended.unwrap_or_else(|message| {
             Outcome::not_run(&spare, CallError::new(ErrorSource::Engine, code::INTERNAL, message))
         });
+        habit.used(&outcome.usage);
         let code = outcome.result.as_ref().map_or_else(|error| error.code.as_str(), |_| "ok");
         tracing::debug!(
             action = called,

@@ -32,22 +32,33 @@ pub(super) fn instant(text: &str) -> Result<String, Misfit> {
         .ok_or_else(|| Misfit::new(format!("{} is outside the years 0000 to 9999", quoted(text))))
 }
 
+/// The first millisecond of the year 0000.
+const YEAR_0: i64 = -62_167_219_200_000;
+
 /// Milliseconds since 1970 as they are written in records; `None` outside the years 0000 to 9999.
 pub(crate) fn instant_text(millis: i64) -> Option<String> {
-    let time = Timestamp::from_millisecond(millis).ok()?.to_zoned_datetime(TimeZone::UTC).datetime();
-    let (date, time) = (time.date(), time.time());
-    (0..=9999).contains(&date.year()).then(|| {
-        format!(
-            "{date}T{:02}:{:02}:{:02}.{:03}Z",
-            time.hour(),
-            time.minute(),
-            time.second(),
-            time.millisecond()
-        )
-    })
+    let time = Timestamp::from_millisecond(millis).ok()?;
+    (millis >= YEAR_0).then(|| format!("{time:.3}"))
 }
 
 /// Milliseconds of a stored instant.
 pub(crate) fn timestamp(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_have_one_spelling() {
+        let spelled = |millis| instant_text(millis).unwrap_or_default();
+        assert_eq!(spelled(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(spelled(1_774_949_400_005), "2026-03-31T09:30:00.005Z");
+        assert_eq!(spelled(-1), "1969-12-31T23:59:59.999Z");
+        assert_eq!(spelled(YEAR_0), "0000-01-01T00:00:00.000Z");
+        assert_eq!(instant_text(YEAR_0 - 1), None);
+        assert_eq!(spelled(253_402_207_200_999), "9999-12-30T22:00:00.999Z");
+        assert_eq!(instant_text(i64::MAX), None);
+    }
 }
