@@ -1,8 +1,8 @@
 //! Whether a call may begin on the thread that asks for it, instead of on one of the guests' own. It saves two
 //! wake-ups, which is more than a short call takes.
 //!
-//! A guest gives its turn back at every tick, so beginning here costs the thread two milliseconds at most, but for one
-//! thing: a bulk operation on memory cannot be interrupted (filling 64 MiB takes tens of milliseconds). So only
+//! A guest's first turn is over after some ticks, so beginning here costs the thread a few milliseconds at most, but
+//! for one thing: a bulk operation on memory cannot be interrupted (filling 64 MiB takes tens of milliseconds). So only
 //! modules whose last calls were all small begin here, one at a time in the whole host, and one that holds its thread
 //! up sends everybody to the guests' threads for a while.
 
@@ -18,10 +18,10 @@ const SMALL_MEMORY: u64 = 8 << 20;
 /// So many small calls in a row are a habit, and so many more can be remembered of it.
 const HABIT: i32 = 16;
 const MOST: i32 = 64;
-/// Ticks fall into small calls too: one that did not end here counts against the habit, but does not end it.
+/// A thread can lose its processor for long: a call that did not end here counts against the habit, but does not end it.
 const UNFINISHED: i32 = 16;
-/// A thread that was held for longer was held up: two turns end in less than half of it.
-const HELD_UP: Duration = Duration::from_millis(5);
+/// A thread that was held for longer was held up: a first turn is a third of it.
+const HELD_UP: Duration = Duration::from_millis(12);
 /// Nobody begins here for so long after that.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Nor the module that did it, until it has made so many more small calls.

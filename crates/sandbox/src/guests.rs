@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -16,8 +16,6 @@ use crate::brisk::Leave;
 /// Guests' threads leave the processor to others that want it: what answers requests and writes to the disk is short,
 /// and a guest is as long as its author likes.
 const NICENESS: i32 = 5;
-/// Whoever gave a turn back sooner was not at it for the whole of it.
-const TICK: Duration = Duration::from_millis(1);
 
 pub(crate) struct Guests {
     runtime: Option<Runtime>,
@@ -65,7 +63,7 @@ impl Guests {
         (&mut task.0).await.map_err(|error| format!("the call broke off: {error}"))
     }
 
-    /// Begins a guest on the thread that asks. If it does not end in its first turns, it goes on there.
+    /// Begins a guest on the thread that asks. If it does not end in its first turn, it goes on there.
     pub(crate) async fn begin_here<T: Send + 'static>(
         &self,
         mut guest: Guest<T>,
@@ -74,16 +72,11 @@ impl Guests {
         let mut leave = Some(leave);
         let first = poll_fn(|context| {
             let began = Instant::now();
-            let mut turn = || catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context)));
-            let mut ended = turn();
-            // A tick may fall into a call however small it is.
-            if matches!(ended, Ok(Poll::Pending)) && began.elapsed() < TICK {
-                ended = turn();
+            let turn = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context)));
+            if let (Some(leave), Ok(turn)) = (leave.take(), &turn) {
+                leave.over(began.elapsed(), turn.is_ready());
             }
-            if let (Some(leave), Ok(ended)) = (leave.take(), &ended) {
-                leave.over(began.elapsed(), ended.is_ready());
-            }
-            Poll::Ready(ended)
+            Poll::Ready(turn)
         });
         match first.await {
             Ok(Poll::Ready(outcome)) => Ok(outcome),
@@ -120,15 +113,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_ends_in_its_first_turns_never_leaves_the_thread_and_what_does_not_goes_on_elsewhere() {
+    async fn what_ends_in_its_first_turn_never_leaves_the_thread_and_what_does_not_goes_on_elsewhere() {
         let (guests, here, habit) = (Guests::start(1).unwrap(), Here::new(), brisk());
         let short = guests.begin_here(Box::pin(async { name() }), here.leave(&habit).unwrap());
         assert_eq!(short.await.unwrap(), name());
         let long = async {
             let before = name();
-            for _ in 0..2 {
-                tokio::task::yield_now().await;
-            }
+            tokio::task::yield_now().await;
             (before, name())
         };
         let long = guests.begin_here(Box::pin(long), here.leave(&habit).unwrap()).await.unwrap();
