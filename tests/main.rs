@@ -10,6 +10,7 @@ mod data_folder;
 mod durability;
 mod fairness;
 mod hook_answers;
+mod iterators;
 mod lifecycle;
 mod mail;
 mod outside;

@@ -259,6 +259,21 @@ pub enum Run {
         #[arg(long)]
         full: bool,
     },
+    /// Show the items of a run's iterators that are over, with their steps
+    Items {
+        id: String,
+        /// Only this iterator's, by its path, such as rows or 'rows[3].users'
+        #[arg(long)]
+        step: Option<String>,
+        /// completed, failed or skipped
+        #[arg(long)]
+        status: Option<String>,
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Go on where the last page ended
+        #[arg(long)]
+        cursor: Option<String>,
+    },
     /// Follow a run until it ends
     Watch { id: String },
     /// Stop a run

@@ -6,7 +6,7 @@ use crate::feed::{EventPage, RunMoved};
 use crate::id::RunId;
 use crate::registry::all_rows;
 use crate::tables::runs::{self, RunHead};
-use crate::tables::{self, inbox, timers};
+use crate::tables::{self, inbox, items, timers};
 use crate::waiters::Ended;
 use crate::{blobs, hash};
 use serde_json::Value;
@@ -19,8 +19,9 @@ pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(
     let (head_key, ws) = (&runs::head_key(ctx.ws.id, run), &ctx.ws);
     let error = FailureDetail::from(&failure);
     let timers = timers_of(ctx, run).await?;
-    let claims = claims_of_snapshot(ctx, run).await?;
-    let (error, timers, claims) = (&error, &timers, &claims);
+    let kept = snapshot_to_keep(ctx, run).await?;
+    let claims = if kept.is_some() { BTreeSet::new() } else { claims_of_snapshot(ctx, run).await? };
+    let (error, timers, claims, kept) = (&error, &timers, &claims, &kept);
     let ended = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
         Box::pin(async move {
             let Some(value) = tx.get(head_key).await? else { return Ok(None) };
@@ -34,6 +35,9 @@ pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(
                 return Ok(None);
             }
             claims.iter().for_each(|claim| tx.delete(claim.clone()));
+            if let Some(snapshot) = kept {
+                tx.put(items::last_key(ws.id, run), snapshot.clone());
+            }
             let now_ms = ctx.now_ms();
             head.status = RunStatus::Failed;
             head.inbox = 0;
@@ -79,6 +83,18 @@ async fn timers_of(ctx: &Ctx, run: RunId) -> Result<Vec<Key>, Refused> {
         }
     }
     Ok(own)
+}
+
+/// The snapshot of a run with items, as it is stored: what its state was cannot be folded from its journal.
+async fn snapshot_to_keep(ctx: &Ctx, run: RunId) -> Result<Option<stepwell_store::Value>, Refused> {
+    let any = Want::range(items::all(ctx.ws.id, run), 1);
+    let wants = vec![any, Want::Key(runs::live_key(ctx.ws.id, run))];
+    let mut rows = match ctx.core.ports.store.read(ctx.ws.shard, wants).await {
+        Err(Refused::Damaged(_)) => return Ok(None),
+        view => view?.rows.into_iter(),
+    };
+    let any = rows.next().is_some_and(|rows| !rows.is_empty());
+    Ok(rows.next().into_iter().flatten().next().filter(|_| any).map(|(_, value)| value))
 }
 
 /// The run's claims on blobs that its snapshot alone names: nothing else would give them up. Empty where the snapshot

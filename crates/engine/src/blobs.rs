@@ -1,11 +1,13 @@
 //! Large values: written before the transaction that names them, and read back where a run needs them.
 use crate::core::Ctx;
 use crate::hash;
+use crate::id::RunId;
+use crate::tables::{self, runs};
 use bytes::Bytes;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use stepwell_store::{BlobId, Refused};
+use stepwell_store::{BlobId, Key, Refused, Value};
 use stepwell_workflow::machine::{BlobRef, Payload, State};
 
 /// Reads a blob that a row names, by its hash in hexadecimal.
@@ -81,6 +83,31 @@ async fn read_json(ctx: &Ctx, sha256: &str) -> Result<Arc<serde_json::Value>, Re
     let value = serde_json::from_slice(&bytes)
         .map_err(|error| Refused::Damaged(format!("the blob {sha256} is not JSON: {error}")))?;
     Ok(Arc::new(value))
+}
+
+/// Adds a run's claims on the blobs that one of its rows names; what cannot be read names none.
+pub(crate) async fn claims(
+    ctx: &Ctx,
+    run: RunId,
+    key: &Key,
+    value: &Value,
+    claims: &mut BTreeSet<Key>,
+) -> Result<(), Refused> {
+    let mut claim = |sha256: [u8; 32]| {
+        claims.insert(runs::blob_ref_key(ctx.ws.id, &sha256, run));
+    };
+    let moved = runs::moved(key, value).ok().flatten();
+    let inner = match &moved {
+        Some(reference) => {
+            hash::unhex(&reference.sha256).map(&mut claim);
+            read(ctx, &reference.sha256).await.unwrap_or_default()
+        }
+        None => value.clone(),
+    };
+    if let Ok(row) = tables::decode::<serde_json::Value>(key, &inner) {
+        named(&row, &mut claim);
+    }
+    Ok(())
 }
 
 /// Calls `found` with every blob that a row names.

@@ -11,7 +11,8 @@ use crate::id::RunId;
 use crate::journal::{Note, NoteRef, Page, Shown, Switch};
 use crate::registry::Compiled;
 use crate::stats::add;
-use crate::tables::runs::{self, Frozen, Live, RunHead};
+use crate::tables::items::{self, Ended};
+use crate::tables::runs::{self, Claim, Frozen, Live, RunHead};
 use crate::tables::{self, hooks, inbox, timers};
 use crate::timers::whole_ms;
 use crate::{api, blobs, load, steps};
@@ -19,11 +20,11 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use stepwell_records::schema::Schema;
 use stepwell_store::limits::MAX_VALUE_BYTES;
 use stepwell_store::{Key, Refused, Stamp, Txn};
 use stepwell_workflow::machine::{
-    self, Answer, Call, Command, Event, Execute, Failure, Finished, Payload, State, StepPath, Timer,
+    self, Answer, Call, Command, Event, Execute, Failure, Finished, ItemDone, Output, Payload, State,
+    StepPath, Timer,
 };
 
 /// What is known of a run as of its last commit.
@@ -50,6 +51,9 @@ pub(crate) struct Base {
     pub moved: Option<[u8; 32]>,
     /// What is in `incoming` begins another version of the workflow.
     pub switch: Option<Switch>,
+    /// See [`Live`].
+    pub items: BTreeMap<StepPath, Vec<u32>>,
+    pub claims: Vec<Claim>,
 }
 
 /// What a burst came to.
@@ -77,6 +81,10 @@ const HARD_ROWS: usize = 600;
 const HARD_BYTES: usize = 700 << 10;
 /// Record events share one row of the log with the pointer to their run.
 const HARD_EVENT_BYTES: usize = MAX_VALUE_BYTES - (64 << 10);
+/// A snapshot of a run with items is kept below this, as far as it can be.
+const LIGHT_SNAPSHOT: usize = 16 << 10;
+/// Of an item that takes many commits, the events of the first ones are shown.
+const SHOWN_COMMITS: usize = 100;
 /// A journal page and a row of the log stop growing here.
 const PAGE_BYTES: usize = 256 << 10;
 
@@ -86,7 +94,7 @@ struct Going<'r> {
     calls: &'r mut Calls,
     txn: Txn,
     /// Read once a burst.
-    schema: Option<Arc<Schema>>,
+    known: steps::records::Known,
     head: RunHead,
     state: State,
     timers: Vec<(Timer, Timestamp)>,
@@ -95,6 +103,8 @@ struct Going<'r> {
     queue: VecDeque<CallId>,
     page: Page,
     moved: Vec<String>,
+    items: BTreeMap<StepPath, Vec<u32>>,
+    claims: Vec<Claim>,
     events: EventPage,
     send: Vec<CallId>,
     blobs: Vec<[u8; 32]>,
@@ -109,7 +119,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
     add(&ctx.core.stats.bursts, 1);
     let mut going = Going {
         txn: Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard),
-        schema: None,
+        known: steps::records::Known::default(),
         head: base.head.clone(),
         state: base.state.clone(),
         timers: base.timers.clone(),
@@ -118,6 +128,8 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         queue: base.open.keys().cloned().collect(),
         page: Page::default(),
         moved: Vec::new(),
+        items: base.items.clone(),
+        claims: base.claims.clone(),
         events: EventPage::default(),
         send: Vec::new(),
         blobs: Vec::new(),
@@ -242,7 +254,7 @@ impl Going<'_> {
         let mark = self.page.mark();
         self.page.push(&event, &note)?;
         let limit = self.ctx.core.config.inline_payload_bytes;
-        if self.page.bytes() - mark.bytes() > limit {
+        if self.page.bytes_since(mark) > limit {
             // Something in it is large: what is goes into blobs, before the transaction that names them.
             self.page.back_to(mark);
             let mut note = note.owned()?;
@@ -250,6 +262,12 @@ impl Going<'_> {
                 self.blobs.extend(blobs::spill(self.ctx, payload, limit / 4).await?);
             }
             self.page.push(&event, &note.by_ref())?;
+        }
+        if let Some(item) = event.path().and_then(StepPath::innermost_item) {
+            let commits = self.items.entry(item).or_default();
+            if commits.last() != Some(&self.head.commits) && commits.len() < SHOWN_COMMITS {
+                commits.push(self.head.commits);
+            }
         }
         let (flow, clock) = (&self.base.flow, &self.ctx.core.ports.clock);
         let fold = || machine::apply(&flow.graph, &mut self.state, &event);
@@ -268,9 +286,26 @@ impl Going<'_> {
                 }
                 Command::Respond(answer) => self.answer = Some(answer),
                 Command::Finished(finished) => self.finished = Some(finished),
+                Command::Item(done) => self.item_ended(*done).await?,
             }
         }
         Ok(())
+    }
+
+    /// What became of an item is written beside its events; the state forgets it.
+    async fn item_ended(&mut self, done: ItemDone) -> Result<(), Refused> {
+        let ItemDone { path, status, mut output, error } = done;
+        if let Some(Output::Own(payload)) = &mut output {
+            let limit = self.ctx.core.config.inline_payload_bytes;
+            self.blobs.extend(blobs::spill(self.ctx, payload, limit).await?);
+        }
+        // One that may be retried is still in the state.
+        let commits = match self.state.step(&path) {
+            Some(_) => self.items.get(&path).cloned(),
+            None => self.items.remove(&path),
+        };
+        let commits = commits.unwrap_or_default();
+        self.page.item_ended(&Ended { path, status, output, error, commits })
     }
 
     /// Makes one attempt, or looks what became of it.
@@ -293,9 +328,13 @@ impl Going<'_> {
                 }
                 self.done(&id, done.result.clone(), done.ended_ms, note).await
             }
-            Call::Search(_) | Call::Create(_) | Call::Update(_) | Call::Upsert(_) | Call::Delete(_) => {
-                self.record_step(&id, &execute).await
-            }
+            Call::Search(_)
+            | Call::Create(_)
+            | Call::Update(_)
+            | Call::Upsert(_)
+            | Call::Delete(_)
+            | Call::List(_)
+            | Call::Item(_) => self.record_step(&id, &execute).await,
             Call::Email(email) if self.ctx.core.ports.mail.is_none() => {
                 let message = steps::mail::message(email, &execute);
                 let (run, at_ms) = (self.base.run, self.ctx.now_ms());
@@ -318,7 +357,7 @@ impl Going<'_> {
         let (before, events) = (self.txn.savepoint(), self.events.bytes());
         let origin = (self.base.run, self.head.workflow.as_str());
         let result =
-            steps::records::execute(self.ctx, &mut self.txn, &mut self.schema, execute, origin).await?;
+            steps::records::execute(self.ctx, &mut self.txn, &mut self.known, execute, origin).await?;
         let mut result = match result {
             Ok(done) => {
                 done.event.iter().try_for_each(|event| self.events.push(event))?;
@@ -352,6 +391,7 @@ impl Going<'_> {
             began_ms: Some(began_ms),
             ..NoteRef::default()
         };
+        let note = if execute.call.is_of_iterator() { NoteRef::default() } else { note };
         self.done(id, result, self.ctx.now_ms(), note).await
     }
 
@@ -395,10 +435,11 @@ impl Going<'_> {
         at_ms: i64,
         note: NoteRef<'_>,
     ) -> Result<(), Refused> {
-        self.open.remove(id);
-        self.steps += 1;
-        self.head.steps_done += 1;
-        self.moved.push(id.0.as_str().to_owned());
+        if self.open.remove(id).is_some_and(|execute| !execute.call.is_of_iterator()) {
+            self.steps += 1;
+            self.head.steps_done += 1;
+            self.moved.push(id.0.as_str().to_owned());
+        }
         let at = runs::timestamp(at_ms);
         let result = result.map_err(steps::capped);
         let event = Event::StepDone { path: id.0.clone(), attempt: id.1, result, at };
@@ -412,6 +453,9 @@ impl Going<'_> {
         self.settle_head(now.as_millisecond());
         let mut moved = None;
         if self.finished.is_some() {
+            if self.base.flow.graph.has_items() {
+                self.write_last().await?;
+            }
             self.open.clear();
             self.send.clear();
             self.frozen.clear();
@@ -429,10 +473,12 @@ impl Going<'_> {
         {
             self.txn.delete(runs::blob_ref_key(ws, &before, run));
         }
-        self.txn.put(
-            runs::journal_key(ws, run, self.head.commits),
-            self.page.value(now.as_millisecond(), self.base.switch.as_ref())?,
-        );
+        if let Some(page) = self.page.value(now.as_millisecond(), self.base.switch.as_ref())? {
+            self.txn.put(runs::journal_key(ws, run, self.head.commits), page);
+        }
+        if let Some(page) = self.page.items_value() {
+            self.txn.put(items::events_key(ws, run, self.head.commits), page);
+        }
         let pointer = RunMoved { steps: std::mem::take(&mut self.moved), ..RunMoved::of(run, &self.head) };
         self.txn.append(self.ctx.ws.log, self.events.row(now.as_millisecond(), Some(&pointer))?);
         self.head.commits += 1;
@@ -466,6 +512,8 @@ impl Going<'_> {
             step_limit: usize::MAX,
             moved,
             switch: None,
+            items: self.items,
+            claims: self.claims,
         };
         Ok((next, Committed { send: self.send, finished: self.finished, answer: self.answer, more }))
     }
@@ -485,20 +533,44 @@ impl Going<'_> {
 
     /// The snapshot that the next burst starts from, if this process does not make it.
     async fn write_snapshot(&mut self) -> Result<Option<[u8; 32]>, Refused> {
-        let live = Live {
+        let parked = self.open.is_empty();
+        let key = runs::live_key(self.ctx.ws.id, self.base.run);
+        self.snapshot(key, Live { parked, ..Live::default() }).await
+    }
+
+    /// The last snapshot of a run with items: a retry, and whoever looks at the run, start from it.
+    async fn write_last(&mut self) -> Result<(), Refused> {
+        let answer = self.answer.clone();
+        let key = items::last_key(self.ctx.ws.id, self.base.run);
+        self.snapshot(key, Live { answer, ..Live::default() }).await.map(|_| ())
+    }
+
+    async fn snapshot(&mut self, key: Key, with: Live) -> Result<Option<[u8; 32]>, Refused> {
+        let mut live = Live {
             state: std::mem::take(&mut self.state),
-            incoming: Vec::new(),
             timers: std::mem::take(&mut self.timers),
             frozen: std::mem::take(&mut self.frozen),
-            parked: self.open.is_empty(),
-            ..Live::default()
+            items: std::mem::take(&mut self.items),
+            claims: std::mem::take(&mut self.claims),
+            ..with
         };
-        let (value, moved) = load::snapshot_value(self.ctx, &live).await?;
+        let mut value = tables::encode(&live)?;
+        if value.len() > LIGHT_SNAPSHOT && self.base.flow.graph.has_items() {
+            // It is written many times: what does not change is written once, and named.
+            for payload in live.state.payloads_mut().filter(|payload| payload.reference().is_none()) {
+                self.blobs.extend(blobs::spill(self.ctx, payload, LIGHT_SNAPSHOT / 4).await?);
+                live.claims.extend(payload.reference().cloned().map(|blob| Claim { blob }));
+            }
+            value = tables::encode(&live)?;
+        }
+        let (value, moved) = load::snapshot_value(self.ctx, value).await?;
         self.blobs.extend(moved);
-        self.txn.put(runs::live_key(self.ctx.ws.id, self.base.run), value);
+        self.txn.put(key, value);
         self.state = live.state;
         self.timers = live.timers;
         self.frozen = live.frozen;
+        self.items = live.items;
+        self.claims = live.claims;
         Ok(moved)
     }
 }

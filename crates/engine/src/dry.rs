@@ -29,6 +29,7 @@ struct Dry<'a> {
     finished: Option<Finished>,
     mails: Vec<crate::ports::MailMessage>,
     requests: Vec<crate::ports::HttpRequest>,
+    known: steps::records::Known,
 }
 
 pub(crate) async fn run(
@@ -71,6 +72,7 @@ pub(crate) async fn run(
         finished: None,
         mails: Vec::new(),
         requests: Vec::new(),
+        known: steps::records::Known::default(),
     };
     let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
     dry.apply(Event::Started(Box::new(start)), NoteRef::default()).await?;
@@ -106,10 +108,10 @@ impl Dry<'_> {
                 Command::Execute(execute) => self.queue.push_back(*execute),
                 Command::SetTimer { timer, due } => self.timers.push((timer, due)),
                 Command::Finished(finished) => self.finished = Some(finished),
-                Command::Respond(_) => {}
+                Command::Respond(_) | Command::Item(_) => {}
             }
         }
-        self.steps.entry(self.ctx, Entry { event, note: note.owned()? }).await
+        self.steps.entry(self.ctx, Entry { event, note: note.owned()?, after_items: 0 }).await
     }
 
     async fn step(&mut self, txn: &mut Txn, execute: Execute) -> Result<(), EngineError> {
@@ -151,7 +153,8 @@ impl Dry<'_> {
                 let run = self.state.start.as_ref().and_then(|start| start.run.id.parse().ok());
                 let Some(run) = run else { return Err(EngineError::internal("a run without an id")) };
                 let origin = (run, self.flow.name.as_str());
-                let result = steps::records::execute(self.ctx, txn, &mut None, &execute, origin).await?;
+                let result =
+                    steps::records::execute(self.ctx, txn, &mut self.known, &execute, origin).await?;
                 if result.is_err() {
                     txn.rollback_to(before);
                 }

@@ -1,7 +1,7 @@
 //! A run's history: its journal folded through the same machine that ran it, with what the notes say of each step.
 use crate::api::{
-    AttemptDetail, AttemptOutcome, FailureDetail, Payload as Shown, PayloadExpired, RunDetail, StepDetail,
-    StepStatus,
+    AttemptDetail, AttemptOutcome, FailureDetail, ItemCounts, Payload as Shown, PayloadExpired, RunDetail,
+    StepDetail, StepStatus,
 };
 use crate::core::Ctx;
 use crate::error::EngineError;
@@ -10,7 +10,7 @@ use crate::journal::{self, Commit, Entry, Note};
 use crate::registry::Compiled;
 use crate::tables::runs::{self, RunHead, timestamp};
 use crate::waiters::Ended;
-use crate::{abandon, blobs, load, start};
+use crate::{abandon, blobs, items, load, start};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -28,6 +28,8 @@ pub(crate) struct Folded {
     pub finished: Option<Finished>,
     pub answer: Option<Answer>,
     pub commits: Vec<Commit>,
+    /// Of a run with items, whose state was not folded but read.
+    pub read: Option<runs::Live>,
 }
 
 /// Reads the journal of a run.
@@ -39,8 +41,14 @@ pub(crate) async fn commits(ctx: &Ctx, run: RunId) -> Result<Vec<Commit>, Refuse
 
 /// Reads the journal of a run and folds it; values that were moved into blobs are put in.
 pub(crate) async fn fold(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Folded, EngineError> {
+    if flow.graph.has_items()
+        && let Some(folded) = read(ctx, run, flow).await?
+    {
+        return Ok(folded);
+    }
     let mut commits = commits(ctx, run).await?;
-    let mut folded = Folded { state: State::new(), finished: None, answer: None, commits: Vec::new() };
+    let mut folded =
+        Folded { state: State::new(), finished: None, answer: None, commits: Vec::new(), read: None };
     let mut flow = Flow::Given(flow);
     for commit in &mut commits {
         if commit.expired {
@@ -63,13 +71,31 @@ pub(crate) async fn fold(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Folde
                 match command {
                     Command::Finished(finished) => folded.finished = Some(finished),
                     Command::Respond(answer) => folded.answer = Some(answer),
-                    Command::Execute(_) | Command::SetTimer { .. } => {}
+                    Command::Execute(_) | Command::SetTimer { .. } | Command::Item(_) => {}
                 }
             }
         }
     }
     folded.commits = commits;
     Ok(folded)
+}
+
+/// The events of items are not folded again: the state of such a run is read as it was written last. Nothing when its
+/// snapshot has gone with its payloads, or with a driver that could not read it.
+async fn read(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Option<Folded>, EngineError> {
+    let mut live = load::live(ctx, run).await?;
+    if live.is_none() {
+        live = load::last(ctx, run).await?;
+    }
+    let Some(mut live) = live else { return Ok(None) };
+    let state = std::mem::take(&mut live.state);
+    let finished = machine::ended(&flow.graph, &state);
+    let mut commits = commits(ctx, run).await?;
+    for entry in commits.iter_mut().flat_map(|commit| &mut commit.entries) {
+        fill(ctx, &mut entry.event).await?;
+    }
+    let answer = live.answer.take();
+    Ok(Some(Folded { state, finished, answer, commits, read: Some(live) }))
 }
 
 enum Flow<'a> {
@@ -86,7 +112,7 @@ impl Flow<'_> {
     }
 }
 
-async fn fill(ctx: &Ctx, event: &mut Event) -> Result<(), Refused> {
+pub(crate) async fn fill(ctx: &Ctx, event: &mut Event) -> Result<(), Refused> {
     match event {
         Event::Started(start) => {
             blobs::fill_one(ctx, &mut start.trigger).await?;
@@ -142,6 +168,9 @@ pub(crate) async fn detail(ctx: &Ctx, run: RunId) -> Result<RunDetail, EngineErr
             steps.entry(ctx, entry).await?;
         }
     }
+    if let Some(live) = &folded.read {
+        items::open_steps(ctx, run, live, &mut steps).await?;
+    }
     let mut start = folded.state.start.clone();
     if start.is_none()
         && let Some(live) = load::live(ctx, run).await?
@@ -169,9 +198,12 @@ pub(crate) async fn detail(ctx: &Ctx, run: RunId) -> Result<RunDetail, EngineErr
     Ok(RunDetail { summary: head.summary(run), input, actions, output, steps: steps.finish(&folded.state) })
 }
 
-const EXPIRED: Shown = Shown::Expired { error: PayloadExpired::PayloadExpired };
+/// The type of steps that have items.
+const ITERATOR: &str = "iterator";
 
-fn shown(payload: &Payload) -> Shown {
+pub(crate) const EXPIRED: Shown = Shown::Expired { error: PayloadExpired::PayloadExpired };
+
+pub(crate) fn shown(payload: &Payload) -> Shown {
     Shown::Value(payload.value().map_or(Value::Null, |value| (**value).clone()))
 }
 
@@ -191,8 +223,12 @@ impl Steps {
         Self { known, steps: BTreeMap::new(), expired }
     }
 
+    fn kind(&self, path: &StepPath) -> &'static str {
+        self.known.get(&path.without_items()).map_or("unknown", |(_, kind)| kind)
+    }
+
     fn step(&mut self, path: &StepPath) -> &mut StepDetail {
-        let kind = self.known.get(&path.without_items()).map_or("unknown", |(_, kind)| kind);
+        let kind = self.kind(path);
         self.steps.entry(path.clone()).or_insert_with(|| StepDetail {
             id: path.id().to_owned(),
             path: path.as_str().to_owned(),
@@ -205,13 +241,22 @@ impl Steps {
             usage: None,
             action: None,
             attempts: Vec::new(),
+            items: None,
             started_at: None,
             ended_at: None,
         })
     }
 
-    pub(crate) async fn entry(&mut self, ctx: &Ctx, Entry { event, note }: Entry) -> Result<(), EngineError> {
+    pub(crate) async fn entry(
+        &mut self,
+        ctx: &Ctx,
+        Entry { event, note, .. }: Entry,
+    ) -> Result<(), EngineError> {
         let expired = self.expired;
+        if event.path().is_some_and(|path| self.kind(path) == ITERATOR) {
+            // Its pages and its items' turns: the state says how far it is.
+            return Ok(());
+        }
         match event {
             Event::AttemptStarted { path, attempt, at } => {
                 let input = payload(ctx, note.input, expired).await?;
@@ -291,7 +336,7 @@ impl Steps {
     /// The state knows best where each step stands, and it knows the steps that call nothing.
     pub(crate) fn finish(mut self, state: &State) -> Vec<StepDetail> {
         if state.start.is_some() {
-            for (path, known) in &state.steps {
+            for (path, known) in state.steps.iter().filter(|(path, _)| path.of_item().is_none()) {
                 let output = match known.output {
                     Some(_) if self.expired => Some(EXPIRED),
                     _ => output(state, path, 0).map(Shown::Value),
@@ -300,10 +345,16 @@ impl Steps {
                 step.status = status(known.status);
                 step.output = output;
                 step.error = known.error.as_ref().map(FailureDetail::from);
+                step.items = known.items.as_deref().map(ItemCounts::from);
                 step.started_at.get_or_insert(known.started_at);
                 step.ended_at = step.ended_at.or(known.ended_at);
             }
         }
+        self.all()
+    }
+
+    /// The steps in document order.
+    pub(crate) fn all(self) -> Vec<StepDetail> {
         let place = |step: &StepDetail| {
             let path = StepPath::new(&step.path);
             self.known.get(&path.without_items()).map_or(usize::MAX, |(place, _)| *place)
@@ -361,7 +412,7 @@ fn places(steps: &[Step], before: &str, known: &mut HashMap<String, (usize, &'st
     }
 }
 
-fn status(status: machine::StepStatus) -> StepStatus {
+pub(crate) fn status(status: machine::StepStatus) -> StepStatus {
     match status {
         machine::StepStatus::Running => StepStatus::Running,
         machine::StepStatus::Waiting => StepStatus::Waiting,

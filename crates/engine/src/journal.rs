@@ -1,6 +1,8 @@
 //! A run's journal: all events of one commit are one value. Beside each event stands a note of what people want to
-//! know of it and the machine does not (input, logs, usage); replaying needs the events alone.
+//! know of it and the machine does not (input, logs, usage); replaying needs the events alone. Events of an iterator's
+//! items stand in a row of their own ([`crate::tables::items`]), so that a run can be read without them.
 use crate::tables;
+use crate::tables::items::Ended;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -47,6 +49,13 @@ pub(crate) struct Entry {
     pub event: Event,
     #[serde(rename = "n", default)]
     pub note: Note,
+    /// So many events of items came before it in its commit.
+    #[serde(rename = "i", default, skip_serializing_if = "is_zero")]
+    pub after_items: u32,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// What the history shows of an event besides the event.
@@ -116,6 +125,8 @@ impl Serialize for Shown<'_> {
             Shown::Call(Call::Delete(call)) => value(to, call),
             Shown::Call(Call::Http(call)) => value(to, call),
             Shown::Call(Call::Email(call)) => value(to, call),
+            Shown::Call(Call::List(call)) => value(to, call),
+            Shown::Call(Call::Item(call)) => value(to, call),
         }
     }
 }
@@ -190,15 +201,25 @@ impl Note {
 pub(crate) struct Page {
     json: Vec<u8>,
     entries: usize,
+    /// Those of items.
+    items: Vec<u8>,
+    item_entries: u32,
+    /// Items that are over.
+    ended: Vec<u8>,
 }
 
 /// How much of a page is there, to go back to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct PageMark(usize, usize);
+pub(crate) struct PageMark {
+    json: usize,
+    entries: usize,
+    items: usize,
+    item_entries: u32,
+}
 
 impl PageMark {
     pub(crate) fn bytes(self) -> usize {
-        self.0
+        self.json + self.items
     }
 }
 
@@ -209,35 +230,82 @@ impl Page {
             e: &'a Event,
             #[serde(skip_serializing_if = "Option::is_none")]
             n: Option<&'a NoteRef<'a>>,
-        }
-        if self.entries > 0 {
-            self.json.push(b',');
+            #[serde(skip_serializing_if = "is_zero")]
+            i: u32,
         }
         let note = (!note.is_empty()).then_some(note);
-        serde_json::to_writer(&mut self.json, &Borrowed { e: event, n: note }).map_err(unwritable)?;
-        self.entries += 1;
+        let is_item = event.path().is_some_and(|path| path.as_str().contains('['));
+        let (to, after_items) =
+            if is_item { (&mut self.items, 0) } else { (&mut self.json, self.item_entries) };
+        if !to.is_empty() {
+            to.push(b',');
+        }
+        serde_json::to_writer(to, &Borrowed { e: event, n: note, i: after_items }).map_err(unwritable)?;
+        if is_item {
+            self.item_entries += 1;
+        } else {
+            self.entries += 1;
+        }
         Ok(())
     }
 
+    /// Notes that an item is over.
+    pub(crate) fn item_ended(&mut self, ended: &Ended) -> Result<(), Refused> {
+        if !self.ended.is_empty() {
+            self.ended.push(b',');
+        }
+        serde_json::to_writer(&mut self.ended, ended).map_err(unwritable)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries == 0
+        self.entries == 0 && self.item_entries == 0
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.json.len()
+        self.json.len() + self.items.len() + self.ended.len()
     }
 
     pub(crate) fn mark(&self) -> PageMark {
-        PageMark(self.json.len(), self.entries)
+        PageMark {
+            json: self.json.len(),
+            entries: self.entries,
+            items: self.items.len(),
+            item_entries: self.item_entries,
+        }
     }
 
     pub(crate) fn back_to(&mut self, mark: PageMark) {
-        self.json.truncate(mark.0);
-        self.entries = mark.1;
+        self.json.truncate(mark.json);
+        self.entries = mark.entries;
+        self.items.truncate(mark.items);
+        self.item_entries = mark.item_entries;
     }
 
-    /// The value of the journal's row.
-    pub(crate) fn value(&self, at_ms: i64, switch: Option<&Switch>) -> Result<Value, Refused> {
+    /// What a push since then has added.
+    pub(crate) fn bytes_since(&self, mark: PageMark) -> usize {
+        self.json.len() + self.items.len() - mark.bytes()
+    }
+
+    /// The value of the row for items, if something happened to any.
+    pub(crate) fn items_value(&self) -> Option<Value> {
+        if self.items.is_empty() && self.ended.is_empty() {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(self.items.len() + self.ended.len() + 20);
+        bytes.push(tables::FORMAT);
+        bytes.extend_from_slice(b"{\"e\":[");
+        bytes.extend_from_slice(&self.items);
+        bytes.extend_from_slice(b"],\"s\":[");
+        bytes.extend_from_slice(&self.ended);
+        bytes.extend_from_slice(b"]}");
+        Some(bytes.into())
+    }
+
+    /// The value of the journal's row; none when it would tell nothing.
+    pub(crate) fn value(&self, at_ms: i64, switch: Option<&Switch>) -> Result<Option<Value>, Refused> {
+        if self.entries == 0 && switch.is_none() {
+            return Ok(None);
+        }
         let mut bytes = Vec::with_capacity(self.json.len() + 40);
         bytes.push(tables::FORMAT);
         bytes.extend_from_slice(format!("{{\"t\":{at_ms},").as_bytes());
@@ -249,7 +317,7 @@ impl Page {
         bytes.extend_from_slice(b"\"e\":[");
         bytes.extend_from_slice(&self.json);
         bytes.extend_from_slice(b"]}");
-        Ok(bytes.into())
+        Ok(Some(bytes.into()))
     }
 }
 

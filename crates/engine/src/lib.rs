@@ -22,6 +22,7 @@ mod feed;
 mod hash;
 mod history;
 mod id;
+mod items;
 mod journal;
 mod keys;
 mod load;

@@ -3,7 +3,7 @@ use crate::burst::Base;
 use crate::core::Ctx;
 use crate::error::EngineError;
 use crate::id::RunId;
-use crate::tables::{self, runs};
+use crate::tables::{self, items, runs};
 use crate::{blobs, hash};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,18 +52,16 @@ pub(crate) async fn stored(ctx: &Ctx, run: RunId) -> Result<Option<Base>, Engine
         step_limit: usize::MAX,
         moved: live.moved,
         switch: live.switch,
+        items: live.items,
+        claims: live.claims,
     }))
 }
 
 /// A snapshot that is larger becomes a blob.
 const SNAPSHOT_BYTES: usize = 128 << 10;
 
-/// A snapshot as its row holds it, and the blob that has it when it is too large for a row.
-pub(crate) async fn snapshot_value(
-    ctx: &Ctx,
-    live: &runs::Live,
-) -> Result<(Value, Option<[u8; 32]>), Refused> {
-    let value = tables::encode(live)?;
+/// An encoded snapshot as its row holds it, and the blob that has it when it is too large for a row.
+pub(crate) async fn snapshot_value(ctx: &Ctx, value: Value) -> Result<(Value, Option<[u8; 32]>), Refused> {
     if value.len() <= SNAPSHOT_BYTES {
         return Ok((value, None));
     }
@@ -81,7 +79,15 @@ async fn snapshot(ctx: &Ctx, key: &Key, value: Value) -> Result<runs::Live, Refu
 
 /// The snapshot of an unfinished run.
 pub(crate) async fn live(ctx: &Ctx, run: RunId) -> Result<Option<runs::Live>, Refused> {
-    let key = runs::live_key(ctx.ws.id, run);
+    read_live(ctx, runs::live_key(ctx.ws.id, run)).await
+}
+
+/// The last snapshot of a run with items that has ended.
+pub(crate) async fn last(ctx: &Ctx, run: RunId) -> Result<Option<runs::Live>, Refused> {
+    read_live(ctx, items::last_key(ctx.ws.id, run)).await
+}
+
+async fn read_live(ctx: &Ctx, key: Key) -> Result<Option<runs::Live>, Refused> {
     let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::Key(key)]).await?;
     match view.rows.into_iter().flatten().next() {
         Some((key, value)) => {

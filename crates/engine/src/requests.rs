@@ -7,7 +7,7 @@ use crate::history::{self, expired, found};
 use crate::id::RunId;
 use crate::journal::Switch;
 use crate::registry::{Compiled, workflows};
-use crate::tables::{self, inbox, runs, timers};
+use crate::tables::{self, inbox, items, runs, timers};
 use crate::timers::whole_ms;
 use crate::{api, blobs};
 use jiff::Timestamp;
@@ -50,7 +50,7 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
     let head = found(run, crate::load::head(ctx, run).await?)?;
     check_failed(run, &head)?;
     let mut flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
-    let folded = history::fold(ctx, run, &flow).await?;
+    let mut folded = history::fold(ctx, run, &flow).await?;
     if folded.commits.iter().any(|commit| commit.expired) {
         return Err(expired(run));
     }
@@ -58,7 +58,10 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
         let message = format!("run {run} failed before it began, and what it was to begin with is lost");
         return Err(EngineError::conflict("run_not_begun", message).with_run(run.to_string()));
     }
-    let frozen = frozen(ctx, &flow, &folded).await?;
+    let (frozen, read) = match folded.read.take() {
+        Some(mut read) => (std::mem::take(&mut read.frozen), read),
+        None => (frozen(ctx, &flow, &folded).await?, runs::Live::default()),
+    };
     // A run that was given up while it waited goes on waiting: its timers went with it.
     let timers: Vec<(Timer, Timestamp)> = machine::outstanding(&flow.graph, &folded.state)
         .into_iter()
@@ -72,6 +75,8 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
         incoming: vec![Event::RetryRequested { at: ctx.core.ports.clock.now() }],
         frozen,
         timers,
+        items: read.items,
+        claims: read.claims,
         ..runs::Live::default()
     };
     if newest {
@@ -83,9 +88,11 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
     let timer_keys: Vec<Key> =
         live.timers.iter().map(|(timer, due)| timers::key(ctx.ws.id, run, timer, *due)).collect();
     // What is large in the state stands in the journal too, which has claimed it.
-    let (live, moved) = crate::load::snapshot_value(ctx, &live).await?;
+    let (live, moved) = crate::load::snapshot_value(ctx, tables::encode(&live)?).await?;
+    // The snapshot it ended with is the one it goes on from; a claim of it that is this one's too stays.
+    let before = read.moved.filter(|before| Some(*before) != moved);
     let (head_key, ws, head) = (&runs::head_key(ctx.ws.id, run), &ctx.ws, &head);
-    let (live, moved, timer_keys, version) = (&live, &moved, &timer_keys, flow.version);
+    let (live, moved, before, timer_keys, version) = (&live, &moved, &before, &timer_keys, flow.version);
     let head = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
         Box::pin(async move {
             let now = tx.get(head_key).await?;
@@ -102,6 +109,10 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
                 ));
             }
             tx.put(runs::live_key(ws.id, run), live.clone());
+            tx.delete(items::last_key(ws.id, run));
+            if let Some(sha256) = before {
+                tx.delete(runs::blob_ref_key(ws.id, sha256, run));
+            }
             if let Some(sha256) = moved {
                 tx.put(runs::blob_ref_key(ws.id, sha256, run), vec![tables::FORMAT]);
             }

@@ -372,6 +372,8 @@ async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineError> {
                 step_limit: usize::MAX,
                 moved: None,
                 switch: None,
+                items: BTreeMap::new(),
+                claims: Vec::new(),
             };
             let told = driver::start_new(ctx, turn, base).await;
             told.unwrap_or_else(|_| {

@@ -48,6 +48,31 @@ on_failure:
   - { id: tell, type: create_record, object: note, record: { title: "Failed {{ trigger.body.n }}" } }
 "#;
 
+const MANY: &str = r#"
+name: many
+trigger: { type: webhook, path: many }
+steps:
+  - id: rows
+    type: iterator
+    over: "{{ range(trigger.body.rows) }}"
+    concurrency: 3
+    tolerate: { failures: 100 }
+    do:
+      - { id: odd, type: filter, when: "{{ item % 4 != 3 }}" }
+      - id: try
+        type: code
+        action: moody
+        input: { fails: "{{ 99 if item % 3 == 2 else item % 3 }}", n: "{{ trigger.body.n }}-{{ item }}" }
+        retry: { attempts: 2, backoff: { initial: 1s } }
+      - { id: row, type: create_record, object: note, record: { title: "Row {{ trigger.body.n }}-{{ item }}" } }
+      - id: again
+        type: iterator
+        search: { object: note, filter: { field: title, is: "Row {{ trigger.body.n }}-{{ item }}" } }
+        do:
+          - { id: say, type: http_request, method: POST, url: "https://many.example.com/{{ trigger.body.n }}/{{ item.title | urlencode }}", retry: { attempts: 40, backoff: { initial: 1s, factor: 1 } } }
+  - { id: done, type: create_record, object: task, record: { title: "Rows {{ trigger.body.n }}: {{ rows.succeeded }}, {{ rows.failed }}, {{ rows.skipped }}" } }
+"#;
+
 const MODULES: [Module; 3] = [
     Module::new("normalize-lead", "1.0.0", "normalize"),
     Module::new("slow", "1.0.0", "slow"),
@@ -95,7 +120,7 @@ impl Simulation {
     fn run(mut self) {
         runtime().block_on(async {
             let (engine, workspace) = self.world.set_up(&MODULES, &[]).await;
-            for text in [WEB_FORM, OUTSIDE, FAILING] {
+            for text in [WEB_FORM, OUTSIDE, FAILING, MANY] {
                 activate(&workspace, text).await;
             }
             engine.close().await;
@@ -184,7 +209,8 @@ impl Simulation {
         for _ in 0..self.rng.below(12) {
             let n = self.next;
             self.next += 1;
-            let (path, body) = match self.rng.below(4) {
+            let (path, body) = match self.rng.below(5) {
+                4 => ("many", json!({ "n": n, "rows": self.rng.below(6) })),
                 0 | 1 => {
                     let who = self.rng.below(4);
                     let email = if self.rng.one_in(10) {
@@ -305,6 +331,20 @@ impl Simulation {
                     exactly(&notes, format!("Note {n}"), 1);
                     exactly(&tasks, format!("After {n}"), 1);
                     self.check_http(n, run);
+                }
+                "many" => {
+                    if run.status != RunStatus::Cancelled {
+                        assert_eq!(run.status, RunStatus::Completed, "{detail:#?}");
+                    }
+                    // Of those that the filter lets through, one that fails twice has no row.
+                    let rows = request.body["rows"].as_u64().unwrap();
+                    let (skipped, tried): (Vec<u64>, Vec<u64>) = (0..rows).partition(|row| row % 4 == 3);
+                    let (failed, good): (Vec<u64>, Vec<u64>) =
+                        tried.into_iter().partition(|row| row % 3 == 2);
+                    good.iter().for_each(|row| exactly(&notes, format!("Row {n}-{row}"), 1));
+                    failed.iter().for_each(|row| exactly(&notes, format!("Row {n}-{row}"), 0));
+                    let counts = format!("{}, {}, {}", good.len(), failed.len(), skipped.len());
+                    exactly(&tasks, format!("Rows {n}: {counts}"), 1);
                 }
                 _ => {
                     exactly(&tasks, format!("Before {n}"), 1);

@@ -29,6 +29,7 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/workflows/{name}/graph", get(workflows::graph)),
         ("/api/v1/runs", get(runs::list)),
         ("/api/v1/runs/{id}", get(runs::get)),
+        ("/api/v1/runs/{id}/items", get(runs::items)),
         ("/api/v1/runs/{id}/cancel", post(runs::cancel)),
         ("/api/v1/runs/{id}/retry", post(runs::retry)),
         ("/api/v1/records/{object}", get(records::list).post(records::create)),

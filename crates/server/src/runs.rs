@@ -1,10 +1,10 @@
-//! `/api/v1/runs`: what happened, step by step; cancel and retry.
+//! `/api/v1/runs`: what happened, step by step and item by item; cancel and retry.
 
 use axum::Json;
 use axum::extract::{RawQuery, Request, State};
 use serde::Deserialize;
 use serde_json::Value;
-use stepwell_engine::{RunDetail, RunFilter, RunStatus, RunSummary};
+use stepwell_engine::{ItemFilter, RunDetail, RunFilter, RunStatus, RunSummary, StepStatus};
 
 use crate::App;
 use crate::auth::{Reader, Writer};
@@ -55,6 +55,26 @@ pub async fn get(
         None => runs.get(&id).await?,
     };
     Ok(Json(run))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ItemsQuery {
+    step: Option<String>,
+    status: Option<StepStatus>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+pub async fn items(
+    Reader(workspace): Reader,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer<Json<Value>> {
+    let query: ItemsQuery = parameters::read(query.as_deref())?;
+    let filter = ItemFilter { step: query.step, status: query.status };
+    let page = page::request(query.limit, query.cursor)?;
+    page::answer("items", workspace.runs().items(&id, filter, page).await?)
 }
 
 pub async fn cancel(Writer(workspace): Writer, Path(id): Path<String>) -> Answer<Json<RunSummary>> {

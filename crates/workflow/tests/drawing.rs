@@ -19,12 +19,14 @@ fn drawn(name: &str, draw: impl Fn(&Drawing<'_>) -> String) -> String {
 fn a_tree() {
     insta::assert_snapshot!("web-form.tree", drawn("web-form.yaml", |d| d.tree()));
     insta::assert_snapshot!("everything.tree", drawn("everything.yaml", |d| d.tree()));
+    insta::assert_snapshot!("iterators.tree", drawn("iterators.yaml", |d| d.tree()));
 }
 
 #[test]
 fn mermaid() {
     insta::assert_snapshot!("web-form.mermaid", drawn("web-form.yaml", |d| d.mermaid()));
     insta::assert_snapshot!("everything.mermaid", drawn("everything.yaml", |d| d.mermaid()));
+    insta::assert_snapshot!("iterators.mermaid", drawn("iterators.yaml", |d| d.mermaid()));
 }
 
 #[test]

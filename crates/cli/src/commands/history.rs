@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use stepwell_engine::{
-    AttemptDetail, AttemptOutcome, FailureDetail, Payload, RunDetail, RunStatus, StepDetail, StepStatus,
+    AttemptDetail, AttemptOutcome, FailureDetail, ItemCounts, ItemDetail, Payload, RunDetail, RunStatus,
+    StepDetail, StepStatus,
 };
 use stepwell_sandbox::LogLevel;
 
@@ -31,8 +32,33 @@ pub fn show(run: &RunDetail, full: bool, out: &mut Line) {
     if run.summary.status == RunStatus::Failed {
         out.end().add(format!("run its failed steps again: stepwell run retry {}", run.summary.id)).end();
     }
+    if run.steps.iter().any(|step| step.items.is_some()) {
+        out.end().add(format!("its items, with their steps: stepwell run items {}", run.summary.id)).end();
+    }
     if cut {
         out.end().faint("cut; --full shows everything").end();
+    }
+}
+
+/// An item of an iterator: how it ended, and what its steps did.
+pub fn show_item(item: &ItemDetail, out: &mut Line) {
+    let mut history = History { out, full: false, cut: false };
+    let (mark, status) = mark(item.status);
+    history.out.paint(crate::terminal::status_colour(status), mark);
+    history.out.add(format!(" {}[{}]", item.step, item.index));
+    if status != "completed" {
+        history.out.add(" ").status(status);
+    }
+    history.out.end();
+    if let Some(output) = &item.output {
+        history.value("    ", "output", output);
+    }
+    for step in &item.steps {
+        history.out.add("  ");
+        step_line(step, history.out);
+    }
+    if let Some(error) = &item.error {
+        history.error(error);
     }
 }
 
@@ -266,15 +292,31 @@ fn counts(steps: &[StepDetail]) -> String {
     if parts.is_empty() { "none yet".into() } else { parts.join(", ") }
 }
 
-/// `✓ normalize  code normalize-lead@1.0.0  1.2 ms  84,211 fuel  1.1 MiB`
-pub fn step_line(step: &StepDetail, out: &mut Line) {
-    let (mark, status) = match step.status {
+fn mark(status: StepStatus) -> (&'static str, &'static str) {
+    match status {
         StepStatus::Completed => ("✓", "completed"),
         StepStatus::Failed => ("✗", "failed"),
         StepStatus::Cancelled => ("✗", "cancelled"),
         StepStatus::Skipped => ("·", "skipped"),
         _ => ("…", "running"),
-    };
+    }
+}
+
+/// `1,204 of 10,000 items, 3 failed`
+fn items(items: &ItemCounts) -> String {
+    let over = items.succeeded + items.failed + items.skipped;
+    let mut text = format!("{} of {} items", output::number(over), output::number(items.count));
+    for (count, what) in [(items.failed, "failed"), (items.skipped, "skipped")] {
+        if count > 0 {
+            text.push_str(&format!(", {} {what}", output::number(count)));
+        }
+    }
+    text
+}
+
+/// `✓ normalize  code normalize-lead@1.0.0  1.2 ms  84,211 fuel  1.1 MiB`
+pub fn step_line(step: &StepDetail, out: &mut Line) {
+    let (mark, status) = mark(step.status);
     out.paint(crate::terminal::status_colour(status), mark);
     out.add(format!(" {:<22} {:<14}", step.path, step.kind));
     if let Some(action) = &step.action {
@@ -297,6 +339,9 @@ pub fn step_line(step: &StepDetail, out: &mut Line) {
             out.add(format!("  {} fuel", output::number(fuel)));
         }
         out.add(format!("  {}", output::size(usage.peak_memory_bytes)));
+    }
+    if let Some(counts) = &step.items {
+        out.add(format!("  {}", items(counts)));
     }
     if step.attempts.len() > 1 {
         out.add(format!("  {} attempts", step.attempts.len()));

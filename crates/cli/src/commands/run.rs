@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use stepwell_engine::{RunDetail, RunStatus, RunSummary, StepDetail, StepStatus};
+use stepwell_engine::{ItemDetail, RunDetail, RunStatus, RunSummary, StepDetail, StepStatus};
 
 use super::Bad;
 use super::history::{self, failure_text};
@@ -46,6 +46,25 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
             text.print();
             Ok(())
         }
+        Run::Items { id, step, status, limit, cursor } => {
+            let mut request = client.get(&["runs", &id, "items"]).query(&[("limit", limit.to_string())]);
+            for (name, value) in [("step", step), ("status", status), ("cursor", cursor)] {
+                if let Some(value) = value {
+                    request = request.query(&[(name, value)]);
+                }
+            }
+            if global.json {
+                return output::json(&client.json::<Value>(request).await?);
+            }
+            let page: ItemPage = client.json(request).await?;
+            let mut text = Line::new();
+            page.items.iter().for_each(|item| history::show_item(item, &mut text));
+            text.print();
+            if let Some(cursor) = page.next_cursor {
+                output::line(format!("\nthere are more: --cursor {cursor}"));
+            }
+            Ok(())
+        }
         Run::Watch { id } => watch(&client, &id, global.json).await,
         Run::Cancel { id } => {
             let summary: Value = client.json(client.post(&["runs", &id, "cancel"])).await?;
@@ -83,6 +102,12 @@ fn list(runs: &[RunSummary]) {
         })
         .collect();
     output::table(&["run", "workflow", "status", "created (UTC)", "took", "calls", "fuel", "error"], rows);
+}
+
+#[derive(Deserialize)]
+struct ItemPage {
+    items: Vec<ItemDetail>,
+    next_cursor: Option<String>,
 }
 
 /// Follows a run by asking for its end again and again; each ask waits on the server.

@@ -14,8 +14,8 @@ pub use hooks::{HookAnswer, HookInfo, HookReply, HookRequest};
 pub use keys::{Caller, KeyInfo, Keys, NewKey, Scope};
 pub use records::{Objects, RecordPage, RecordQuery, RecordWritten, Records};
 pub use runs::{
-    AttemptDetail, AttemptOutcome, FailureDetail, Payload, PayloadExpired, RunDetail, RunFilter, RunStatus,
-    RunSummary, RunUpdate, Runs, StepDetail, StepStatus,
+    AttemptDetail, AttemptOutcome, FailureDetail, ItemCounts, ItemDetail, ItemFilter, Payload,
+    PayloadExpired, RunDetail, RunFilter, RunStatus, RunSummary, RunUpdate, Runs, StepDetail, StepStatus,
 };
 pub(crate) use runs::{brief_failure, run_failure, run_status};
 pub use values::{Put, SecretInfo, Secrets, SettingInfo, Settings};

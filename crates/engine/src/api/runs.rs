@@ -4,7 +4,7 @@ use crate::core::Ctx;
 use crate::id::RunId;
 use crate::tables::{decode, runs as tables};
 use crate::waiters::Listener;
-use crate::{EngineError, history, load, requests, start};
+use crate::{EngineError, history, items, load, requests, start};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
@@ -142,10 +142,62 @@ pub struct StepDetail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
     pub attempts: Vec<AttemptDetail>,
+    /// How far an iterator is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<ItemCounts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<jiff::Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<jiff::Timestamp>,
+}
+
+/// How far an iterator is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemCounts {
+    /// All items, as far as they are listed; a batch is one.
+    pub count: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+    pub skipped: u64,
+    /// Under way.
+    pub open: u64,
+}
+
+impl From<&machine::Items> for ItemCounts {
+    fn from(items: &machine::Items) -> Self {
+        Self {
+            count: items.count.max(items.next),
+            succeeded: items.succeeded,
+            failed: items.failed + items.broken.len() as u64,
+            skipped: items.skipped,
+            open: items.open.len() as u64,
+        }
+    }
+}
+
+/// An item of an iterator that is over. One that was retried with its run comes again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ItemDetail {
+    /// The iterator, by its path: `loop`, or `loop[3].inner`.
+    pub step: String,
+    /// From 0.
+    pub index: u64,
+    /// `completed`, `failed` or `skipped`.
+    pub status: StepStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Payload>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<FailureDetail>,
+    /// What its steps called.
+    pub steps: Vec<StepDetail>,
+}
+
+/// Which items a list shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ItemFilter {
+    /// An iterator's path.
+    pub step: Option<String>,
+    pub status: Option<StepStatus>,
 }
 
 /// One attempt at a step.
@@ -314,6 +366,16 @@ impl Runs {
 
     pub async fn get(&self, id: &str) -> Result<RunDetail, EngineError> {
         history::detail(&self.ctx, run_id(id)?).await
+    }
+
+    /// The items of its iterators that are over, in the order in which they ended.
+    pub async fn items(
+        &self,
+        id: &str,
+        filter: ItemFilter,
+        page: PageRequest,
+    ) -> Result<Page<ItemDetail>, EngineError> {
+        items::list(&self.ctx, run_id(id)?, filter, page).await
     }
 
     /// Asks a run to stop; returns when that is on disk. A run that has ended is a conflict.

@@ -8,7 +8,10 @@ use crate::tables;
 use crate::tables::runs::{self, RunHead};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use stepwell_store::{Key, Refused, transact};
+use stepwell_store::{Key, Refused, Want, transact};
+
+/// Rows of items that are read at once: each may be large.
+const ITEM_ROWS: usize = 20;
 
 /// What a part of the work does to a row.
 type Write = (Key, Option<stepwell_store::Value>);
@@ -27,6 +30,7 @@ pub(super) async fn expire(ctx: &Ctx, run: RunId, head: &RunHead) -> Result<bool
         commit["p"] = true.into();
         writes.push((key, Some(tables::encode(&commit)?)));
     }
+    writes.extend(items(ctx, run).await?.into_iter().map(|key| (key, None)));
     writes.sort_by(|a, b| a.0.cmp(&b.0));
     writes.dedup_by(|a, b| a.0 == b.0);
     let mut parts: Vec<&[Write]> = writes.chunks(PAGE).collect();
@@ -56,6 +60,7 @@ pub(super) async fn remove(ctx: &Ctx, run: RunId, head: &RunHead) -> Result<bool
         }
         gone.insert(key);
     }
+    gone.extend(items(ctx, run).await?);
     let gone: Vec<Write> = gone.into_iter().map(|key| (key, None)).collect();
     let mut parts: Vec<&[Write]> = gone.chunks(PAGE).collect();
     if parts.is_empty() {
@@ -69,6 +74,26 @@ pub(super) async fn remove(ctx: &Ctx, run: RunId, head: &RunHead) -> Result<bool
         }
     }
     Ok(true)
+}
+
+/// All rows of a run's items, and its claims on the blobs that these name.
+async fn items(ctx: &Ctx, run: RunId) -> Result<BTreeSet<Key>, Refused> {
+    let mut keys = tables::items::all(ctx.ws.id, run);
+    let mut gone = BTreeSet::new();
+    loop {
+        let wants = vec![Want::range(keys.clone(), ITEM_ROWS)];
+        let view = ctx.core.ports.store.read(ctx.ws.shard, wants).await?;
+        let rows: Vec<_> = view.rows.into_iter().flatten().collect();
+        let more = rows.len() == ITEM_ROWS;
+        for (key, value) in rows {
+            blobs::claims(ctx, run, &key, &value, &mut gone).await?;
+            keys.start = key.successor();
+            gone.insert(key);
+        }
+        if !more {
+            return Ok(gone);
+        }
+    }
 }
 
 async fn journal(ctx: &Ctx, run: RunId) -> Result<Vec<stepwell_store::Row>, Refused> {

@@ -1,6 +1,7 @@
 //! What each kind of call does: code in the sandbox, records in the burst's transaction, HTTP and mail outside.
 pub(crate) mod code;
 pub(crate) mod http;
+mod iterate;
 pub(crate) mod mail;
 pub(crate) mod records;
 

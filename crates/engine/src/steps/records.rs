@@ -1,5 +1,6 @@
 //! Record steps: searches and writes in the burst's own transaction. Everything a write needs and must not find out
 //! by itself (time, the id of a new record) comes from the run, so a burst that runs again writes the same.
+use super::iterate;
 use crate::core::Ctx;
 use crate::hash;
 use crate::id::RunId;
@@ -11,8 +12,9 @@ use stepwell_records::{
     Origin, Query, RecordEvent, Records, RecordsError, Upsert, WriteContext, Written, record_id,
 };
 use stepwell_store::keys::{KeyBuilder, Space};
-use stepwell_store::{Refused, Stamp, Txn};
-use stepwell_workflow::machine::{Call, Execute, Failure};
+use stepwell_store::{Key, Refused, Stamp, Txn};
+use stepwell_workflow::machine::{Call, Execute, Failure, ItemCall};
+use uuid::Uuid;
 
 /// What a record step came to.
 pub(crate) struct RecordDone {
@@ -54,18 +56,29 @@ impl SchemaCache {
     }
 }
 
+/// What one burst has read, and need not read again.
+#[derive(Default)]
+pub(crate) struct Known {
+    schema: Option<Arc<Schema>>,
+    /// The page of ids that an iterator is at.
+    ids: Option<(Key, Arc<Vec<Uuid>>)>,
+}
+
 /// Executes a record call. The inner error is the step's failure; the outer one is the store's refusal.
 pub(crate) async fn execute(
     ctx: &Ctx,
     txn: &mut Txn,
-    schema: &mut Option<Arc<Schema>>,
+    known: &mut Known,
     execute: &Execute,
     (run, workflow): (RunId, &str),
 ) -> Result<Result<RecordDone, Failure>, Refused> {
-    let schema = match schema {
+    if let Call::Item(ItemCall { records: None }) = &execute.call {
+        return Ok(Ok(RecordDone { output: Value::Null, event: None }));
+    }
+    let schema = match &known.schema {
         Some(schema) => schema.clone(),
         None => match ctx.ws.schema.get(ctx, txn).await {
-            Ok(known) => schema.insert(known).clone(),
+            Ok(schema) => known.schema.insert(schema).clone(),
             Err(error) => return refused(error),
         },
     };
@@ -101,6 +114,10 @@ pub(crate) async fn execute(
                 }
                 Err(error) => refused(error),
             };
+        }
+        Call::List(call) => return iterate::list(ctx, &mut records, call, execute, run).await,
+        Call::Item(ItemCall { records: Some(call) }) => {
+            return iterate::item(ctx, &mut records, &mut known.ids, call, execute, run).await;
         }
         Call::Create(call) => records.create(&context(), &call.object, &call.record).await,
         Call::Update(call) => {
@@ -144,7 +161,7 @@ fn done(written: Written) -> RecordDone {
 }
 
 /// What the store refused is the burst's business, everything else the step's.
-fn refused<T>(error: RecordsError) -> Result<Result<T, Failure>, Refused> {
+pub(super) fn refused<T>(error: RecordsError) -> Result<Result<T, Failure>, Refused> {
     let code = error.code();
     let message = error.to_string();
     match error {

@@ -1,6 +1,7 @@
 //! The rows the engine keeps: a file a table, with the codec of its keys and values beside it.
 pub(crate) mod hooks;
 pub(crate) mod inbox;
+pub(crate) mod items;
 pub(crate) mod mailbox;
 pub(crate) mod names;
 pub(crate) mod registry;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use stepwell_store::keys::{KeyBuilder, KeyReader, Space};
 use stepwell_store::{Key, Refused, Value, WorkspaceId};
-use stepwell_workflow::machine::{BlobRef, Call, Event, State, StepPath, Timer};
+use stepwell_workflow::machine::{Answer, BlobRef, Call, Event, State, StepPath, Timer};
 
 /// `runs / run id`. Newest last, so lists read backwards.
 pub(crate) fn head_key(workspace: WorkspaceId, run: RunId) -> Key {
@@ -144,9 +144,24 @@ pub(crate) struct Live {
     /// What is taken in begins another version of the workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switch: Option<Switch>,
+    /// Of items that are under way, the commits that have events of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub items: BTreeMap<StepPath, Vec<u32>>,
+    /// Blobs that this snapshot or one before it names, and no journal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
+    /// In the last snapshot of a run that has ended: what its trigger says to answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
     /// Where a larger snapshot than this was kept before: its claim goes with the next commit.
     #[serde(skip)]
     pub moved: Option<[u8; 32]>,
+}
+
+/// A claim on a blob, written as all are, so that it is found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    pub blob: BlobRef,
 }
 
 /// How a snapshot is written that is too large for a row: the name of the blob that holds its value.

@@ -169,6 +169,7 @@ impl<'w> Checker<'w> {
             StepKind::Parallel(parallel) => {
                 self.under("steps", |me| visit(me, &parallel.steps, ListKind::Parallel))
             }
+            StepKind::Iterator(iterate) => self.under("do", |me| visit(me, &iterate.steps, ListKind::Item)),
             _ => {}
         }
         if let OnError::Do { steps } = &step.on_error {
@@ -232,6 +233,11 @@ impl<'w> Checker<'w> {
     }
 
     // Places and problems.
+
+    /// Whether an empty list is written here, which is another thing than none.
+    pub(super) fn is_empty_list(&self) -> bool {
+        is_empty_list(self.node())
+    }
 
     /// Does something one key further down.
     pub(super) fn under<R>(&mut self, key: &'w str, then: impl FnOnce(&mut Self) -> R) -> R {
@@ -302,7 +308,7 @@ fn shown(node: &Node) -> (usize, usize) {
 }
 
 /// What `error` is.
-fn failure() -> Ty {
+pub(super) fn failure() -> Ty {
     Ty::object(
         "a failure",
         vec![

@@ -65,6 +65,8 @@ impl Checker<'_> {
         let root = match reference.root.as_str() {
             "trigger" => Some(&self.trigger),
             "error" => self.scope.error.as_ref(),
+            "item" => self.scope.item.as_ref(),
+            "index" if self.scope.item.is_some() => return Ty::Number,
             name => self.scope.get(name),
         };
         match root.map(|root| walk(root, &reference.path, true)) {

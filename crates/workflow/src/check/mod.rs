@@ -11,6 +11,7 @@ mod catalog;
 mod checker;
 mod code;
 mod infer;
+mod iterator;
 mod needs;
 mod outside;
 mod records;

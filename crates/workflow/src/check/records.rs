@@ -16,9 +16,15 @@ use crate::expr::Mode;
 use crate::model::{CreateRecord, DeleteRecord, Fields, SearchRecords, UpdateRecord, UpsertRecord};
 
 impl<'w> Checker<'w> {
-    pub(super) fn search(&mut self, search: &'w SearchRecords) -> Rc<Ty> {
-        let object = self.object(&search.object);
-        if let Some(filter) = &search.filter {
+    /// What is searched, by what, and in which order.
+    pub(super) fn which_records(
+        &mut self,
+        object: &'w str,
+        filter: Option<&'w Value>,
+        sort: &'w [String],
+    ) -> Option<Arc<Object>> {
+        let object = self.object(object);
+        if let Some(filter) = filter {
             self.under("filter", |me| {
                 me.value(filter, Mode::Value);
                 if let Some(object) = &object {
@@ -28,13 +34,18 @@ impl<'w> Checker<'w> {
         }
         if let Some(object) = &object {
             self.path.key("sort");
-            for (index, sort) in search.sort.iter().enumerate() {
+            for (index, sort) in sort.iter().enumerate() {
                 self.path.index(index);
                 self.sort(sort, object);
                 self.path.pop();
             }
             self.path.pop();
         }
+        object
+    }
+
+    pub(super) fn search(&mut self, search: &'w SearchRecords) -> Rc<Ty> {
+        let object = self.which_records(&search.object, search.filter.as_ref(), &search.sort);
         if let Some(limit) = &search.limit {
             self.under("limit", |me| me.value(limit, Mode::Value));
         }
@@ -154,7 +165,7 @@ impl<'w> Checker<'w> {
         }
     }
 
-    fn record_type(&mut self, object: Option<&Object>) -> Rc<Ty> {
+    pub(super) fn record_type(&mut self, object: Option<&Object>) -> Rc<Ty> {
         let Some(object) = object else {
             return Rc::new(Ty::Any);
         };

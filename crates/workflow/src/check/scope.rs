@@ -12,6 +12,8 @@ pub(super) struct Scope<'w> {
     log: Vec<(&'w str, Option<Rc<Ty>>)>,
     /// `error`, inside a handler.
     pub error: Option<Rc<Ty>>,
+    /// `item`, inside an iterator.
+    pub item: Option<Rc<Ty>>,
 }
 
 /// A point to come back to.
@@ -67,6 +69,7 @@ pub(super) enum ListKind {
     Top,
     Arm,
     Parallel,
+    Item,
     Handler,
     OnFailure,
 }

@@ -102,11 +102,14 @@ impl<'w> Checker<'w> {
                     .set_hint("steps of a list run from top to bottom: put the step after what it needs")
             });
         }
-        let steers = matches!(step.kind, StepKind::Branch(_) | StepKind::Parallel(_) | StepKind::Delay(_));
+        let steers = matches!(
+            step.kind,
+            StepKind::Branch(_) | StepKind::Parallel(_) | StepKind::Iterator(_) | StepKind::Delay(_)
+        );
         for (key, there) in [("retry", step.retry.is_some()), ("timeout", step.timeout.is_some())] {
             if there && steers {
                 let message =
-                    format!("a `{}` has no attempts of its own, so no `{key}`", step.kind.type_name());
+                    format!("`{}` has no attempts of its own, so no `{key}`", step.kind.type_name());
                 self.under(key, |me| {
                     let told = me.tell_key("misplaced", message);
                     match step.kind {
@@ -167,6 +170,7 @@ impl<'w> Checker<'w> {
             StepKind::Delay(delay) => self.delay(delay),
             StepKind::Branch(branch) => return self.branch(branch),
             StepKind::Parallel(parallel) => self.parallel(parallel),
+            StepKind::Iterator(iterate) => self.iterator(iterate),
             StepKind::Filter(filter) => {
                 self.not_here("filter");
                 self.under("when", |me| me.value(&filter.when, Mode::Value));
@@ -187,9 +191,11 @@ impl<'w> Checker<'w> {
         Outcome { output, ends: false }
     }
 
-    /// `filter` and `stop` end the run, which steps beside them or a failed run would not expect.
+    /// `filter` (outside an item) and `stop` end the run, which steps beside them or a failed run would not expect.
     fn not_here(&mut self, what: &'static str) {
-        let place = self.lists_around().find(|list| matches!(list, ListKind::Parallel | ListKind::OnFailure));
+        let ends_item = |list: &ListKind| what == "filter" && *list == ListKind::Item;
+        let around = self.lists_around().take_while(|list| !ends_item(list));
+        let place = around.into_iter().find(|list| matches!(list, ListKind::Parallel | ListKind::OnFailure));
         let (message, hint) = match place {
             Some(ListKind::Parallel) => (
                 format!(
@@ -298,7 +304,7 @@ impl<'w> Checker<'w> {
         Outcome { output: Ty::one_of(outputs, Rule::Every), ends: all_end }
     }
 
-    fn arm_output(&mut self, last: Rc<Ty>, output: Option<&'w Value>) -> Rc<Ty> {
+    pub(super) fn arm_output(&mut self, last: Rc<Ty>, output: Option<&'w Value>) -> Rc<Ty> {
         match output {
             None => last,
             Some(value) => {

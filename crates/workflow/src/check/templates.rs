@@ -127,6 +127,8 @@ impl<'w> Checker<'w> {
                 }
                 return self.scope.error.clone();
             }
+            "item" if self.scope.item.is_some() => return self.scope.item.clone(),
+            "index" if self.scope.item.is_some() => return Some(Rc::new(Ty::Number)),
             "item" | "index" => {
                 let message = format!("{user} uses `{written}`, which exists only inside an iterator");
                 self.tell_reference(reference, written, "unknown_reference", message, None);
@@ -144,6 +146,7 @@ impl<'w> Checker<'w> {
                 let mut names: Vec<&str> = self.scope.names().filter(|name| !name.is_empty()).collect();
                 names.sort_unstable();
                 names.extend(["trigger", "run", "workflow", "steps", "settings", "secrets"]);
+                names.extend(self.scope.item.iter().flat_map(|_| ["item", "index"]));
                 let hint = match nearest(root, names.iter().copied()) {
                     Some(near) => format!("did you mean `{}`?", replaced(written, root, near)),
                     None => format!("there are {}", listed(names.iter().copied())),
@@ -191,10 +194,14 @@ impl<'w> Checker<'w> {
         } else {
             let inside = known.inside.unwrap_or(root);
             let what = match known.list {
+                ListKind::Item => "the steps for each item",
                 ListKind::Handler => "the steps for when it fails",
                 _ => "an arm that may not be taken",
             };
-            let hint = format!("use `{inside}`: its output is that of what has run");
+            let hint = match known.list {
+                ListKind::Item => format!("use `{inside}.results`: it has what the items came to"),
+                _ => format!("use `{inside}`: its output is that of what has run"),
+            };
             (
                 format!(
                     "{user} uses `{written}`, but `{root}` may not have run: it stands inside `{inside}`, in {what}"

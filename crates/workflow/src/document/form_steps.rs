@@ -1,5 +1,7 @@
 //! The part of the table that is about steps: what every step has, and what each type has.
 
+use crate::model::Iterate;
+
 use super::form::{DAY, Field, Form, HOUR, HTTP_METHOD, Kind, Need, Shape};
 
 /// What every step has beside the fields of its type.
@@ -27,13 +29,13 @@ pub static COMMON: &[Field] = &[
         key: "retry",
         shape: Shape::Form(&RETRY),
         need: Need::Default("one attempt"),
-        about: "When and how often a failed attempt is made again. What fails the same way each time is never retried. Not on `branch` and `parallel`.",
+        about: "When and how often a failed attempt is made again. What fails the same way each time is never retried. Not on `branch`, `parallel` and `iterator`.",
     },
     Field {
         key: "timeout",
         shape: Shape::Duration { max_ms: HOUR },
         need: Need::Default("the step type's"),
-        about: "Of one attempt. Not on `branch` and `parallel`.",
+        about: "Of one attempt. Not on `branch`, `parallel` and `iterator`.",
     },
     Field {
         key: "on_error",
@@ -265,13 +267,13 @@ pub static STEPS: &[Kind] = &[
     },
     Kind {
         name: "filter",
-        about: "Ends the run as completed when `when` is false. Not inside `parallel` or `on_failure`.",
+        about: "Ends the item of an iterator, or else the run as completed, when `when` is false. Not inside `parallel` or `on_failure`.",
         output: "nothing",
         fields: &[Field {
             key: "when",
             shape: Shape::Condition,
             need: Need::Required,
-            about: "The run goes on when this is true.",
+            about: "The run, or the item, goes on when this is true.",
         }],
     },
     Kind {
@@ -279,6 +281,50 @@ pub static STEPS: &[Kind] = &[
         about: "Steps that start together, each as soon as what it `needs` is done.",
         output: "its steps' outputs by id; they can also be used by their ids directly",
         fields: &[Field { key: "steps", shape: Shape::Steps, need: Need::Required, about: "The steps." }],
+    },
+    Kind {
+        name: "iterator",
+        about: "Runs the same steps for each item of a list, or for each record that a search finds, however many there are. Inside, `item` is the item and `index` its number from 0; the steps inside are not visible outside. A run keeps little of the items that are over: `stepwell run items RUN` has them all.",
+        output: "`{count, succeeded, failed, skipped, results, failures}`: `results` has the items' outputs, `failures` is a list of `{index, error, item}`; each has the first 1,000 (1 MiB)",
+        fields: &[
+            Field {
+                key: "over",
+                shape: Shape::Value,
+                need: Need::Optional,
+                about: "The list: `\"{{ … }}\"`, or written out. An empty one has no items.",
+            },
+            Field {
+                key: "search",
+                shape: Shape::Form(&RECORD_SET),
+                need: Need::Optional,
+                about: "Or every record that is found: listed first, each visited once, and left out at its turn when it is no longer what was searched.",
+            },
+            Field { key: "do", shape: Shape::Steps, need: Need::Required, about: "The steps for one item." },
+            Field {
+                key: "output",
+                shape: Shape::Value,
+                need: Need::Default("the last step's output"),
+                about: "What an item comes to, in `results`.",
+            },
+            Field {
+                key: "concurrency",
+                shape: Shape::Whole { min: 1, max: Iterate::MAX_CONCURRENCY },
+                need: Need::Default("1"),
+                about: "So many items at the same time; with 1 they come one after the other.",
+            },
+            Field {
+                key: "batch",
+                shape: Shape::Whole { min: 1, max: Iterate::MAX_BATCH },
+                need: Need::Optional,
+                about: "So many items at a time: `item` is then a list, and a batch counts as one.",
+            },
+            Field {
+                key: "tolerate",
+                shape: Shape::Form(&TOLERATE),
+                need: Need::Default("none"),
+                about: "How many items may fail. With one more no further item begins, and the step fails.",
+            },
+        ],
     },
     Kind {
         name: "set",
@@ -442,6 +488,43 @@ pub static STEPS: &[Kind] = &[
         ],
     },
 ];
+
+static RECORD_SET: Form = Form {
+    name: "a search",
+    fields: &[
+        OBJECT,
+        Field {
+            key: "filter",
+            shape: Shape::RecordFilter,
+            need: Need::Default("every record"),
+            about: "Which records.",
+        },
+        Field {
+            key: "sort",
+            shape: Shape::OneOrMany(&Shape::Text),
+            need: Need::Default("the order of creation"),
+            about: "Fields, `-` in front for descending: `[-createdAt, city]`.",
+        },
+    ],
+};
+
+static TOLERATE: Form = Form {
+    name: "what is tolerated",
+    fields: &[
+        Field {
+            key: "failures",
+            shape: Shape::Whole { min: 0, max: u64::MAX },
+            need: Need::Optional,
+            about: "So many failed items.",
+        },
+        Field {
+            key: "percent",
+            shape: Shape::Decimal { min: 0.0, max: 100.0 },
+            need: Need::Optional,
+            about: "This share of all items; with `failures` too, each is kept.",
+        },
+    ],
+};
 
 static LIMITS: Form = Form {
     name: "`limits`",

@@ -458,6 +458,14 @@ fn synonym(key: &str, known: &[&str]) -> Option<&'static str> {
         ("body", "text"),
         ("secrets", "secret"),
         ("result", "output"),
+        ("items", "over"),
+        ("list", "over"),
+        ("for_each", "over"),
+        ("each", "over"),
+        ("records", "search"),
+        ("batch_size", "batch"),
+        ("size", "batch"),
+        ("max_failures", "failures"),
         ("reason", "message"),
     ];
     PAIRS.iter().find(|(wrong, right)| *wrong == key && known.contains(right)).map(|(_, right)| *right)
@@ -477,6 +485,7 @@ fn kind_synonym(text: &str) -> Option<&'static str> {
         "upsert" => "upsert_record",
         "action" | "function" | "script" | "wasm" => "code",
         "end" | "exit" | "fail" => "stop",
+        "loop" | "for_each" | "foreach" | "each" | "map" | "iterate" => "iterator",
         "hook" | "http_hook" => "webhook",
         "button" => "manual",
         _ => return None,

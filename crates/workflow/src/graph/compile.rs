@@ -7,7 +7,8 @@ use stepwell_records::filter::Allowed;
 
 use super::{
     AnswerPlan, Arm, BodyPlan, CallPlan, CompileError, Condition, DelayPlan, EmailPlan, FilterPlan, Graph,
-    HttpPlan, List, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner, RespondPlan, RetryPlan,
+    HttpPlan, ItemsPlan, IteratorPlan, List, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner, RespondPlan,
+    RetryPlan,
 };
 use crate::expr::{Document, Mode, Template};
 use crate::machine::{StepPath, Taken};
@@ -202,6 +203,34 @@ impl Compiler {
                 let list = self.list(Owner::Step(id, Taken::Steps), path, &parallel.steps);
                 path.clone_into(&mut self.step);
                 NodeKind::Parallel(list)
+            }
+            StepKind::Iterator(iterate) => {
+                let items = match (&iterate.over, &iterate.search) {
+                    (Some(over), None) => ItemsPlan::List(self.document("over", over, Mode::Value)),
+                    (None, Some(search)) => ItemsPlan::Search {
+                        object: search.object.clone(),
+                        filter: search
+                            .filter
+                            .as_ref()
+                            .and_then(|f| self.filter("search.filter", f, Allowed::FIELDS)),
+                        sort: search.sort.clone(),
+                    },
+                    _ => {
+                        self.error("", "an iterator has one of `over` and `search`");
+                        ItemsPlan::List(nothing())
+                    }
+                };
+                let output = self.optional("output", iterate.output.as_ref(), Mode::Value);
+                let list = self.list(Owner::Step(id, Taken::Item), path, &iterate.steps);
+                path.clone_into(&mut self.step);
+                NodeKind::Iterator(Box::new(IteratorPlan {
+                    items,
+                    list,
+                    output,
+                    concurrency: iterate.concurrency.max(1),
+                    batch: iterate.batch.map(|batch| batch.max(1)),
+                    tolerate: iterate.tolerate,
+                }))
             }
         }
     }

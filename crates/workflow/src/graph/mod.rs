@@ -14,7 +14,7 @@ pub use condition::{Condition, FilterPlan, Undecided};
 
 use crate::expr::{Document, Template};
 use crate::machine::Taken;
-use crate::model::{Backoff, Limits, Method, Response, StopStatus};
+use crate::model::{Backoff, Limits, Method, Response, StopStatus, Tolerate};
 
 /// A compiled workflow.
 #[derive(Debug)]
@@ -90,6 +90,7 @@ pub enum NodeKind {
     },
     Filter(Condition),
     Parallel(ListId),
+    Iterator(Box<IteratorPlan>),
     Set(Document),
     Delay(DelayPlan),
     Stop {
@@ -97,6 +98,25 @@ pub enum NodeKind {
         message: Option<Template>,
         output: Option<Document>,
     },
+}
+
+/// The same list for each of many items.
+#[derive(Debug)]
+pub struct IteratorPlan {
+    pub items: ItemsPlan,
+    pub list: ListId,
+    /// Of one item.
+    pub output: Option<Document>,
+    pub concurrency: u32,
+    pub batch: Option<u64>,
+    pub tolerate: Tolerate,
+}
+
+/// What an iterator goes over.
+#[derive(Debug)]
+pub enum ItemsPlan {
+    List(Document),
+    Search { object: String, filter: Option<FilterPlan>, sort: Vec<String> },
 }
 
 /// How long a delay waits.
@@ -238,6 +258,11 @@ impl Graph {
         }
     }
 
+    /// Whether runs of it have items, whose history is kept apart.
+    pub fn has_items(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(node.kind, NodeKind::Iterator(_)))
+    }
+
     /// The node of a step's id.
     pub fn step(&self, id: &str) -> Option<NodeId> {
         self.by_id.get(id).copied()
@@ -252,6 +277,7 @@ impl Node {
                 arms.iter().chain(otherwise).map(|arm| arm.list).collect()
             }
             NodeKind::Parallel(list) => vec![*list],
+            NodeKind::Iterator(plan) => vec![plan.list],
             _ => Vec::new(),
         };
         if let OnErrorPlan::Do(list) = self.on_error {

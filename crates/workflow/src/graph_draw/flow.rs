@@ -11,6 +11,8 @@ pub(super) struct Flow<'d> {
     drawing: &'d Drawing<'d>,
     boxes: Vec<Shape>,
     arrows: Vec<Arrow>,
+    /// The iterators around the place, innermost last.
+    around: Vec<usize>,
 }
 
 struct Shape {
@@ -56,7 +58,7 @@ impl Exit {
 
 impl<'d> Flow<'d> {
     pub fn of(drawing: &'d Drawing<'d>) -> Flow<'d> {
-        let mut flow = Flow { drawing, boxes: Vec::new(), arrows: Vec::new() };
+        let mut flow = Flow { drawing, boxes: Vec::new(), arrows: Vec::new(), around: Vec::new() };
         let start = flow
             .add(Form::Terminal, vec![drawing.graph.name.clone(), label::trigger(&drawing.workflow.trigger)]);
         let exits = flow.list(drawing.graph.root, vec![Exit::plain(start)]);
@@ -117,7 +119,7 @@ impl<'d> Flow<'d> {
         }
         let form = match &node.kind {
             NodeKind::Branch { .. } | NodeKind::Filter(_) => Form::Choice,
-            NodeKind::Parallel(_) => Form::Parallel,
+            NodeKind::Parallel(_) | NodeKind::Iterator(_) => Form::Parallel,
             NodeKind::Stop { .. } => Form::Terminal,
             _ => Form::Step,
         };
@@ -138,10 +140,21 @@ impl<'d> Flow<'d> {
                 exits
             }
             NodeKind::Parallel(list) => self.parallel(entry, *list),
+            NodeKind::Iterator(plan) => {
+                self.around.push(entry);
+                let item = self.list(plan.list, vec![Exit::labelled(entry, "each")]);
+                self.around.pop();
+                self.connect(item, entry);
+                vec![Exit::labelled(entry, "done")]
+            }
             NodeKind::Stop { .. } if conditional => vec![Exit::labelled(entry, "if not")],
             NodeKind::Stop { .. } => Vec::new(),
             NodeKind::Filter(_) => {
-                self.end(vec![Exit::labelled(entry, "no")]);
+                let no = vec![Exit::labelled(entry, "no")];
+                match self.around.last().copied() {
+                    Some(iterator) => self.connect(no, iterator),
+                    None => self.end(no),
+                }
                 vec![Exit::labelled(entry, "yes")]
             }
             _ => vec![Exit::plain(entry)],

@@ -35,6 +35,11 @@ pub(super) fn what(step: &Step) -> String {
         StepKind::Stop(Stop { status: StopStatus::Failed, .. }) => "failed".into(),
         StepKind::HttpRequest(request) => format!("{} {}", request.method.as_str(), request.url),
         StepKind::SendEmail(email) => email.to.join(", "),
+        StepKind::Iterator(iterate) => match (&iterate.over, &iterate.search) {
+            (_, Some(search)) => format!("each {}", search.object),
+            (Some(Value::String(over)), _) => format!("each of {}", bare(over)),
+            _ => String::new(),
+        },
         StepKind::Branch(_) | StepKind::Parallel(_) | StepKind::Set(_) | StepKind::Stop(_) => String::new(),
     };
     cut(format!("{} {detail}", step.kind.type_name()).trim_end())
@@ -48,6 +53,10 @@ pub(super) fn notes(step: &Step) -> Vec<String> {
     }
     if !step.needs.is_empty() {
         notes.push(format!("after {}", step.needs.join(", ")));
+    }
+    if let StepKind::Iterator(iterate) = &step.kind {
+        notes.extend(iterate.batch.map(|size| format!("{size} at a time")));
+        notes.extend((iterate.concurrency > 1).then(|| format!("{} at once", iterate.concurrency)));
     }
     if step.on_error == OnError::Continue {
         notes.push("continues on error".into());

@@ -96,6 +96,9 @@ impl Tree<'_, '_> {
             NodeKind::Parallel(list) => {
                 parts.push(Part { headline: handler.map(|_| "steps".to_owned()), list: *list })
             }
+            NodeKind::Iterator(plan) => {
+                parts.push(Part { headline: handler.map(|_| "each".to_owned()), list: plan.list })
+            }
             _ => {}
         }
         if let Some(list) = handler {

@@ -6,16 +6,18 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::command::{Command, Execute};
 use super::event::{Timer, TimerKind};
 use super::failure::{Failure, code};
+use super::iterate::Over;
 use super::path::StepPath;
 use super::payload::Payload;
 use super::scope::Here;
 use super::state::{Output, State, StepState, StepStatus, Taken};
 use super::{delay, derive, render, retry};
-use crate::graph::{Arm, Graph, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner};
+use crate::graph::{Arm, Graph, ItemsPlan, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner};
 use crate::model::StopStatus;
 
 /// One event's worth of work on a run.
@@ -56,6 +58,9 @@ impl<'a> Machine<'a> {
                         let generation = if path.is_on_failure() { self.state.retries } else { 0 };
                         self.start(node, path, generation);
                     }
+                }
+                Work::Again(node, path, generation) if path.of_item().is_some() => {
+                    self.begin_item(node, path, generation);
                 }
                 Work::Again(node, path, generation) => self.start(node, path, generation),
                 Work::Settled(node, path) => self.settled(node, path),
@@ -157,9 +162,10 @@ impl<'a> Machine<'a> {
                     let output = serde_json::json!({ "passed": passed });
                     self.close(&path, StepStatus::Completed);
                     self.set(&path, |step| step.output = Some(Output::Own(Payload::new(output))));
-                    match passed {
-                        true => self.work.push_back(Work::Settled(id, path)),
-                        false => self.end(path, None),
+                    match (passed, self.item_around(id, &path)) {
+                        (true, _) => self.work.push_back(Work::Settled(id, path)),
+                        (false, Some((iterator, item))) => self.item_over(iterator, item, Over::Skipped),
+                        (false, None) => self.end(path, None),
                     }
                 }
                 Err(error) => {
@@ -171,6 +177,20 @@ impl<'a> Machine<'a> {
             NodeKind::Parallel(list) => {
                 self.set(&path, |step| step.taken = Some(Taken::Steps));
                 self.parallel(id, *list, path);
+            }
+            NodeKind::Iterator(plan) => {
+                let list = match &plan.items {
+                    ItemsPlan::Search { .. } => Ok(None),
+                    ItemsPlan::List(over) => match over.render_value(&here) {
+                        Ok(list @ Value::Array(_)) => Ok(Some(list)),
+                        Ok(other) => Err(render::wrong("over", "a list", &other)),
+                        Err(error) => Err(render::template_failure(error.under("over"))),
+                    },
+                };
+                match list {
+                    Ok(list) => self.iterate(id, path, plan, list),
+                    Err(failure) => self.work.push_back(Work::Failed(id, path, failure)),
+                }
             }
             NodeKind::Stop { status, message, output } => {
                 let message = message.as_ref().map(|message| message.render_text(&here)).transpose();
@@ -246,14 +266,19 @@ impl<'a> Machine<'a> {
         paths.filter(|(_, path)| self.state.step(path).is_some_and(StepState::has_failed)).collect()
     }
 
-    fn set(&mut self, path: &StepPath, change: impl FnOnce(&mut StepState)) {
+    pub fn set(&mut self, path: &StepPath, change: impl FnOnce(&mut StepState)) {
         if let Some(step) = self.state.steps.get_mut(path) {
             change(step);
         }
     }
 
+    /// A step has failed for good.
+    pub fn fail(&mut self, id: NodeId, path: StepPath, failure: Failure) {
+        self.work.push_back(Work::Failed(id, path, failure));
+    }
+
     /// A step comes to its end.
-    fn close(&mut self, path: &StepPath, status: StepStatus) {
+    pub fn close(&mut self, path: &StepPath, status: StepStatus) {
         let now = self.state.clock;
         self.set(path, |step| {
             step.status = status;
@@ -297,22 +322,26 @@ impl<'a> Machine<'a> {
     /// every attempt, and every crash, gives the same.
     pub fn execute(&self, id: NodeId, path: &StepPath) -> Result<Execute, Failure> {
         let node = self.graph.node(id);
-        let (NodeKind::Call(plan), Some(step), Some(start)) =
-            (&node.kind, self.state.step(path), self.state.start.as_deref())
-        else {
-            return Err(Failure::engine(code::INVALID_STEP, format!("step `{path}` makes no call")));
+        let no_call = || Failure::engine(code::INVALID_STEP, format!("step `{path}` makes no call"));
+        let (Some(step), Some(start)) = (self.state.step(path), self.state.start.as_deref()) else {
+            return Err(no_call());
         };
         let around = self.around(id, path);
         let here = self.at(id, around.as_ref(), step.started_at);
         let key = derive::key(&start.run.id, path, step.generation);
         let action = |written: &str| start.actions.get(written).map_or(written, String::as_str).to_owned();
+        let call = match &node.kind {
+            NodeKind::Call(plan) => render::call(plan, &here, &key, &action)?,
+            NodeKind::Iterator(plan) => self.iterator_call(plan, path, &here)?,
+            _ => return Err(no_call()),
+        };
         Ok(Execute {
-            call: render::call(plan, &here, &key, &action)?,
+            outside: call.is_outside(),
+            call,
             path: path.clone(),
             attempt: step.attempt,
             generation: step.generation,
             timeout_ms: node.timeout_ms,
-            outside: plan.is_outside(),
             started_at: step.started_at,
             seed: derive::seed(&start.run.id, path, step.generation, step.attempt),
             key,
@@ -450,6 +479,7 @@ impl<'a> Machine<'a> {
                     (NodeKind::Branch { arms, .. }, Taken::Arm(place)) => {
                         arms.get(place as usize).and_then(|arm| arm.output.as_ref())
                     }
+                    (NodeKind::Iterator(plan), Taken::Item) => plan.output.as_ref(),
                     (NodeKind::Branch { otherwise, .. }, Taken::Else) => {
                         otherwise.as_ref().and_then(|arm| arm.output.as_ref())
                     }
@@ -468,6 +498,9 @@ impl<'a> Machine<'a> {
                     }
                     None => last.map(Output::Of),
                 };
+                if taken == Taken::Item {
+                    return self.item_over(owner, path, Over::Succeeded(output));
+                }
                 self.close(&path, StepStatus::Completed);
                 self.set(&path, |step| {
                     step.output = output;
@@ -479,6 +512,9 @@ impl<'a> Machine<'a> {
     }
 
     fn failed(&mut self, id: NodeId, path: StepPath, failure: Failure) {
+        if path.of_item().is_some() {
+            return self.item_failed(id, path, failure);
+        }
         let node = self.graph.node(id);
         // A handler that fails is not handled again.
         let handling = self.state.step(&path).and_then(|step| step.taken) == Some(Taken::OnError);
@@ -529,10 +565,15 @@ impl<'a> Machine<'a> {
         while let Some((id, here)) = at {
             self.close(&here, StepStatus::Failed);
             self.set(&here, |step| step.error = Some(failure.clone()));
-            at = match (self.graph.list(self.graph.node(id).list).owner, self.around(id, &here)) {
-                (Owner::Step(owner, _), Some(around)) => Some((owner, around)),
-                _ => None,
-            };
+            if let Some((iterator, index)) = here.of_item() {
+                let items = self.state.steps.get_mut(&iterator).and_then(|step| step.items.as_mut());
+                if let Some(items) = items
+                    && items.open.remove(&index)
+                {
+                    items.broken.insert(index);
+                }
+            }
+            at = self.owner_of(id, &here);
         }
         self.state.ended_by = Some(path.clone());
         self.run_failed(Some(path), failure);
@@ -553,6 +594,8 @@ impl StepState {
             output: None,
             error: None,
             handled: false,
+            items: None,
+            item: None,
         }
     }
 
@@ -575,6 +618,7 @@ impl StepState {
 
     /// Whether its call is being made.
     pub(super) fn is_calling(&self, node: &Node) -> bool {
-        self.status == StepStatus::Running && self.taken.is_none() && matches!(node.kind, NodeKind::Call(_))
+        let calls = matches!(node.kind, NodeKind::Call(_) | NodeKind::Iterator(_));
+        calls && self.status == StepStatus::Running && self.taken.is_none()
     }
 }

@@ -162,9 +162,10 @@ impl Machine<'_> {
     }
 
     fn done(&mut self, id: NodeId, path: StepPath, result: Result<Payload, Failure>) {
-        match result {
-            Ok(output) => self.complete(id, path, Output::Own(output)),
-            Err(failure) => self.attempt_failed(id, path, failure),
+        match (result, self.iterator(id)) {
+            (Ok(answer), Some(plan)) => self.iterator_done(id, path, plan, answer),
+            (Ok(output), None) => self.complete(id, path, Output::Own(output)),
+            (Err(failure), _) => self.attempt_failed(id, path, failure),
         }
     }
 

@@ -10,7 +10,7 @@ use stepwell_records::filter::Filter;
 use super::event::Timer;
 use super::failure::Failure;
 use super::path::StepPath;
-use super::state::RunStatus;
+use super::state::{Output, RunStatus, StepStatus};
 use crate::expr::{Filled, Text};
 use crate::model::{Limits, Method, Response};
 
@@ -26,6 +26,8 @@ pub enum Command {
     Respond(Answer),
     /// The run is over; its timers and inbox can go.
     Finished(Finished),
+    /// An item of an iterator is over, and its steps are no longer in the state.
+    Item(Box<ItemDone>),
 }
 
 /// One attempt at a step's call.
@@ -62,9 +64,21 @@ pub enum Call {
     Delete(DeleteCall),
     Http(Box<HttpCall>),
     Email(Box<EmailCall>),
+    List(ListCall),
+    Item(ItemCall),
 }
 
 impl Call {
+    /// Whether the world outside can notice it.
+    pub fn is_outside(&self) -> bool {
+        matches!(self, Call::Http(_) | Call::Email(_))
+    }
+
+    /// Whether it belongs to an iterator: a turn, and no work that anybody counts.
+    pub fn is_of_iterator(&self) -> bool {
+        matches!(self, Call::List(_) | Call::Item(_))
+    }
+
     /// A call to the outside as it was written down without its kind, by the type of its step.
     pub fn of_outside(step_type: &str, written: Value) -> Option<Call> {
         match step_type {
@@ -165,6 +179,52 @@ pub struct EmailCall {
     pub text: Option<String>,
     pub html: Option<String>,
     pub headers: BTreeMap<String, String>,
+}
+
+/// The next page of what an iterator goes over: the records' ids are stored beside the run.
+/// Output: `{found, cursor}`, the cursor null at the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ListCall {
+    pub object: String,
+    /// Every value filled in; `None` matches everything.
+    pub filter: Option<Filter>,
+    pub sort: Vec<String>,
+    /// From 0.
+    pub page: u32,
+    pub cursor: Option<String>,
+}
+
+/// An item's turn. Output: null; over a search the record as it is now, or the list of a batch: null when nothing of it
+/// is any longer what was searched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ItemCall {
+    pub records: Option<Box<ItemRecords>>,
+}
+
+/// Which of the records listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ItemRecords {
+    pub object: String,
+    /// Asked again: it may no longer hold.
+    pub filter: Option<Filter>,
+    /// Whose list.
+    pub iterator: StepPath,
+    pub generation: u32,
+    pub from: u64,
+    pub count: u64,
+    /// Whether a list is wanted.
+    pub batch: bool,
+}
+
+/// How an item ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ItemDone {
+    pub path: StepPath,
+    /// `completed`, `failed` or `skipped`.
+    pub status: StepStatus,
+    /// Its own value, or that of a call in it.
+    pub output: Option<Output>,
+    pub error: Option<Failure>,
 }
 
 /// The answer to whoever started the run and waits.

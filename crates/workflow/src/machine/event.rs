@@ -40,6 +40,19 @@ pub enum Event {
     Resumed { path: StepPath, how: Resume, at: Timestamp },
 }
 
+impl Event {
+    /// The step, or the item, that it is about.
+    pub fn path(&self) -> Option<&StepPath> {
+        match self {
+            Event::AttemptStarted { path, .. }
+            | Event::StepDone { path, .. }
+            | Event::Resumed { path, .. } => Some(path),
+            Event::TimerFired { timer, .. } => Some(&timer.path),
+            Event::Started(_) | Event::CancelRequested { .. } | Event::RetryRequested { .. } => None,
+        }
+    }
+}
+
 /// What a run begins with. All of it is fixed for the run's whole life.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Start {

@@ -7,9 +7,9 @@ use super::path::StepPath;
 use super::payload::Payload;
 use super::render;
 use super::scope::value_of;
-use super::state::{Output, RunStatus, StepStatus, Taken};
+use super::state::{Output, RunStatus, State, StepStatus, Taken};
 use crate::expr::Found;
-use crate::graph::{ListId, NodeId, NodeKind, OnErrorPlan, RespondPlan};
+use crate::graph::{Graph, ListId, NodeId, NodeKind, OnErrorPlan, RespondPlan};
 
 impl Machine<'_> {
     /// Every step of the workflow's own list is done; `last` is the last of them.
@@ -45,14 +45,7 @@ impl Machine<'_> {
 
     /// `early`: not every step has run, so a template of the answer may find nothing.
     fn completed(&mut self, output: Option<Output>, early: bool) {
-        let payload = match &output {
-            Some(Output::Own(payload)) => payload.clone(),
-            Some(output) => match value_of(self.graph, self.state, &StepPath::new(""), output) {
-                Found::Value(value) => Payload::from(value),
-                _ => Payload::default(),
-            },
-            None => Payload::default(),
-        };
+        let payload = result(self.graph, self.state, output.as_ref());
         let value = payload.value().map(|value| serde_json::Value::clone(value));
         let plain = || Answer { status: 200, headers: Default::default(), body: value };
         let answer = match &self.graph.respond {
@@ -138,6 +131,7 @@ impl Machine<'_> {
             }
             (NodeKind::Branch { otherwise, .. }, Taken::Else) => otherwise.as_ref().map(|arm| arm.list),
             (NodeKind::Parallel(list), Taken::Steps) => Some(*list),
+            (NodeKind::Iterator(plan), Taken::Item) => Some(plan.list),
             _ => None,
         }
     }
@@ -145,7 +139,11 @@ impl Machine<'_> {
     /// The step inside the one at `path` whose failure became its failure.
     fn failed_inside(&self, path: &StepPath) -> Option<StepPath> {
         let node = self.graph.find(path)?;
-        let list = self.list_of(node, self.state.step(path)?.taken?)?;
+        let step = self.state.step(path)?;
+        if let (Some(Taken::Items), Some(items)) = (step.taken, &step.items) {
+            return items.broken.first().map(|index| path.item(*index));
+        }
+        let list = self.list_of(node, step.taken?)?;
         self.failed_in(list, path).map(|(_, path)| path)
     }
 
@@ -169,6 +167,9 @@ impl Machine<'_> {
             let generation = step.next_generation();
             step.status = StepStatus::Running;
             step.ended_at = None;
+            if let Some(items) = &mut step.items {
+                items.open.append(&mut items.broken);
+            }
             match step.taken {
                 // It goes on when what failed inside it has.
                 Some(Taken::OnError) if failed_inside => {}
@@ -183,9 +184,14 @@ impl Machine<'_> {
                 None => self.start_again(node, path, generation),
             }
         }
-        let open: Vec<(NodeId, ListId, StepPath)> = self.open_parallels();
-        for (node, list, path) in open {
-            self.parallel(node, list, path);
+        self.revive();
+        for (node, path) in self.open_of(Taken::Steps) {
+            if let Some(list) = self.list_of(node, Taken::Steps) {
+                self.parallel(node, list, path);
+            }
+        }
+        for (node, path) in self.open_of(Taken::Items) {
+            self.more_items(node, path);
         }
         if error.is_some_and(|error| error.step.is_none()) {
             let last = self.graph.list(self.graph.root).steps.last();
@@ -200,9 +206,17 @@ impl Machine<'_> {
         let mut lists = vec![(self.graph.root, None)];
         while let Some((list, around)) = lists.pop() {
             for (node, path) in self.all_failed_in(list, around.as_ref()) {
-                let taken = self.state.step(&path).and_then(|step| step.taken);
-                let inside = taken.and_then(|taken| self.list_of(node, taken));
                 failed.push((node, path.clone(), self.failed_inside(&path).is_some()));
+                let Some(step) = self.state.step(&path) else { continue };
+                if let (Some(Taken::Items), Some(items)) = (step.taken, &step.items) {
+                    for item in items.broken.iter().map(|index| path.item(*index)) {
+                        failed.push((node, item.clone(), self.failed_inside(&item).is_some()));
+                        let list = self.list_of(node, Taken::Item);
+                        lists.extend(list.map(|list| (list, Some(item))));
+                    }
+                    continue;
+                }
+                let inside = step.taken.and_then(|taken| self.list_of(node, taken));
                 lists.extend(inside.map(|list| (list, Some(path))));
             }
         }
@@ -210,20 +224,50 @@ impl Machine<'_> {
         failed
     }
 
-    /// The parallels that are under way, in document order.
-    fn open_parallels(&self) -> Vec<(NodeId, ListId, StepPath)> {
-        let open = self
-            .state
-            .steps
-            .iter()
-            .filter(|(_, step)| step.status == StepStatus::Running && step.taken == Some(Taken::Steps));
-        let mut open: Vec<_> = open
-            .filter_map(|(path, _)| {
-                let node = self.graph.find(path)?;
-                Some((node, self.list_of(node, Taken::Steps)?, path.clone()))
-            })
-            .collect();
+    /// A `stop` in an item ended the run while other items were under way: they go on where they were.
+    fn revive(&mut self) {
+        let mut calls = Vec::new();
+        for (path, step) in &mut self.state.steps {
+            if step.status == StepStatus::Cancelled {
+                step.status = StepStatus::Running;
+                step.ended_at = None;
+                if let (None, Some(node)) = (step.taken, self.graph.find(path)) {
+                    calls.push((node, path.clone(), step.next_generation()));
+                }
+            }
+        }
+        calls.sort();
+        for (node, path, generation) in calls {
+            self.start_again(node, path, generation);
+        }
+    }
+
+    /// The parallels, or the iterators, that are under way, in document order.
+    fn open_of(&self, taken: Taken) -> Vec<(NodeId, StepPath)> {
+        let open = self.state.steps.iter();
+        let open = open.filter(|(_, step)| step.status == StepStatus::Running && step.taken == Some(taken));
+        let mut open: Vec<_> =
+            open.filter_map(|(path, _)| Some((self.graph.find(path)?, path.clone()))).collect();
         open.sort();
         open
+    }
+}
+
+/// How a run has ended, by its state alone.
+pub fn ended(graph: &Graph, state: &State) -> Option<Finished> {
+    let output = result(graph, state, state.output.as_ref());
+    let error = state.error.clone().filter(|_| state.status == RunStatus::Failed);
+    state.status.is_final().then_some(Finished { status: state.status, output, error })
+}
+
+/// A run's result as a value.
+fn result(graph: &Graph, state: &State, output: Option<&Output>) -> Payload {
+    match output {
+        Some(Output::Own(payload)) => payload.clone(),
+        Some(output) => match value_of(graph, state, &StepPath::new(""), output) {
+            Found::Value(value) => Payload::from(value),
+            _ => Payload::default(),
+        },
+        None => Payload::default(),
     }
 }

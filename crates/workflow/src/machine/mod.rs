@@ -8,8 +8,8 @@
 //! - [`outstanding`]: after a crash, what was asked for and is not done.
 //!
 //! Steps without effects (`branch`, `filter`, `parallel`, `set`, `stop`, every `if`) run inside the machine, a `delay` is
-//! a timer; the rest are [`Command::Execute`]s. A list of steps, wherever it stands (the workflow, an arm, a parallel, a `do`),
-//! is run by the same few functions, so an iterator's items and a child run need no second mechanism.
+//! a timer; the rest are [`Command::Execute`]s. A list of steps, wherever it stands (the workflow, an arm, a parallel, a `do`,
+//! an iterator's item), is run by the same few functions.
 
 mod advance;
 mod apply;
@@ -19,6 +19,8 @@ mod derive;
 mod event;
 mod failure;
 mod finish;
+mod items;
+mod iterate;
 mod path;
 mod payload;
 mod render;
@@ -32,11 +34,13 @@ pub use apply::{apply, outstanding, step};
 
 pub use command::{
     Answer, Call, CodeCall, Command, CreateCall, DeleteCall, EmailCall, Execute, Finished, HttpBody,
-    HttpCall, RunFailure, SearchCall, UpdateCall, UpsertCall,
+    HttpCall, ItemCall, ItemDone, ItemRecords, ListCall, RunFailure, SearchCall, UpdateCall, UpsertCall,
 };
 pub(crate) use delay::time as time_of;
 pub use event::{Event, Resume, RunInfo, Start, Timer, TimerKind};
 pub use failure::{Failure, Source, code};
+pub use finish::ended;
+pub use items::{Items, Kept};
 pub use path::StepPath;
 pub use payload::{BlobRef, Payload};
 pub use state::{Output, RunStatus, State, StepState, StepStatus, Taken};

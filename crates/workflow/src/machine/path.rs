@@ -35,6 +35,17 @@ impl StepPath {
         StepPath(Arc::from(format!("{}[{index}]", self.0)))
     }
 
+    /// The iterator and the number of the item that this is, if it is one and not a step.
+    pub fn of_item(&self) -> Option<(StepPath, u64)> {
+        let (iterator, index) = self.0.strip_suffix(']')?.rsplit_once('[')?;
+        Some((StepPath::new(iterator), index.parse().ok()?))
+    }
+
+    /// The innermost item that this is, or stands in.
+    pub fn innermost_item(&self) -> Option<StepPath> {
+        self.0.rfind(']').map(|end| StepPath::new(&self.0[..=end]))
+    }
+
     /// The path without its last segment.
     pub fn parent(&self) -> Option<StepPath> {
         self.0.rsplit_once('.').map(|(parent, _)| StepPath::new(parent))
@@ -122,6 +133,9 @@ mod tests {
         assert_eq!(item.as_str(), "loop[3]");
         assert_eq!(item.id(), "loop");
         assert_eq!(item.parent(), None);
+        assert_eq!(item.of_item(), Some(("loop".into(), 3)));
+        assert_eq!((path.of_item(), path.innermost_item()), (None, Some(item)));
+        assert_eq!(StepPath::new("loop").innermost_item(), None);
     }
 
     #[test]

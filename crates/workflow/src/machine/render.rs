@@ -80,7 +80,7 @@ fn filter_failure(error: Undecided) -> Failure {
     condition_failure("filter", error)
 }
 
-fn wrong(place: &str, wanted: &str, value: &Value) -> Failure {
+pub(super) fn wrong(place: &str, wanted: &str, value: &Value) -> Failure {
     let shown: String = value.to_string().chars().take(80).collect();
     Failure::engine(code::INVALID_STEP, format!("{place} is {wanted}, not {shown}"))
 }

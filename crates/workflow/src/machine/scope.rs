@@ -99,6 +99,21 @@ impl Here<'_> {
         false
     }
 
+    /// The innermost item that this place is in, with its iterator.
+    fn item(&self) -> Option<(NodeId, StepPath)> {
+        let mut list = self.list;
+        let mut around = self.around.cloned();
+        loop {
+            let Owner::Step(node, taken) = self.graph.list(list).owner else { return None };
+            let path = around?;
+            if taken == Taken::Item {
+                return Some((node, path));
+            }
+            list = self.graph.node(node).list;
+            around = path.parent();
+        }
+    }
+
     /// The failure that a handler around here is for.
     fn error(&self) -> Option<Value> {
         let mut list = self.list;
@@ -190,6 +205,25 @@ pub(super) fn value_of(graph: &Graph, state: &State, path: &StepPath, output: &O
     }
 }
 
+/// What an item is: of a list, its part of it; over a search, what was found at its turn.
+pub(super) fn item_value(graph: &Graph, state: &State, node: NodeId, path: &StepPath) -> Option<Arc<Value>> {
+    let (iterator, index) = path.of_item()?;
+    let NodeKind::Iterator(plan) = &graph.node(node).kind else { return None };
+    if let Some(found) = state.step(path).and_then(|item| item.item.as_ref()) {
+        return found.value().cloned();
+    }
+    let list = state.step(&iterator)?.items.as_ref()?.list.as_ref()?.value()?.as_array()?;
+    let at = |index: u64| usize::try_from(index).unwrap_or(usize::MAX);
+    match plan.batch {
+        None => list.get(at(index)).cloned().map(Arc::new),
+        Some(size) => {
+            let from = at(index * size);
+            let to = list.len().min(from + at(size));
+            list.get(from..to).map(|batch| Arc::new(Value::Array(batch.to_vec())))
+        }
+    }
+}
+
 /// The steps of the parallel at `path`.
 fn children_of(graph: &Graph, path: &StepPath) -> Vec<(NodeId, StepPath)> {
     let Some(NodeKind::Parallel(list)) = graph.find(path).map(|node| &graph.node(node).kind) else {
@@ -219,6 +253,17 @@ impl Here<'_> {
                 Some(error) => Found::Value(Arc::new(error)),
                 None => Found::Nothing("is there in `on_error` and `on_failure` only".to_owned()),
             },
+            "item" | "index" => {
+                let item = self.item();
+                let found = item.and_then(|(node, path)| match root {
+                    "item" => item_value(self.graph, self.state, node, &path),
+                    _ => path.of_item().map(|(_, index)| Arc::new(index.into())),
+                });
+                found.map_or_else(
+                    || Found::Nothing("is there inside an iterator only".to_owned()),
+                    Found::Value,
+                )
+            }
             id => match self.graph.step(id) {
                 Some(node) if self.is_settled(node) => {
                     output_of(self.graph, self.state, &self.instance(node))
@@ -246,9 +291,11 @@ impl Scope for Here<'_> {
         let steps = nodes
             .filter(|(index, _)| self.state.step(&self.instance(NodeId(*index as u32))).is_some_and(done))
             .map(|(_, node)| node.id.clone());
+        let item = self.item().map(|_| ["item", "index"]).into_iter().flatten();
         ["trigger", "settings", "run", "workflow", "steps"]
-            .map(str::to_owned)
             .into_iter()
+            .chain(item)
+            .map(str::to_owned)
             .chain(steps)
             .collect()
     }

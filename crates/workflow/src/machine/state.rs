@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::command::RunFailure;
 use super::event::Start;
 use super::failure::Failure;
+use super::items::Items;
 use super::path::StepPath;
 use super::payload::{BlobRef, Payload};
 
@@ -135,6 +136,12 @@ pub struct StepState {
     /// The failure was dealt with (`continue`, or a `do` list): the run goes on.
     #[serde(default, skip_serializing_if = "is_false")]
     pub handled: bool,
+    /// Of an iterator: how far it has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Box<Items>>,
+    /// Of an item over a search: the record, or the list of a batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<Payload>,
 }
 
 /// The list inside a step that runs.
@@ -146,6 +153,10 @@ pub enum Taken {
     Else,
     /// The list of a parallel.
     Steps,
+    /// Of an iterator: its items are under way.
+    Items,
+    /// Of an item: the iterator's list.
+    Item,
     /// The list of `on_error: {do: …}`.
     OnError,
 }
@@ -183,23 +194,45 @@ impl State {
     /// Every value the run keeps; to store large ones elsewhere ([`Payload::store_as`]).
     pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut Payload> {
         let start = self.start.iter_mut().flat_map(|s| [&mut s.trigger, &mut s.settings]);
-        let own = self.steps.values_mut().map(|s| &mut s.output).chain([&mut self.output]);
-        start.chain(own.filter_map(|output| match output {
-            Some(Output::Own(payload)) => Some(payload),
+        let output = self.output.iter_mut().filter_map(|output| match output {
+            Output::Own(payload) => Some(payload),
             _ => None,
-        }))
+        });
+        start.chain(self.steps.values_mut().flat_map(StepState::payloads_mut)).chain(output)
     }
 
     /// Blobs to read, and put in by [`Payload::fill`], before the next event is applied.
     pub fn missing(&self) -> Vec<&BlobRef> {
         let start = self.start.iter().flat_map(|s| [&s.trigger, &s.settings]);
-        let own = self.steps.values().map(|s| &s.output).chain([&self.output]);
+        let output = self.output.iter().filter_map(Output::own);
         start
-            .chain(own.filter_map(|output| match output {
-                Some(Output::Own(payload)) => Some(payload),
-                _ => None,
-            }))
+            .chain(self.steps.values().flat_map(StepState::payloads))
+            .chain(output)
             .filter_map(Payload::missing)
             .collect()
+    }
+}
+
+impl Output {
+    fn own(&self) -> Option<&Payload> {
+        match self {
+            Output::Own(payload) => Some(payload),
+            _ => None,
+        }
+    }
+}
+
+impl StepState {
+    fn payloads(&self) -> impl Iterator<Item = &Payload> {
+        let output = self.output.iter().filter_map(Output::own);
+        output.chain(&self.item).chain(self.items.iter().flat_map(|items| items.payloads()))
+    }
+
+    fn payloads_mut(&mut self) -> impl Iterator<Item = &mut Payload> {
+        let output = self.output.iter_mut().filter_map(|output| match output {
+            Output::Own(payload) => Some(payload),
+            _ => None,
+        });
+        output.chain(&mut self.item).chain(self.items.iter_mut().flat_map(|items| items.payloads_mut()))
     }
 }

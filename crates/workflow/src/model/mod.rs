@@ -13,8 +13,8 @@ mod units;
 pub use action_ref::{ActionRef, VersionWanted};
 pub use step::{
     Arm, Backoff, Block, Body, Branch, Code, CreateRecord, Delay, DeleteRecord, Fields, FilterStep,
-    HttpRequest, Limits, OnError, Parallel, Response, Retry, SearchRecords, SendEmail, Set, StatusRange,
-    Step, StepKind, Stop, StopStatus, UpdateRecord, UpsertRecord,
+    HttpRequest, Iterate, Limits, OnError, Parallel, RecordSet, Response, Retry, SearchRecords, SendEmail,
+    Set, StatusRange, Step, StepKind, Stop, StopStatus, Tolerate, UpdateRecord, UpsertRecord,
 };
 pub use trigger::{Answer, Auth, Hmac, HmacScheme, Manual, Method, Respond, Trigger, Webhook};
 pub use units::{ByteSize, Millis};

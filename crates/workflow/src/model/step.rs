@@ -37,7 +37,8 @@ pub struct Step {
 }
 
 impl Step {
-    /// The lists of steps inside this one, in document order: arms, `else`, a parallel's steps, `on_error.do`.
+    /// The lists of steps inside this one, in document order: arms, `else`, the steps of a parallel or an iterator,
+    /// `on_error.do`.
     pub fn blocks(&self) -> Vec<&[Step]> {
         let mut blocks: Vec<&[Step]> = Vec::new();
         match &self.kind {
@@ -46,6 +47,7 @@ impl Step {
                 blocks.extend(branch.otherwise.iter().map(|block| block.steps.as_slice()));
             }
             StepKind::Parallel(parallel) => blocks.push(&parallel.steps),
+            StepKind::Iterator(iterate) => blocks.push(&iterate.steps),
             _ => {}
         }
         if let OnError::Do { steps } = &self.on_error {
@@ -68,6 +70,7 @@ pub enum StepKind {
     Branch(Branch),
     Filter(FilterStep),
     Parallel(Parallel),
+    Iterator(Box<Iterate>),
     Set(Set),
     Stop(Stop),
     Delay(Delay),
@@ -88,6 +91,7 @@ impl StepKind {
             StepKind::Branch(_) => "branch",
             StepKind::Filter(_) => "filter",
             StepKind::Parallel(_) => "parallel",
+            StepKind::Iterator(_) => "iterator",
             StepKind::Set(_) => "set",
             StepKind::Stop(_) => "stop",
             StepKind::Delay(_) => "delay",
@@ -262,6 +266,78 @@ pub struct FilterStep {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Parallel {
     pub steps: Vec<Step>,
+}
+
+/// The same steps for each item of a list, or for each record that a search finds; exactly one of `over` and `search`
+/// is there. Output: `{count, succeeded, failed, skipped, results, failures}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Iterate {
+    /// A list, or a template that gives one.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub over: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<RecordSet>,
+    #[serde(rename = "do", default)]
+    pub steps: Vec<Step>,
+    /// Of one item; its last step's output when absent.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// Items under way at the same time.
+    #[serde(default = "Iterate::default_concurrency")]
+    pub concurrency: u32,
+    /// So many at a time: `item` is then a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u64>,
+    #[serde(default, skip_serializing_if = "Tolerate::is_none")]
+    pub tolerate: Tolerate,
+}
+
+impl Iterate {
+    /// Items that may be under way at the same time: their steps are the part of a run's state that grows.
+    pub const MAX_CONCURRENCY: u64 = 100;
+    /// A batch over a search is read at once.
+    pub const MAX_BATCH: u64 = stepwell_records::MAX_LIMIT as u64;
+
+    fn default_concurrency() -> u32 {
+        1
+    }
+}
+
+/// Records of an object, all of them that a filter holds of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordSet {
+    pub object: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Value>,
+    /// Field paths, `-` in front for descending.
+    #[serde(default, with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub sort: Vec<String>,
+}
+
+/// How many items may fail before the iterator does; with both, each is kept. Without either, none.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Tolerate {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<f64>,
+}
+
+impl Tolerate {
+    fn is_none(&self) -> bool {
+        *self == Tolerate::default()
+    }
+
+    /// Of so many items.
+    pub fn allowed(&self, count: u64) -> u64 {
+        // Whole items: half of three is one.
+        let share = |percent: f64| (count as f64 * percent / 100.0).floor() as u64;
+        match (self.failures, self.percent.map(share)) {
+            (Some(failures), Some(share)) => failures.min(share),
+            (Some(allowed), None) | (None, Some(allowed)) => allowed,
+            (None, None) => 0,
+        }
+    }
 }
 
 /// Output: the values.

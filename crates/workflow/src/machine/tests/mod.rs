@@ -3,5 +3,6 @@
 mod delays;
 mod examples;
 mod failures;
+mod iterators;
 mod properties;
 mod support;

@@ -23,8 +23,19 @@ enum Shape {
     /// Each step with a seed for what it needs of those before it.
     Parallel(Vec<(Shape, u8)>, Traits),
     Delay(Traits),
+    Iterator(Loop, Vec<Shape>, Traits),
     Filter(bool),
     Stop(bool),
+}
+
+/// Over a list, or over a search of so many.
+#[derive(Debug, Clone)]
+struct Loop {
+    count: u64,
+    search: bool,
+    concurrency: u64,
+    batch: Option<u64>,
+    tolerate: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +55,12 @@ fn traits(handler: BoxedStrategy<Vec<Shape>>) -> impl Strategy<Value = Traits> {
         on_error,
         handler,
     })
+}
+
+fn items() -> impl Strategy<Value = Loop> {
+    (0u64..6, any::<bool>(), 1u64..4, proptest::option::of(1u64..4), 0u64..3).prop_map(
+        |(count, search, concurrency, batch, tolerate)| Loop { count, search, concurrency, batch, tolerate },
+    )
 }
 
 fn call() -> impl Strategy<Value = Shape> {
@@ -70,8 +87,17 @@ fn shape() -> BoxedStrategy<Shape> {
                     traits(handler.clone()),
                 )
                     .prop_map(|(taken, then, otherwise, traits)| Shape::Branch { taken, then, otherwise, traits }),
-                3 => (proptest::collection::vec((inner, any::<u8>()), 1..5), traits(handler))
+                3 => (proptest::collection::vec((inner.clone(), any::<u8>()), 1..5), traits(handler.clone()))
                     .prop_map(|(steps, traits)| Shape::Parallel(steps, traits)),
+                3 => (
+                    items(),
+                    proptest::collection::vec(
+                        prop_oneof![6 => inner, 1 => any::<bool>().prop_map(Shape::Filter)],
+                        1..4,
+                    ),
+                    traits(handler),
+                )
+                    .prop_map(|(items, steps, traits)| Shape::Iterator(items, steps, traits)),
             ]
         })
         .boxed()
@@ -145,6 +171,19 @@ impl Writer {
                 self.with(json!({"id": id, "type": "parallel", "steps": steps}), traits, false)
             }
             Shape::Delay(traits) => self.with(json!({"id": id, "type": "delay", "for": "2s"}), traits, false),
+            Shape::Iterator(items, shapes, traits) => {
+                let mut step = json!({"id": id, "type": "iterator", "do": self.list(shapes, before),
+                    "concurrency": items.concurrency, "batch": items.batch, "tolerate": {"failures": items.tolerate}});
+                match items.search {
+                    // How many are found stands in the filter.
+                    true => {
+                        step["search"] =
+                            json!({"object": "task", "filter": {"field": "n", "is": items.count}})
+                    }
+                    false => step["over"] = (0..items.count).collect(),
+                }
+                self.with(step, traits, false)
+            }
             Shape::Filter(passes) => {
                 json!({"id": id, "type": "filter", "when": {"value": passes, "is": true}})
             }
@@ -197,13 +236,23 @@ fn answer(execute: &Execute, failing: bool) -> Result<Value, Failure> {
     }
 }
 
+/// How many a search finds.
+fn found(call: &Call) -> u64 {
+    let filter = match call {
+        Call::List(call) => &call.filter,
+        _ => return 0,
+    };
+    serde_json::to_value(filter).unwrap()["is"].as_u64().unwrap()
+}
+
 /// All that could happen next: answers and timers.
 fn possible(run: &Driven<'_>, failing: bool) -> Vec<Event> {
     // One time for everything, so that orders differ in nothing but order.
     let at = time(0);
     let mut events: Vec<Event> = Vec::new();
     for execute in run.open() {
-        let result = answer(&execute, failing).map(Payload::new);
+        let turn = turn(&execute.call, found(&execute.call), |n| n % 3 == 1);
+        let result = turn.map_or_else(|| answer(&execute, failing), Ok).map(Payload::new);
         events.push(Event::StepDone { path: execute.path, attempt: execute.attempt, result, at });
     }
     events.extend(run.timers().into_iter().map(|(timer, _)| Event::TimerFired { timer, at }));
@@ -367,7 +416,8 @@ proptest! {
                 let event = match command {
                     Command::Execute(execute) => {
                         prop_assert!(!done.contains(&execute.path), "{} had gone well", execute.path);
-                        let result = Ok(json!({"n": 1}).into());
+                        let turn = turn(&execute.call, found(&execute.call), |n| n % 3 == 1);
+                        let result = Ok(turn.unwrap_or(json!({"n": 1})).into());
                         Event::StepDone { path: execute.path, attempt: execute.attempt, result, at: time(9) }
                     }
                     Command::SetTimer { timer, due } => {

@@ -110,6 +110,16 @@ impl<'g> Driven<'g> {
         self.answer(path, Err(failure(code, false)))
     }
 
+    /// Gives every item that waits for it its turn.
+    pub fn turns(&mut self) {
+        while let Some((execute, answer)) =
+            self.open().into_iter().find_map(|e| turn(&e.call, 5, |_| false).map(|answer| (e, answer)))
+        {
+            let Execute { path, attempt, .. } = execute;
+            self.event(Event::StepDone { path, attempt, result: Ok(answer.into()), at: time(1) });
+        }
+    }
+
     pub fn timers(&self) -> Vec<(Timer, Timestamp)> {
         let commands = outstanding(self.graph, &self.state).into_iter();
         commands
@@ -161,6 +171,37 @@ impl<'g> Driven<'g> {
 
 pub fn later(at: Timestamp, ms: i64) -> Timestamp {
     at.checked_add(SignedDuration::from_millis(ms)).unwrap()
+}
+
+/// An iterator over a list; `more` is merged into it.
+pub fn each(id: &str, over: Value, steps: Value, more: Value) -> Value {
+    merged(json!({"id": id, "type": "iterator", "over": over, "do": steps}), more)
+}
+
+/// What the engine answers to the calls of iterators: a search finds `found` records, named by their places, and
+/// those that a seed says are gone at their turn.
+pub fn turn(call: &Call, found: u64, gone: impl Fn(u64) -> bool) -> Option<Value> {
+    const PAGE: u64 = 3;
+    match call {
+        Call::List(list) => {
+            let from = u64::from(list.page) * PAGE;
+            assert_eq!(list.cursor, (from > 0).then(|| from.to_string()));
+            let here = PAGE.min(found - from);
+            let more = from + here < found;
+            Some(json!({"found": here, "cursor": more.then(|| (from + here).to_string())}))
+        }
+        Call::Item(ItemCall { records: None }) => Some(Value::Null),
+        Call::Item(ItemCall { records: Some(records) }) => {
+            let places = records.from..records.from + records.count;
+            let left: Vec<Value> = places.filter(|n| !gone(*n)).map(|n| json!({"n": n})).collect();
+            Some(match (left.as_slice(), records.batch) {
+                ([], _) => Value::Null,
+                (_, true) => left.into(),
+                ([only, ..], false) => only.clone(),
+            })
+        }
+        _ => None,
+    }
 }
 
 /// A `set` step.

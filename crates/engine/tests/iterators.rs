@@ -1,0 +1,368 @@
+//! Iterators in the engine: their items in bursts, what is kept of them, and what survives a crash.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+mod support;
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use stepwell_engine::{
+    Engine, ItemDetail, ItemFilter, PageRequest, Payload, RunDetail, RunStatus, StepStatus, Workspace,
+};
+use stepwell_store::Fault;
+use stepwell_store::keys::{Space, space_in};
+use support::{Module, World, activate, all_records, in_world, runtime};
+
+const WAIT: Duration = Duration::from_secs(24 * 3600);
+const MOODY: Module = Module::new("moody", "1.0.0", "moody");
+const SLOW: Module = Module::new("slow", "1.0.0", "slow");
+const ECHO: Module = Module::new("echo", "1.0.0", "echo");
+
+fn value(payload: Option<&Payload>) -> Value {
+    match payload {
+        Some(Payload::Value(value)) => value.clone(),
+        other => panic!("{other:?} is no value"),
+    }
+}
+
+async fn started(workspace: &Workspace, name: &str, input: Value) -> String {
+    workspace.workflows().run(name, input, None).await.unwrap().run_id
+}
+
+async fn ended(workspace: &Workspace, name: &str, input: Value) -> RunDetail {
+    let id = started(workspace, name, input).await;
+    workspace.runs().wait(&id, WAIT).await.unwrap()
+}
+
+async fn items(workspace: &Workspace, id: &str, filter: ItemFilter, size: usize) -> Vec<ItemDetail> {
+    let mut all = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = PageRequest { limit: Some(size), cursor };
+        let page = workspace.runs().items(id, filter.clone(), page).await.unwrap();
+        all.extend(page.items);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return all;
+        }
+    }
+}
+
+fn rows(world: &World, space: Space) -> usize {
+    world.store.dump().iter().filter(|(key, _)| space_in(key) == Some(space)).count()
+}
+
+/// The largest row of a space.
+fn largest(world: &World, space: Space) -> usize {
+    let rows = world.store.dump();
+    rows.iter()
+        .filter(|(key, _)| space_in(key) == Some(space))
+        .map(|(_, value)| value.len())
+        .max()
+        .unwrap_or(0)
+}
+
+const OVER_LIST: &str = r#"
+name: over-list
+trigger: { type: manual }
+steps:
+  - id: rows
+    type: iterator
+    over: "{{ trigger.input.rows }}"
+    tolerate: { failures: 1 }
+    do:
+      - { id: good, type: filter, when: "{{ item.n != 1 }}" }
+      - { id: moody, type: code, action: moody, input: { n: "{{ item.n }}", fails: "{{ item.fails }}" } }
+      - { id: task, type: create_record, object: task, record: { title: "Row {{ item.n }} of {{ index }}" } }
+    output: "{{ task.record.title }}"
+  - { id: last, type: create_record, object: note, record: { title: "{{ rows.succeeded }} of {{ rows.count }}" } }
+output: "{{ rows }}"
+"#;
+
+#[test]
+fn items_of_a_list_are_run_counted_and_shown() {
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[MOODY], &[OVER_LIST]).await;
+        let rows: Vec<Value> = (0..100).map(|n| json!({ "n": n, "fails": u64::from(n == 7) })).collect();
+        let run = ended(&workspace, "over-list", json!({ "rows": rows })).await;
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        let output = value(run.output.as_ref());
+        let counts = ["count", "succeeded", "failed", "skipped"].map(|name| output[name].as_u64().unwrap());
+        assert_eq!(counts, [100, 98, 1, 1]);
+        assert_eq!(output["results"][1], "Row 2 of 2");
+        assert_eq!(output["failures"][0]["item"], json!({ "n": 7, "fails": 1 }));
+        assert_eq!(output["failures"][0]["error"]["code"], "busy");
+        assert_eq!(all_records(&workspace, "task").await.len(), 98);
+        // The run shows the iterator, and none of its items that are over.
+        let steps: Vec<&str> = run.steps.iter().map(|step| step.path.as_str()).collect();
+        assert_eq!(steps, ["rows", "last"]);
+        let counts = run.steps[0].items.unwrap();
+        assert_eq!(
+            (counts.count, counts.succeeded, counts.failed, counts.skipped, counts.open),
+            (100, 98, 1, 1, 0)
+        );
+        assert!(run.steps[0].attempts.is_empty());
+        // They are listed apart, with their steps.
+        let id = &run.summary.id;
+        let all = items(&workspace, id, ItemFilter::default(), 7).await;
+        let numbers: Vec<u64> = all.iter().map(|item| item.index).collect();
+        assert_eq!(numbers, (0..100).collect::<Vec<_>>());
+        assert_eq!(value(all[3].output.as_ref()), "Row 3 of 3");
+        let steps: Vec<&str> = all[3].steps.iter().map(|step| step.path.as_str()).collect();
+        assert_eq!(steps, ["rows[3].moody", "rows[3].task"]);
+        assert_eq!(value(all[3].steps[0].input.as_ref()), json!({ "n": 3, "fails": 0 }));
+        assert_eq!(all[3].steps[0].logs.len(), 1);
+        let failed = ItemFilter { status: Some(StepStatus::Failed), step: Some("rows".into()) };
+        let failed = items(&workspace, id, failed, 50).await;
+        assert_eq!((failed.len(), failed[0].index), (1, 7));
+        assert_eq!(failed[0].error.as_ref().unwrap().code, "busy");
+        let other = ItemFilter { step: Some("last".into()), ..ItemFilter::default() };
+        assert!(items(&workspace, id, other, 50).await.is_empty());
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_failed_run_is_retried_from_the_item_that_failed() {
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[MOODY], &[OVER_LIST]).await;
+        let rows: Vec<Value> =
+            (0..20).map(|n| json!({ "n": n, "fails": u64::from(n == 7 || n == 9) })).collect();
+        let run = ended(&workspace, "over-list", json!({ "rows": rows })).await;
+        assert_eq!(run.summary.status, RunStatus::Failed);
+        assert_eq!(run.summary.error.as_ref().unwrap().step.as_deref(), Some("rows[9].moody"));
+        let shown = run.steps.iter().find(|step| step.path == "rows[9].moody").unwrap();
+        assert_eq!((shown.status, shown.attempts.len()), (StepStatus::Failed, 1));
+        assert_eq!(run.steps[0].items.unwrap().failed, 2);
+        workspace.runs().retry(&run.summary.id, false).await.unwrap();
+        let run = workspace.runs().wait(&run.summary.id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        assert_eq!(world.code.calls_of("moody").len(), 20, "19 items, and one of them twice");
+        assert_eq!(all_records(&workspace, "task").await.len(), 18);
+        let all = items(&workspace, &run.summary.id, ItemFilter::default(), 50).await;
+        let nine: Vec<StepStatus> =
+            all.iter().filter(|item| item.index == 9).map(|item| item.status).collect();
+        assert_eq!(nine, [StepStatus::Failed, StepStatus::Completed]);
+        engine.close().await;
+    });
+}
+
+const OVER_SEARCH: &str = r#"
+name: over-search
+trigger: { type: manual }
+steps:
+  - id: people
+    type: iterator
+    search: { object: person, filter: { field: city, is: "{{ trigger.input.city }}" } }
+    do:
+      - { id: score, type: code, action: echo, input: { title: "seen {{ item.name.firstName }}" } }
+      - { id: seen, type: update_record, object: person, record_id: "{{ item.id }}", record: { jobTitle: "{{ score.title }}" } }
+    output: "{{ index }}"
+output: "{{ people }}"
+"#;
+
+async fn people(workspace: &Workspace, count: usize) {
+    for n in 0..count {
+        let city = if n % 5 == 4 { "Rome" } else { "Paris" };
+        let person = json!({ "name": { "firstName": format!("p{n}") }, "city": city });
+        workspace.records().create("person", person.as_object().unwrap().clone()).await.unwrap();
+    }
+}
+
+#[test]
+fn ten_thousand_records_are_visited_once_with_a_state_that_stays_small() {
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[ECHO], &[OVER_SEARCH]).await;
+        people(&workspace, 12_500).await;
+        let commits = world.store.dump().len();
+        let id = started(&workspace, "over-search", json!({ "city": "Paris" })).await;
+        let (mut seen, mut snapshot) = (Vec::new(), 0);
+        loop {
+            let run = workspace.runs().wait(&id, Duration::from_millis(400)).await.unwrap();
+            snapshot = snapshot.max(largest(&world, Space::RunStates));
+            seen.extend(run.steps.first().and_then(|step| step.items));
+            if run.summary.status.ended() {
+                assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+                let output = value(run.output.as_ref());
+                assert_eq!((&output["count"], &output["succeeded"]), (&json!(10_000), &json!(10_000)));
+                assert_eq!(output["results"].as_array().unwrap().len(), 1_000);
+                break;
+            }
+        }
+        assert!(snapshot < 16 << 10, "the snapshot grew to {snapshot} bytes");
+        assert!(commits > 0 && seen.iter().all(|counts| counts.open <= 1));
+        let updated: usize = all_records(&workspace, "person")
+            .await
+            .iter()
+            .filter(|person| {
+                let seen =
+                    person["jobTitle"] == format!("seen {}", person["name"]["firstName"].as_str().unwrap());
+                assert_eq!(seen, person["city"] == "Paris");
+                assert_eq!(person["version"], if seen { 2 } else { 1 });
+                seen
+            })
+            .count();
+        assert_eq!(updated, 10_000);
+        let page = PageRequest { limit: Some(500), cursor: None };
+        let page = workspace.runs().items(&id, ItemFilter::default(), page).await.unwrap();
+        assert!(
+            page.next_cursor.is_some()
+                && page.items.iter().enumerate().all(|(n, item)| item.index == n as u64)
+        );
+        engine.close().await;
+    });
+}
+
+#[test]
+fn what_is_no_longer_what_was_searched_is_left_out_at_its_turn() {
+    let text = r#"
+name: moving
+trigger: { type: manual }
+steps:
+  - id: people
+    type: iterator
+    search: { object: person, filter: { field: city, is: Paris }, sort: name.firstName }
+    do:
+      - { id: rest, type: search_records, object: person, filter: { field: city, is: Paris }, sort: name.firstName }
+      - { id: gone, type: delete_record, object: person, record_id: "{{ rest.records[1].id }}", if: "{{ index == 0 }}" }
+      - { id: moved, type: update_record, object: person, record_id: "{{ rest.records[2].id }}", record: { city: Rome }, if: "{{ index == 0 }}" }
+    output: "{{ item.name.firstName }}"
+output: { names: "{{ people.results }}", skipped: "{{ people.skipped }}" }
+"#;
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[], &[text]).await;
+        people(&workspace, 4).await;
+        let run = ended(&workspace, "moving", json!({})).await;
+        assert_eq!(value(run.output.as_ref()), json!({ "names": ["p0", "p3"], "skipped": 2 }), "{run:#?}");
+        engine.close().await;
+    });
+}
+
+#[test]
+fn batches_over_a_search_and_several_at_once_over_the_outside() {
+    let text = r#"
+name: batches
+trigger: { type: manual }
+steps:
+  - id: all
+    type: iterator
+    search: { object: person }
+    batch: 30
+    concurrency: 3
+    do:
+      - { id: send, type: http_request, method: POST, url: "https://api.example.com/{{ index }}", body: { json: "{{ item | map(attribute='name.firstName') }}" } }
+    output: "{{ item | length }}"
+output: "{{ all.results }}"
+"#;
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[], &[text]).await;
+        people(&workspace, 700).await;
+        let run = ended(&workspace, "batches", json!({})).await;
+        let mut sizes = vec![json!(30); 23];
+        sizes.push(json!(10));
+        assert_eq!(value(run.output.as_ref()), Value::Array(sizes), "{run:#?}");
+        let sent = std::mem::take(&mut *world.http.sent.lock().unwrap());
+        let names: usize =
+            sent.iter().map(|r| serde_json::from_slice::<Vec<String>>(&r.body).unwrap().len()).sum();
+        assert_eq!((sent.len(), names), (24, 700));
+        engine.close().await;
+    });
+}
+
+/// One process: a runtime of its own, which takes all tasks with it when it goes.
+fn process<T>(world: &mut World, work: impl AsyncFnOnce(Engine, Workspace) -> T) -> T {
+    world.store = world.store.reopen();
+    world.code.restart();
+    runtime().block_on(async {
+        let (engine, workspace) = world.open().await;
+        work(engine, workspace).await
+    })
+}
+
+#[test]
+fn progress_survives_crashes_and_every_item_has_its_effect_once() {
+    let text = r#"
+name: long
+trigger: { type: manual }
+steps:
+  - id: people
+    type: iterator
+    search: { object: person }
+    concurrency: 2
+    do:
+      - { id: scored, type: code, action: slow, input: { ms: 50, id: "{{ item.id }}" } }
+      - { id: task, type: create_record, object: task, record: { title: "{{ scored.id }}" } }
+"#;
+    let mut world = World::new(3);
+    world.config.burst.steps = 6;
+    world.config.inline_payload_bytes = 300;
+    let id = &process(&mut world, async |engine, workspace| {
+        workspace.actions().put(SLOW.name, SLOW.bytes(), false).await.unwrap();
+        activate(&workspace, text).await;
+        people(&workspace, 300).await;
+        let id = started(&workspace, "long", json!({})).await;
+        engine.close().await;
+        id
+    });
+    let mut before = 0;
+    for crash in [1, 3, 2, 5, 4, 2] {
+        let fault = if crash % 2 == 0 { Fault::CrashAfter } else { Fault::CrashBefore };
+        world.store = world.store.reopen();
+        world.store.fail_commit(crash, fault);
+        let store = world.store.clone();
+        runtime().block_on(async {
+            let (_engine, _workspace) = world.open().await;
+            while !store.crashed() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        world.store.clear_faults();
+        let done = process(&mut world, async |engine, workspace| {
+            let run = workspace.runs().get(id).await.unwrap();
+            engine.close().await;
+            run.steps.first().and_then(|step| step.items).map_or(0, |items| items.succeeded)
+        });
+        assert!(done >= before, "{done} after {before}");
+        before = done;
+    }
+    process(&mut world, async |engine, workspace| {
+        let run = workspace.runs().wait(id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        let mut tasks: BTreeMap<String, usize> = BTreeMap::new();
+        for task in all_records(&workspace, "task").await {
+            *tasks.entry(task["title"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+        assert_eq!(tasks.len(), 300);
+        assert!(tasks.values().all(|count| *count == 1));
+        let mut numbers: Vec<u64> =
+            items(&workspace, id, ItemFilter::default(), 100).await.iter().map(|item| item.index).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..300).collect::<Vec<_>>());
+        engine.close().await;
+    });
+}
+
+#[test]
+fn retention_leaves_nothing_of_items_behind() {
+    let mut world = World::new(5);
+    world.config.retention.payloads_for = Duration::from_secs(3600);
+    world.config.retention.runs_for = Duration::from_secs(7200);
+    world.config.inline_payload_bytes = 300;
+    runtime().block_on(async {
+        let (engine, workspace) = world.set_up(&[ECHO], &[OVER_SEARCH]).await;
+        people(&workspace, 300).await;
+        let run = ended(&workspace, "over-search", json!({ "city": "Paris" })).await;
+        assert!(rows(&world, Space::Payloads) > 0 && rows(&world, Space::BlobRefs) > 0);
+        tokio::time::sleep(Duration::from_secs(4000)).await;
+        assert_eq!(rows(&world, Space::Payloads), 0);
+        let shown = workspace.runs().get(&run.summary.id).await.unwrap();
+        assert!(matches!(shown.output, Some(Payload::Expired { .. })), "{shown:#?}");
+        let page =
+            workspace.runs().items(&run.summary.id, ItemFilter::default(), PageRequest::default()).await;
+        assert_eq!(page.unwrap_err().code, "payload_expired");
+        tokio::time::sleep(Duration::from_secs(4000)).await;
+        for space in [Space::Runs, Space::RunEvents, Space::Payloads, Space::BlobRefs] {
+            assert_eq!(rows(&world, space), 0, "{space:?}");
+        }
+        engine.close().await;
+    });
+}

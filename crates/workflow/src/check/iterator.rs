@@ -1,0 +1,85 @@
+//! `iterator`: what it goes over, what its items are, and what it comes to.
+
+use std::rc::Rc;
+
+use super::checker::{Checker, failure};
+use super::types::{self, Rest, Ty};
+use crate::expr::Mode;
+use crate::model::{Iterate, RecordSet};
+
+impl<'w> Checker<'w> {
+    pub(super) fn iterator(&mut self, iterate: &'w Iterate) -> Rc<Ty> {
+        match (&iterate.over, &iterate.search) {
+            (Some(_), None) | (None, Some(_)) => {}
+            (None, None) => {
+                self.tell("missing_key", "the iterator has neither `over` nor `search`")
+                    .set_hint("write `over: \"{{ list }}\"`, or `search: { object: … }`");
+            }
+            (Some(_), Some(_)) => self.under("search", |me| {
+                me.tell_key("misplaced", "an iterator has one of `over` and `search`")
+                    .set_hint("leave one of them out");
+            }),
+        }
+        let mut one = Rc::new(Ty::Any);
+        if let Some(over) = &iterate.over {
+            one = self.under("over", |me| {
+                me.value(over, Mode::Value);
+                me.item_of(me.type_of(over))
+            });
+        }
+        if let Some(search) = &iterate.search {
+            one = self.under("search", |me| me.record_set(search));
+        }
+        let item = match iterate.batch {
+            Some(_) => Rc::new(Ty::List(one)),
+            None => one,
+        };
+        let mark = self.scope.mark();
+        let outer = self.scope.item.replace(item);
+        let outcome = self.under("do", |me| {
+            if iterate.steps.is_empty() && me.is_empty_list() {
+                me.tell("invalid_value", "an iterator has at least one step");
+            }
+            me.list(&iterate.steps)
+        });
+        let output = self.arm_output(outcome.output, iterate.output.as_ref());
+        self.scope.item = outer;
+        self.scope.back_to(mark);
+        let failed =
+            Ty::object("a failed item", vec![("index", Ty::Number), ("error", failure()), ("item", Ty::Any)]);
+        let numbers = ["count", "succeeded", "failed", "skipped"];
+        let mut fields: Vec<(String, Rc<Ty>)> =
+            numbers.iter().map(|name| ((*name).to_owned(), Rc::new(Ty::Number))).collect();
+        fields.push(("results".into(), Rc::new(Ty::List(output))));
+        fields.push(("failures".into(), Rc::new(Ty::list(failed))));
+        Rc::new(Ty::Object(types::Object {
+            label: Some("an iterator".into()),
+            fields,
+            required: Vec::new(),
+            rest: Rest::Closed,
+        }))
+    }
+
+    /// The type of a list's items; tells what is certainly no list.
+    fn item_of(&mut self, over: Ty) -> Rc<Ty> {
+        match over {
+            Ty::List(item) => item,
+            Ty::Any | Ty::OneOf { .. } => Rc::new(Ty::Any),
+            other => {
+                let message = format!("`over` takes a list, and this is {}", other.describe());
+                let told = self.tell("wrong_type", message);
+                if let Ty::Object(object) = &other
+                    && let Some((name, _)) = object.fields.iter().find(|(_, ty)| matches!(**ty, Ty::List(_)))
+                {
+                    told.set_hint(format!("it has a list: `{name}`"));
+                }
+                Rc::new(Ty::Any)
+            }
+        }
+    }
+
+    fn record_set(&mut self, search: &'w RecordSet) -> Rc<Ty> {
+        let object = self.which_records(&search.object, search.filter.as_ref(), &search.sort);
+        self.record_type(object.as_deref())
+    }
+}

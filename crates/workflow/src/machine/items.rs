@@ -1,0 +1,204 @@
+//! How far an iterator has come: which items are under way, how the others ended, and the little that is kept of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::payload::Payload;
+
+/// Results and failures that an iterator's output has at most, of each.
+pub const MAX_KEPT: u64 = 1_000;
+/// And their size as JSON, of each.
+pub const MAX_KEPT_BYTES: u64 = 1 << 20;
+/// What is kept is put together in pages of about this size, which never change again.
+const PAGE_BYTES: u64 = 8 << 10;
+
+/// An iterator's part of the state. It does not grow with the items that are done or still to come.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Items {
+    /// What is gone over, unless it is a search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<Payload>,
+    /// Records that a search has listed so far.
+    #[serde(default)]
+    pub found: u64,
+    /// Where the search goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// All items; a batch is one.
+    pub count: u64,
+    /// The first that has not begun.
+    pub next: u64,
+    /// Those under way.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub open: BTreeSet<u64>,
+    /// Those whose failure was one too many; their steps are kept, for a retry.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub broken: BTreeSet<u64>,
+    /// Failures that are tolerated.
+    #[serde(default)]
+    pub allowed: u64,
+    #[serde(default)]
+    pub succeeded: u64,
+    /// Those that were tolerated.
+    #[serde(default)]
+    pub failed: u64,
+    /// Ended by a `filter`, or records that are no longer what was searched.
+    #[serde(default)]
+    pub skipped: u64,
+    #[serde(default)]
+    pub results: Kept,
+    #[serde(default)]
+    pub failures: Kept,
+}
+
+impl Items {
+    pub(super) fn payloads(&self) -> impl Iterator<Item = &Payload> {
+        let pages = self.results.pages.iter().chain(&self.failures.pages);
+        self.list.iter().chain(pages.map(|page| &page.values))
+    }
+
+    pub(super) fn payloads_mut(&mut self) -> impl Iterator<Item = &mut Payload> {
+        let pages = self.results.pages.iter_mut().chain(&mut self.failures.pages);
+        self.list.iter_mut().chain(pages.map(|page| &mut page.values))
+    }
+
+    /// What templates see of an iterator that is done.
+    pub(super) fn output(&self) -> Value {
+        json!({
+            "count": self.count,
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+            "skipped": self.skipped,
+            "results": self.results.all(),
+            "failures": self.failures.all(),
+        })
+    }
+
+    /// Once it is done only the numbers are left.
+    pub(super) fn close(&mut self) {
+        self.list = None;
+        self.results = Kept::default();
+        self.failures = Kept::default();
+    }
+}
+
+/// The first so many values by the numbers of their items, in whatever order these ended.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Kept {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pages: Vec<Page>,
+    /// What came after the last page, by the item's number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    loose: BTreeMap<u64, Value>,
+    #[serde(default)]
+    loose_bytes: u64,
+    /// In all of it.
+    #[serde(default)]
+    count: u64,
+    #[serde(default)]
+    bytes: u64,
+    /// From this item on nothing is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cut: Option<u64>,
+}
+
+/// Values that stay as they are, so that a large page is written once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Page {
+    /// The highest number in it.
+    last: u64,
+    /// A list of `[number, value]`.
+    values: Payload,
+}
+
+fn size(value: &Value) -> u64 {
+    value.to_string().len() as u64 + 1
+}
+
+impl Kept {
+    /// Whether a value of this item could be kept.
+    pub(super) fn takes(&self, index: u64) -> bool {
+        self.cut.is_none_or(|cut| index < cut)
+    }
+
+    pub(super) fn keep(&mut self, index: u64, value: Value) {
+        if !self.takes(index) {
+            return;
+        }
+        let bytes = size(&value);
+        self.loose.insert(index, value);
+        (self.count, self.bytes, self.loose_bytes) =
+            (self.count + 1, self.bytes + bytes, self.loose_bytes + bytes);
+        while self.count > MAX_KEPT || self.bytes > MAX_KEPT_BYTES {
+            let last = self.loose.last_key_value().map(|(last, _)| *last);
+            if self.pages.iter().any(|page| Some(page.last) > last) {
+                self.open_pages();
+            }
+            let Some((last, value)) = self.loose.pop_last() else { return };
+            let bytes = size(&value);
+            (self.count, self.bytes, self.loose_bytes) =
+                (self.count - 1, self.bytes - bytes, self.loose_bytes - bytes);
+            // The same cut whatever the order: the first item with which there is too much.
+            self.cut = Some(last);
+        }
+        if self.loose_bytes >= PAGE_BYTES
+            && let Some((last, _)) = self.loose.last_key_value()
+        {
+            let last = *last;
+            let values =
+                std::mem::take(&mut self.loose).into_iter().map(|(index, value)| json!([index, value]));
+            self.pages.push(Page { last, values: Payload::new(values.collect()) });
+            self.loose_bytes = 0;
+        }
+    }
+
+    /// An item that took its time pushes out what is in a page.
+    fn open_pages(&mut self) {
+        self.loose = self.by_index();
+        self.loose_bytes = self.bytes;
+        self.pages.clear();
+    }
+
+    fn by_index(&self) -> BTreeMap<u64, Value> {
+        let pages = self.pages.iter().filter_map(|page| page.values.value()?.as_array()).flatten();
+        let paged = pages.filter_map(|pair| Some((pair.get(0)?.as_u64()?, pair.get(1)?.clone())));
+        paged.chain(self.loose.iter().map(|(index, value)| (*index, value.clone()))).collect()
+    }
+
+    fn all(&self) -> Vec<Value> {
+        self.by_index().into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is kept is a prefix, and depends on what came and not on the order it came in.
+        #[test]
+        fn the_order_decides_nothing(sizes in proptest::collection::vec(1usize..90_000, 1..40), seed in any::<u64>()) {
+            let mut order: Vec<usize> = (0..sizes.len()).collect();
+            order.sort_by_key(|n| (*n as u64 + 1).wrapping_mul(seed | 1) >> 7);
+            let text = |n: usize| json!("x".repeat(sizes[n]));
+            let (mut straight, mut mixed) = (Kept::default(), Kept::default());
+            (0..sizes.len()).for_each(|n| straight.keep(n as u64, text(n)));
+            order.into_iter().for_each(|n| mixed.keep(n as u64, text(n)));
+            prop_assert!(straight.bytes <= MAX_KEPT_BYTES);
+            let all = straight.all();
+            prop_assert_eq!(&all, &mixed.all());
+            prop_assert!(all.iter().enumerate().all(|(n, value)| *value == text(n)));
+        }
+    }
+
+    #[test]
+    fn at_most_a_thousand_are_kept() {
+        let mut kept = Kept::default();
+        (0..5_000).rev().for_each(|n| kept.keep(n, n.into()));
+        assert_eq!(kept.all(), (0..1_000).map(Value::from).collect::<Vec<_>>());
+        assert!(!kept.takes(1_000));
+    }
+}
