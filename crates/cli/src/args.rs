@@ -66,6 +66,9 @@ pub enum Command {
     /// Workspaces: each has workflows, actions, runs and records of its own
     #[command(subcommand)]
     Workspace(Workspace),
+    /// Schedules: when active workflows start by themselves
+    #[command(subcommand)]
+    Schedule(Schedule),
     /// Settings: values that workflows read as settings.NAME
     #[command(subcommand)]
     Setting(Setting),
@@ -317,6 +320,12 @@ pub enum Workspace {
     /// Make a workspace
     Create { name: String },
     /// List workspaces
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Schedule {
+    /// List schedules with their next times
     List,
 }
 

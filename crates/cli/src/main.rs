@@ -83,6 +83,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Record(record) => commands::record::main(record, &global).await,
             Command::Mailbox(mailbox) => commands::mailbox::main(mailbox, &global).await,
             Command::Workspace(workspace) => commands::workspace::main(workspace, &global).await,
+            Command::Schedule(schedule) => commands::schedule::main(schedule, &global).await,
             Command::Setting(setting) => commands::setting::main(setting, &global).await,
             Command::Secret(secret) => commands::secret::main(secret, &global).await,
             Command::Key(key) => commands::key::main(key, &global).await,

@@ -355,7 +355,8 @@ impl Going<'_> {
     async fn record_step(&mut self, id: &CallId, execute: &Execute) -> Result<(), Refused> {
         let began_ms = self.ctx.now_ms();
         let (before, events) = (self.txn.savepoint(), self.events.bytes());
-        let origin = (self.base.run, self.head.workflow.as_str());
+        let (workflow, depth) = (self.head.workflow.as_str(), self.head.depth);
+        let origin = steps::records::Writer { run: self.base.run, workflow, depth };
         let result =
             steps::records::execute(self.ctx, &mut self.txn, &mut self.known, execute, origin).await?;
         let mut result = match result {

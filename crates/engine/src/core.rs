@@ -1,6 +1,7 @@
 //! What all handles share: the ports, the workspaces, the counters, and how store refusals read to callers.
 use crate::api::KeyInfo;
 use crate::error::{EngineError, ErrorKind, Problem};
+use crate::events::Dispatcher;
 use crate::id::{IdMaker, RunId};
 use crate::pace::Lane;
 use crate::ports::Ports;
@@ -11,6 +12,7 @@ use crate::secrets::Sealer;
 use crate::stats::Counters;
 use crate::steps::records::SchemaCache;
 use crate::timers::Timers;
+use crate::timetables::Timetables;
 use crate::waiters::Waiters;
 use crate::{EngineConfig, driver};
 use std::collections::{BTreeMap, HashMap};
@@ -53,6 +55,8 @@ pub(crate) struct WorkspaceCore {
     pub schedule: Schedule,
     pub waiters: Arc<Waiters>,
     pub registry: Registry,
+    pub events: Dispatcher,
+    pub timetables: Timetables,
     pub schema: SchemaCache,
     pub kept: Kept,
 }

@@ -56,7 +56,7 @@ pub(crate) async fn run(
             workflow: flow.name.clone(),
             version: flow.version.into(),
         },
-        trigger: Payload::new(seen(ctx, &flow, manual_trigger(&flow, input))),
+        trigger: Payload::new(seen(ctx, &flow, manual_trigger(ctx, &flow, input).await?)),
         settings: flow.settings_now(ctx),
         actions: flow.resolve_actions(ctx)?,
         at: now,
@@ -152,7 +152,7 @@ impl Dry<'_> {
                 let before = txn.savepoint();
                 let run = self.state.start.as_ref().and_then(|start| start.run.id.parse().ok());
                 let Some(run) = run else { return Err(EngineError::internal("a run without an id")) };
-                let origin = (run, self.flow.name.as_str());
+                let origin = steps::records::Writer { run, workflow: &self.flow.name, depth: 0 };
                 let result =
                     steps::records::execute(self.ctx, txn, &mut self.known, &execute, origin).await?;
                 if result.is_err() {

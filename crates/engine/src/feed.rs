@@ -21,6 +21,9 @@ pub(crate) struct LogRow {
     pub at_ms: i64,
     #[serde(rename = "r")]
     pub run: Option<RunMoved>,
+    /// Runs that the dispatcher has put in the queue.
+    #[serde(rename = "q")]
+    pub queued: Vec<RunMoved>,
     #[serde(rename = "x")]
     pub records: Vec<serde_json::Value>,
 }
@@ -69,6 +72,16 @@ impl EventPage {
     }
 }
 
+/// A row that tells of runs that were put in the queue together.
+pub(crate) fn queued_row(at_ms: i64, runs: &[&RunMoved]) -> Result<Value, Refused> {
+    #[derive(Serialize)]
+    struct Queued<'a> {
+        t: i64,
+        q: &'a [&'a RunMoved],
+    }
+    tables::encode(&Queued { t: at_ms, q: runs })
+}
+
 /// A pointer to what happened to a run; the journal has the rest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunMoved {
@@ -101,14 +114,14 @@ impl RunMoved {
 impl LogRow {
     /// The feed's events of the row at `position`, from the `skip`th on.
     pub(crate) fn events(self, position: u64, skip: u64) -> Vec<FeedEvent> {
-        let run = self.run.map(|run| FeedBody::Run {
+        let runs = self.run.into_iter().chain(self.queued).map(|run| FeedBody::Run {
             run_id: run.id.to_string(),
             workflow: run.workflow,
             status: run.status,
             steps: run.steps,
         });
         let records = self.records.into_iter().map(|event| FeedBody::Record { event });
-        let numbered = run.into_iter().chain(records).enumerate();
+        let numbered = runs.chain(records).enumerate();
         numbered
             .filter(|(number, _)| *number as u64 >= skip)
             .map(|(number, body)| FeedEvent { id: format!("{position}.{number}"), body })
@@ -252,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_feed_goes_on_after_the_event_seen_last() {
-        let row = || LogRow { at_ms: 0, run: None, records: vec![1.into(), 2.into(), 3.into()] };
+        let row = || LogRow { records: vec![1.into(), 2.into(), 3.into()], ..LogRow::default() };
         let all = row().events(7, 0);
         assert_eq!(all.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["7.0", "7.1", "7.2"]);
         let (position, skip) = parse_id(&all[1].id).unwrap();

@@ -10,6 +10,7 @@
 
 mod abandon;
 mod api;
+mod begin;
 mod blobs;
 mod burst;
 mod calls;
@@ -18,6 +19,7 @@ mod core;
 mod driver;
 mod dry;
 mod error;
+mod events;
 mod feed;
 mod hash;
 mod history;
@@ -43,6 +45,7 @@ mod stats;
 mod steps;
 mod tables;
 mod timers;
+mod timetables;
 mod waiters;
 
 pub use api::*;

@@ -5,7 +5,7 @@ use crate::error::{EngineError, OpenError};
 use crate::registry::{self, Registry, workflows};
 use crate::schedule::Schedule;
 use crate::tables::{self, inbox, names, runs};
-use crate::{EngineConfig, Ports, driver, keys, retention, secrets, timers};
+use crate::{EngineConfig, Ports, driver, events, keys, retention, secrets, timers, timetables};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,8 +40,17 @@ pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>
     create_workspace(&core, DEFAULT_WORKSPACE).await?;
     recover(&core).await?;
     core.tasks.spawn(timers::watch(core.clone()));
+    for ctx in core.all_workspaces() {
+        start_triggers(&ctx);
+    }
     core.tasks.spawn(retention::watch(core.clone()));
     Ok(core)
+}
+
+/// Whatever starts runs of a workspace by itself, once.
+pub(crate) fn start_triggers(ctx: &Ctx) {
+    events::start(ctx);
+    timetables::start(ctx);
 }
 
 /// A workspace in memory.
@@ -55,6 +64,8 @@ async fn add(core: &Arc<Core>, row: names::WorkspaceRow) -> Result<Ctx, EngineEr
         schedule: Schedule::new(core.config.concurrent_runs),
         waiters: Default::default(),
         registry: Registry::default(),
+        events: Default::default(),
+        timetables: Default::default(),
         schema: Default::default(),
         kept: Default::default(),
     });

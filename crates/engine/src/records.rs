@@ -58,16 +58,17 @@ pub(crate) enum Write<'a> {
 }
 
 /// One write. A conflict does it again, with the same time and the same id.
-pub(crate) async fn write(ctx: &Ctx, object: &str, write: Write<'_>) -> Result<RecordWritten, EngineError> {
+pub(crate) async fn write(
+    ctx: &Ctx,
+    origin: Origin,
+    object: &str,
+    write: Write<'_>,
+) -> Result<RecordWritten, EngineError> {
     ctx.check_open()?;
     let now = ctx.core.ports.clock.now();
     let mut unique = [0; 10];
     ctx.core.ports.random.fill(&mut unique);
-    let context = WriteContext {
-        now,
-        new_id: record_id(now, unique),
-        origin: Origin { by: "api".into(), ..Origin::default() },
-    };
+    let context = WriteContext { now, new_id: record_id(now, unique), origin };
     let (write, context) = (&write, &context);
     let written = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
         Box::pin(async move {

@@ -2,18 +2,19 @@
 use crate::api::{
     Caller, HookAnswer, HookReply, HookRequest, RunStarted, RunStatus, Scope, run_failure, run_status,
 };
+use crate::begin::NewRun;
 use crate::burst::Base;
 use crate::core::Ctx;
 use crate::driver::{self, Begun};
 use crate::error::{EngineError, ErrorKind};
-use crate::feed::{EventPage, RunMoved};
+use crate::feed::EventPage;
 use crate::id::RunId;
 use crate::registry::{Compiled, hooks as registered, schema, workflows};
 use crate::secrets::Opened;
 use crate::stats::add;
-use crate::tables::{self, hooks, runs};
+use crate::tables::{self, hooks};
 use crate::waiters::{Ended, Listener};
-use crate::{blobs, hash, history, signature};
+use crate::{events, hash, history, signature, timetables};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use stepwell_store::{Key, Refused, transact};
 use stepwell_workflow::depth;
 use stepwell_workflow::expr::Values;
-use stepwell_workflow::machine::{Event, Payload, RunInfo, Start, State};
+use stepwell_workflow::machine::{Event, Payload, State};
 use stepwell_workflow::model::{Auth, Respond, Trigger, Webhook};
 
 /// A run that was asked for.
@@ -279,7 +280,7 @@ pub(crate) async fn by_hand(
             return Err(EngineError::invalid("input_schema", message).with_problems(problems));
         }
     }
-    let trigger = seen(ctx, &flow, manual_trigger(&flow, input));
+    let trigger = seen(ctx, &flow, manual_trigger(ctx, &flow, input).await?);
     let started = start(ctx, Wanted { flow, trigger, hook_key: None, listen: wait.is_some() }).await?;
     let id = started.run.to_string();
     if let (Some(seen), Some(wait)) = (started.seen, wait)
@@ -298,8 +299,10 @@ pub(crate) async fn by_hand(
 }
 
 /// What templates see as `trigger` in a run started by hand: a webhook's workflow takes the input as the body.
-pub(crate) fn manual_trigger(flow: &Compiled, input: Value) -> Value {
-    match &flow.workflow.trigger {
+pub(crate) async fn manual_trigger(ctx: &Ctx, flow: &Compiled, input: Value) -> Result<Value, EngineError> {
+    Ok(match &flow.workflow.trigger {
+        Trigger::Schedule(schedule) => timetables::trigger_by_hand(ctx, schedule, &input)?,
+        Trigger::RecordEvent(event) => events::trigger_by_hand(ctx, event, input).await?,
         Trigger::Manual(_) => json!({ "type": "manual", "input": input }),
         Trigger::Webhook(hook) => json!({
             "type": "webhook",
@@ -309,7 +312,7 @@ pub(crate) fn manual_trigger(flow: &Compiled, input: Value) -> Value {
             "query": {},
             "body": input,
         }),
-    }
+    })
 }
 
 /// What started a run, as the run sees it: without the values of the secrets that the workflow names.
@@ -322,47 +325,22 @@ pub(crate) fn seen(ctx: &Ctx, flow: &Compiled, mut trigger: Value) -> Value {
 async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineError> {
     ctx.check_open()?;
     let Wanted { flow, trigger, mut hook_key, listen } = wanted;
-    let actions = flow.resolve_actions(ctx)?;
-    let run = ctx.new_run_id();
-    if let Some((_, row)) = &mut hook_key {
+    let mut new = NewRun::new(ctx, &flow, trigger, 0)?;
+    let run = new.run;
+    if let Some((key, row)) = &mut hook_key {
         row.run = run;
+        new.head.hook_key = Some(hash::hex(key));
     }
     let body_sha256 = hook_key.as_ref().map(|(_, row)| row.body_sha256.clone());
-    let now = ctx.core.ports.clock.now();
-    let begin = Start {
-        run: RunInfo { id: run.to_string(), workflow: flow.name.clone(), version: flow.version.into() },
-        trigger: Payload::new(trigger),
-        settings: flow.settings_now(ctx),
-        actions,
-        at: now,
-    };
-    let head = runs::RunHead {
-        workflow: flow.name.clone(),
-        version: flow.version,
-        status: RunStatus::Queued,
-        trigger: flow.workflow.trigger.type_name().to_owned(),
-        created_ms: now.as_millisecond(),
-        started_ms: None,
-        ended_ms: None,
-        commits: 0,
-        inbox: 0,
-        steps_done: 0,
-        fuel: 0,
-        peak_memory_bytes: 0,
-        error: None,
-        hook_key: hook_key.as_ref().map(|(key, _)| hash::hex(key)),
-        payloads_expired: false,
-        payloads_left: false,
-    };
     let seen = listen.then(|| ctx.ws.waiters.listen(run));
     let begun = match ctx.ws.schedule.start_at_once(run) {
         Some(turn) => {
             let base = Base {
                 run,
                 flow,
-                head,
+                head: new.head,
                 state: State::new(),
-                incoming: vec![Event::Started(Box::new(begin))],
+                incoming: vec![Event::Started(Box::new(new.start))],
                 timers: Vec::new(),
                 frozen: BTreeMap::new(),
                 open: BTreeMap::new(),
@@ -380,7 +358,7 @@ async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineError> {
                 Err(EngineError::internal("the run could not be begun; the log says why"))
             })?
         }
-        None => queue(ctx, run, head, begin, hook_key).await?,
+        None => queue(ctx, new, hook_key).await?,
     };
     match begun {
         Begun::Stored => Ok(Started { run, first: true, seen }),
@@ -400,22 +378,13 @@ async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineError> {
 /// Every slot is taken: the run is stored as it is, and begins in its turn.
 async fn queue(
     ctx: &Ctx,
-    run: RunId,
-    mut head: runs::RunHead,
-    mut start: Start,
+    new: NewRun,
     hook_key: Option<(Key, hooks::HookKey)>,
 ) -> Result<Begun, EngineError> {
-    let mut spilled = Vec::new();
-    for payload in [&mut start.trigger, &mut start.settings] {
-        spilled.extend(blobs::spill(ctx, payload, ctx.core.config.inline_payload_bytes).await?);
-    }
-    head.status = RunStatus::Queued;
-    let live = runs::Live { incoming: vec![Event::Started(Box::new(start))], ..runs::Live::default() };
     let ws = &ctx.ws;
-    let moved = RunMoved::of(run, &head);
-    let row = EventPage::default().row(ctx.now_ms(), Some(&moved))?;
-    let (head, live, row) = (&tables::encode(&head)?, &tables::encode(&live)?, &row);
-    let (hook_key, spilled) = (&hook_key, &spilled);
+    let rows = new.queued(ctx).await?;
+    let row = EventPage::default().row(ctx.now_ms(), Some(&rows.moved))?;
+    let (rows, row, hook_key) = (&rows, &row, &hook_key);
     let begun = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
         Box::pin(async move {
             if let Some((key, taken)) = hook_key {
@@ -427,19 +396,14 @@ async fn queue(
                 }
                 tx.put(key.clone(), tables::encode(taken)?);
             }
-            tx.put(runs::head_key(ws.id, run), head.clone());
-            tx.put(runs::live_key(ws.id, run), live.clone());
-            for sha256 in spilled {
-                tx.put(runs::blob_ref_key(ws.id, sha256, run), vec![tables::FORMAT]);
-            }
+            rows.put(&mut tx);
             tx.append(ws.log, row.clone());
             Ok::<_, Refused>(Begun::Stored)
         })
     })
     .await?;
     if let Begun::Stored = begun {
-        add(&ctx.core.stats.runs_started, 1);
-        ctx.wake(run);
+        rows.stored(ctx);
     }
     Ok(begun)
 }

@@ -252,7 +252,7 @@ fn the_feed_tells_everything_once_and_goes_on_where_it_was_left() {
             workspace.records().create("note", json!({"title": "x"}).as_object().unwrap().clone()).await;
         written.unwrap();
         let FeedBody::Record { event } = next(&mut events).await.body else { panic!("no record") };
-        assert_eq!(event["origin"]["by"], "api");
+        assert_eq!(event["origin"]["by"], "user");
         assert!(workspace.events(Some("nonsense")).await.is_err());
         engine.close().await;
         assert!(events.next().await.is_none(), "the feed ends with the engine");

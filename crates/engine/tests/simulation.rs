@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use stepwell_engine::{PageRequest, RunStatus, RunSummary, Workspace};
+use stepwell_engine::{PageRequest, RunDetail, RunStatus, RunSummary, Workspace};
 use stepwell_store::keys::{Space, space_in};
 use stepwell_store::{Fault, Key, Refused};
 use support::{Module, Rng, WEB_FORM, World, activate, all_records, lead, post, runtime, with_key};
@@ -73,6 +73,27 @@ steps:
   - { id: done, type: create_record, object: task, record: { title: "Rows {{ trigger.body.n }}: {{ rows.succeeded }}, {{ rows.failed }}, {{ rows.skipped }}" } }
 "#;
 
+const SEEN: &str = r#"
+name: seen
+trigger: { type: record_event, object: task, on: created }
+steps:
+  - { id: note, type: create_record, object: note, record: { title: "Seen {{ trigger.after.title }}" } }
+"#;
+
+const SETTLED: &str = r#"
+name: settled
+trigger: { type: record_event, object: person, on: upserted, settle: 2s }
+steps:
+  - { id: version, type: set, values: { after: "{{ trigger.after.version }}" } }
+"#;
+
+const TICKING: &str = r#"
+name: ticking
+trigger: { type: schedule, every: 37s, missed: run_all }
+steps:
+  - { id: at, type: set, values: { at: "{{ trigger.scheduled_at }}" } }
+"#;
+
 const MODULES: [Module; 3] = [
     Module::new("normalize-lead", "1.0.0", "normalize"),
     Module::new("slow", "1.0.0", "slow"),
@@ -120,7 +141,7 @@ impl Simulation {
     fn run(mut self) {
         runtime().block_on(async {
             let (engine, workspace) = self.world.set_up(&MODULES, &[]).await;
-            for text in [WEB_FORM, OUTSIDE, FAILING, MANY] {
+            for text in [WEB_FORM, OUTSIDE, FAILING, MANY, SEEN, SETTLED, TICKING] {
                 activate(&workspace, text).await;
             }
             engine.close().await;
@@ -241,6 +262,8 @@ impl Simulation {
         self.world.mail.behave(0, 0);
         runtime().block_on(async {
             let (engine, workspace) = self.world.open().await;
+            // It would never come to rest.
+            workspace.workflows().deactivate("ticking").await.unwrap();
             let unanswered: Vec<usize> = {
                 let posted = self.posted.lock().unwrap();
                 let open = posted.iter().enumerate();
@@ -252,13 +275,24 @@ impl Simulation {
                 client(workspace.clone(), self.posted.clone(), place, Duration::ZERO, self.rng.clone()).await;
             }
             let deadline = tokio::time::Instant::now() + Duration::from_secs(24 * 3600);
-            while runs(&workspace).await.iter().any(|run| !run.status.ended()) {
-                let open = || async {
-                    let runs = runs(&workspace).await;
-                    runs.into_iter().filter(|run| !run.status.ended()).collect::<Vec<_>>()
-                };
-                assert!(tokio::time::Instant::now() < deadline, "these runs do not end: {:#?}", open().await);
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            let mut quiet = false;
+            while !quiet {
+                while runs(&workspace).await.iter().any(|run| !run.status.ended()) {
+                    let open = || async {
+                        let runs = runs(&workspace).await;
+                        runs.into_iter().filter(|run| !run.status.ended()).collect::<Vec<_>>()
+                    };
+                    assert!(
+                        tokio::time::Instant::now() < deadline,
+                        "these runs do not end: {:#?}",
+                        open().await
+                    );
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                // What the last ones wrote may start more.
+                let before = runs(&workspace).await.len();
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                quiet = runs(&workspace).await.len() == before;
             }
             self.check(&workspace).await;
             engine.close().await;
@@ -269,8 +303,27 @@ impl Simulation {
         let posted = self.posted.lock().unwrap().clone();
         let runs = runs(workspace).await;
         let mut by_n: BTreeMap<u64, Vec<(&RunSummary, stepwell_engine::RunDetail)>> = BTreeMap::new();
+        let mut by_event = Vec::new();
+        let mut ticks: Vec<i64> = Vec::new();
         for run in &runs {
             let detail = workspace.runs().get(&run.id).await.unwrap();
+            if run.trigger == "schedule" {
+                let input = serde_json::to_value(&detail.input).unwrap();
+                ticks.push(
+                    input["scheduled_at"]
+                        .as_str()
+                        .unwrap()
+                        .parse::<jiff::Timestamp>()
+                        .unwrap()
+                        .as_millisecond(),
+                );
+                assert_eq!(run.status, RunStatus::Completed, "{detail:#?}");
+                continue;
+            }
+            if run.trigger == "record_event" {
+                by_event.push(detail);
+                continue;
+            }
             let input = serde_json::to_value(&detail.input).unwrap();
             by_n.entry(input["body"]["n"].as_u64().unwrap()).or_default().push((run, detail));
         }
@@ -355,7 +408,11 @@ impl Simulation {
                 }
             }
         }
-        assert_eq!(by_n.values().map(Vec::len).sum::<usize>(), runs.len());
+        assert_eq!(by_n.values().map(Vec::len).sum::<usize>() + by_event.len() + ticks.len(), runs.len());
+        // Each time has its run once, and none is left out.
+        ticks.sort_unstable();
+        assert!(ticks.windows(2).all(|two| two[1] - two[0] == 37_000), "{ticks:?}");
+        check_events(workspace, &by_event).await;
         let people = all_records(workspace, "person").await;
         let found: BTreeSet<String> = people
             .iter()
@@ -424,9 +481,45 @@ impl Simulation {
     fn no_rest(&self) {
         for (key, _) in self.world.store.dump() {
             let space = space_in(&key).unwrap();
-            let rest = [Space::RunStates, Space::Inbox, Space::Timers].contains(&space);
+            // The cursor is the one row of its space that stays.
+            let settling = space == Space::Dispatch && key.get(7) != Some(&0);
+            let rest = settling || [Space::RunStates, Space::Inbox, Space::Timers].contains(&space);
             assert!(!rest, "a row is left: {key}");
         }
+    }
+}
+
+/// Each event has started each run once: a task one run, and the changes of a person runs that go on from each other.
+async fn check_events(workspace: &Workspace, runs: &[RunDetail]) {
+    let inputs = runs.iter().map(|run| (run, serde_json::to_value(&run.input).unwrap()));
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut settled: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
+    for (run, input) in inputs {
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        let record = input["record_id"].as_str().unwrap().to_owned();
+        match run.summary.workflow.as_str() {
+            "seen" => *seen.entry(record).or_default() += 1,
+            _ => {
+                let version = |side: &str| input[side]["version"].as_u64().unwrap_or(0);
+                settled.entry(record).or_default().push((version("before"), version("after")));
+            }
+        }
+    }
+    let tasks = all_records(workspace, "task").await;
+    assert_eq!(seen.len(), tasks.len());
+    for task in tasks {
+        assert_eq!(seen.get(task["id"].as_str().unwrap()), Some(&1), "the runs for {task}");
+    }
+    let people = all_records(workspace, "person").await;
+    assert_eq!(settled.len(), people.len());
+    for person in people {
+        let changes = settled.get_mut(person["id"].as_str().unwrap()).unwrap();
+        changes.sort_unstable();
+        let last = changes.iter().fold(0, |last, (before, after)| {
+            assert!(*before == last && after > before, "{changes:?} of {person}");
+            *after
+        });
+        assert_eq!(Some(last), person["version"].as_u64(), "the last change of {person} is not told");
     }
 }
 

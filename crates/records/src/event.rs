@@ -24,8 +24,11 @@ pub struct WriteContext {
 /// Who caused a write.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// `api:<key>`, `workflow`, a person: shown, never interpreted.
+    /// `user`, `api_key` or `workflow`: shown, never interpreted.
     pub by: String,
+    /// The id of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,7 +77,7 @@ pub struct RecordEvent {
     pub fields: BTreeSet<String>,
     /// The record after the write; for `deleted` as it was last.
     record: Map<String, Value>,
-    /// What the changed fields held before; null for what was empty.
+    /// What the changed fields held before, null for what was empty; and the time of the write before.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     was: Map<String, Value>,
     pub origin: Origin,
@@ -89,7 +92,7 @@ impl RecordEvent {
         origin: Origin,
     ) -> Self {
         let fields = match kind {
-            EventKind::Updated => was.keys().cloned().collect(),
+            EventKind::Updated => was.keys().filter(|name| *name != UPDATED).cloned().collect(),
             EventKind::Created => record.named_fields(object).map(|(name, _)| name.to_owned()).collect(),
             EventKind::Deleted | EventKind::Restored => BTreeSet::new(),
         };
@@ -117,14 +120,23 @@ impl RecordEvent {
     pub fn before(&self, object: &Object) -> Value {
         match self.kind {
             EventKind::Created | EventKind::Restored => Value::Null,
-            EventKind::Deleted => filled(object, self.record.clone()),
-            EventKind::Updated => {
+            EventKind::Deleted | EventKind::Updated => {
                 let mut before = self.record.clone();
                 before.extend(self.was.iter().map(|(name, value)| (name.clone(), value.clone())));
+                before.insert("version".into(), self.version.saturating_sub(1).into());
+                before.remove("deletedAt");
                 filled(object, before)
             }
         }
     }
+}
+
+/// Every write changes it, so it is none of the fields that changed.
+const UPDATED: &str = "updatedAt";
+
+/// What an event says of the write before, beside the fields.
+pub(crate) fn was_updated(was: &mut Map<String, Value>, before: i64) {
+    was.insert(UPDATED.into(), crate::value::instant_text(before).map_or(Value::Null, Value::from));
 }
 
 /// The record with every field of the object, the empty ones as null.

@@ -44,14 +44,23 @@ impl FromRequestParts<App> for Admin {
 }
 
 async fn workspace(app: &App, headers: &HeaderMap, needed: Scope) -> Answer<Workspace> {
-    let name = workspace_name(app, headers, needed).await?;
-    Ok(app.engine().workspace(&name).await?)
+    let (name, caller) = admitted(app, headers, needed).await?;
+    let workspace = app.engine().workspace(&name).await?;
+    Ok(match caller {
+        Some(caller) => workspace.called_by(&caller),
+        None => workspace,
+    })
 }
 
 async fn workspace_name(app: &App, headers: &HeaderMap, needed: Scope) -> Answer<String> {
+    Ok(admitted(app, headers, needed).await?.0)
+}
+
+/// The workspace that a request means and whose key it has; under `--dev` it needs none.
+async fn admitted(app: &App, headers: &HeaderMap, needed: Scope) -> Answer<(String, Option<Caller>)> {
     let asked = asked_workspace(headers)?;
     if app.config().dev {
-        return Ok(asked.unwrap_or_else(|| DEFAULT_WORKSPACE.to_owned()));
+        return Ok((asked.unwrap_or_else(|| DEFAULT_WORKSPACE.to_owned()), None));
     }
     let secret = bearer(headers)?.ok_or_else(|| {
         Problem::new(
@@ -69,8 +78,8 @@ async fn workspace_name(app: &App, headers: &HeaderMap, needed: Scope) -> Answer
         ));
     }
     match asked {
-        None => Ok(caller.workspace),
-        Some(name) if name == caller.workspace || caller.may(Scope::Admin) => Ok(name),
+        None => Ok((caller.workspace.clone(), Some(caller))),
+        Some(name) if name == caller.workspace || caller.may(Scope::Admin) => Ok((name, Some(caller))),
         Some(name) => Err(Problem::new(
             StatusCode::FORBIDDEN,
             "forbidden",

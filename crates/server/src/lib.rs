@@ -25,6 +25,7 @@ mod problem;
 mod records;
 mod routes;
 mod runs;
+mod schedules;
 mod secrets;
 mod settings;
 mod stream;

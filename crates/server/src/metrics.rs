@@ -129,6 +129,13 @@ fn engine_metrics(app: &App, text: &mut String) {
         ("keys_written", "Keys written by commits of runs", s.keys_written),
         ("hooks_accepted", "Webhooks taken", s.hooks_accepted),
         ("hooks_refused", "Webhooks refused", s.hooks_refused),
+        ("schedule_runs", "Runs that schedules started", s.schedule_runs),
+        ("event_runs", "Runs that record events started", s.event_runs),
+        (
+            "event_loops_stopped",
+            "Record events that started no run because too many runs had started each other before",
+            s.event_loops_stopped,
+        ),
         ("http_connections_cut", "Connections cut to make room for others", connections_cut),
     ];
     let gauges = [

@@ -9,7 +9,7 @@ use http::StatusCode;
 use crate::problem::Problem;
 use crate::{
     App, actions, dev, events, guard, health, hooks, keys, lasting, mailbox, metrics, objects, openapi,
-    parameters, records, runs, secrets, settings, workflows, workspaces,
+    parameters, records, runs, schedules, secrets, settings, workflows, workspaces,
 };
 
 /// Webhooks: every method, since a trigger says which it takes.
@@ -39,6 +39,7 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/objects", get(objects::list).post(objects::create)),
         ("/api/v1/objects/{name}", get(objects::get)),
         ("/api/v1/objects/{name}/fields", post(objects::add_field)),
+        ("/api/v1/schedules", get(schedules::list)),
         ("/api/v1/settings", get(settings::list)),
         ("/api/v1/settings/{name}", get(settings::get).put(settings::put).delete(settings::delete)),
         ("/api/v1/secrets", get(secrets::list)),

@@ -82,6 +82,9 @@ spaces! {
     /// The state that steps keep between runs (`set_state`). `workflow | name`.
     FlowState = 0x28, "flow-state";
 
+    /// How far the log was dispatched to what it starts, and what waits to settle. `kind: u8 | ...`.
+    Dispatch = 0x2c, "dispatch";
+
     /// Actions by name. `name: str`.
     Actions = 0x30, "actions";
     /// Versions of actions. `name: str | version`.

@@ -11,3 +11,4 @@ pub mod model;
 pub mod problem;
 pub mod schema;
 pub mod schema_cost;
+pub mod timetable;

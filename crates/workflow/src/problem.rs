@@ -173,6 +173,10 @@ pub const CODES: &[(&str, &str)] = &[
     ("unknown_step", "`needs` names a step that is no sibling."),
     ("misplaced", "A step or a key stands where it cannot work."),
     ("cycle", "Steps need each other in a circle."),
+    (
+        "event_loop",
+        "A workflow's runs would certainly start runs of it for ever, by the records that they create.",
+    ),
     ("unreachable", "A step comes after the run has certainly ended."),
     ("unknown_action", "No action, or none in this version, has that name."),
     ("unknown_object", "No object has that name."),

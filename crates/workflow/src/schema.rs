@@ -148,7 +148,9 @@ fn shape(of: &Shape) -> Value {
         Shape::HookPath => {
             json!({"type": "string", "pattern": "^[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*$", "maxLength": 200})
         }
-        Shape::Condition => json!({"anyOf": [{"$ref": "#/$defs/template"}, {"$ref": "#/$defs/filter"}]}),
+        Shape::Condition | Shape::EventCondition => {
+            json!({"anyOf": [{"$ref": "#/$defs/template"}, {"$ref": "#/$defs/filter"}]})
+        }
         Shape::RecordFilter | Shape::ErrorFilter => json!({"$ref": "#/$defs/filter"}),
         Shape::JsonSchema => json!({"type": ["object", "boolean"]}),
         Shape::Status => json!({"anyOf": [

@@ -9,6 +9,7 @@ pub mod key;
 pub mod mailbox;
 pub mod record;
 pub mod run;
+pub mod schedule;
 pub mod secret;
 pub mod serve;
 pub mod setting;

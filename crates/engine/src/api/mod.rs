@@ -5,6 +5,7 @@ mod hooks;
 mod keys;
 mod records;
 mod runs;
+mod schedules;
 mod values;
 mod workflows;
 
@@ -18,6 +19,7 @@ pub use runs::{
     PayloadExpired, RunDetail, RunFilter, RunStatus, RunSummary, RunUpdate, Runs, StepDetail, StepStatus,
 };
 pub(crate) use runs::{brief_failure, run_failure, run_status};
+pub use schedules::ScheduleInfo;
 pub use values::{Put, SecretInfo, Secrets, SettingInfo, Settings};
 pub use workflows::{
     DraftSaved, RunStarted, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo, WorkflowTest, Workflows,
@@ -73,7 +75,7 @@ impl Engine {
     /// A workspace by its name; `not_found` when there is none.
     pub async fn workspace(&self, name: &str) -> Result<Workspace, EngineError> {
         match self.core.workspace(name) {
-            Some(ctx) => Ok(Workspace { ctx }),
+            Some(ctx) => Ok(Workspace { ctx, key: None }),
             None => {
                 Err(EngineError::not_found("unknown_workspace", format!("there is no workspace `{name}`")))
             }
@@ -82,7 +84,9 @@ impl Engine {
 
     /// A workspace by its name, made if there is none.
     pub async fn create_workspace(&self, name: &str) -> Result<Workspace, EngineError> {
-        Ok(Workspace { ctx: open::create_workspace(&self.core, name).await? })
+        let ctx = open::create_workspace(&self.core, name).await?;
+        open::start_triggers(&ctx);
+        Ok(Workspace { ctx, key: None })
     }
 
     /// The names of all workspaces.
@@ -128,11 +132,19 @@ impl Engine {
 #[derive(Clone)]
 pub struct Workspace {
     pub(crate) ctx: Ctx,
+    /// The key on whose behalf records are written.
+    key: Option<Arc<str>>,
 }
 
 impl Workspace {
     pub fn name(&self) -> &str {
         &self.ctx.ws.name
+    }
+
+    /// The same, for what the holder of an API key does: record events tell of it.
+    pub fn called_by(mut self, caller: &Caller) -> Self {
+        self.key = Some(caller.key_id.as_str().into());
+        self
     }
 
     /// Takes a webhook. When this returns, its run is on disk.
@@ -169,11 +181,16 @@ impl Workspace {
     }
 
     pub fn records(&self) -> Records {
-        Records { ctx: self.ctx.clone() }
+        Records { ctx: self.ctx.clone(), key: self.key.clone() }
     }
 
     pub fn objects(&self) -> Objects {
         Objects { ctx: self.ctx.clone() }
+    }
+
+    /// The schedules of active workflows, with their next times.
+    pub async fn schedules(&self, page: PageRequest) -> Result<Page<ScheduleInfo>, EngineError> {
+        crate::timetables::list(&self.ctx, page).await
     }
 
     /// Values that workflows read as `settings.NAME`.
@@ -266,4 +283,10 @@ pub struct Stats {
     pub keys_written: u64,
     pub hooks_accepted: u64,
     pub hooks_refused: u64,
+    /// Runs that schedules started.
+    pub schedule_runs: u64,
+    /// Runs that record events started.
+    pub event_runs: u64,
+    /// Record events that started no run because too many runs had started each other before.
+    pub event_loops_stopped: u64,
 }

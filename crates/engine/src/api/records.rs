@@ -4,7 +4,8 @@ use crate::records::Write;
 use crate::{EngineError, records};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use stepwell_records::Upsert;
+use std::sync::Arc;
+use stepwell_records::{Origin, Upsert};
 
 /// Which records are wanted.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,9 +42,20 @@ pub struct RecordWritten {
 #[derive(Clone)]
 pub struct Records {
     pub(crate) ctx: Ctx,
+    /// Who writes, if it is not a person at this machine.
+    pub(crate) key: Option<Arc<str>>,
 }
 
 impl Records {
+    fn origin(&self) -> Origin {
+        match &self.key {
+            Some(key) => {
+                Origin { by: "api_key".into(), api_key: Some((**key).to_owned()), ..Origin::default() }
+            }
+            None => Origin { by: "user".into(), ..Origin::default() },
+        }
+    }
+
     pub async fn list(&self, object: &str, query: RecordQuery) -> Result<RecordPage, EngineError> {
         records::list(&self.ctx, object, query).await
     }
@@ -57,7 +69,7 @@ impl Records {
         object: &str,
         fields: Map<String, Value>,
     ) -> Result<RecordWritten, EngineError> {
-        records::write(&self.ctx, object, Write::Create { fields: &fields }).await
+        records::write(&self.ctx, self.origin(), object, Write::Create { fields: &fields }).await
     }
 
     pub async fn update(
@@ -67,7 +79,8 @@ impl Records {
         fields: Map<String, Value>,
         if_version: Option<u64>,
     ) -> Result<RecordWritten, EngineError> {
-        records::write(&self.ctx, object, Write::Update { id, fields: &fields, if_version }).await
+        records::write(&self.ctx, self.origin(), object, Write::Update { id, fields: &fields, if_version })
+            .await
     }
 
     pub async fn delete(
@@ -76,7 +89,7 @@ impl Records {
         id: &str,
         if_version: Option<u64>,
     ) -> Result<RecordWritten, EngineError> {
-        records::write(&self.ctx, object, Write::Delete { id, if_version }).await
+        records::write(&self.ctx, self.origin(), object, Write::Delete { id, if_version }).await
     }
 
     /// Brings a deleted record back; `unique_conflict` when another has taken its place in a unique set.
@@ -86,7 +99,7 @@ impl Records {
         id: &str,
         if_version: Option<u64>,
     ) -> Result<RecordWritten, EngineError> {
-        records::write(&self.ctx, object, Write::Restore { id, if_version }).await
+        records::write(&self.ctx, self.origin(), object, Write::Restore { id, if_version }).await
     }
 
     /// `match_on` names one unique field set of the object.
@@ -98,7 +111,7 @@ impl Records {
         create_only: &[String],
     ) -> Result<RecordWritten, EngineError> {
         let upsert = Upsert { match_on, create_only, if_version: None };
-        records::write(&self.ctx, object, Write::Upsert { fields: &fields, upsert }).await
+        records::write(&self.ctx, self.origin(), object, Write::Upsert { fields: &fields, upsert }).await
     }
 }
 

@@ -3,7 +3,7 @@ use crate::core::Ctx;
 use std::sync::Arc;
 use stepwell_records::schema::Schema;
 use stepwell_workflow::check::{ActionInfo, ActionLookup, Catalog};
-use stepwell_workflow::model::{ActionRef, ByteSize, Limits};
+use stepwell_workflow::model::{ActionRef, ByteSize, Limits, Workflow};
 
 /// A workspace as it is now.
 pub(crate) struct WorkspaceCatalog {
@@ -50,6 +50,10 @@ impl Catalog for WorkspaceCatalog {
             output_bytes: Some(ByteSize(maxima.output_bytes)),
             log_bytes: Some(ByteSize(maxima.log_bytes)),
         }
+    }
+
+    fn listening(&self) -> Vec<Arc<Workflow>> {
+        self.ctx.ws.events.listeners().all().map(|listener| listener.flow.workflow.clone()).collect()
     }
 
     fn secrets(&self) -> Option<Vec<String>> {

@@ -3,6 +3,7 @@ use super::Compiled;
 use crate::api::HookInfo;
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
+use crate::events::Listeners;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use stepwell_workflow::model::{Trigger, Webhook};
@@ -71,7 +72,7 @@ fn clean(path: &str) -> &str {
 pub(crate) fn webhook(flow: &Compiled) -> Option<&Webhook> {
     match &flow.workflow.trigger {
         Trigger::Webhook(hook) => Some(hook),
-        Trigger::Manual(_) => None,
+        Trigger::Schedule(_) | Trigger::RecordEvent(_) | Trigger::Manual(_) => None,
     }
 }
 
@@ -88,7 +89,7 @@ fn methods(flows: &[Arc<Compiled>]) -> Vec<String> {
     methods
 }
 
-/// Makes the table anew from the active workflows.
+/// Makes the table anew from the active workflows, and those of schedules and of who listens to record events.
 pub(crate) async fn rebuild(ctx: &Ctx) -> Result<(), EngineError> {
     let active: Vec<(String, u32)> = {
         let workflows = ctx.ws.registry.workflows();
@@ -107,6 +108,13 @@ pub(crate) async fn rebuild(ctx: &Ctx) -> Result<(), EngineError> {
             }
         }
     }
+    let listeners = {
+        let workflows = ctx.ws.registry.workflows();
+        let since = |flow: &Compiled| workflows.get(&flow.name).map_or(0, |row| row.since);
+        Listeners::of(flows.iter().map(|flow| (flow.clone(), since(flow))))
+    };
+    ctx.ws.events.set_listeners(listeners);
+    ctx.ws.timetables.set_flows(flows.iter());
     ctx.ws.registry.set_hooks(HookTable::of(flows));
     Ok(())
 }

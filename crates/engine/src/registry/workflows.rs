@@ -7,28 +7,35 @@ use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind, Problem};
 use crate::pace::Pace;
 use crate::tables::{self, registry as rows, runs::timestamp};
+use crate::timetables;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use stepwell_records::filter::Allowed;
 use stepwell_records::schema::Schema;
 use stepwell_store::limits::MAX_VALUE_BYTES;
-use stepwell_store::{Refused, Txn, Want, transact};
+use stepwell_store::{Key, Refused, Txn, Want, transact};
 use stepwell_workflow::check::{Catalog, Checked, check_as};
 use stepwell_workflow::document::{self, Source};
 use stepwell_workflow::expr::{self, Mode, Reference, Scope, Segment, Template};
-use stepwell_workflow::graph::Graph;
+use stepwell_workflow::graph::{Condition, Graph};
 use stepwell_workflow::graph_draw;
 use stepwell_workflow::machine::Payload;
 use stepwell_workflow::model::{ActionRef, StepKind, Trigger, Workflow};
+use stepwell_workflow::timetable::Timetable;
 
 /// A version of a workflow as the engine runs it.
 pub(crate) struct Compiled {
     pub name: String,
     pub version: u32,
-    pub workflow: Workflow,
+    pub workflow: Arc<Workflow>,
     pub graph: Graph,
     /// Of a webhook's body, or of what a manual start is given.
     pub input_schema: Option<schema::Compiled>,
+    /// The times of a schedule.
+    pub timetable: Option<Timetable>,
+    /// What must hold of a record event.
+    pub event_when: Option<Condition>,
     /// The actions that it names.
     pub actions: Vec<ActionRef>,
     /// The secrets that it names.
@@ -78,6 +85,7 @@ pub(crate) fn compile(
     let input_schema = match &workflow.trigger {
         Trigger::Webhook(hook) => hook.body_schema.as_ref(),
         Trigger::Manual(manual) => manual.input_schema.as_ref(),
+        Trigger::Schedule(_) | Trigger::RecordEvent(_) => None,
     };
     let input_schema = input_schema.map(schema::compile).transpose().map_err(|error| {
         EngineError::conflict("invalid_schema", format!("the trigger's schema of `{name}` is wrong: {error}"))
@@ -100,6 +108,20 @@ pub(crate) fn compile(
         });
         refused(name, problems.collect())
     })?;
+    let unfit = |why: String| {
+        let message = format!("the trigger of version {version} of `{name}` is wrong: {why}");
+        EngineError::conflict("workflow_has_problems", message)
+    };
+    let timetable = match &workflow.trigger {
+        Trigger::Schedule(schedule) => Some(Timetable::of(schedule).map_err(|(_, why)| unfit(why))?),
+        _ => None,
+    };
+    let event_when = match &workflow.trigger {
+        Trigger::RecordEvent(event) => event.when.as_ref(),
+        _ => None,
+    };
+    let event_when = event_when.map(|when| Condition::compile_for(when, Allowed::BOTH)).transpose();
+    let event_when = event_when.map_err(unfit)?;
     let mut named = Named::default();
     named.look(&serde_json::to_value(&workflow).unwrap_or_default());
     Ok(Compiled {
@@ -107,12 +129,14 @@ pub(crate) fn compile(
         version,
         graph,
         input_schema,
+        timetable,
+        event_when,
         actions,
         secrets: named.secrets.into_iter().collect(),
         settings: named.settings.into_iter().collect(),
         reads_settings: named.reads_settings,
         pace: Pace::default(),
-        workflow,
+        workflow: workflow.into(),
     })
 }
 
@@ -341,6 +365,17 @@ async fn save(
     row: rows::WorkflowRow,
     version: Option<(u32, rows::WorkflowVersionRow)>,
 ) -> Result<(), EngineError> {
+    save_with(ctx, name, row, version, None).await
+}
+
+/// The same, with a row that another table has for the workflow.
+async fn save_with(
+    ctx: &Ctx,
+    name: &str,
+    row: rows::WorkflowRow,
+    version: Option<(u32, rows::WorkflowVersionRow)>,
+    beside: Option<(Key, Option<stepwell_store::Value>)>,
+) -> Result<(), EngineError> {
     let mut writes = vec![(rows::workflow_key(ctx.ws.id, name), tables::encode(&row)?)];
     if let Some((number, version)) = &version {
         let value = tables::encode(version)?;
@@ -349,11 +384,16 @@ async fn save(
         }
         writes.push((rows::workflow_version_key(ctx.ws.id, name, *number), value));
     }
-    let writes = &writes;
+    let (writes, beside) = (&writes, &beside);
     transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
         Box::pin(async move {
             for (key, value) in writes {
                 tx.put(key.clone(), value.clone());
+            }
+            match beside {
+                Some((key, Some(value))) => tx.put(key.clone(), value.clone()),
+                Some((key, None)) => tx.delete(key.clone()),
+                None => {}
             }
             Ok::<_, Refused>(())
         })
@@ -401,6 +441,7 @@ pub(crate) async fn activate(
             format!("workflow `{rival}` already listens on {method} `{}`; choose another path", hook.path);
         return Err(EngineError::conflict("hook_taken", message));
     }
+    let since = listens_since(ctx, name, &row, &definition).await?;
     stored.definition = Some(definition);
     let flow = compile(name, number, &stored)?;
     let unfit = crate::signature::unfit(ctx, &flow);
@@ -414,10 +455,32 @@ pub(crate) async fn activate(
     if row.draft == Some(number) {
         row.draft = None;
     }
+    row.since = since;
     row.updated_ms = ctx.now_ms();
-    save(ctx, name, row, Some((number, stored))).await?;
+    let armed = timetables::armed(ctx, &flow).await?;
+    save_with(ctx, name, row, Some((number, stored)), armed).await?;
     hooks::rebuild(ctx).await?;
     info(ctx, name).await
+}
+
+/// From which position of the log on record events start runs of a version that is activated now: from now on, or
+/// where the version before it goes out of service, so that no event between the two is lost or counts twice.
+async fn listens_since(
+    ctx: &Ctx,
+    name: &str,
+    row: &rows::WorkflowRow,
+    definition: &Workflow,
+) -> Result<u64, EngineError> {
+    let Trigger::RecordEvent(event) = &definition.trigger else { return Ok(0) };
+    if let Some(active) = row.active {
+        let before = ctx.ws.registry.flow(ctx, name, active).await?;
+        if let Trigger::RecordEvent(before) = &before.workflow.trigger
+            && before.object == event.object
+        {
+            return Ok(row.since.max(ctx.ws.events.position()));
+        }
+    }
+    Ok(ctx.core.ports.store.log_head(ctx.ws.log).await?)
 }
 
 /// Loads the modules of a workflow that is about to run, so that its first run does not wait for them.
@@ -454,7 +517,7 @@ pub(crate) async fn deactivate(ctx: &Ctx, name: &str) -> Result<WorkflowInfo, En
     if let Some(active) = row.active.take() {
         row.archived.push(active);
         row.updated_ms = ctx.now_ms();
-        save(ctx, name, row, None).await?;
+        save_with(ctx, name, row, None, Some(timetables::disarmed(ctx, name))).await?;
         hooks::rebuild(ctx).await?;
     }
     info(ctx, name).await

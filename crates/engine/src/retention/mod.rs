@@ -370,7 +370,11 @@ async fn log(ctx: &Ctx) -> Result<u64, EngineError> {
             break;
         }
     }
-    if position == first {
+    // What no dispatcher has seen yet is still to start runs.
+    if !ctx.ws.events.listeners().is_empty() {
+        position = position.min(ctx.ws.events.position());
+    }
+    if position <= first {
         return Ok(0);
     }
     Ok(prune_log(store, ctx.ws.log, position).await?)

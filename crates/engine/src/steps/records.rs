@@ -64,13 +64,21 @@ pub(crate) struct Known {
     ids: Option<(Key, Arc<Vec<Uuid>>)>,
 }
 
+/// The run that a record step belongs to.
+pub(crate) struct Writer<'a> {
+    pub run: RunId,
+    pub workflow: &'a str,
+    /// Of the run: what it writes is one deeper.
+    pub depth: u32,
+}
+
 /// Executes a record call. The inner error is the step's failure; the outer one is the store's refusal.
 pub(crate) async fn execute(
     ctx: &Ctx,
     txn: &mut Txn,
     known: &mut Known,
     execute: &Execute,
-    (run, workflow): (RunId, &str),
+    writer: Writer<'_>,
 ) -> Result<Result<RecordDone, Failure>, Refused> {
     if let Call::Item(ItemCall { records: None }) = &execute.call {
         return Ok(Ok(RecordDone { output: Value::Null, event: None }));
@@ -88,9 +96,10 @@ pub(crate) async fn execute(
         new_id: record_id(execute.started_at, unique(&execute.key)),
         origin: Origin {
             by: "workflow".into(),
-            workflow: Some(workflow.to_owned()),
-            run: Some(run.to_string()),
-            depth: 1,
+            workflow: Some(writer.workflow.to_owned()),
+            run: Some(writer.run.to_string()),
+            depth: writer.depth + 1,
+            ..Origin::default()
         },
     };
     let written = match &execute.call {
@@ -115,9 +124,9 @@ pub(crate) async fn execute(
                 Err(error) => refused(error),
             };
         }
-        Call::List(call) => return iterate::list(ctx, &mut records, call, execute, run).await,
+        Call::List(call) => return iterate::list(ctx, &mut records, call, execute, writer.run).await,
         Call::Item(ItemCall { records: Some(call) }) => {
-            return iterate::item(ctx, &mut records, &mut known.ids, call, execute, run).await;
+            return iterate::item(ctx, &mut records, &mut known.ids, call, execute, writer.run).await;
         }
         Call::Create(call) => records.create(&context(), &call.object, &call.record).await,
         Call::Update(call) => {

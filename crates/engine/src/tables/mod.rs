@@ -1,4 +1,5 @@
 //! The rows the engine keeps: a file a table, with the codec of its keys and values beside it.
+pub(crate) mod dispatch;
 pub(crate) mod hooks;
 pub(crate) mod inbox;
 pub(crate) mod items;
@@ -6,6 +7,7 @@ pub(crate) mod mailbox;
 pub(crate) mod names;
 pub(crate) mod registry;
 pub(crate) mod runs;
+pub(crate) mod schedules;
 pub(crate) mod secrets;
 pub(crate) mod settings;
 pub(crate) mod timers;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::error::RecordsError;
-use crate::event::{EventKind, Outcome, RecordEvent, WriteContext, Written};
+use crate::event::{EventKind, Outcome, RecordEvent, WriteContext, Written, was_updated};
 use crate::index;
 use crate::problems::{joined, listing};
 use crate::records::{Records, parse_id};
@@ -86,10 +86,11 @@ impl Records<'_> {
     ) -> Result<Written, RecordsError> {
         check_version(object, &before, if_version)?;
         let fields = fields::for_update(object, &before.fields, changes)?;
-        let was = fields::difference(object, &before.fields, &fields);
+        let mut was = fields::difference(object, &before.fields, &fields);
         if was.is_empty() {
             return Ok(unchanged(object, &before));
         }
+        was_updated(&mut was, before.updated);
         let (version, updated) = (before.version + 1, later(context, &before));
         let row = Row { id: before.id, version, updated, deleted: before.deleted, fields };
         self.apply(object, Some(&before), Some(&row)).await?;
@@ -120,7 +121,9 @@ impl Records<'_> {
         let updated = later(context, &before);
         let row = Row { version: before.version + 1, updated, deleted: Some(updated), ..before.clone() };
         self.apply(&object, Some(&before), Some(&row)).await?;
-        Ok(written(context, &object, EventKind::Deleted, row, Map::new()))
+        let mut was = Map::new();
+        was_updated(&mut was, before.updated);
+        Ok(written(context, &object, EventKind::Deleted, row, was))
     }
 
     /// Brings a deleted record back, with the place it had in unique sets: `unique_conflict` if that is taken.

@@ -6,7 +6,7 @@ use semver::Version;
 use serde_json::Value;
 use stepwell_records::schema::Schema;
 
-use crate::model::{ActionRef, Limits};
+use crate::model::{ActionRef, Limits, Workflow};
 
 /// What there is in a workspace. Everything may be unknown: then nothing is said against it.
 pub trait Catalog {
@@ -28,6 +28,11 @@ pub trait Catalog {
     /// The names of the settings.
     fn settings(&self) -> Option<Vec<String>> {
         None
+    }
+
+    /// The active workflows that record events start.
+    fn listening(&self) -> Vec<Arc<Workflow>> {
+        Vec::new()
     }
 
     /// The names of the secrets.

@@ -10,11 +10,14 @@
 mod catalog;
 mod checker;
 mod code;
+mod events;
 mod infer;
 mod iterator;
+mod loops;
 mod needs;
 mod outside;
 mod records;
+mod schedule;
 mod scope;
 mod steps;
 mod templates;

@@ -147,7 +147,7 @@ impl<'w> Checker<'w> {
         }))
     }
 
-    fn object(&mut self, name: &'w str) -> Option<Arc<Object>> {
+    pub(super) fn object(&mut self, name: &'w str) -> Option<Arc<Object>> {
         let schema = self.schema.clone()?;
         match schema.object(name) {
             Ok(object) => Some(object.clone()),

@@ -36,6 +36,8 @@ impl<'w> Checker<'w> {
                     ("body", schema_or_any(webhook.body_schema.as_ref(), "the trigger's `body_schema`")),
                 ],
             ),
+            Trigger::Schedule(schedule) => self.schedule(schedule),
+            Trigger::RecordEvent(event) => self.record_event(event),
             Trigger::Manual(manual) => Ty::object(
                 "a manual trigger",
                 vec![

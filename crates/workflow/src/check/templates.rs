@@ -100,7 +100,7 @@ impl<'w> Checker<'w> {
                 return None;
             }
             (Place::Trigger, _) => {
-                let message = format!("{user} uses `{written}`, but no step has run when a request comes in");
+                let message = format!("{user} uses `{written}`, but no step has run when that is asked");
                 self.tell_reference(
                     reference,
                     written,
@@ -322,6 +322,14 @@ impl<'w> Checker<'w> {
                     Some(format!("take one of its items, such as `{right}`")),
                 )
             }
+            Why::NotInEvery if reference.root == "trigger" => (
+                "may_be_missing",
+                format!("{user} uses `{written}`, which not every event that starts a run has"),
+                Some(format!(
+                    "`before` is null for a record that is created or restored, `after` for one that is deleted; \
+                     say what holds then, such as `{written} | default('')`"
+                )),
+            ),
             Why::NotInEvery => (
                 "may_be_missing",
                 format!("{user} uses `{written}`, which not every way to `{}` gives", reference.root),

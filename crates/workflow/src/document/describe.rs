@@ -29,6 +29,9 @@ impl Shape {
                 "a condition: `{ value: \"{{ … }}\", greater_than: 0 }`, or a text that is one `{{ … }}`"
                     .into()
             }
+            Shape::EventCondition => {
+                "a filter: `{ field: after.…, is: … }`, or a text that is one `{{ … }}`".into()
+            }
             Shape::RecordFilter => "a filter: `{ field: …, is: … }`".into(),
             Shape::ErrorFilter => "a filter: `{ field: code, is: … }`".into(),
             Shape::JsonSchema => "a JSON Schema".into(),
@@ -51,10 +54,11 @@ impl Shape {
                 Shape::Values | Shape::Templates | Shape::Form(_) | Shape::OneKey(_) | Shape::Kinds { .. },
                 Data::Map(_),
             ) => true,
-            (Shape::Condition | Shape::RecordFilter | Shape::ErrorFilter, Data::Map(_) | Data::List(_)) => {
-                true
-            }
-            (Shape::Condition, Data::Text(_)) => true,
+            (
+                Shape::Condition | Shape::EventCondition | Shape::RecordFilter | Shape::ErrorFilter,
+                Data::Map(_) | Data::List(_),
+            ) => true,
+            (Shape::Condition | Shape::EventCondition, Data::Text(_)) => true,
             (Shape::JsonSchema, Data::Map(_) | Data::Bool(_)) => true,
             (Shape::Steps | Shape::List(_), Data::List(_)) => true,
             (Shape::OneOrMany(_), Data::List(_)) => true,

@@ -86,6 +86,8 @@ pub enum Shape {
     HookPath,
     /// A filter over values, or one expression.
     Condition,
+    /// A filter over a record event, or one expression.
+    EventCondition,
     /// A filter over a record's fields.
     RecordFilter,
     /// A filter over a failure's members.
@@ -196,6 +198,94 @@ pub static TRIGGERS: &[Kind] = &[
                 shape: Shape::Template,
                 need: Need::Default("the `Idempotency-Key` header"),
                 about: "A template over `trigger`; a second request with the same key starts no second run.",
+            },
+        ],
+    },
+    Kind {
+        name: "schedule",
+        about: "Starts a run at its times: by a cron expression, or at equal distances.",
+        output: "`trigger`: `{type, scheduled_at, previous_at, missed, time_zone}`",
+        fields: &[
+            Field {
+                key: "cron",
+                shape: Shape::Text,
+                need: Need::Optional,
+                about: "`minute hour day month weekday`, with seconds in front if there are six; or else `every`.",
+            },
+            Field {
+                key: "every",
+                shape: Shape::Duration { max_ms: 366 * DAY },
+                need: Need::Optional,
+                about: "At equal distances from the activation on, of a second or more.",
+            },
+            Field {
+                key: "time_zone",
+                shape: Shape::Text,
+                need: Need::Default("UTC"),
+                about: "Which clock the cron expression reads: an IANA name such as `Europe/Berlin`.",
+            },
+            Field {
+                key: "missed",
+                shape: Shape::Choice(&["skip", "run_once", "run_all"]),
+                need: Need::Default("run_once"),
+                about: "What becomes of times that passed while the server was down: no run, one for the latest, or one for each.",
+            },
+            Field {
+                key: "overlap",
+                shape: Shape::Choice(&["allow", "skip", "wait"]),
+                need: Need::Default("allow"),
+                about: "What becomes of a time that comes while the run before goes on: it runs beside it, not at all, or afterwards.",
+            },
+            Field {
+                key: "jitter",
+                shape: Shape::Duration { max_ms: DAY },
+                need: Need::Optional,
+                about: "Each run starts up to so much later than its time, so that many schedules of one time spread.",
+            },
+        ],
+    },
+    Kind {
+        name: "record_event",
+        about: "A record was written: by the API, by a workflow, by whatever else writes.",
+        output: "`trigger`: `{type, object, event, record_id, before, after, fields, origin}`",
+        fields: &[
+            Field {
+                key: "object",
+                shape: Shape::Text,
+                need: Need::Required,
+                about: "The object whose records are listened to.",
+            },
+            Field {
+                key: "on",
+                shape: Shape::OneOrMany(&Shape::Choice(&[
+                    "created", "updated", "deleted", "restored", "upserted",
+                ])),
+                need: Need::Required,
+                about: "What happened; `upserted` is created or updated. A write that changes nothing is no event.",
+            },
+            Field {
+                key: "fields",
+                shape: Shape::OneOrMany(&Shape::Text),
+                need: Need::Default("any field"),
+                about: "An update counts only when it changed one of these fields, a creation only when it gave one a value.",
+            },
+            Field {
+                key: "when",
+                shape: Shape::EventCondition,
+                need: Need::Default("every such event"),
+                about: "What must hold: a filter over `before.FIELD` and `after.FIELD`, or over values with templates of `trigger`.",
+            },
+            Field {
+                key: "settle",
+                shape: Shape::Duration { max_ms: 7 * DAY },
+                need: Need::Default("a run an event"),
+                about: "One run for all changes of a record, that long after the last of them.",
+            },
+            Field {
+                key: "from",
+                shape: Shape::Choice(&["others", "any"]),
+                need: Need::Default("others"),
+                about: "Whose writes count: everybody's but those of the workflow's own runs, or anybody's.",
             },
         ],
     },

@@ -98,7 +98,9 @@ impl<'n> Reader<'n, '_> {
                 fields.insert("type".into(), kind.name.into());
                 complete.then_some(Value::Object(fields))
             }
-            (Shape::Condition | Shape::RecordFilter | Shape::ErrorFilter, _) => self.filter(node, shape),
+            (Shape::Condition | Shape::EventCondition | Shape::RecordFilter | Shape::ErrorFilter, _) => {
+                self.filter(node, shape)
+            }
             (Shape::JsonSchema, _) => self.json_schema(node),
             _ => self.scalar(node, shape),
         }
@@ -115,7 +117,7 @@ impl<'n> Reader<'n, '_> {
             (Data::Number(number), Shape::Duration { .. }) => {
                 Some(format!("give it a unit: `{number}s` or `{number}ms`"))
             }
-            (Data::Bool(_), Shape::Condition) => {
+            (Data::Bool(_), Shape::Condition | Shape::EventCondition) => {
                 Some("a condition that is always the same can go".to_owned())
             }
             _ => None,
@@ -488,6 +490,8 @@ fn kind_synonym(text: &str) -> Option<&'static str> {
         "loop" | "for_each" | "foreach" | "each" | "map" | "iterate" => "iterator",
         "hook" | "http_hook" => "webhook",
         "button" => "manual",
+        "cron" | "timer_trigger" | "interval" => "schedule",
+        "record" | "database_event" | "record_trigger" | "on_record" => "record_event",
         _ => return None,
     })
 }

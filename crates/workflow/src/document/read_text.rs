@@ -230,12 +230,12 @@ impl<'n> Reader<'n, '_> {
             return None;
         }
         let json = node.to_json();
-        if let (Shape::Condition, Value::String(text)) = (shape, &json) {
+        if let (Shape::Condition | Shape::EventCondition, Value::String(text)) = (shape, &json) {
             return self.condition_text(node, text);
         }
         let allowed = match shape {
             Shape::Condition => Allowed::VALUES,
-            Shape::ErrorFilter => Allowed::BOTH,
+            Shape::ErrorFilter | Shape::EventCondition => Allowed::BOTH,
             _ => Allowed::FIELDS,
         };
         let problems = match Filter::parse(&json, allowed) {

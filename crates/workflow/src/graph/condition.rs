@@ -64,6 +64,11 @@ impl FilterPlan {
 
 impl Condition {
     pub fn compile(condition: &Value) -> Result<Condition, String> {
+        Self::compile_for(condition, Allowed::VALUES)
+    }
+
+    /// One that may name parts of a subject as fields, to be asked by [`Condition::holds_of`].
+    pub fn compile_for(condition: &Value, allowed: Allowed) -> Result<Condition, String> {
         match condition {
             Value::String(text) => {
                 let template = Template::compile(text, Mode::Value).map_err(|error| error.to_string())?;
@@ -72,7 +77,15 @@ impl Condition {
                 }
                 Ok(Condition::Expression(template))
             }
-            other => FilterPlan::compile(other, Allowed::VALUES).map(Condition::Filter),
+            other => FilterPlan::compile(other, allowed).map(Condition::Filter),
+        }
+    }
+
+    /// Whether it holds of `subject`, whose parts its fields name.
+    pub fn holds_of(&self, subject: &Value, scope: &dyn Scope) -> Result<bool, Undecided> {
+        match self {
+            Condition::Filter(plan) => plan.holds_of(subject, scope, scope.now()),
+            Condition::Expression(_) => self.holds(scope),
         }
     }
 

@@ -14,6 +14,11 @@ pub(super) fn trigger(trigger: &Trigger) -> String {
             let methods: Vec<_> = webhook.methods.iter().map(|method| method.as_str()).collect();
             format!("webhook {} /hooks/{{workspace}}/{}", methods.join(", "), webhook.path)
         }
+        Trigger::RecordEvent(event) => {
+            let on: Vec<_> = event.on.iter().map(|change| change.name()).collect();
+            format!("record_event {} {}", event.object, on.join(", "))
+        }
+        Trigger::Schedule(schedule) => format!("schedule {}", schedule.times()),
         Trigger::Manual(_) => "manual".into(),
     }
 }

@@ -16,7 +16,10 @@ pub use step::{
     HttpRequest, Iterate, Limits, OnError, Parallel, RecordSet, Response, Retry, SearchRecords, SendEmail,
     Set, StatusRange, Step, StepKind, Stop, StopStatus, Tolerate, UpdateRecord, UpsertRecord,
 };
-pub use trigger::{Answer, Auth, Hmac, HmacScheme, Manual, Method, Respond, Trigger, Webhook};
+pub use trigger::{
+    Answer, Auth, Hmac, HmacScheme, Manual, Method, Missed, Overlap, RecordChange, RecordEvent, Respond,
+    Schedule, Trigger, Webhook, Writers,
+};
 pub use units::{ByteSize, Millis};
 
 use serde::{Deserialize, Serialize};

@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::units::Millis;
-use super::{Template, one_or_many, present};
+use super::{Condition, Template, one_or_many, present};
 
 /// What starts a run. Other kinds become variants here, told apart by `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Trigger {
     Webhook(Webhook),
+    Schedule(Schedule),
+    RecordEvent(RecordEvent),
     Manual(Manual),
 }
 
@@ -21,6 +23,8 @@ impl Trigger {
     pub fn type_name(&self) -> &'static str {
         match self {
             Trigger::Webhook(_) => "webhook",
+            Trigger::Schedule(_) => "schedule",
+            Trigger::RecordEvent(_) => "record_event",
             Trigger::Manual(_) => "manual",
         }
     }
@@ -157,6 +161,127 @@ pub enum HmacScheme {
     /// `webhook-id`, `webhook-timestamp`, `webhook-signature`.
     #[default]
     StandardWebhooks,
+}
+
+/// Times at which a run starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// A cron expression; or else `every`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// Equal distances, from the activation on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Millis>,
+    /// The time zone that the cron expression is meant in, by its IANA name.
+    #[serde(default = "Schedule::utc")]
+    pub time_zone: String,
+    #[serde(default)]
+    pub missed: Missed,
+    #[serde(default)]
+    pub overlap: Overlap,
+    /// A run starts up to so much later than its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Millis>,
+}
+
+impl Schedule {
+    pub const UTC: &str = "UTC";
+
+    fn utc() -> String {
+        Self::UTC.to_owned()
+    }
+
+    /// What tells one timetable from another.
+    pub fn times(&self) -> String {
+        match (&self.cron, self.every) {
+            (Some(cron), _) => format!("{} {}", cron.trim(), self.time_zone),
+            (None, Some(every)) => format!("every {every}"),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+/// What becomes of times that passed while nobody could start a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missed {
+    Skip,
+    #[default]
+    RunOnce,
+    RunAll,
+}
+
+/// What becomes of a time that comes while the run of the one before goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    #[default]
+    Allow,
+    Skip,
+    Wait,
+}
+
+/// A record of an object was written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordEvent {
+    pub object: String,
+    #[serde(with = "one_or_many")]
+    pub on: Vec<RecordChange>,
+    /// Only when one of these fields changed; empty for any.
+    #[serde(default, with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+    /// Over the event: `before.…`, `after.…` and the rest of what `trigger` will be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+    /// One run, that long after the last of several changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle: Option<Millis>,
+    /// Whose writes count.
+    #[serde(default)]
+    pub from: Writers,
+}
+
+/// What happened to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordChange {
+    Created,
+    Updated,
+    Deleted,
+    Restored,
+    /// Created or updated, whichever step or call did it.
+    Upserted,
+}
+
+/// Whose writes start runs of a workflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Writers {
+    /// Everybody's but those of its own runs.
+    #[default]
+    Others,
+    Any,
+}
+
+impl RecordChange {
+    /// As documents write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            RecordChange::Created => "created",
+            RecordChange::Updated => "updated",
+            RecordChange::Deleted => "deleted",
+            RecordChange::Restored => "restored",
+            RecordChange::Upserted => "upserted",
+        }
+    }
+}
+
+impl RecordEvent {
+    /// Whether such changes are listened for.
+    pub fn takes(&self, change: RecordChange) -> bool {
+        let upserted = matches!(change, RecordChange::Created | RecordChange::Updated);
+        self.on.iter().any(|on| *on == change || (upserted && *on == RecordChange::Upserted))
+    }
 }
 
 /// Started by hand, through API or CLI.

@@ -1,0 +1,62 @@
+//! `stepwell schedule`: when active workflows start by themselves.
+
+use serde_json::json;
+use stepwell_engine::ScheduleInfo;
+
+use crate::args::{Global, Schedule};
+use crate::client::Client;
+use crate::output;
+
+#[derive(serde::Deserialize)]
+struct Page {
+    schedules: Vec<ScheduleInfo>,
+    next_cursor: Option<String>,
+}
+
+pub async fn main(command: Schedule, global: &Global) -> anyhow::Result<()> {
+    let client = Client::new(global)?;
+    match command {
+        Schedule::List => {
+            let schedules = all(&client).await?;
+            if global.json {
+                return output::json(&json!({ "schedules": schedules }));
+            }
+            let row = |s: &ScheduleInfo| {
+                let next = s.next.first().map_or_else(|| "never".to_owned(), |at| output::time(*at));
+                let last = s.last_scheduled_at.map_or_else(|| "–".to_owned(), output::time);
+                vec![s.workflow.clone(), times(s), next, last, s.skipped.to_string()]
+            };
+            output::table(
+                &["workflow", "times", "next (UTC)", "last (UTC)", "skipped"],
+                schedules.iter().map(row).collect(),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// "30 2 * * * Europe/Berlin".
+fn times(schedule: &ScheduleInfo) -> String {
+    match (&schedule.cron, schedule.every) {
+        (Some(cron), _) => format!("{cron} {}", schedule.time_zone),
+        (None, Some(every)) => format!("every {every}"),
+        (None, None) => String::new(),
+    }
+}
+
+async fn all(client: &Client) -> anyhow::Result<Vec<ScheduleInfo>> {
+    let mut found = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut request = client.get(&["schedules"]).query(&[("limit", "500")]);
+        if let Some(cursor) = &cursor {
+            request = request.query(&[("cursor", cursor)]);
+        }
+        let page: Page = client.json(request).await?;
+        found.extend(page.schedules);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(found);
+        }
+    }
+}

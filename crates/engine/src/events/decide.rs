@@ -1,0 +1,115 @@
+//! Whether an event starts a run of a workflow, and what the run sees of it.
+use super::MAX_DEPTH;
+use super::listeners::Listener;
+use crate::registry::Compiled;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use stepwell_records::Origin;
+use stepwell_workflow::depth;
+use stepwell_workflow::expr::Values;
+use stepwell_workflow::machine::Failure;
+use stepwell_workflow::model::{RecordChange, RecordEvent, Writers};
+
+/// What happened to a record, as workflows see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Happened {
+    pub change: RecordChange,
+    pub object: String,
+    pub record: uuid::Uuid,
+    pub fields: BTreeSet<String>,
+    pub before: Value,
+    pub after: Value,
+    pub origin: Origin,
+}
+
+impl Happened {
+    /// What templates see as `trigger`.
+    pub(crate) fn trigger(&self) -> Value {
+        let Origin { by, api_key, workflow, run, depth } = &self.origin;
+        json!({
+            "type": "record_event",
+            "object": self.object,
+            "event": self.change.name(),
+            "record_id": self.record.to_string(),
+            "before": self.before,
+            "after": self.after,
+            "fields": self.fields,
+            "origin": { "by": by, "api_key": api_key, "workflow": workflow, "run": run, "depth": depth },
+        })
+    }
+}
+
+/// Whether an event counts for a listener at all, whatever its `when` says.
+pub(crate) fn counts(listener: &Listener, event: &RecordEvent, happened: &Happened) -> bool {
+    let own = happened.origin.workflow.as_deref() == Some(&*listener.flow.name);
+    event.takes(happened.change) && (event.from == Writers::Any || !own) && touches(event, happened)
+}
+
+/// Whether one of the fields listened to changed; a deletion and its undoing change none and all.
+fn touches(event: &RecordEvent, happened: &Happened) -> bool {
+    if event.fields.is_empty() || matches!(happened.change, RecordChange::Deleted | RecordChange::Restored) {
+        return true;
+    }
+    event.fields.iter().any(|name| match name.split_once('.') {
+        None => happened.fields.contains(name),
+        Some((whole, _)) => {
+            happened.fields.contains(whole) && part(&happened.before, name) != part(&happened.after, name)
+        }
+    })
+}
+
+fn part<'v>(record: &'v Value, path: &str) -> &'v Value {
+    path.split('.').fold(record, |value, name| value.get(name).unwrap_or(&Value::Null))
+}
+
+/// What becomes of an event that counts.
+pub(crate) enum Decision {
+    Nothing,
+    Run(Value),
+    /// A run that fails before it begins, so that somebody sees it.
+    Fail(Value, Failure),
+}
+
+/// Asks `when`, and how deep it goes.
+pub(crate) fn decide(flow: &Compiled, happened: &Happened, now: Timestamp) -> Decision {
+    let trigger = happened.trigger();
+    if depth::too_deep(&trigger) {
+        let failure = Failure::engine(
+            "too_deep",
+            format!(
+                "the record is nested deeper than a run can be given: `trigger` may have {} levels",
+                depth::MAX_DEPTH
+            ),
+        );
+        let mut shown = trigger;
+        for side in ["before", "after"] {
+            shown[side] = Value::Null;
+        }
+        return Decision::Fail(shown, failure);
+    }
+    if let Some(when) = &flow.event_when {
+        let scope = Values { now, ..Values::new([("trigger", trigger.clone())]) };
+        match when.holds_of(&trigger, &scope) {
+            Ok(true) => {}
+            Ok(false) => return Decision::Nothing,
+            Err(why) => {
+                let failure = Failure::engine("condition_error", format!("`trigger.when`: {why}"));
+                return Decision::Fail(trigger, failure);
+            }
+        }
+    }
+    if happened.origin.depth >= MAX_DEPTH {
+        let writer = happened.origin.workflow.as_deref().unwrap_or("a workflow");
+        let failure = Failure::engine(
+            "event_loop",
+            format!(
+                "the write that started this run comes from a run of `{writer}` that {MAX_DEPTH} runs led to, each \
+                 started by what the one before wrote: so long a chain is taken for a loop and ends here. Let `when` or \
+                 `fields` of a trigger in it tell the writes of workflows apart, such as by `origin.by`"
+            ),
+        );
+        return Decision::Fail(trigger, failure);
+    }
+    Decision::Run(trigger)
+}

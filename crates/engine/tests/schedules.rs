@@ -1,0 +1,275 @@
+//! Schedules start runs: one for each time, whatever happens to the process and its clock.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+mod support;
+
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+use stepwell_engine::{PageRequest, RunStatus, RunSummary, TextFormat, Workspace};
+use stepwell_store::Fault;
+use support::{World, activate, in_world, runtime};
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+
+fn flow(trigger: &str) -> String {
+    format!(
+        "name: ticking\ntrigger: {{ type: schedule, {trigger} }}\nsteps:\n  \
+         - {{ id: seen, type: set, values: {{ at: '{{{{ trigger.scheduled_at }}}}' }} }}\n"
+    )
+}
+
+/// Each run takes 25 minutes.
+fn slow(trigger: &str) -> String {
+    flow(trigger) + "  - { id: wait, type: delay, for: 25m }\n"
+}
+
+async fn sleep(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+/// Oldest first, with what each saw as `trigger`.
+async fn runs(workspace: &Workspace) -> Vec<(RunSummary, Value)> {
+    let page = PageRequest { limit: Some(500), cursor: None };
+    let mut runs = workspace.runs().list(Default::default(), page).await.unwrap().items;
+    runs.reverse();
+    let mut all = Vec::new();
+    for run in runs {
+        let detail = workspace.runs().get(&run.id).await.unwrap();
+        all.push((run, serde_json::to_value(&detail.input).unwrap()));
+    }
+    all
+}
+
+fn text(trigger: &Value, name: &str) -> String {
+    trigger[name].as_str().unwrap_or("-").to_owned()
+}
+
+async fn times(workspace: &Workspace) -> Vec<String> {
+    runs(workspace).await.iter().map(|(_, trigger)| text(trigger, "scheduled_at")[11..].to_owned()).collect()
+}
+
+/// The world begins at 2026-09-21T14:13:20Z.
+#[test]
+fn a_run_starts_at_each_time_and_knows_the_one_before() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[&flow("cron: '*/10 * * * *'")]).await;
+        sleep(HOUR).await;
+        let runs = runs(&workspace).await;
+        let times: Vec<_> = runs.iter().map(|(_, trigger)| text(trigger, "scheduled_at")).collect();
+        assert_eq!(times.len(), 6);
+        assert_eq!(times[0], "2026-09-21T14:20:00Z");
+        assert_eq!(times[5], "2026-09-21T15:10:00Z");
+        for (place, (run, trigger)) in runs.iter().enumerate() {
+            assert_eq!((run.status, run.trigger.as_str()), (RunStatus::Completed, "schedule"));
+            let before = place.checked_sub(1).map_or("-", |place| times[place].as_str());
+            assert_eq!(text(trigger, "previous_at"), before);
+            assert_eq!((&trigger["missed"], &trigger["time_zone"]), (&json!(0), &json!("UTC")));
+            let late = run.created_at.duration_since(times[place].parse().unwrap());
+            assert!(late.as_millis() >= 0 && late.as_millis() < 10, "{late}");
+        }
+        assert_eq!(engine.stats().schedule_runs, 6);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn seconds_zones_and_equal_distances() {
+    for (trigger, wanted) in [
+        ("cron: '*/30 14 14 * * *'", vec!["14:14:00Z", "14:14:30Z"]),
+        // 16:30 in Berlin.
+        ("cron: '30 16 * * *', time_zone: Europe/Berlin", vec!["14:30:00Z"]),
+        ("every: 25m", vec!["14:38:20Z", "15:03:20Z"]),
+    ] {
+        in_world(|world| async move {
+            let (engine, workspace) = world.set_up(&[], &[&flow(trigger)]).await;
+            sleep(HOUR).await;
+            let times = times(&workspace).await;
+            let cut = |time: &String| format!("{}Z", &time[..8]);
+            assert_eq!(times.iter().map(cut).collect::<Vec<_>>(), wanted, "{trigger}");
+            engine.close().await;
+        });
+    }
+}
+
+#[test]
+fn times_that_were_missed_are_run_as_the_schedule_says() {
+    for (missed, runs_then, counts) in
+        [("skip", 0, vec![]), ("run_once", 1, vec![4]), ("run_all", 5, vec![0, 0, 0, 0, 0])]
+    {
+        let world = World::new(1);
+        runtime().block_on(async {
+            let (engine, _) =
+                world.set_up(&[], &[&flow(&format!("cron: '0 * * * *', missed: {missed}"))]).await;
+            engine.close().await;
+        });
+        // Five hours, and five minutes past the last of them.
+        world.time.fetch_add((5 * HOUR - 8 * MINUTE) * 1000, SeqCst);
+        runtime().block_on(async {
+            let (engine, workspace) = world.open().await;
+            sleep(1).await;
+            let before = runs(&workspace).await;
+            assert_eq!(before.len(), runs_then, "{missed}");
+            let missed_then: Vec<u64> =
+                before.iter().map(|(_, seen)| seen["missed"].as_u64().unwrap()).collect();
+            assert_eq!(missed_then, counts, "{missed}");
+            sleep(HOUR).await;
+            let times = times(&workspace).await;
+            assert_eq!(times.last().unwrap(), "20:00:00Z", "{missed}");
+            assert_eq!(times.len(), runs_then + 1);
+            let listed = workspace.schedules(PageRequest::default()).await.unwrap().items;
+            assert_eq!(
+                listed[0].skipped,
+                [5, 4, 0][["skip", "run_once", "run_all"].iter().position(|m| *m == missed).unwrap()]
+            );
+            engine.close().await;
+        });
+    }
+}
+
+#[test]
+fn a_time_that_comes_while_the_run_before_goes_on() {
+    for (overlap, wanted) in [
+        ("allow", vec!["14:20", "14:30", "14:40", "14:50", "15:00", "15:10"]),
+        ("skip", vec!["14:20", "14:50"]),
+        // What waits is run once the one before is over; of several the last one counts.
+        ("wait", vec!["14:20", "14:40", "15:10"]),
+        ("wait, missed: run_all", vec!["14:20", "14:30", "14:40"]),
+    ] {
+        in_world(|world| async move {
+            let (engine, workspace) =
+                world.set_up(&[], &[&slow(&format!("cron: '*/10 * * * *', overlap: {overlap}"))]).await;
+            sleep(HOUR + 3 * MINUTE).await;
+            let times: Vec<String> =
+                times(&workspace).await.iter().map(|time| time[..5].to_owned()).collect();
+            assert_eq!(times, wanted, "{overlap}");
+            engine.close().await;
+        });
+    }
+}
+
+#[test]
+fn what_waits_for_a_run_goes_on_after_a_restart() {
+    let world = World::new(1);
+    runtime().block_on(async {
+        let (engine, workspace) =
+            world.set_up(&[], &[&slow("every: 10m, overlap: wait, missed: run_all")]).await;
+        sleep(25 * MINUTE).await;
+        assert_eq!(runs(&workspace).await.len(), 1);
+        engine.close().await;
+    });
+    runtime().block_on(async {
+        let (engine, workspace) = world.open().await;
+        sleep(25 * MINUTE).await;
+        assert_eq!(runs(&workspace).await.len(), 2);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn jitter_moves_the_start_and_not_the_time() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[&flow("cron: '*/10 * * * *', jitter: 5m")]).await;
+        sleep(3 * HOUR).await;
+        let runs = runs(&workspace).await;
+        let mut late = Vec::new();
+        for (run, trigger) in &runs {
+            let at: jiff::Timestamp = text(trigger, "scheduled_at").parse().unwrap();
+            assert_eq!(at.as_second() % 600, 0);
+            late.push(run.created_at.duration_since(at).as_secs());
+        }
+        // The last one may still be to come.
+        assert!((17..=18).contains(&runs.len()), "{}", runs.len());
+        assert!(late.iter().all(|late| (0..300).contains(late)), "{late:?}");
+        assert!(late.iter().any(|late| *late > 0));
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_schedule_out_of_service_misses_nothing_and_another_version_goes_on() {
+    in_world(|world| async move {
+        let text = flow("cron: '0 * * * *', missed: run_all");
+        let (engine, workspace) = world.set_up(&[], &[&text]).await;
+        sleep(HOUR).await;
+        assert_eq!(times(&workspace).await, ["15:00:00Z"]);
+        workspace.workflows().deactivate("ticking").await.unwrap();
+        assert!(workspace.schedules(PageRequest::default()).await.unwrap().items.is_empty());
+        sleep(3 * HOUR).await;
+        workspace.workflows().activate("ticking", None).await.unwrap();
+        sleep(HOUR).await;
+        assert_eq!(times(&workspace).await, ["15:00:00Z", "19:00:00Z"]);
+        // The same times: the schedule goes on. Other times: it begins anew.
+        for trigger in ["cron: '0 * * * *', overlap: skip", "cron: '30 * * * *'"] {
+            workspace.workflows().put_draft("ticking", &flow(trigger), TextFormat::Yaml).await.unwrap();
+            workspace.workflows().activate("ticking", None).await.unwrap();
+            let listed = workspace.schedules(PageRequest::default()).await.unwrap().items;
+            let goes_on = trigger.contains("skip");
+            assert_eq!(listed[0].last_scheduled_at.is_some(), goes_on);
+            let next: Vec<String> = listed[0].next.iter().map(ToString::to_string).collect();
+            let wanted = if goes_on { "2026-09-21T20:00:00Z" } else { "2026-09-21T19:30:00Z" };
+            assert_eq!((next.len(), next[0].as_str()), (5, wanted));
+        }
+        engine.close().await;
+    });
+}
+
+/// Whatever commit a process dies at, before it or after it: one run a time.
+#[test]
+fn each_time_has_its_run_once_wherever_the_process_dies() {
+    for (n, fault) in (1..16).flat_map(|n| [(n, Fault::CrashBefore), (n, Fault::CrashAfter)]) {
+        let mut world = World::new(n);
+        runtime().block_on(async {
+            let (engine, _) = world.set_up(&[], &[&flow("every: 1m, missed: run_all")]).await;
+            engine.close().await;
+        });
+        world.store.fail_commit(n, fault.clone());
+        runtime().block_on(async {
+            let Ok(engine) = stepwell_engine::Engine::open(world.config.clone(), world.ports()).await else {
+                return;
+            };
+            let _kept = engine;
+            while !world.store.crashed() {
+                sleep(1).await;
+            }
+        });
+        world.time.fetch_add(150_000, SeqCst);
+        world.store.clear_faults();
+        world.store = world.store.reopen();
+        runtime().block_on(async {
+            let (engine, workspace) = world.open().await;
+            sleep(5 * MINUTE).await;
+            let runs = runs(&workspace).await;
+            let seconds: Vec<i64> = runs
+                .iter()
+                .map(|(_, trigger)| {
+                    text(trigger, "scheduled_at").parse::<jiff::Timestamp>().unwrap().as_second()
+                })
+                .collect();
+            assert!(seconds.len() >= 7, "{seconds:?}");
+            assert!(
+                seconds.windows(2).all(|two| two[1] - two[0] == 60),
+                "commit {n}, {fault:?}: {seconds:?}"
+            );
+            assert!(runs.iter().all(|(run, _)| run.status == RunStatus::Completed));
+            engine.close().await;
+        });
+    }
+}
+
+#[test]
+fn a_schedule_is_run_by_hand_for_a_time() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[]).await;
+        activate(&workspace, &flow("cron: '0 0 1 1 *'")).await;
+        let flows = workspace.workflows();
+        let wait = Some(Duration::from_secs(1));
+        let run =
+            flows.run("ticking", json!({ "scheduled_at": "2026-01-01T00:00:00Z" }), wait).await.unwrap();
+        assert_eq!(run.output, Some(json!({ "at": "2026-01-01T00:00:00Z" })));
+        assert_eq!(flows.run("ticking", json!({}), wait).await.unwrap().status, RunStatus::Completed);
+        let wrong = flows.run("ticking", json!({ "scheduled_at": "tomorrow" }), wait).await.unwrap_err();
+        assert_eq!(wrong.code, "invalid_event");
+        engine.close().await;
+    });
+}
