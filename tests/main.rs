@@ -14,6 +14,7 @@ mod hook_answers;
 mod iterators;
 mod lifecycle;
 mod mail;
+mod manual;
 mod outside;
 mod reference;
 mod schedules;

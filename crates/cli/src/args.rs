@@ -219,6 +219,12 @@ pub enum Workflow {
         /// The input as JSON, or @FILE
         #[arg(long, default_value = "{}", value_name = "JSON")]
         input: String,
+        /// The record that the workflow is started on (repeatable, where it takes many)
+        #[arg(long = "record", value_name = "ID")]
+        records: Vec<String>,
+        /// The records that the workflow is started on, by a filter as JSON
+        #[arg(long, value_name = "JSON", conflicts_with = "records")]
+        filter: Option<String>,
         /// How long to wait for the end
         #[arg(long, default_value = "30s", value_name = "TIME")]
         wait: String,

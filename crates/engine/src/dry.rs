@@ -5,9 +5,10 @@ use crate::core::Ctx;
 use crate::error::EngineError;
 use crate::history::Steps;
 use crate::journal::{Entry, NoteRef, Shown};
-use crate::registry::{Compiled, schema, workflows};
+use crate::manual;
+use crate::registry::{Compiled, workflows};
 use crate::secrets::REDACTED;
-use crate::start::{manual_trigger, seen};
+use crate::start::seen;
 use crate::steps;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -42,13 +43,6 @@ pub(crate) async fn run(
         Some(text) => Arc::new(workflows::compile_text(ctx, name, text).await?),
         None => workflows::newest(ctx, name).await?,
     };
-    if let Some(validator) = &flow.input_schema {
-        let problems = schema::problems(validator, &input);
-        if !problems.is_empty() {
-            let message = format!("the input does not fit the trigger's schema of workflow `{name}`");
-            return Err(EngineError::invalid("input_schema", message).with_problems(problems));
-        }
-    }
     let now = ctx.core.ports.clock.now();
     let start = Start {
         run: RunInfo {
@@ -56,7 +50,7 @@ pub(crate) async fn run(
             workflow: flow.name.clone(),
             version: flow.version.into(),
         },
-        trigger: Payload::new(seen(ctx, &flow, manual_trigger(ctx, &flow, input).await?)),
+        trigger: Payload::new(seen(ctx, &flow, manual::trigger(ctx, &flow, input).await?)),
         settings: flow.settings_now(ctx),
         actions: flow.resolve_actions(ctx)?,
         at: now,

@@ -28,6 +28,7 @@ mod items;
 mod journal;
 mod keys;
 mod load;
+mod manual;
 mod open;
 pub mod outside;
 mod pace;

@@ -5,11 +5,13 @@ use crate::error::{EngineError, Problem};
 use crate::feed::EventPage;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::sync::Arc;
 use stepwell_records::filter::{Allowed, Filter};
 use stepwell_records::schema::{NewField, NewObject, Schema};
-use stepwell_records::{Origin, Query, Records, RecordsError, Upsert, WriteContext, record_id};
+use stepwell_records::{MAX_LIMIT, Origin, Query, Records, RecordsError, Upsert, WriteContext, record_id};
 use stepwell_store::{Txn, transact};
+use uuid::Uuid;
 
 pub(crate) async fn list(ctx: &Ctx, object: &str, query: RecordQuery) -> Result<RecordPage, EngineError> {
     let filter = query.filter.map(|filter| Filter::parse(&filter, Allowed::FIELDS)).transpose();
@@ -46,6 +48,39 @@ pub(crate) async fn get(ctx: &Ctx, object: &str, id: &str) -> Result<Value, Engi
     let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
     let records = Records::open(&mut txn, ctx.ws.id).await?;
     Ok(records.get(object, id).await?)
+}
+
+/// The ids of the records that fit a filter, in the order of their creation; about so many at most.
+pub(crate) async fn ids(
+    ctx: &Ctx,
+    object: &str,
+    filter: Value,
+    most: usize,
+) -> Result<Vec<String>, EngineError> {
+    let mut query = RecordQuery { filter: Some(filter), limit: Some(MAX_LIMIT), ..RecordQuery::default() };
+    let mut ids = Vec::new();
+    loop {
+        let page = list(ctx, object, query.clone()).await?;
+        ids.extend(page.records.iter().filter_map(|record| record["id"].as_str()).map(str::to_owned));
+        match page.next_cursor {
+            Some(cursor) if ids.len() < most => query.cursor = Some(cursor),
+            _ => return Ok(ids),
+        }
+    }
+}
+
+/// Refuses ids that no record has.
+pub(crate) async fn check_all(ctx: &Ctx, object: &str, ids: &[Uuid]) -> Result<(), EngineError> {
+    let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
+    let records = Records::open(&mut txn, ctx.ws.id).await?;
+    for some in ids.chunks(MAX_LIMIT) {
+        let found = records.get_many(object, some).await?;
+        let found: HashSet<&str> = found.iter().filter_map(|record| record["id"].as_str()).collect();
+        if let Some(missing) = some.iter().map(Uuid::to_string).find(|id| !found.contains(id.as_str())) {
+            records.get(object, &missing).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A write, as the API asks for it.

@@ -9,12 +9,13 @@ use crate::driver::{self, Begun};
 use crate::error::{EngineError, ErrorKind};
 use crate::feed::EventPage;
 use crate::id::RunId;
+use crate::manual;
 use crate::registry::{Compiled, hooks as registered, schema, workflows};
 use crate::secrets::Opened;
 use crate::stats::add;
 use crate::tables::{self, hooks};
 use crate::waiters::{Ended, Listener};
-use crate::{events, hash, history, signature, timetables};
+use crate::{hash, history, signature};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use stepwell_store::{Key, Refused, transact};
 use stepwell_workflow::depth;
 use stepwell_workflow::expr::Values;
 use stepwell_workflow::machine::{Event, Payload, State};
-use stepwell_workflow::model::{Auth, Respond, Trigger, Webhook};
+use stepwell_workflow::model::{Auth, Respond, Webhook};
 
 /// A run that was asked for.
 struct Wanted {
@@ -185,7 +186,7 @@ fn body(request: &HookRequest) -> Result<Value, EngineError> {
 }
 
 /// What a run begins with is stored, and has to be read back.
-fn shallow(value: Value, what: &str) -> Result<Value, EngineError> {
+pub(crate) fn shallow(value: Value, what: &str) -> Result<Value, EngineError> {
     if depth::too_deep(&value) { Err(too_deep(what)) } else { Ok(value) }
 }
 
@@ -272,15 +273,7 @@ pub(crate) async fn by_hand(
     wait: Option<Duration>,
 ) -> Result<RunStarted, EngineError> {
     let flow = workflows::active(ctx, name).await?;
-    let input = shallow(input, "the input")?;
-    if let Some(validator) = &flow.input_schema {
-        let problems = schema::problems(validator, &input);
-        if !problems.is_empty() {
-            let message = format!("the input does not fit the trigger's schema of workflow `{name}`");
-            return Err(EngineError::invalid("input_schema", message).with_problems(problems));
-        }
-    }
-    let trigger = seen(ctx, &flow, manual_trigger(ctx, &flow, input).await?);
+    let trigger = seen(ctx, &flow, manual::trigger(ctx, &flow, input).await?);
     let started = start(ctx, Wanted { flow, trigger, hook_key: None, listen: wait.is_some() }).await?;
     let id = started.run.to_string();
     if let (Some(seen), Some(wait)) = (started.seen, wait)
@@ -296,23 +289,6 @@ pub(crate) async fn by_hand(
     let head = crate::load::head(ctx, started.run).await?;
     let status = head.map_or(RunStatus::Queued, |head| head.status);
     Ok(RunStarted { run_id: id, status, output: None, error: None })
-}
-
-/// What templates see as `trigger` in a run started by hand: a webhook's workflow takes the input as the body.
-pub(crate) async fn manual_trigger(ctx: &Ctx, flow: &Compiled, input: Value) -> Result<Value, EngineError> {
-    Ok(match &flow.workflow.trigger {
-        Trigger::Schedule(schedule) => timetables::trigger_by_hand(ctx, schedule, &input)?,
-        Trigger::RecordEvent(event) => events::trigger_by_hand(ctx, event, input).await?,
-        Trigger::Manual(_) => json!({ "type": "manual", "input": input }),
-        Trigger::Webhook(hook) => json!({
-            "type": "webhook",
-            "method": hook.methods.first().copied().unwrap_or_default().as_str(),
-            "path": hook.path,
-            "headers": {},
-            "query": {},
-            "body": input,
-        }),
-    })
 }
 
 /// What started a run, as the run sees it: without the values of the secrets that the workflow names.

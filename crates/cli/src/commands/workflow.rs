@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use stepwell_engine::{DraftSaved, RunStarted, RunStatus, WorkflowDetail, WorkflowInfo};
 
 use super::{Bad, json_argument};
@@ -55,7 +55,10 @@ pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
             output::line(format!("{name} is deleted; its runs can still be read"));
             Ok(())
         }
-        Workflow::Run { name, input, wait } => run(global, &name, &input, &wait).await,
+        Workflow::Run { name, input, records, filter, wait } => {
+            let input = json_argument("input", &input)?;
+            run(global, &name, selected(input, &records, filter.as_deref())?, &wait).await
+        }
         Workflow::List => {
             let client = Client::new(global)?;
             let request = client.get(&["workflows"]);
@@ -100,9 +103,18 @@ fn listening(info: &WorkflowInfo) -> String {
     info.hook.as_ref().map(|hook| format!(", listening on /hooks/default/{hook}")).unwrap_or_default()
 }
 
-async fn run(global: &Global, name: &str, input: &str, wait: &str) -> anyhow::Result<()> {
+/// The input of a start; with the records that it is about beside it, if there are any.
+fn selected(input: Value, records: &[String], filter: Option<&str>) -> anyhow::Result<Value> {
+    Ok(match (records, filter) {
+        ([], None) => input,
+        ([], Some(filter)) => json!({ "filter": json_argument("filter", filter)?, "input": input }),
+        ([one], _) => json!({ "record_id": one, "input": input }),
+        (many, _) => json!({ "record_ids": many, "input": input }),
+    })
+}
+
+async fn run(global: &Global, name: &str, input: Value, wait: &str) -> anyhow::Result<()> {
     let client = Client::new(global)?;
-    let input = json_argument("input", input)?;
     let request = client.post(&["workflows", name, "run"]).query(&[("wait", wait)]).json(&input);
     let started: RunStarted = client.json(request).await?;
     if global.json {

@@ -14,6 +14,7 @@ mod events;
 mod infer;
 mod iterator;
 mod loops;
+mod manual;
 mod needs;
 mod outside;
 mod records;

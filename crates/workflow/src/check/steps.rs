@@ -38,13 +38,7 @@ impl<'w> Checker<'w> {
             ),
             Trigger::Schedule(schedule) => self.schedule(schedule),
             Trigger::RecordEvent(event) => self.record_event(event),
-            Trigger::Manual(manual) => Ty::object(
-                "a manual trigger",
-                vec![
-                    ("type", Ty::Text),
-                    ("input", schema_or_any(manual.input_schema.as_ref(), "the trigger's `input_schema`")),
-                ],
-            ),
+            Trigger::Manual(manual) => self.manual(manual),
         });
         let Trigger::Webhook(webhook) = trigger else {
             return;

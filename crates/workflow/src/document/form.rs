@@ -292,15 +292,41 @@ pub static TRIGGERS: &[Kind] = &[
     Kind {
         name: "manual",
         about: "Started by a person or a program through API or CLI.",
-        output: "`trigger`: `{type, input}`",
-        fields: &[Field {
-            key: "input_schema",
-            shape: Shape::JsonSchema,
-            need: Need::Optional,
-            about: "JSON Schema of the input given at the start.",
-        }],
+        output: "`trigger`: `{type, input}`; on a record `{type, object, record_id, record, input}`, on many `{type, object, record_ids, count, input}`",
+        fields: &[
+            Field {
+                key: "on",
+                shape: Shape::Form(&ON_RECORDS),
+                need: Need::Optional,
+                about: "It is started on a record, or on a selection of many.",
+            },
+            Field {
+                key: "input_schema",
+                shape: Shape::JsonSchema,
+                need: Need::Optional,
+                about: "JSON Schema of the input given at the start.",
+            },
+        ],
     },
 ];
+
+static ON_RECORDS: Form = Form {
+    name: "a selection",
+    fields: &[
+        Field {
+            key: "object",
+            shape: Shape::Text,
+            need: Need::Required,
+            about: "The object of the records.",
+        },
+        Field {
+            key: "select",
+            shape: Shape::Choice(&["one", "many"]),
+            need: Need::Default("one"),
+            about: "`one`: a record a run. `many`: one run for up to 10,000 records.",
+        },
+    ],
+};
 
 static ANSWER: Form = Form {
     name: "an answer",

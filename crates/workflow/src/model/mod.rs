@@ -17,8 +17,8 @@ pub use step::{
     Set, StatusRange, Step, StepKind, Stop, StopStatus, Tolerate, UpdateRecord, UpsertRecord,
 };
 pub use trigger::{
-    Answer, Auth, Hmac, HmacScheme, Manual, Method, Missed, Overlap, RecordChange, RecordEvent, Respond,
-    Schedule, Trigger, Webhook, Writers,
+    Answer, Auth, Hmac, HmacScheme, Manual, Method, Missed, OnRecords, Overlap, RecordChange, RecordEvent,
+    Respond, Schedule, Select, Trigger, Webhook, Writers,
 };
 pub use units::{ByteSize, Millis};
 

@@ -287,7 +287,28 @@ impl RecordEvent {
 /// Started by hand, through API or CLI.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Manual {
+    /// The records that it is started on; without it on none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<OnRecords>,
     /// JSON Schema of what is given at the start (`trigger.input`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Value>,
+}
+
+/// The records that a person selects before a start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OnRecords {
+    pub object: String,
+    #[serde(default)]
+    pub select: Select,
+}
+
+/// How many records a start is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Select {
+    #[default]
+    One,
+    /// One run for all of them.
+    Many,
 }
