@@ -4,14 +4,13 @@ use crate::api::{FailureDetail, RunStatus};
 use crate::core::Ctx;
 use crate::feed::{EventPage, RunMoved};
 use crate::id::RunId;
-use crate::registry::all_rows;
 use crate::tables::runs::{self, RunHead};
 use crate::tables::{self, inbox, items, timers};
 use crate::waiters::Ended;
 use crate::{blobs, hash};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use stepwell_store::{Key, Refused, Want, transact};
+use stepwell_store::{Key, Refused, Want, all_rows, transact};
 use stepwell_workflow::machine::{self, Failure, Finished, Payload, RunFailure, Source};
 
 /// Fails the run with `failure`. A run that has ended meanwhile stays as it ended.

@@ -133,6 +133,36 @@ pub enum OpenError {
     #[error("the engine's configuration is wrong: {0}")]
     Config(String),
     /// What is stored cannot be read or written.
-    #[error("the engine cannot start")]
-    Start(#[from] EngineError),
+    // Not its source besides: whoever prints the chain of causes would print it twice.
+    #[error("the engine cannot start: {0}")]
+    Start(EngineError),
+}
+
+impl From<EngineError> for OpenError {
+    fn from(error: EngineError) -> Self {
+        Self::Start(error)
+    }
+}
+
+/// What an error comes from at last. Those around it say of it what their own message says already.
+pub fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        last = error.to_string();
+        next = error.source();
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_an_engine_from_starting_is_said_once() {
+        let error = OpenError::from(EngineError::unavailable("no disk"));
+        assert_eq!(error.to_string(), "the engine cannot start: no disk");
+        assert!(std::error::Error::source(&error).is_none());
+    }
 }

@@ -112,6 +112,10 @@ impl RunMoved {
 }
 
 impl LogRow {
+    pub(crate) fn read(position: u64, value: &Value) -> Result<Self, Refused> {
+        tables::decode(&format_args!("{position} of the log"), value)
+    }
+
     /// The feed's events of the row at `position`, from the `skip`th on.
     pub(crate) fn events(self, position: u64, skip: u64) -> Vec<FeedEvent> {
         let runs = self.run.into_iter().chain(self.queued).map(|run| FeedBody::Run {
@@ -191,8 +195,7 @@ impl Reader {
             let page = page.map_err(log_error)?;
             let nothing = page.rows.is_empty();
             for (position, value) in page.rows {
-                let row: LogRow =
-                    tables::decode(&runs::head_key(self.ctx.ws.id, RunId::from_bytes([0; 16])), &value)?;
+                let row = LogRow::read(position, &value)?;
                 self.read.extend(row.events(position, std::mem::take(&mut self.skip)));
             }
             self.position = page.next;

@@ -35,7 +35,7 @@ pub(crate) struct Folded {
 /// Reads the journal of a run.
 pub(crate) async fn commits(ctx: &Ctx, run: RunId) -> Result<Vec<Commit>, Refused> {
     let keys = runs::journal(ctx.ws.id, run);
-    let rows = crate::registry::all_rows(&*ctx.core.ports.store, ctx.ws.shard, keys).await?;
+    let rows = stepwell_store::all_rows(&*ctx.core.ports.store, ctx.ws.shard, keys).await?;
     rows.iter().map(|(key, value)| journal::read(key, value)).collect()
 }
 

@@ -2,9 +2,9 @@
 use crate::api::{Caller, DEFAULT_WORKSPACE, KeyInfo, NewKey, Scope};
 use crate::core::Core;
 use crate::error::{EngineError, ErrorKind};
+use crate::hash;
 use crate::ports::{Clock, Random};
 use crate::tables::{self, names};
-use crate::{hash, registry};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::sync::Arc;
 use stepwell_store::{Refused, Store, WorkspaceId, transact};
@@ -16,7 +16,8 @@ const SHOWN: usize = 10;
 const ADMIN: &str = "admin";
 
 pub(crate) async fn load(core: &Core) -> Result<(), Refused> {
-    let rows = registry::all_rows(&*core.ports.store, WorkspaceId::NAMES.shard(), names::api_keys()).await?;
+    let rows =
+        stepwell_store::all_rows(&*core.ports.store, WorkspaceId::NAMES.shard(), names::api_keys()).await?;
     let mut keys = core.api_keys.write().unwrap_or_else(|poisoned| poisoned.into_inner());
     for (key, value) in rows {
         let row: names::ApiKeyRow = tables::decode(&key, &value)?;

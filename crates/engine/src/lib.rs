@@ -51,7 +51,7 @@ mod waiters;
 
 pub use api::*;
 pub use config::{BurstLimits, EngineConfig, Retention};
-pub use error::{EngineError, ErrorKind, OpenError, Problem};
+pub use error::{EngineError, ErrorKind, OpenError, Problem, innermost};
 pub use keys::reset_admin;
 pub use ports::Ports;
 pub use secrets::forget_secrets;

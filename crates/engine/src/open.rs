@@ -2,7 +2,7 @@
 use crate::api::DEFAULT_WORKSPACE;
 use crate::core::{Core, Ctx, WorkspaceCore};
 use crate::error::{EngineError, OpenError};
-use crate::registry::{self, Registry, workflows};
+use crate::registry::{Registry, workflows};
 use crate::schedule::Schedule;
 use crate::tables::{self, inbox, names, runs};
 use crate::{EngineConfig, Ports, driver, events, keys, retention, secrets, timers, timetables};
@@ -31,8 +31,9 @@ pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>
     secrets::check_key(&core).await?;
     keys::load(&core).await.map_err(EngineError::from)?;
     let home = WorkspaceId::NAMES.shard();
-    let rows =
-        registry::all_rows(&*core.ports.store, home, names::workspaces()).await.map_err(EngineError::from)?;
+    let rows = stepwell_store::all_rows(&*core.ports.store, home, names::workspaces())
+        .await
+        .map_err(EngineError::from)?;
     for (key, value) in rows {
         let row: names::WorkspaceRow = tables::decode(&key, &value).map_err(EngineError::from)?;
         add(&core, row).await?;
@@ -138,7 +139,9 @@ async fn recover(core: &Arc<Core>) -> Result<(), EngineError> {
     for ctx in workspaces {
         let mut ready = parked_or_ready(&ctx).await?;
         // A request that came before the crash and was not folded in yet.
-        for (key, _) in registry::all_rows(&*core.ports.store, ctx.ws.shard, inbox::all(ctx.ws.id)).await? {
+        for (key, _) in
+            stepwell_store::all_rows(&*core.ports.store, ctx.ws.shard, inbox::all(ctx.ws.id)).await?
+        {
             ready.push(runs::run_in(&key)?);
         }
         if !ready.is_empty() {

@@ -4,6 +4,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
+use stepwell_engine::innermost;
 
 use crate::openapi;
 use crate::problem::{Answer, Problem};
@@ -44,16 +45,6 @@ pub fn read<T: DeserializeOwned>(query: Option<&str>) -> Answer<T> {
 fn uri_of(query: Option<&str>) -> http::Uri {
     // A query that came in a request's URI is valid in another.
     format!("/?{}", query.unwrap_or_default()).parse().unwrap_or_default()
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut last = error.to_string();
-    let mut next = error.source();
-    while let Some(e) = next {
-        last = e.to_string();
-        next = e.source();
-    }
-    last
 }
 
 #[cfg(test)]

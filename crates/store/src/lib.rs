@@ -43,7 +43,7 @@ pub use lines::Turn;
 pub use logs::{LogError, LogPage, first_position, prune_log, read_log};
 pub use memory::{Fault, MemoryStore};
 pub use sled_store::{OpenError, ReadCounts, SledOptions, SledStore};
-pub use store::Store;
+pub use store::{Store, all_rows};
 pub use transact::{Attempt, Contention, transact};
 pub use txn::{Savepoint, Txn};
 pub use types::{Key, Log, Refused, Row, SHARDS, Shard, Stamp, Tx, Value, View, Want, WorkspaceId};

@@ -1,9 +1,11 @@
 //! The interface that every backend offers.
+use std::ops::Range;
+
 use async_trait::async_trait;
 use tokio::sync::{broadcast, watch};
 
 use crate::lines::Turn;
-use crate::types::{Key, Log, Refused, Shard, Stamp, Tx, View, Want};
+use crate::types::{Key, Log, Refused, Row, Shard, Stamp, Tx, View, Want};
 
 /// An ordered key space with atomic, conditional batches.
 ///
@@ -32,4 +34,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// Something new in a shard. May be late, doubled or lost: whoever listens also looks now and then.
     fn hints(&self) -> broadcast::Receiver<Shard>;
+}
+
+/// Every row of a range, read in pages.
+pub async fn all_rows(store: &dyn Store, shard: Shard, mut keys: Range<Key>) -> Result<Vec<Row>, Refused> {
+    const PAGE: usize = 500;
+    let mut all = Vec::new();
+    loop {
+        let view = store.read(shard, vec![Want::range(keys.clone(), PAGE)]).await?;
+        let rows: Vec<Row> = view.rows.into_iter().flatten().collect();
+        let full = rows.len() == PAGE;
+        if let Some((last, _)) = rows.last() {
+            keys.start = last.successor();
+        }
+        all.extend(rows);
+        if !full {
+            return Ok(all);
+        }
+    }
 }

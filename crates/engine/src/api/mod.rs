@@ -107,7 +107,7 @@ impl Engine {
             stats.runs_running += running as u64;
             stats.runs_queued += queued as u64;
         }
-        stats.runs_waiting = self.core.timers.len() as u64;
+        stats.timers = self.core.timers.len() as u64;
         stats
     }
 
@@ -269,7 +269,8 @@ pub struct Stats {
     pub runs_cancelled: u64,
     pub runs_running: u64,
     pub runs_queued: u64,
-    pub runs_waiting: u64,
+    /// Times at which a run is to be woken; some runs have several, and some of them have ended since.
+    pub timers: u64,
     pub steps: u64,
     pub code_calls: u64,
     pub code_failures: u64,

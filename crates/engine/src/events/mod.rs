@@ -11,7 +11,6 @@ pub(crate) use by_hand::trigger as trigger_by_hand;
 pub(crate) use listeners::Listeners;
 
 use crate::core::Ctx;
-use crate::registry::all_rows;
 use crate::tables::dispatch::{self, Cursor, Settling};
 use crate::tables::{self, runs::timestamp};
 use batch::Batch;
@@ -24,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use stepwell_records::EventKind;
-use stepwell_store::{LogError, Refused, Value, Want, read_log};
+use stepwell_store::{LogError, Refused, Value, Want, all_rows, read_log};
 use stepwell_workflow::model::RecordChange;
 use tokio::sync::Notify;
 

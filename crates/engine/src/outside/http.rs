@@ -19,6 +19,7 @@ use url::{Host, Url};
 
 use super::policy::OutboundPolicy;
 use super::{refused, unknown, unreachable};
+use crate::error::innermost;
 use crate::ports::{HttpClient, HttpRequest, HttpResponse, OutsideError};
 
 /// The real client.
@@ -41,7 +42,7 @@ impl OutboundHttp {
             .pool_max_idle_per_host(32)
             .user_agent(concat!("stepwell/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|e| refused("invalid_request", format!("no HTTP client: {}", chain(&e))))?;
+            .map_err(|e| refused("invalid_request", format!("no HTTP client: {}", innermost(&e))))?;
         Ok(Self { client, policy })
     }
 
@@ -244,7 +245,7 @@ fn failure(error: &reqwest::Error, url: &Url) -> OutsideError {
         return refusal.clone();
     }
     let host = display_host(url.as_str());
-    let cause = chain(error);
+    let cause = innermost(error);
     if error.is_connect() {
         return unreachable("connect_failed", format!("cannot connect to {host}: {cause}"));
     }
@@ -263,17 +264,6 @@ fn source<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Refusa
         next = e.source();
     }
     None
-}
-
-/// The last cause says what happened; those before it repeat "error sending request".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut last = error.to_string();
-    let mut next = error.source();
-    while let Some(e) = next {
-        last = e.to_string();
-        next = e.source();
-    }
-    last
 }
 
 /// Scheme, host and port alone: a path or query may hold what is not to be shown.

@@ -19,8 +19,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
+use stepwell_store::all_rows;
 use stepwell_store::keys::KeyReader;
-use stepwell_store::{Key, Refused, Row, Shard, Store, Want};
+use stepwell_store::{Key, Refused, Shard, Store};
 use values::{SecretTable, SettingTable};
 
 /// The registry of one workspace.
@@ -176,26 +177,4 @@ async fn named<T: DeserializeOwned>(
 ) -> Result<BTreeMap<String, T>, Refused> {
     let rows = all_rows(store, shard, keys).await?;
     rows.iter().map(|(key, value)| Ok((name_in(key)?, tables::decode(key, value)?))).collect()
-}
-
-/// Every row of a range, read in pages.
-pub(crate) async fn all_rows(
-    store: &dyn Store,
-    shard: Shard,
-    mut keys: Range<Key>,
-) -> Result<Vec<Row>, Refused> {
-    const PAGE: usize = 500;
-    let mut all = Vec::new();
-    loop {
-        let view = store.read(shard, vec![Want::range(keys.clone(), PAGE)]).await?;
-        let rows: Vec<Row> = view.rows.into_iter().flatten().collect();
-        let full = rows.len() == PAGE;
-        if let Some((last, _)) = rows.last() {
-            keys.start = last.successor();
-        }
-        all.extend(rows);
-        if !full {
-            return Ok(all);
-        }
-    }
 }

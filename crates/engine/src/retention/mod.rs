@@ -360,9 +360,8 @@ async fn log(ctx: &Ctx) -> Result<u64, EngineError> {
             // Somebody else shortened it.
             Err(LogError::Pruned { .. } | LogError::Ahead { .. }) => return Ok(0),
         };
-        let key = runs::head_key(ctx.ws.id, RunId::from_bytes([0; 16]));
-        let old = page.rows.iter().take_while(|(_, value)| {
-            tables::decode::<LogRow>(&key, value).is_ok_and(|row| row.at_ms < until)
+        let old = page.rows.iter().take_while(|(position, value)| {
+            LogRow::read(*position, value).is_ok_and(|row| row.at_ms < until)
         });
         let old = old.count();
         position += old as u64;

@@ -97,7 +97,7 @@ async fn items(ctx: &Ctx, run: RunId) -> Result<BTreeSet<Key>, Refused> {
 }
 
 async fn journal(ctx: &Ctx, run: RunId) -> Result<Vec<stepwell_store::Row>, Refused> {
-    crate::registry::all_rows(&*ctx.core.ports.store, ctx.ws.shard, runs::journal(ctx.ws.id, run)).await
+    stepwell_store::all_rows(&*ctx.core.ports.store, ctx.ws.shard, runs::journal(ctx.ws.id, run)).await
 }
 
 /// One part of the work, and what the head says after it; no head says that the run is gone. False, and nothing

@@ -182,10 +182,10 @@ pub(crate) async fn delete(ctx: &Ctx, name: &str) -> Result<SecretInfo, EngineEr
 pub async fn forget_secrets(store: &Arc<dyn Store>) -> Result<Vec<String>, EngineError> {
     let home = WorkspaceId::NAMES.shard();
     let mut forgotten = Vec::new();
-    for (key, value) in registry::all_rows(&**store, home, names::workspaces()).await? {
+    for (key, value) in stepwell_store::all_rows(&**store, home, names::workspaces()).await? {
         let workspace: names::WorkspaceRow = tables::decode(&key, &value)?;
         let id = WorkspaceId(workspace.id);
-        for (key, _) in registry::all_rows(&**store, id.shard(), rows::all(id)).await? {
+        for (key, _) in stepwell_store::all_rows(&**store, id.shard(), rows::all(id)).await? {
             forgotten.push(format!("{}/{}", workspace.name, registry::name_in(&key)?));
             remove(store, id, key).await?;
         }

@@ -14,7 +14,8 @@ pub(crate) mod timers;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use stepwell_store::{Key, Refused, Value};
+use std::fmt::Display;
+use stepwell_store::{Refused, Value};
 
 /// The first byte of every value: how the rest is written. 1 is JSON.
 pub(crate) const FORMAT: u8 = 1;
@@ -28,8 +29,8 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Value, Refused> {
     Ok(bytes.into())
 }
 
-/// Reads what [`encode`] wrote.
-pub(crate) fn decode<T: DeserializeOwned>(key: &Key, value: &Value) -> Result<T, Refused> {
+/// Reads what [`encode`] wrote; `key` is how errors name the row.
+pub(crate) fn decode<T: DeserializeOwned>(key: &impl Display, value: &Value) -> Result<T, Refused> {
     match value.split_first() {
         Some((&FORMAT, json)) => serde_json::from_slice(json)
             .map_err(|error| Refused::Damaged(format!("the row `{key}` cannot be read: {error}"))),

@@ -2,6 +2,7 @@
 //!
 //! One writer thread groups what waits and makes it durable; a few reader threads serve reads; a watchdog ends
 //! the process if the writer is stuck.
+mod failed;
 mod folder;
 mod open;
 mod packed;

@@ -1,7 +1,6 @@
 //! The writer: the one thread that writes. It merges what waits into one batch, applies it, makes it durable, and
 //! then answers all (rules 2, 3, 6 and 7).
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,8 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, oneshot};
 
 use super::SledOptions;
+use super::failed::Failed;
 use super::folder::{Folder, OpenError};
-use super::open::{self, Opened, panic_text};
+use super::open::{self, Opened};
 use super::packed::PackedTx;
 use super::pieces::Pieces;
 use super::queue::{Next, Queue};
@@ -72,47 +72,6 @@ struct Admitted {
     stamp: Stamp,
     home: Shard,
     answer: oneshot::Sender<Result<Stamp, Refused>>,
-}
-
-/// Why a batch may not be durable.
-struct Failed {
-    reason: String,
-    full: bool,
-}
-
-impl Failed {
-    fn refused(&self) -> Refused {
-        match self.full {
-            true => Refused::Full(self.reason.clone()),
-            false => Refused::Unavailable(self.reason.clone()),
-        }
-    }
-}
-
-impl From<sled::Error> for Failed {
-    fn from(error: sled::Error) -> Self {
-        let full = matches!(&error, sled::Error::Io(error) if is_full(error));
-        Failed { reason: error.to_string(), full }
-    }
-}
-
-impl From<std::io::Error> for Failed {
-    fn from(error: std::io::Error) -> Self {
-        Failed { full: is_full(&error), reason: error.to_string() }
-    }
-}
-
-impl From<Refused> for Failed {
-    fn from(refused: Refused) -> Self {
-        Failed { reason: refused.to_string(), full: false }
-    }
-}
-
-fn is_full(error: &std::io::Error) -> bool {
-    // A limit on the size of files is a full disk too; and sled passes some errors on as text only.
-    let text = error.to_string();
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
-        || ["StorageFull", "QuotaExceeded", "FileTooLarge"].iter().any(|kind| text.contains(kind))
 }
 
 impl Writer {
@@ -359,7 +318,7 @@ impl Writer {
     }
 
     fn tree(&self) -> Result<&sled::Tree, Failed> {
-        self.sled.as_ref().map(|opened| &*opened.db).ok_or_else(closed)
+        self.sled.as_ref().map(|opened| &*opened.db).ok_or_else(Failed::closed)
     }
 
     /// The next position of a log.
@@ -376,14 +335,14 @@ impl Writer {
 
     /// Applies a group and makes it durable.
     fn write(&mut self, group: Group) -> Result<(), Failed> {
-        let opened = self.sled.as_ref().ok_or_else(closed)?;
+        let opened = self.sled.as_ref().ok_or_else(Failed::closed)?;
         self.dirty = true;
         let ops = group.ops();
         let seq = self.resolver.stamp().seq;
         let batch = group.into_batch(seq);
         let work = || -> Result<(), Failed> {
             let mut gate = self.readers.gate_for_writing();
-            let current = gate.as_mut().ok_or_else(closed)?;
+            let current = gate.as_mut().ok_or_else(Failed::closed)?;
             current.db.apply_batch(batch)?;
             current.applied = seq;
             drop(gate);
@@ -395,10 +354,7 @@ impl Writer {
         match catch_unwind(AssertUnwindSafe(work)) {
             Ok(done) => done?,
             Err(panic) => {
-                return Err(Failed {
-                    reason: format!("sled panicked: {}", panic_text(&*panic)),
-                    full: false,
-                });
+                return Err(Failed::panicked(&*panic));
             }
         }
         pump(ops);
@@ -485,9 +441,8 @@ impl Writer {
             opened.data.sync_data()?;
             Ok(())
         };
-        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-            Err(Failed { reason: format!("sled panicked: {}", panic_text(&*panic)), full: false })
-        });
+        let done =
+            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Failed::panicked(&*panic)));
         match done {
             Ok(()) => self.folder.note_commits(self.resolver.stamp().seq),
             Err(why) => self.recover(Vec::new(), &why),
@@ -541,8 +496,4 @@ fn pump(ops: usize) {
     for _ in 0..(ops / 80).max(1) {
         crossbeam_epoch::pin().flush();
     }
-}
-
-fn closed() -> Failed {
-    Failed { reason: "sled is closed".into(), full: false }
 }

@@ -1,0 +1,57 @@
+//! What goes wrong while the writer writes, and how those who wait are told.
+use std::any::Any;
+use std::io::ErrorKind;
+
+use super::open::panic_text;
+use crate::types::Refused;
+
+/// Why a batch may not be durable.
+pub(super) struct Failed {
+    pub(super) reason: String,
+    /// Whether the disk was full.
+    pub(super) full: bool,
+}
+
+impl Failed {
+    pub(super) fn closed() -> Self {
+        Failed { reason: "sled is closed".into(), full: false }
+    }
+
+    pub(super) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        Failed { reason: format!("sled panicked: {}", panic_text(panic)), full: false }
+    }
+
+    /// What those who wait are told.
+    pub(super) fn refused(&self) -> Refused {
+        match self.full {
+            true => Refused::Full(self.reason.clone()),
+            false => Refused::Unavailable(self.reason.clone()),
+        }
+    }
+}
+
+impl From<sled::Error> for Failed {
+    fn from(error: sled::Error) -> Self {
+        let full = matches!(&error, sled::Error::Io(error) if is_full(error));
+        Failed { reason: error.to_string(), full }
+    }
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        Failed { full: is_full(&error), reason: error.to_string() }
+    }
+}
+
+impl From<Refused> for Failed {
+    fn from(refused: Refused) -> Self {
+        Failed { reason: refused.to_string(), full: false }
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    // A limit on the size of files is a full disk too; and sled passes some errors on as text only.
+    let text = error.to_string();
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+        || ["StorageFull", "QuotaExceeded", "FileTooLarge"].iter().any(|kind| text.contains(kind))
+}
