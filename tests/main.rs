@@ -17,6 +17,7 @@ mod mail;
 mod manual;
 mod outside;
 mod reference;
+mod resume;
 mod schedules;
 mod secrets;
 mod stalls;

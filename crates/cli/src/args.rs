@@ -289,6 +289,22 @@ pub enum Run {
     Cancel { id: String },
     /// Run the failed steps of a failed run again
     Retry { id: String },
+    /// Say how a paused run goes on: try the failed step again, unless told otherwise
+    Resume {
+        id: String,
+        /// As if the step had been skipped
+        #[arg(long, conflicts_with = "output")]
+        skip: bool,
+        /// As if the step had given this
+        #[arg(long, value_name = "JSON")]
+        output: Option<String>,
+        /// The step, by its path; needed when several wait
+        #[arg(long)]
+        step: Option<String>,
+        /// Go on with another version of an action, such as price=1.2.1 or price=latest; may be repeated
+        #[arg(long, value_name = "NAME=VERSION", conflicts_with_all = ["skip", "output"])]
+        action: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -23,7 +23,7 @@ use std::time::Duration;
 use stepwell_store::limits::MAX_VALUE_BYTES;
 use stepwell_store::{Key, Refused, Stamp, Txn};
 use stepwell_workflow::machine::{
-    self, Answer, Call, Command, Event, Execute, Failure, Finished, ItemDone, Output, Payload, State,
+    self, Answer, Call, Command, Event, Execute, Failure, Finished, ItemDone, Output, Payload, Resume, State,
     StepPath, Timer,
 };
 
@@ -105,6 +105,7 @@ struct Going<'r> {
     moved: Vec<String>,
     items: BTreeMap<StepPath, Vec<u32>>,
     claims: Vec<Claim>,
+    switch: Option<Switch>,
     events: EventPage,
     send: Vec<CallId>,
     blobs: Vec<[u8; 32]>,
@@ -130,6 +131,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         moved: Vec::new(),
         items: base.items.clone(),
         claims: base.claims.clone(),
+        switch: base.switch.clone(),
         events: EventPage::default(),
         send: Vec::new(),
         blobs: Vec::new(),
@@ -230,10 +232,21 @@ impl Going<'_> {
             self.apply(event, NoteRef::default()).await?;
         }
         if self.head.inbox > 0 {
+            let mut messages = Vec::new();
             for (key, value) in self.txn.range(inbox::of_run(ws, run), usize::MAX, false).await? {
                 let message: inbox::Message = tables::decode(&key, &value)?;
-                self.apply(message.event, NoteRef::default()).await?;
+                if let Some(actions) = message.actions {
+                    // Known before anything of this commit is applied, as whoever reads the journal knows it.
+                    self.switch = Some(Switch { version: self.head.version, actions });
+                }
+                messages.push(message.event);
                 self.txn.delete(key);
+            }
+            if let Some(switch) = &self.switch {
+                switch.apply(&mut self.state);
+            }
+            for event in messages {
+                self.apply(event, NoteRef::default()).await?;
             }
             self.head.inbox = 0;
         }
@@ -474,7 +487,7 @@ impl Going<'_> {
         {
             self.txn.delete(runs::blob_ref_key(ws, &before, run));
         }
-        if let Some(page) = self.page.value(now.as_millisecond(), self.base.switch.as_ref())? {
+        if let Some(page) = self.page.value(now.as_millisecond(), self.switch.as_ref())? {
             self.txn.put(runs::journal_key(ws, run, self.head.commits), page);
         }
         if let Some(page) = self.page.items_value() {
@@ -588,7 +601,9 @@ fn outside_key<'a>(execute: &'a Execute, frozen: &'a Frozen) -> &'a str {
 fn payloads(event: &mut Event) -> Vec<&mut Payload> {
     match event {
         Event::Started(start) => vec![&mut start.trigger, &mut start.settings],
-        Event::StepDone { result: Ok(payload), .. } => vec![payload],
+        Event::StepDone { result: Ok(payload), .. } | Event::Resumed { how: Resume::Output(payload), .. } => {
+            vec![payload]
+        }
         _ => Vec::new(),
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use stepwell_store::Refused;
 use stepwell_workflow::machine::{
-    self, Answer, Command, Event, Finished, Output, Payload, Start, State, StepPath,
+    self, Answer, Command, Event, Finished, Output, Payload, Resume, Start, State, StepPath,
 };
 use stepwell_workflow::model::Step;
 
@@ -118,7 +118,9 @@ pub(crate) async fn fill(ctx: &Ctx, event: &mut Event) -> Result<(), Refused> {
             blobs::fill_one(ctx, &mut start.trigger).await?;
             blobs::fill_one(ctx, &mut start.settings).await
         }
-        Event::StepDone { result: Ok(payload), .. } => blobs::fill_one(ctx, payload).await,
+        Event::StepDone { result: Ok(payload), .. } | Event::Resumed { how: Resume::Output(payload), .. } => {
+            blobs::fill_one(ctx, payload).await
+        }
         _ => Ok(()),
     }
 }

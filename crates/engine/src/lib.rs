@@ -36,6 +36,7 @@ pub mod ports;
 mod records;
 mod registry;
 mod requests;
+mod resume;
 mod retention;
 mod schedule;
 mod secrets;

@@ -20,7 +20,8 @@ use stepwell_workflow::machine::{self, Call, Command, Event, StepPath, Timer};
 pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineError> {
     ctx.check_open()?;
     let key = runs::head_key(ctx.ws.id, run);
-    let message = inbox::Message { event: Event::CancelRequested { at: ctx.core.ports.clock.now() } };
+    let message =
+        inbox::Message { event: Event::CancelRequested { at: ctx.core.ports.clock.now() }, actions: None };
     let (key, message) = (&key, &tables::encode(&message)?);
     let head = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
         Box::pin(async move {

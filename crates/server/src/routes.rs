@@ -32,6 +32,7 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/runs/{id}/items", get(runs::items)),
         ("/api/v1/runs/{id}/cancel", post(runs::cancel)),
         ("/api/v1/runs/{id}/retry", post(runs::retry)),
+        ("/api/v1/runs/{id}/resume", post(runs::resume)),
         ("/api/v1/records/{object}", get(records::list).post(records::create)),
         ("/api/v1/records/{object}/upsert", post(records::upsert)),
         ("/api/v1/records/{object}/{id}", get(records::get).patch(records::update).delete(records::delete)),

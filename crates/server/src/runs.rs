@@ -1,10 +1,13 @@
-//! `/api/v1/runs`: what happened, step by step and item by item; cancel and retry.
+//! `/api/v1/runs`: what happened, step by step and item by item; cancel, retry and resume.
 
 use axum::Json;
 use axum::extract::{RawQuery, Request, State};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use stepwell_engine::{ItemFilter, RunDetail, RunFilter, RunStatus, RunSummary, StepStatus};
+use std::collections::BTreeMap;
+use stepwell_engine::{
+    ItemFilter, ResumeAction, ResumeRun, RunDetail, RunFilter, RunStatus, RunSummary, StepStatus,
+};
 
 use crate::App;
 use crate::auth::{Reader, Writer};
@@ -12,7 +15,7 @@ use crate::body;
 use crate::page;
 use crate::parameters;
 use crate::path::Path;
-use crate::problem::Answer;
+use crate::problem::{Answer, Problem};
 use crate::workflows::wait_parameter;
 
 #[derive(Deserialize)]
@@ -97,4 +100,54 @@ pub async fn retry(
     let bytes = body::whole(&app, request).await?;
     let body: RetryBody = body::object_or(&bytes, "a retry (`{\"newest\": true}`)", RetryBody::default())?;
     Ok(Json(workspace.runs().retry(&id, body.newest).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResumeBody {
+    action: ResumeWord,
+    /// Null is an output, too.
+    #[serde(default, deserialize_with = "present")]
+    output: Option<Value>,
+    #[serde(default)]
+    step: Option<String>,
+    #[serde(default)]
+    actions: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ResumeWord {
+    Retry,
+    Skip,
+    Output,
+}
+
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
+}
+
+pub async fn resume(
+    State(app): State<App>,
+    Writer(workspace): Writer,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer<Json<RunSummary>> {
+    let bytes = body::whole(&app, request).await?;
+    let body: ResumeBody = body::object(&bytes, "how the run goes on (`{\"action\": \"retry\"}`)")?;
+    let wrong = |message: &str| Problem::bad_request("invalid_resume", message.to_owned());
+    let action = match (body.action, body.output) {
+        (ResumeWord::Retry, None) => ResumeAction::Retry,
+        (ResumeWord::Skip, None) => ResumeAction::Skip,
+        (ResumeWord::Output, Some(output)) => ResumeAction::Output(output),
+        (ResumeWord::Output, None) => {
+            return Err(wrong("`action: output` needs the `output` that the step is to have given"));
+        }
+        (_, Some(_)) => return Err(wrong("an `output` is given with `action: output` only")),
+    };
+    if !body.actions.is_empty() && action != ResumeAction::Retry {
+        return Err(wrong("other versions of `actions` are for `action: retry`"));
+    }
+    let resume = ResumeRun { action, step: body.step, actions: body.actions };
+    Ok(Json(workspace.runs().resume(&id, resume).await?))
 }

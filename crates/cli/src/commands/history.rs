@@ -35,6 +35,10 @@ pub fn show(run: &RunDetail, full: bool, out: &mut Line) {
     if run.steps.iter().any(|step| step.items.is_some()) {
         out.end().add(format!("its items, with their steps: stepwell run items {}", run.summary.id)).end();
     }
+    if run.summary.status == RunStatus::Paused {
+        let id = &run.summary.id;
+        out.end().add(format!("mend what failed, and let it go on: stepwell run resume {id}")).end();
+    }
     if cut {
         out.end().faint("cut; --full shows everything").end();
     }
@@ -298,6 +302,7 @@ fn mark(status: StepStatus) -> (&'static str, &'static str) {
         StepStatus::Failed => ("✗", "failed"),
         StepStatus::Cancelled => ("✗", "cancelled"),
         StepStatus::Skipped => ("·", "skipped"),
+        StepStatus::Paused => ("…", "paused"),
         _ => ("…", "running"),
     }
 }

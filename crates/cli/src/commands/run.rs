@@ -1,7 +1,8 @@
 //! `stepwell run`: lists of runs, the history of one, following one to its end.
 
+use anyhow::Context as _;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use stepwell_engine::{ItemDetail, RunDetail, RunStatus, RunSummary, StepDetail, StepStatus};
 
 use super::Bad;
@@ -69,6 +70,29 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
         Run::Cancel { id } => {
             let summary: Value = client.json(client.post(&["runs", &id, "cancel"])).await?;
             report(global, &summary, &format!("cancelling {id}"))
+        }
+        Run::Resume { id, skip, output, step, action } => {
+            let mut body = match (skip, output) {
+                (true, _) => json!({ "action": "skip" }),
+                (false, Some(output)) => {
+                    let output: Value = serde_json::from_str(&output)
+                        .with_context(|| format!("--output is JSON, such as '{{\"n\": 1}}', not {output}"))?;
+                    json!({ "action": "output", "output": output })
+                }
+                (false, None) => json!({ "action": "retry" }),
+            };
+            if let Some(step) = step {
+                body["step"] = step.into();
+            }
+            for action in action {
+                let (name, version) = action
+                    .split_once('=')
+                    .with_context(|| format!("--action is NAME=VERSION, not {action}"))?;
+                body["actions"][name] = version.into();
+            }
+            let request = client.post(&["runs", &id, "resume"]).json(&body);
+            let summary: Value = client.json(request).await?;
+            report(global, &summary, &format!("resuming {id}; follow it with: stepwell run watch {id}"))
         }
         Run::Retry { id } => {
             let summary: Value = client.json(client.post(&["runs", &id, "retry"])).await?;

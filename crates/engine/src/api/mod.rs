@@ -16,7 +16,8 @@ pub use keys::{Caller, KeyInfo, Keys, NewKey, Scope};
 pub use records::{Objects, RecordPage, RecordQuery, RecordWritten, Records};
 pub use runs::{
     AttemptDetail, AttemptOutcome, FailureDetail, ItemCounts, ItemDetail, ItemFilter, Payload,
-    PayloadExpired, RunDetail, RunFilter, RunStatus, RunSummary, RunUpdate, Runs, StepDetail, StepStatus,
+    PayloadExpired, ResumeAction, ResumeRun, RunDetail, RunFilter, RunStatus, RunSummary, RunUpdate, Runs,
+    StepDetail, StepStatus,
 };
 pub(crate) use runs::{brief_failure, run_failure, run_status};
 pub use schedules::ScheduleInfo;

@@ -4,7 +4,7 @@ use crate::core::Ctx;
 use crate::id::RunId;
 use crate::tables::{decode, runs as tables};
 use crate::waiters::Listener;
-use crate::{EngineError, history, items, load, requests, start};
+use crate::{EngineError, history, items, load, requests, resume, start};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
@@ -249,6 +249,27 @@ pub enum PayloadExpired {
     PayloadExpired,
 }
 
+/// How a paused step goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ResumeAction {
+    /// From what failed.
+    Retry,
+    /// As if it had been skipped.
+    Skip,
+    /// As if it had given this.
+    Output(Value),
+}
+
+/// What a person wants a paused run to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResumeRun {
+    pub action: ResumeAction,
+    /// By its path; needed only when several steps wait.
+    pub step: Option<String>,
+    /// Other versions of actions from here on, by name: `1.2.1`, or `latest`.
+    pub actions: std::collections::BTreeMap<String, String>,
+}
+
 /// Which runs a list shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunFilter {
@@ -387,6 +408,11 @@ impl Runs {
     /// and the newest fitting versions of its actions.
     pub async fn retry(&self, id: &str, newest: bool) -> Result<RunSummary, EngineError> {
         requests::retry(&self.ctx, run_id(id)?, newest).await
+    }
+
+    /// Says how a step goes on that waits for a person.
+    pub async fn resume(&self, id: &str, resume: ResumeRun) -> Result<RunSummary, EngineError> {
+        resume::resume(&self.ctx, run_id(id)?, resume).await
     }
 
     /// Returns when the run has ended, or with the run as it is when the time is over.

@@ -150,6 +150,9 @@ fn strip(commit: &mut Value) {
                     event.insert(place.into(), null());
                 }
             }
+            if let Some(output) = event.get_mut("how").and_then(|how| how.get_mut("output")) {
+                *output = null();
+            }
             if let Some(ok) = event.get_mut("result").and_then(|result| result.get_mut("ok")) {
                 *ok = null();
             }

@@ -1,6 +1,7 @@
 //! What waits to be folded into a run: a row each, `inbox / run id / number`.
 use crate::id::RunId;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use stepwell_store::keys::{KeyBuilder, Space};
 use stepwell_store::{Key, WorkspaceId};
@@ -24,4 +25,7 @@ pub(crate) fn all(workspace: WorkspaceId) -> Range<Key> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Message {
     pub event: Event,
+    /// From here on these are the run's actions: a reference as the workflow writes it, and the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actions: Option<BTreeMap<String, String>>,
 }

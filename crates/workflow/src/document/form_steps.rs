@@ -39,9 +39,9 @@ pub static COMMON: &[Field] = &[
     },
     Field {
         key: "on_error",
-        shape: Shape::Either(&[Shape::Choice(&["fail", "continue"]), Shape::Form(&HANDLER)]),
+        shape: Shape::Either(&[Shape::Choice(&["fail", "continue", "pause"]), Shape::Form(&HANDLER)]),
         need: Need::Default("fail"),
-        about: "`fail`: the run fails. `continue`: the run goes on, the step reads like a skipped one. `{do: [...]}`: these steps run, seeing `error`; the last one's output is the step's.",
+        about: "`fail`: the run fails. `continue`: the run goes on, the step reads like a skipped one. `pause`: the run waits until a person resumes it (`stepwell run resume`): the step is tried again, skipped, or given an output. `{do: [...]}`: these steps run, seeing `error`; the last one's output is the step's.",
     },
 ];
 

@@ -106,6 +106,7 @@ impl Compiler {
         let on_error = match &step.on_error {
             OnError::Fail => OnErrorPlan::Fail,
             OnError::Continue => OnErrorPlan::Continue,
+            OnError::Pause => OnErrorPlan::Pause,
             OnError::Do { steps } => {
                 OnErrorPlan::Do(self.list(Owner::Step(id, Taken::OnError), &path, steps))
             }

@@ -149,6 +149,7 @@ pub struct RetryPlan {
 pub enum OnErrorPlan {
     Fail,
     Continue,
+    Pause,
     Do(ListId),
 }
 

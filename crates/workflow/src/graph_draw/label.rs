@@ -63,8 +63,10 @@ pub(super) fn notes(step: &Step) -> Vec<String> {
         notes.extend(iterate.batch.map(|size| format!("{size} at a time")));
         notes.extend((iterate.concurrency > 1).then(|| format!("{} at once", iterate.concurrency)));
     }
-    if step.on_error == OnError::Continue {
-        notes.push("continues on error".into());
+    match step.on_error {
+        OnError::Continue => notes.push("continues on error".into()),
+        OnError::Pause => notes.push("pauses on error".into()),
+        OnError::Fail | OnError::Do { .. } => {}
     }
     notes
 }

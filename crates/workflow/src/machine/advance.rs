@@ -527,6 +527,12 @@ impl<'a> Machine<'a> {
                 });
                 self.work.push_back(Work::Settled(id, path));
             }
+            OnErrorPlan::Pause => self.set(&path, |step| {
+                step.status = StepStatus::Paused;
+                step.due = None;
+                step.sent = false;
+                step.error = Some(failure);
+            }),
             OnErrorPlan::Do(list) if !handling => {
                 self.set(&path, |step| {
                     step.status = StepStatus::Running;

@@ -139,12 +139,11 @@ impl Machine<'_> {
                 true
             }
             Event::Resumed { path, how, at } => {
-                let paused = self.state.step(path).filter(|step| step.status == StepStatus::Paused);
-                let (Some(step), Some(id)) = (paused, self.graph.find(path)) else { return false };
-                let generation = step.next_generation();
+                let paused = self.state.step(path).is_some_and(|step| step.status == StepStatus::Paused);
+                let Some(id) = self.graph.find(path).filter(|_| paused) else { return false };
                 self.forward(*at);
                 match how {
-                    Resume::Retry => self.start_again(id, path.clone(), generation),
+                    Resume::Retry => self.mend(id, path.clone()),
                     Resume::Skip => self.skip(id, path.clone()),
                     Resume::Output(output) => self.complete(id, path.clone(), Output::Own(output.clone())),
                 }

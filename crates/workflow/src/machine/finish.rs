@@ -156,13 +156,29 @@ impl Machine<'_> {
 
     /// A person wants the failed run to go on from what failed. What was done stays done.
     pub(super) fn retry(&mut self) {
-        let failed = self.failed_steps();
+        let mut from = self.all_failed_in(self.graph.root, None);
+        from.extend(self.revive());
         self.state.steps.retain(|path, _| !path.is_on_failure());
         let error = self.state.error.take();
         self.state.ended_by = None;
         self.state.status = RunStatus::Running;
         self.state.retries += 1;
-        for (node, path, failed_inside) in failed {
+        self.go_on_from(from);
+        if error.is_some_and(|error| error.step.is_none()) {
+            let last = self.graph.list(self.graph.root).steps.last();
+            self.run_done(last.map(|node| StepPath::new(&self.graph.node(*node).path)));
+        }
+    }
+
+    /// A person has mended what made a step pause: it goes on from what failed.
+    pub(super) fn mend(&mut self, id: NodeId, path: StepPath) {
+        self.set(&path, |step| step.status = StepStatus::Failed);
+        self.go_on_from(vec![(id, path)]);
+    }
+
+    /// Starts again what failed, these steps or what is inside them.
+    fn go_on_from(&mut self, from: Vec<(NodeId, StepPath)>) {
+        for (node, path, failed_inside) in self.failed_steps(from) {
             let Some(step) = self.state.steps.get_mut(&path) else { continue };
             let generation = step.next_generation();
             step.status = StepStatus::Running;
@@ -184,7 +200,6 @@ impl Machine<'_> {
                 None => self.start_again(node, path, generation),
             }
         }
-        self.revive();
         for (node, path) in self.open_of(Taken::Steps) {
             if let Some(list) = self.list_of(node, Taken::Steps) {
                 self.parallel(node, list, path);
@@ -193,53 +208,53 @@ impl Machine<'_> {
         for (node, path) in self.open_of(Taken::Items) {
             self.more_items(node, path);
         }
-        if error.is_some_and(|error| error.step.is_none()) {
-            let last = self.graph.list(self.graph.root).steps.last();
-            self.run_done(last.map(|node| StepPath::new(&self.graph.node(*node).path)));
-        }
     }
 
-    /// The steps that the run failed by, in document order, and whether each did by one inside it. What failed
-    /// inside a list that was left for an `on_error` list is not among them.
-    fn failed_steps(&self) -> Vec<(NodeId, StepPath, bool)> {
+    /// These failed steps and those inside them that they failed by, in document order, and whether each did by one
+    /// inside it. What failed inside a list that was left for an `on_error` list is not among them.
+    fn failed_steps(&self, mut open: Vec<(NodeId, StepPath)>) -> Vec<(NodeId, StepPath, bool)> {
         let mut failed = Vec::new();
-        let mut lists = vec![(self.graph.root, None)];
-        while let Some((list, around)) = lists.pop() {
-            for (node, path) in self.all_failed_in(list, around.as_ref()) {
-                failed.push((node, path.clone(), self.failed_inside(&path).is_some()));
-                let Some(step) = self.state.step(&path) else { continue };
-                if let (Some(Taken::Items), Some(items)) = (step.taken, &step.items) {
-                    for item in items.broken.iter().map(|index| path.item(*index)) {
-                        failed.push((node, item.clone(), self.failed_inside(&item).is_some()));
-                        let list = self.list_of(node, Taken::Item);
-                        lists.extend(list.map(|list| (list, Some(item))));
-                    }
-                    continue;
-                }
-                let inside = step.taken.and_then(|taken| self.list_of(node, taken));
-                lists.extend(inside.map(|list| (list, Some(path))));
+        while let Some((node, path)) = open.pop() {
+            failed.push((node, path.clone(), self.failed_inside(&path).is_some()));
+            let Some(step) = self.state.step(&path) else { continue };
+            if let (Some(Taken::Items), Some(items)) = (step.taken, &step.items) {
+                open.extend(items.broken.iter().map(|index| (node, path.item(*index))));
+                continue;
+            }
+            if let Some(list) = step.taken.and_then(|taken| self.list_of(node, taken)) {
+                open.extend(self.all_failed_in(list, Some(&path)));
             }
         }
         failed.sort();
+        failed.dedup();
         failed
     }
 
-    /// A `stop` in an item ended the run while other items were under way: they go on where they were.
-    fn revive(&mut self) {
-        let mut calls = Vec::new();
-        for (path, step) in &mut self.state.steps {
-            if step.status == StepStatus::Cancelled {
-                step.status = StepStatus::Running;
-                step.ended_at = None;
-                if let (None, Some(node)) = (step.taken, self.graph.find(path)) {
-                    calls.push((node, path.clone(), step.next_generation()));
+    /// A `stop` in an item ended the run while other items were under way: they go on where they were. Gives those
+    /// steps that had failed there, and waited for a person.
+    fn revive(&mut self) -> Vec<(NodeId, StepPath)> {
+        let cancelled = self
+            .state
+            .steps
+            .iter()
+            .filter(|(path, step)| step.status == StepStatus::Cancelled && !path.is_on_failure());
+        let mut cancelled: Vec<(NodeId, StepPath)> =
+            cancelled.filter_map(|(path, _)| Some((self.graph.find(path)?, path.clone()))).collect();
+        cancelled.sort();
+        let mut failed = Vec::new();
+        for (node, path) in cancelled {
+            let inside = self.failed_inside(&path).is_some();
+            let Some(step) = self.state.steps.get_mut(&path) else { continue };
+            step.ended_at = None;
+            match step.taken {
+                Some(_) if !inside => step.status = StepStatus::Running,
+                _ => {
+                    step.status = StepStatus::Failed;
+                    failed.push((node, path));
                 }
             }
         }
-        calls.sort();
-        for (node, path, generation) in calls {
-            self.start_again(node, path, generation);
-        }
+        failed
     }
 
     /// The parallels, or the iterators, that are under way, in document order.

@@ -583,6 +583,8 @@ pub enum OnError {
     Fail,
     /// The run goes on; the step reads like a skipped one.
     Continue,
+    /// The run waits for a person, who says how the step goes on.
+    Pause,
     /// These steps run, seeing `error`; their last output is the step's, and the run goes on.
     #[serde(untagged)]
     Do {

@@ -340,6 +340,47 @@ fn a_paused_step_is_resumed_in_three_ways() {
 }
 
 #[test]
+fn a_failed_step_may_wait_for_a_person() {
+    let graph = steps(json!([
+        {"id": "both", "type": "parallel", "steps": [code("a", json!({"on_error": "pause"})), code("b", json!({}))]},
+        set("after", json!({"a": "{{ a | default(\"skipped\") }}"})),
+    ]));
+    let mut run = Driven::start(&graph, json!({}));
+    run.fail("both.a", "refused");
+    assert_eq!((run.state.status, run.status("both.a")), (RunStatus::Running, Some(StepStatus::Paused)));
+    run.ok("both.b", json!(1));
+    assert_eq!(run.state.status, RunStatus::Paused);
+    assert_eq!(run.state.step(&"both.a".into()).unwrap().error.as_ref().unwrap().code, "refused");
+    run.event(Event::Resumed { path: "both.a".into(), how: Resume::Retry, at: time(5) });
+    assert_eq!(run.call("both.a").generation, 1, "what was refused is asked under another key");
+    run.fail("both.a", "refused");
+    run.event(Event::Resumed { path: "both.a".into(), how: Resume::Output(json!(7).into()), at: time(6) });
+    assert_eq!(run.result(), json!({"a": 7}));
+}
+
+#[test]
+fn what_is_around_the_failure_may_wait_and_goes_on_from_what_failed() {
+    let body = json!([code("a", json!({})), code("b", json!({}))]);
+    let graph = steps(json!([
+        each("all", json!([0, 1, 2]), body, json!({"on_error": "pause"})),
+        code("after", json!({}))
+    ]));
+    let mut run = Driven::start(&graph, json!({}));
+    run.turns();
+    run.ok("all[0].a", json!(1));
+    run.fail("all[0].b", "refused");
+    assert_eq!((run.state.status, run.status("all")), (RunStatus::Paused, Some(StepStatus::Paused)));
+    assert_eq!(run.event(Event::RetryRequested { at: time(4) }), [], "it has not failed");
+    run.event(Event::Resumed { path: "all".into(), how: Resume::Retry, at: time(5) });
+    assert_eq!(run.open_paths(), ["all[0].b"]);
+    run.fail("all[0].b", "refused");
+    run.event(Event::Resumed { path: "all".into(), how: Resume::Skip, at: time(6) });
+    assert_eq!(run.open_paths(), ["after"]);
+    run.event(Event::CancelRequested { at: time(7) });
+    assert_eq!(run.state.status, RunStatus::Cancelled);
+}
+
+#[test]
 fn outputs_stored_elsewhere_are_filled_in_before_the_next_event() {
     let graph = steps(json!([code("a", json!({})), code("b", json!({"input": "{{ a.n }}"}))]));
     let mut run = Driven::start(&graph, json!({"large": true}));

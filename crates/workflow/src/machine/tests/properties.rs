@@ -48,7 +48,7 @@ struct Traits {
 
 fn traits(handler: BoxedStrategy<Vec<Shape>>) -> impl Strategy<Value = Traits> {
     let condition = prop_oneof![6 => Just(None), 1 => Just(Some(true)), 1 => Just(Some(false))];
-    let on_error = prop_oneof![4 => Just(0u8), 1 => Just(1), 1 => Just(2)];
+    let on_error = prop_oneof![4 => Just(0u8), 1 => Just(1), 1 => Just(2), 1 => Just(3)];
     (condition, 1u32..4, on_error, handler).prop_map(|(condition, attempts, on_error, handler)| Traits {
         condition,
         attempts,
@@ -206,6 +206,7 @@ impl Writer {
         }
         match traits.on_error {
             1 => step["on_error"] = json!("continue"),
+            3 => step["on_error"] = json!("pause"),
             2 => step["on_error"] = json!({"do": self.list(&traits.handler, None)}),
             _ => {}
         }
@@ -255,6 +256,20 @@ fn possible(run: &Driven<'_>, failing: bool) -> Vec<Event> {
         let result = turn.map_or_else(|| answer(&execute, failing), Ok).map(Payload::new);
         events.push(Event::StepDone { path: execute.path, attempt: execute.attempt, result, at });
     }
+    // A person tries once more, and then lets it be.
+    let tried = |of: &StepPath| {
+        let retry =
+            |event: &&Event| matches!(event, Event::Resumed { path, how: Resume::Retry, .. } if path == of);
+        run.journal.iter().any(|event| retry(&event))
+    };
+    for (path, _) in run.state.steps.iter().filter(|(_, step)| step.status == StepStatus::Paused) {
+        let how = match (tried(path), path.as_str().len() % 2) {
+            (false, _) => Resume::Retry,
+            (true, 0) => Resume::Skip,
+            _ => Resume::Output(json!({"by": "hand"}).into()),
+        };
+        events.push(Event::Resumed { path: path.clone(), how, at });
+    }
     events.extend(run.timers().into_iter().map(|(timer, _)| Event::TimerFired { timer, at }));
     events
 }
@@ -276,15 +291,16 @@ fn drive(run: &mut Driven<'_>, choices: &[Index], failing: bool, mut each: impl 
 
 /// What a live machine has asked for and not seen done, kept by hand.
 fn live_outstanding(run: &Driven<'_>) -> Vec<String> {
-    let mut open: Vec<(String, u32, String)> = Vec::new();
-    let mut done = std::collections::BTreeSet::new();
+    let mut open = std::collections::BTreeMap::new();
+    let mut done = std::collections::BTreeMap::new();
+    let mut end = |what| *done.entry(what).or_insert(0) += 1;
     for event in &run.journal {
         match event {
             Event::StepDone { path, attempt, .. } => {
-                done.insert(("call", path.to_string(), *attempt));
+                end(("call", path.to_string(), *attempt));
             }
             Event::TimerFired { timer, .. } => {
-                done.insert(("timer", timer.path.to_string(), timer.attempt));
+                end(("timer", timer.path.to_string(), timer.attempt));
             }
             _ => {}
         }
@@ -296,13 +312,16 @@ fn live_outstanding(run: &Driven<'_>) -> Vec<String> {
                 Command::SetTimer { timer, .. } => ("timer", timer.path.to_string(), timer.attempt),
                 _ => continue,
             };
-            if !done.contains(&(kind, path.clone(), attempt)) {
-                open.push((path, attempt, serde_json::to_string(command).unwrap()));
+            // Asked for again, by a person, it has the same number.
+            match done.get_mut(&(kind, path.clone(), attempt)) {
+                Some(left) if *left > 0 => *left -= 1,
+                _ => {
+                    open.insert((path, attempt), serde_json::to_string(command).unwrap());
+                }
             }
         }
     }
-    open.sort();
-    open.into_iter().map(|(_, _, command)| command).collect()
+    open.into_values().collect()
 }
 
 fn derived_outstanding(run: &Driven<'_>) -> Vec<String> {

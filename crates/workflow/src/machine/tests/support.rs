@@ -60,6 +60,10 @@ impl<'g> Driven<'g> {
     /// Feeds an event and gives what was asked for.
     pub fn event(&mut self, event: Event) -> Vec<Command> {
         let commands = apply(self.graph, &mut self.state, &event);
+        if let Event::Resumed { path, how: Resume::Retry, .. } = &event {
+            // A person asks once more, under the same key where the last answer was not definite.
+            self.seen.retain(|(asked, ..)| !StepPath::new(asked).is_within(path));
+        }
         self.journal.push(event);
         for command in &commands {
             if let Command::Execute(execute) = command {

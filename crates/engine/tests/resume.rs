@@ -1,0 +1,139 @@
+//! Runs that wait for a person: through restarts, without a slot, and how they go on.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+mod support;
+
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use stepwell_engine::{
+    Engine, Payload, ResumeAction, ResumeRun, RunDetail, RunStatus, StepStatus, Workspace,
+};
+use support::{Module, World, activate, all_records, in_world, runtime};
+
+const WAIT: Duration = Duration::from_secs(3600);
+const BROKEN: Module = Module::new("price", "1.0.0", "trap");
+const MENDED: Module = Module::new("price", "1.0.1", "echo");
+
+const PAUSING: &str = r#"
+name: pausing
+trigger: { type: manual }
+steps:
+  - { id: before, type: create_record, object: task, record: { title: "before" } }
+  - { id: price, type: code, action: price@1, input: { n: 7 }, on_error: pause }
+  - { id: after, type: create_record, object: task, record: { title: "price {{ price.n | default('none') }}" } }
+"#;
+
+fn resume(action: ResumeAction) -> ResumeRun {
+    ResumeRun { action, step: None, actions: BTreeMap::new() }
+}
+
+fn with(actions: [(&str, &str); 1]) -> ResumeRun {
+    let actions = actions.map(|(name, version)| (name.to_owned(), version.to_owned())).into();
+    ResumeRun { actions, ..resume(ResumeAction::Retry) }
+}
+
+async fn paused(workspace: &Workspace) -> RunDetail {
+    let id = workspace.workflows().run("pausing", json!({}), None).await.unwrap().run_id;
+    settled(workspace, &id).await
+}
+
+/// The run once nothing of it is under way.
+async fn settled(workspace: &Workspace, id: &str) -> RunDetail {
+    loop {
+        let run = workspace.runs().wait(id, Duration::from_millis(10)).await.unwrap();
+        if run.summary.status == RunStatus::Paused || run.summary.status.ended() {
+            return run;
+        }
+    }
+}
+
+async fn titles(workspace: &Workspace) -> Vec<String> {
+    let tasks = all_records(workspace, "task").await;
+    tasks.iter().map(|task| task["title"].as_str().unwrap().to_owned()).collect()
+}
+
+/// One process: a runtime of its own, which takes all tasks with it when it goes.
+fn process<T>(world: &mut World, work: impl AsyncFnOnce(Engine, Workspace) -> T) -> T {
+    world.store = world.store.reopen();
+    world.code.restart();
+    runtime().block_on(async {
+        let (engine, workspace) = world.open().await;
+        work(engine, workspace).await
+    })
+}
+
+#[test]
+fn a_paused_run_survives_a_restart_and_goes_on_with_a_mended_action() {
+    let mut world = World::new(1);
+    let id = &process(&mut world, async |engine, workspace| {
+        workspace.actions().put(BROKEN.name, BROKEN.bytes(), false).await.unwrap();
+        activate(&workspace, PAUSING).await;
+        let run = paused(&workspace).await;
+        assert_eq!(run.summary.status, RunStatus::Paused, "{run:#?}");
+        let step = &run.steps[1];
+        assert_eq!((step.status, step.error.as_ref().unwrap().code.as_str()), (StepStatus::Paused, "trap"));
+        assert_eq!(engine.stats().runs_running, 0, "a run that waits for a person holds no slot");
+        engine.close().await;
+        run.summary.id
+    });
+    process(&mut world, async |engine, workspace| {
+        let run = settled(&workspace, id).await;
+        assert_eq!(run.summary.status, RunStatus::Paused);
+        workspace.actions().put(MENDED.name, MENDED.bytes(), false).await.unwrap();
+        // As it is, it ends in the same way.
+        workspace.runs().resume(id, resume(ResumeAction::Retry)).await.unwrap();
+        let run = settled(&workspace, id).await;
+        assert_eq!((run.summary.status, run.steps[1].attempts.len()), (RunStatus::Paused, 2));
+        for (actions, code) in [
+            (("price", "1.0.9"), "unknown_action"),
+            (("other", "latest"), "unknown_action"),
+            (("price", "x"), "invalid_resume"),
+        ] {
+            let refused = workspace.runs().resume(id, with([actions])).await.unwrap_err();
+            assert_eq!(refused.code, code, "{refused}");
+        }
+        workspace.runs().resume(id, with([("price", "1.0.1")])).await.unwrap();
+        let run = workspace.runs().wait(id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        assert_eq!(run.actions["price@1"], "price@1.0.1");
+        assert_eq!(run.steps[1].action.as_deref(), Some("price@1.0.1"));
+        assert_eq!(titles(&workspace).await, ["before", "price 7"]);
+        let late = workspace.runs().resume(id, resume(ResumeAction::Skip)).await.unwrap_err();
+        assert_eq!(late.code, "run_not_paused");
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_paused_step_is_skipped_or_given_an_output_or_cancelled_with_its_run() {
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[BROKEN], &[PAUSING]).await;
+        let id = paused(&workspace).await.summary.id;
+        let named = ResumeRun { step: Some("before".into()), ..resume(ResumeAction::Skip) };
+        let refused = workspace.runs().resume(&id, named).await.unwrap_err();
+        assert_eq!(refused.code, "step_not_paused");
+        assert_eq!(refused.message, "step `before` does not wait for a person; `price` does");
+        workspace.runs().resume(&id, resume(ResumeAction::Skip)).await.unwrap();
+        let run = workspace.runs().wait(&id, WAIT).await.unwrap();
+        assert_eq!((run.summary.status, run.steps[1].status), (RunStatus::Completed, StepStatus::Skipped));
+
+        let id = paused(&workspace).await.summary.id;
+        let large = json!({ "n": "x".repeat(40_000) });
+        workspace.runs().resume(&id, resume(ResumeAction::Output(large.clone()))).await.unwrap();
+        let run = workspace.runs().wait(&id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed);
+        assert_eq!(run.steps[1].output, Some(Payload::Value(large)));
+
+        let id = paused(&workspace).await.summary.id;
+        workspace.runs().resume(&id, resume(ResumeAction::Output(json!({ "n": 8 })))).await.unwrap();
+        let run = workspace.runs().wait(&id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed);
+
+        let id = paused(&workspace).await.summary.id;
+        workspace.runs().cancel(&id).await.unwrap();
+        let run = workspace.runs().wait(&id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Cancelled);
+        assert!(titles(&workspace).await.contains(&"price 8".to_owned()));
+        engine.close().await;
+    });
+}
