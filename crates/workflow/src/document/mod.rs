@@ -17,7 +17,7 @@ mod yaml;
 pub use form::{Field, Form, Kind, Need, Shape, TOP, TRIGGERS};
 pub use form_steps::{COMMON, STEPS};
 pub use path::{Path, Segment};
-pub use read::{Draft, read};
+pub use read::{Draft, read, read_as};
 pub(crate) use read_text::is_one_expression;
 pub use read_text::{MAX_ID, RESERVED};
 pub use source::Source;

@@ -27,13 +27,7 @@ pub struct Draft {
 
 /// Reads a whole document. With problems, the draft is what could be kept.
 pub fn read(source: &Source<'_>, tree: &Node) -> (Option<Draft>, Vec<Problem>) {
-    let mut reader = Reader {
-        source,
-        problems: Vec::new(),
-        path: Path::default(),
-        steps: Vec::new(),
-        broken: HashSet::new(),
-    };
+    let mut reader = Reader::new(source);
     let Data::Map(entries) = &tree.data else {
         let message =
             format!("a workflow is a map with `name`, `trigger` and `steps`, not {}", tree.describe());
@@ -57,6 +51,19 @@ pub fn read(source: &Source<'_>, tree: &Node) -> (Option<Draft>, Vec<Problem>) {
     (Some(draft), reader.problems)
 }
 
+/// Reads a document of another kind, which has a table of its own. Nothing comes of one with problems.
+pub fn read_as(source: &Source<'_>, tree: &Node, form: &'static Form) -> (Option<Value>, Vec<Problem>) {
+    let mut reader = Reader::new(source);
+    let value = match &tree.data {
+        Data::Map(entries) => reader.form(tree, entries, form),
+        _ => {
+            let message = format!("{} is a map, not {}", form.name, tree.describe());
+            reader.refuse(tree, "wrong_type", message)
+        }
+    };
+    (value.filter(|_| reader.problems.is_empty()), reader.problems)
+}
+
 pub(super) struct Reader<'n, 't> {
     pub(super) source: &'n Source<'t>,
     pub(super) problems: Vec<Problem>,
@@ -66,7 +73,17 @@ pub(super) struct Reader<'n, 't> {
     broken: HashSet<String>,
 }
 
-impl<'n> Reader<'n, '_> {
+impl<'n, 't> Reader<'n, 't> {
+    fn new(source: &'n Source<'t>) -> Self {
+        Reader {
+            source,
+            problems: Vec::new(),
+            path: Path::default(),
+            steps: Vec::new(),
+            broken: HashSet::new(),
+        }
+    }
+
     /// The value as JSON for the definition; nothing when it does not fit, which has been told then.
     fn value(&mut self, node: &'n Node, shape: &'static Shape) -> Option<Value> {
         if node.data == Data::Broken {
