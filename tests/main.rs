@@ -24,3 +24,4 @@ mod stalls;
 mod stopping;
 mod support;
 mod web_form;
+mod workflow_tests;

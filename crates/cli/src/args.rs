@@ -49,7 +49,7 @@ pub enum Command {
     /// Code actions: write, build, test, upload
     #[command(subcommand)]
     Action(Action),
-    /// Workflows: check, apply, activate, run
+    /// Workflows: check, test, apply, activate, run
     #[command(subcommand)]
     Workflow(Workflow),
     /// Runs: what happened, step by step
@@ -228,6 +228,18 @@ pub enum Workflow {
         /// How long to wait for the end
         #[arg(long, default_value = "30s", value_name = "TIME")]
         wait: String,
+    },
+    /// Run the tests of a folder of workflows, offline: time, requests and e-mail belong to the test
+    Test {
+        /// The workflows' folder; tests are in its tests/
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// Write a JUnit report
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
+        /// Only tests whose name contains this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
     },
     /// Draw a workflow's graph
     Graph {

@@ -11,6 +11,9 @@ pub enum HarnessError {
     File { path: PathBuf, message: String },
     #[error("{0}")]
     Project(String),
+    /// A test of a workflow, or a workflow, that cannot be read.
+    #[error("{0}")]
+    Test(String),
     #[error("{0}")]
     Toolchain(String),
     /// The compiler has said why, on stderr.

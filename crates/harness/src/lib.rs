@@ -1,7 +1,7 @@
-//! Local building and testing of actions in the same sandbox as production.
+//! Local building and testing of actions, and testing of workflows, with the sandbox and the engine of production.
 //!
 //! [`create`] writes a project, [`build`] makes its module, [`test()`] runs its fixtures, [`inspect`] says what a module
-//! is. Nothing here prints: reports are values with a text of their own.
+//! is; [`test_workflows`] runs the tests of a folder of workflows. Nothing here prints: reports are values with a text of their own.
 
 mod accepted;
 mod build;
@@ -18,6 +18,7 @@ mod report;
 mod sdk;
 mod test;
 mod toolchain;
+mod workflow;
 
 pub use accepted::{Accepted, Tolerance};
 pub use build::{BuildOptions, Built, build};
@@ -30,3 +31,4 @@ pub use report::{CaseReport, Problem, TestReport};
 pub use sdk::vendor;
 pub use test::{TestOptions, test};
 pub use toolchain::{TARGET, add_target, has_target};
+pub use workflow::{FlowCase, FlowReport, FlowTestOptions, test_workflows};

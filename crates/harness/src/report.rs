@@ -90,6 +90,12 @@ impl Problem {
         Self { summary: summary.into(), below: String::new() }
     }
 
+    /// Of a message that may have several lines.
+    pub(crate) fn of(message: &str) -> Self {
+        let (summary, below) = message.split_once('\n').unwrap_or((message, ""));
+        Self { summary: summary.to_owned(), below: below.to_owned() }
+    }
+
     pub(crate) fn below(mut self, lines: String) -> Self {
         self.below = lines;
         self
@@ -113,15 +119,7 @@ impl TestReport {
             let mark = if case.passed { "ok    " } else { "FAILED" };
             // Writing to a String cannot fail.
             let _ = writeln!(text, "  {mark} {:<width$}  {}", case.name, numbers(case));
-            for problem in &case.problems {
-                let _ = writeln!(text, "         {}", problem.summary);
-                for line in problem.below.lines().take(LINES) {
-                    let _ = writeln!(text, "           {}", cut(line));
-                }
-                if let Some(more @ 1..) = problem.below.lines().count().checked_sub(LINES) {
-                    let _ = writeln!(text, "           … {more} more lines");
-                }
-            }
+            add_problems(&mut text, &case.problems);
             if !case.passed {
                 case.add_logs(&mut text);
             }
@@ -140,48 +138,72 @@ impl TestReport {
 
     /// The format that CI systems read.
     pub fn junit(&self) -> String {
-        let time = |us: u64| format!("{:.6}", Duration::from_micros(us).as_secs_f64());
         let took = |case: &CaseReport| case.usage.as_ref().map_or(0, |usage| usage.wall_us);
-        let total = self.cases.iter().map(took).sum();
-        let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-        let _ = writeln!(
-            xml,
-            "<testsuites>\n  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\" time=\"{}\">",
-            escape(&self.action),
-            self.cases.len(),
-            self.failed(),
-            time(total)
-        );
-        for case in &self.cases {
-            let _ = write!(
-                xml,
-                "    <testcase classname=\"{}\" name=\"{}\" time=\"{}\"",
-                escape(&self.action),
-                escape(&case.name),
-                time(took(case))
-            );
-            if case.passed {
-                xml.push_str("/>\n");
-                continue;
-            }
-            xml.push_str(">\n");
-            for problem in &case.problems {
-                let _ = writeln!(
-                    xml,
-                    "      <failure message=\"{}\">{}</failure>",
-                    escape(&problem.summary),
-                    escape(&problem.below)
-                );
-            }
-            xml.push_str("    </testcase>\n");
-        }
-        xml.push_str("  </testsuite>\n</testsuites>\n");
-        xml
+        let cases: Vec<_> = self
+            .cases
+            .iter()
+            .map(|case| (case.name.as_str(), took(case), case.problems.as_slice()))
+            .collect();
+        junit(&self.action, &cases)
     }
 }
 
+/// The problems of one case, below its line.
+pub(crate) fn add_problems(text: &mut String, problems: &[Problem]) {
+    for problem in problems {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "         {}", problem.summary);
+        for line in problem.below.lines().take(LINES) {
+            let _ = writeln!(text, "{}", format!("           {}", cut(line)).trim_end());
+        }
+        if let Some(more @ 1..) = problem.below.lines().count().checked_sub(LINES) {
+            let _ = writeln!(text, "           … {more} more lines");
+        }
+    }
+}
+
+/// One suite, with what each of its cases is called, how many microseconds it took, and why it did not pass.
+pub(crate) fn junit(suite: &str, cases: &[(&str, u64, &[Problem])]) -> String {
+    let time = |us: u64| format!("{:.6}", Duration::from_micros(us).as_secs_f64());
+    let total = cases.iter().map(|(_, us, _)| us).sum();
+    let failed = cases.iter().filter(|(.., problems)| !problems.is_empty()).count();
+    let suite = escape(suite);
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        xml,
+        "<testsuites>\n  <testsuite name=\"{suite}\" tests=\"{}\" failures=\"{failed}\" errors=\"0\" time=\"{}\">",
+        cases.len(),
+        time(total)
+    );
+    for (name, us, problems) in cases {
+        let _ = write!(
+            xml,
+            "    <testcase classname=\"{suite}\" name=\"{}\" time=\"{}\"",
+            escape(name),
+            time(*us)
+        );
+        if problems.is_empty() {
+            xml.push_str("/>\n");
+            continue;
+        }
+        xml.push_str(">\n");
+        for problem in *problems {
+            let _ = writeln!(
+                xml,
+                "      <failure message=\"{}\">{}</failure>",
+                escape(&problem.summary),
+                escape(&problem.below)
+            );
+        }
+        xml.push_str("    </testcase>\n");
+    }
+    xml.push_str("  </testsuite>\n</testsuites>\n");
+    xml
+}
+
 /// A line that is not too long to be read.
-fn cut(line: &str) -> String {
+pub(crate) fn cut(line: &str) -> String {
     let count = line.chars().count();
     if count <= COLUMNS {
         return line.to_owned();

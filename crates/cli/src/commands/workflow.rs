@@ -1,4 +1,4 @@
-//! `stepwell workflow`: checking files without a server; applying, activating and running them on one.
+//! `stepwell workflow`: checking and testing files without a server; applying, activating and running them on one.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use stepwell_engine::{DraftSaved, RunStarted, RunStatus, WorkflowDetail, WorkflowInfo};
+use stepwell_harness::FlowTestOptions;
 
 use super::{Bad, json_argument};
 use crate::args::{Global, Workflow};
@@ -22,6 +23,7 @@ pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
         Workflow::Check { files, online } => {
             super::check::check(&workflow_files(&files)?, online, global).await
         }
+        Workflow::Test { dir, junit, only } => test(&dir, only, junit, global.json).await,
         Workflow::Graph { file, format } => super::check::graph(&file, format, global.json),
         Workflow::Apply { files, activate } => {
             apply(&Client::new(global)?, &workflow_files(&files)?, activate, global.json).await
@@ -97,6 +99,23 @@ pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+async fn test(dir: &Path, only: Option<String>, junit: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
+    let options = FlowTestOptions { only, ..FlowTestOptions::default() };
+    let report = stepwell_harness::test_workflows(dir, &options).await?;
+    if let Some(path) = junit {
+        std::fs::write(&path, report.junit()).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if json {
+        output::json(&report)?;
+    } else {
+        output::line(report.text().trim_end());
+    }
+    if report.passed() {
+        return Ok(());
+    }
+    Err(Bad(format!("{} of {} tests failed", report.failed(), report.cases.len())).into())
 }
 
 fn listening(info: &WorkflowInfo) -> String {
