@@ -504,8 +504,14 @@ fn warm(ctx: &Ctx, flow: &Compiled) {
 
 /// Loads the modules of all active workflows, in the background, after a start.
 pub(crate) async fn warm_all(ctx: &Ctx) {
-    for hook in ctx.ws.registry.hooks().list() {
-        if let Ok(flow) = ctx.ws.registry.flow(ctx, &hook.workflow, hook.version).await {
+    let active: Vec<(String, u32)> = {
+        let workflows = ctx.ws.registry.workflows();
+        workflows.iter().filter_map(|(name, row)| Some((name.clone(), row.active?))).collect()
+    };
+    for (name, number) in active {
+        if let Ok(flow) = ctx.ws.registry.flow(ctx, &name, number).await
+            && !flow.actions.is_empty()
+        {
             warm(ctx, &flow);
         }
     }
