@@ -18,7 +18,7 @@ pub struct Cron {
     open_hours: bool,
 }
 
-/// Numbers below 64, and whether they were written down or are all there are.
+/// Numbers below 64, and whether they were counted from a `*`: all there are, or every so many of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Set {
     bits: u64,
@@ -140,12 +140,9 @@ impl Cron {
         };
         let day = self.days.has(date.day()) || (self.last_day && date.day() == date.days_in_month());
         let weekday = self.weekdays.has(weekday);
-        // As cron has always had it: when both are written down, either will do.
-        match (self.days.open, self.weekdays.open) {
-            (false, false) => day || weekday,
-            (true, _) => weekday,
-            (false, true) => day,
-        }
+        // As cron has always had it: when both are written down, either will do; one with a `*` in it, also `*/2`,
+        // narrows the other.
+        if self.days.open || self.weekdays.open { day && weekday } else { day || weekday }
     }
 
     /// The first time on the wall that fits, from this one on.
@@ -301,6 +298,27 @@ mod tests {
             ["2026-01-31T00:00:00", "2026-02-01T00:00:00"]
         );
         assert_eq!(next("0 0 29 2 *", "2026-01-01T00:00:00", 1), ["2028-02-29T00:00:00"]);
+    }
+
+    #[test]
+    fn a_step_over_all_days_narrows_them() {
+        let every_other_day = ["2026-01-29T03:00:00", "2026-01-31T03:00:00", "2026-02-01T03:00:00"];
+        assert_eq!(next("0 3 */2 * *", "2026-01-28T00:00:00", 3), every_other_day);
+        assert_eq!(
+            next("0 3 */2 * MON", "2026-01-01T00:00:00", 3),
+            ["2026-01-05T03:00:00", "2026-01-19T03:00:00", "2026-02-09T03:00:00"],
+            "an odd day that is a Monday"
+        );
+        assert_eq!(
+            next("0 3 1 * */2", "2026-01-01T00:00:00", 3),
+            ["2026-01-01T03:00:00", "2026-02-01T03:00:00", "2026-03-01T03:00:00"],
+            "the first, on a Sunday, Tuesday, Thursday or Saturday"
+        );
+        assert_eq!(next("0 3 1 * */2", "2026-03-02T00:00:00", 1), ["2026-08-01T03:00:00"], "no Wednesday");
+        assert_eq!(
+            next("0 3 * * */3", "2026-01-01T00:00:00", 3),
+            ["2026-01-03T03:00:00", "2026-01-04T03:00:00", "2026-01-07T03:00:00"]
+        );
     }
 
     #[test]
