@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::checker::{Checker, failure};
 use super::types::{self, Rest, Ty};
 use crate::expr::Mode;
-use crate::model::{Iterate, RecordSet};
+use crate::model::{Iterate, RecordSet, StepKind};
 
 impl<'w> Checker<'w> {
     pub(super) fn iterator(&mut self, iterate: &'w Iterate) -> Rc<Ty> {
@@ -20,6 +20,7 @@ impl<'w> Checker<'w> {
                     .set_hint("leave one of them out");
             }),
         }
+        self.items_at_once(iterate);
         let mut one = Rc::new(Ty::Any);
         if let Some(over) = &iterate.over {
             one = self.under("over", |me| {
@@ -58,6 +59,30 @@ impl<'w> Checker<'w> {
             required: Vec::new(),
             rest: Rest::Closed,
         }))
+    }
+
+    /// Iterators inside one another multiply what is under way, and all of that is in the run's state.
+    fn items_at_once(&mut self, iterate: &'w Iterate) {
+        let around = self.steps.iter().filter_map(|step| match &step.kind {
+            StepKind::Iterator(outer) if !std::ptr::eq(&**outer, iterate) => {
+                Some(u64::from(outer.concurrency))
+            }
+            _ => None,
+        });
+        let around = around.fold(1, u64::saturating_mul);
+        let together = around.saturating_mul(iterate.concurrency.into());
+        if iterate.concurrency > 1 && around > 1 && together > Iterate::MAX_CONCURRENCY {
+            let message = format!(
+                "with the iterators around it, {together} items could be under way at the same time; at most {} are \
+                 possible",
+                Iterate::MAX_CONCURRENCY
+            );
+            let left = Iterate::MAX_CONCURRENCY / around.min(Iterate::MAX_CONCURRENCY);
+            self.under("concurrency", |me| {
+                me.tell("too_large", message)
+                    .set_hint(format!("write at most {left} here, or less around it"));
+            });
+        }
     }
 
     /// The type of a list's items; tells what is certainly no list.

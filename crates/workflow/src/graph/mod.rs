@@ -259,6 +259,16 @@ impl Graph {
         }
     }
 
+    /// What an iterator counts its items by: the object that it searches, if it does, and the size of its batches.
+    pub fn goes_over(&self, id: NodeId) -> Option<(Option<&str>, Option<u64>)> {
+        let NodeKind::Iterator(plan) = &self.node(id).kind else { return None };
+        let object = match &plan.items {
+            ItemsPlan::Search { object, .. } => Some(object.as_str()),
+            ItemsPlan::List(_) => None,
+        };
+        Some((object, plan.batch))
+    }
+
     /// Whether runs of it have items, whose history is kept apart.
     pub fn has_items(&self) -> bool {
         self.nodes.iter().any(|node| matches!(node.kind, NodeKind::Iterator(_)))

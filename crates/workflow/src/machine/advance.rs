@@ -611,7 +611,7 @@ impl StepState {
     }
 
     /// Over, so that what comes after it may go on.
-    pub(super) fn has_settled(&self) -> bool {
+    pub fn has_settled(&self) -> bool {
         self.status.is_final() && !self.has_failed() && self.status != StepStatus::Cancelled
     }
 

@@ -119,7 +119,13 @@ impl Machine<'_> {
             }
             Event::StepDone { path, attempt, result, at } => {
                 let Some(id) = self.calling(path, *attempt) else { return false };
-                if matches!(&self.graph.node(id).kind, NodeKind::Call(plan) if plan.is_outside()) {
+                let of_time = match &self.graph.node(id).kind {
+                    NodeKind::Call(plan) => plan.is_outside(),
+                    // Nothing else may tell a run of many items what time it is.
+                    NodeKind::Iterator(_) => true,
+                    _ => false,
+                };
+                if of_time {
                     self.forward(*at);
                 }
                 self.done(id, path.clone(), result.clone());

@@ -12,8 +12,8 @@ use super::payload::Payload;
 /// A journaled event. Replaying a run's events from [`super::State::new`] gives its state.
 ///
 /// `at` is when it happened. The run's clock never goes back: it moves to `at` of the events that come from
-/// outside the run (start, answers of outside calls, timers, requests of people), never with the results of
-/// code and record steps, which the engine may compute again after a crash.
+/// outside the run (start, answers of outside calls, timers, requests of people) and of the turns that iterators are
+/// given, never with the results of code and record steps, which the engine may compute again after a crash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {

@@ -163,6 +163,13 @@ impl Machine<'_> {
         self.state.ended_by = None;
         self.state.status = RunStatus::Running;
         self.state.retries += 1;
+        for (path, step) in &mut self.state.steps {
+            let node = self.graph.find(path).map(|id| &self.graph.node(id).kind);
+            if let (Some(items), Some(NodeKind::Iterator(plan))) = (&mut step.items, node) {
+                // A newer version may tolerate more.
+                items.allowed = plan.tolerate.allowed(items.count);
+            }
+        }
         self.go_on_from(from);
         if error.is_some_and(|error| error.step.is_none()) {
             let last = self.graph.list(self.graph.root).steps.last();

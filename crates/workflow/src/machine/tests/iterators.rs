@@ -308,3 +308,33 @@ fn the_state_does_not_grow_with_the_items() {
     assert_eq!((&output["count"], &output["skipped"]), (&json!(2_000), &json!(286)));
     assert_eq!(output["results"].as_array().unwrap().len(), 1_000);
 }
+
+#[test]
+fn the_turns_of_items_move_the_clock() {
+    let body = json!([code("make", json!({})), {"id": "pause", "type": "delay", "for": "10m"}]);
+    let graph = steps(json!([each("all", json!([1, 2]), body, json!({}))]));
+    let mut run = Driven::start(&graph, json!({}));
+    run.answer_at("all[0]", Ok(json!(null)), time(5_000));
+    assert_eq!(run.state.clock, time(5_000));
+    run.answer_at("all[0].make", Ok(json!(1)), time(5_003));
+    assert_eq!(run.timers()[0].1, time(5_600), "results of code do not, since they may be computed again");
+}
+
+#[test]
+fn a_retry_tolerates_what_the_version_it_goes_on_with_does() {
+    let tolerant = |failures: u64| {
+        let more = json!({"tolerate": {"failures": failures}});
+        steps(json!([each("all", json!([0, 1]), json!([code("make", json!({}))]), more)]))
+    };
+    let (before, after) = (tolerant(0), tolerant(1));
+    let mut run = Driven::start(&before, json!({}));
+    run.turns();
+    run.fail("all[0].make", "bad");
+    assert_eq!(run.error().1, "bad");
+    run.graph = &after;
+    run.event(Event::RetryRequested { at: time(5) });
+    run.fail("all[0].make", "bad");
+    run.turns();
+    run.ok("all[1].make", json!(1));
+    assert_eq!((run.result()["failed"].clone(), run.result()["succeeded"].clone()), (json!(1), json!(1)));
+}
