@@ -7,7 +7,7 @@ use crate::id::RunId;
 use crate::tables::runs::{self, RunHead};
 use crate::tables::{self, inbox, items, timers};
 use crate::waiters::Ended;
-use crate::{blobs, hash};
+use crate::{blobs, hash, load};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use stepwell_store::{Key, Refused, Want, all_rows, transact};
@@ -20,7 +20,9 @@ pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(
     let timers = timers_of(ctx, run).await?;
     let kept = snapshot_to_keep(ctx, run).await?;
     let claims = if kept.is_some() { BTreeSet::new() } else { claims_of_snapshot(ctx, run).await? };
-    let (error, timers, claims, kept) = (&error, &timers, &claims, &kept);
+    // A run may have more timers than one transaction takes.
+    let (now, later) = timers.split_at(timers.len().min(crate::timers::SWEPT));
+    let (error, timers, claims, kept) = (&error, now, &claims, &kept);
     let ended = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
         Box::pin(async move {
             let Some(value) = tx.get(head_key).await? else { return Ok(None) };
@@ -49,6 +51,7 @@ pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(
         })
     })
     .await?;
+    crate::timers::sweep(ctx, run, later).await;
     let Some(head) = ended else { return Ok(()) };
     tracing::error!(%run, workflow = %head.workflow, code = %error.code, error = %error.message, "a run was given up");
     ctx.core.stats.run_ended(head.status);
@@ -93,6 +96,11 @@ async fn snapshot_to_keep(ctx: &Ctx, run: RunId) -> Result<Option<stepwell_store
         view => view?.rows.into_iter(),
     };
     let any = rows.next().is_some_and(|rows| !rows.is_empty());
+    // One that cannot be read would make the run unreadable too.
+    match load::live(ctx, run).await {
+        Err(Refused::Damaged(_)) => return Ok(None),
+        live => live?,
+    };
     Ok(rows.next().into_iter().flatten().next().filter(|_| any).map(|(_, value)| value))
 }
 

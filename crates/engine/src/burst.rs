@@ -17,7 +17,7 @@ use crate::tables::{self, hooks, inbox, timers};
 use crate::timers::whole_ms;
 use crate::{api, blobs, load, steps};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use stepwell_store::limits::MAX_VALUE_BYTES;
@@ -83,10 +83,12 @@ const HARD_BYTES: usize = 700 << 10;
 const HARD_EVENT_BYTES: usize = MAX_VALUE_BYTES - (64 << 10);
 /// A snapshot of a run with items is kept below this, as far as it can be.
 const LIGHT_SNAPSHOT: usize = 16 << 10;
-/// Of an item that takes many commits, the events of the first ones are shown.
+/// Of an item that takes many commits, the events of the first ones and of the last are shown.
 const SHOWN_COMMITS: usize = 100;
 /// A journal page and a row of the log stop growing here.
 const PAGE_BYTES: usize = 256 << 10;
+/// The largest output of an item that a page takes after that.
+const LARGE_PAGE_OUTPUT: usize = 1 << 10;
 
 struct Going<'r> {
     ctx: &'r Ctx,
@@ -110,7 +112,12 @@ struct Going<'r> {
     send: Vec<CallId>,
     blobs: Vec<[u8; 32]>,
     steps: usize,
+    /// Steps, timers, and turns of iterators.
+    done: usize,
+    began: Duration,
     full: bool,
+    /// Timers that are due had to be left to the next burst.
+    late: bool,
     finished: Option<Finished>,
     answer: Option<Answer>,
 }
@@ -136,7 +143,10 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         send: Vec::new(),
         blobs: Vec::new(),
         steps: 0,
+        done: 0,
+        began: ctx.core.ports.clock.elapsed(),
         full: false,
+        late: false,
         finished: None,
         answer: None,
         ctx,
@@ -168,18 +178,14 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
 impl Going<'_> {
     async fn forward(&mut self) -> Result<(), Refused> {
         let clock = self.ctx.core.ports.clock.clone();
-        let began = clock.elapsed();
+        let began = self.began;
         let limits = &self.ctx.core.config.burst;
         self.take_in().await?;
         loop {
             while self.finished.is_none() && !self.full {
                 let Some(id) = self.queue.pop_front() else { break };
                 self.step(id).await?;
-                self.full |= self.steps >= limits.steps.min(self.base.step_limit)
-                    || self.txn.keys() >= limits.keys
-                    || self.bytes() >= limits.bytes
-                    || self.page.bytes().max(self.events.bytes()) >= PAGE_BYTES
-                    || clock.elapsed() - began >= limits.time;
+                self.full |= self.has_enough();
             }
             if self.finished.is_some() || self.full || !self.send.is_empty() || self.page.is_empty() {
                 return Ok(());
@@ -199,6 +205,22 @@ impl Going<'_> {
                 () = clock.sleep(left) => return Ok(()),
             }
         }
+    }
+
+    /// Whether it has come as far as one commit should.
+    fn has_enough(&self) -> bool {
+        let limits = &self.ctx.core.config.burst;
+        self.steps >= limits.steps
+            || self.done >= self.base.step_limit
+            || self.rows() >= limits.keys
+            || self.bytes() >= limits.bytes
+            || self.page.bytes().max(self.events.bytes()) >= PAGE_BYTES
+            || self.ctx.core.ports.clock.elapsed() - self.began >= limits.time
+    }
+
+    /// Rows that would be written so far, apart from the run's own.
+    fn rows(&self) -> usize {
+        self.txn.keys() + self.blobs.len()
     }
 
     /// What would be written so far.
@@ -252,12 +274,19 @@ impl Going<'_> {
         }
         let now = self.ctx.core.ports.clock.now();
         let due: Vec<_> = self.timers.iter().filter(|(_, due)| *due <= now).cloned().collect();
-        for (timer, due) in due {
+        for (place, (timer, due)) in due.into_iter().enumerate() {
+            // Once the run has ended, its end takes the others.
+            if self.finished.is_some() {
+                break;
+            }
+            if place > 0 && self.has_enough() {
+                (self.full, self.late) = (true, true);
+                break;
+            }
             self.txn.delete(timers::key(ws, run, &timer, due));
             self.timers.retain(|(known, _)| *known != timer);
-            if self.finished.is_none() {
-                self.apply(Event::TimerFired { timer, at: now }, NoteRef::default()).await?;
-            }
+            self.done += 1;
+            self.apply(Event::TimerFired { timer, at: now }, NoteRef::default()).await?;
         }
         Ok(())
     }
@@ -278,7 +307,9 @@ impl Going<'_> {
         }
         if let Some(item) = event.path().and_then(StepPath::innermost_item) {
             let commits = self.items.entry(item).or_default();
-            if commits.last() != Some(&self.head.commits) && commits.len() < SHOWN_COMMITS {
+            if commits.last() != Some(&self.head.commits) {
+                // The last one has what the item comes to.
+                commits.truncate(SHOWN_COMMITS - 1);
                 commits.push(self.head.commits);
             }
         }
@@ -310,14 +341,17 @@ impl Going<'_> {
         let ItemDone { path, status, mut output, error } = done;
         if let Some(Output::Own(payload)) = &mut output {
             let limit = self.ctx.core.config.inline_payload_bytes;
+            // One event may end many items: a page that is large already takes only small ones.
+            let limit = if self.page.bytes() < PAGE_BYTES { limit } else { limit.min(LARGE_PAGE_OUTPUT) };
             self.blobs.extend(blobs::spill(self.ctx, payload, limit).await?);
         }
-        // One that may be retried is still in the state.
-        let commits = match self.state.step(&path) {
-            Some(_) => self.items.get(&path).cloned(),
-            None => self.items.remove(&path),
-        };
-        let commits = commits.unwrap_or_default();
+        let commits = self.items.get(&path).cloned().unwrap_or_default();
+        // One that may be retried is still in the state; else the items inside it, failed ones too, have left with it.
+        if self.state.step(&path).is_none() {
+            let inside = self.items.range(path.clone()..).map(|(item, _)| item);
+            let inside: Vec<_> = inside.take_while(|item| item.is_within(&path)).cloned().collect();
+            inside.iter().for_each(|item| _ = self.items.remove(item));
+        }
         self.page.item_ended(&Ended { path, status, output, error, commits })
     }
 
@@ -382,13 +416,12 @@ impl Going<'_> {
                 Err(failure)
             }
         };
-        let fits = self.txn.keys() <= HARD_ROWS
-            && self.bytes() <= HARD_BYTES
-            && self.events.bytes() <= HARD_EVENT_BYTES;
+        let fits =
+            self.rows() <= HARD_ROWS && self.bytes() <= HARD_BYTES && self.events.bytes() <= HARD_EVENT_BYTES;
         if result.is_ok() && !fits {
             self.txn.rollback_to(before);
             self.events.back_to(events);
-            if self.steps > 0 {
+            if !self.page.is_empty() {
                 // It starts the next burst, with a transaction of its own.
                 self.queue.push_front(id.clone());
                 self.full = true;
@@ -405,8 +438,13 @@ impl Going<'_> {
             began_ms: Some(began_ms),
             ..NoteRef::default()
         };
-        let note = if execute.call.is_of_iterator() { NoteRef::default() } else { note };
-        self.done(id, result, self.ctx.now_ms(), note).await
+        let now_ms = self.ctx.now_ms();
+        if execute.call.is_of_iterator() {
+            // The run's clock goes with it: a burst that is made again has the same time.
+            let at_ms = self.calls.turn_at(now_ms);
+            return self.done(id, result, at_ms, NoteRef::default()).await;
+        }
+        self.done(id, result, now_ms, note).await
     }
 
     /// A call to the outside: what it sends is committed before it is sent, and its answer starts a later burst.
@@ -438,6 +476,7 @@ impl Going<'_> {
         self.frozen.insert(id.0.clone(), frozen);
         self.send.push(id);
         self.steps += 1;
+        self.done += 1;
         Ok(())
     }
 
@@ -449,6 +488,7 @@ impl Going<'_> {
         at_ms: i64,
         note: NoteRef<'_>,
     ) -> Result<(), Refused> {
+        self.done += 1;
         if self.open.remove(id).is_some_and(|execute| !execute.call.is_of_iterator()) {
             self.steps += 1;
             self.head.steps_done += 1;
@@ -465,7 +505,7 @@ impl Going<'_> {
         let (ws, run) = (self.ctx.ws.id, self.base.run);
         let now = self.ctx.core.ports.clock.now();
         self.settle_head(now.as_millisecond());
-        let mut moved = None;
+        let (mut moved, mut left) = (None, Vec::new());
         if self.finished.is_some() {
             if self.base.flow.graph.has_items() {
                 self.write_last().await?;
@@ -474,7 +514,8 @@ impl Going<'_> {
             self.send.clear();
             self.frozen.clear();
             for (timer, due) in std::mem::take(&mut self.timers) {
-                self.txn.delete(timers::key(ws, run, &timer, due));
+                let key = timers::key(ws, run, &timer, due);
+                if self.rows() < HARD_ROWS { self.txn.delete(key) } else { left.push(key) }
             }
             if self.base.stored {
                 self.txn.delete(runs::live_key(ws, run));
@@ -503,7 +544,8 @@ impl Going<'_> {
         if let Some((key, row)) = &self.base.hook_key {
             self.txn.put(key.clone(), tables::encode(row)?);
         }
-        let more = self.open.keys().any(|id| !self.calls.is_running(id) && !self.send.contains(id));
+        let more =
+            self.late || self.open.keys().any(|id| !self.calls.is_running(id) && !self.send.contains(id));
         let stats = &self.ctx.core.stats;
         let keys = self.txn.keys() as u64;
         let stamp = self.txn.commit().await?;
@@ -511,6 +553,7 @@ impl Going<'_> {
         add(&stats.keys_written, keys);
         add(&stats.steps, self.steps as u64);
         self.calls.keep_only(&self.open);
+        crate::timers::sweep(self.ctx, run, &left).await;
         let next = Base {
             run,
             flow: self.base.flow.clone(),
@@ -568,12 +611,22 @@ impl Going<'_> {
             claims: std::mem::take(&mut self.claims),
             ..with
         };
+        if !live.claims.is_empty() {
+            let named = live.state.payloads_mut().filter_map(|payload| payload.reference().cloned());
+            let named: BTreeSet<String> = named.map(|blob| blob.sha256).collect();
+            let claims = std::mem::take(&mut live.claims).into_iter();
+            let (kept, gone) = claims.partition(|claim| named.contains(&claim.blob.sha256));
+            live.claims = kept;
+            // What has left the state is claimed by this commit from here on, and not written again.
+            self.page.let_go(&gone)?;
+        }
         let mut value = tables::encode(&live)?;
         if value.len() > LIGHT_SNAPSHOT && self.base.flow.graph.has_items() {
             // It is written many times: what does not change is written once, and named.
             for payload in live.state.payloads_mut().filter(|payload| payload.reference().is_none()) {
                 self.blobs.extend(blobs::spill(self.ctx, payload, LIGHT_SNAPSHOT / 4).await?);
-                live.claims.extend(payload.reference().cloned().map(|blob| Claim { blob }));
+                let claim = payload.reference().cloned().map(|blob| Claim { blob });
+                live.claims.extend(claim.filter(|claim| !live.claims.contains(claim)));
             }
             value = tables::encode(&live)?;
         }

@@ -44,6 +44,8 @@ pub(crate) struct Calls {
     under_way: FuturesUnordered<BoxFuture<'static, (CallId, u64, Done)>>,
     /// Tells a call from one that was given up under the same id.
     last: u64,
+    /// When the burst that is made, or made again, gave an iterator its first turn.
+    turn_at_ms: Option<i64>,
 }
 
 impl Calls {
@@ -53,7 +55,14 @@ impl Calls {
             slots: HashMap::new(),
             under_way: FuturesUnordered::new(),
             last: 0,
+            turn_at_ms: None,
         }
+    }
+
+    /// The time of the turns of iterators in this burst: the same when it is made again after a conflict, so that
+    /// what follows from it is too.
+    pub(crate) fn turn_at(&mut self, now_ms: i64) -> i64 {
+        *self.turn_at_ms.get_or_insert(now_ms)
     }
 
     /// The outcome of a code call, if it is there. Otherwise it runs from now on, unless it does already.
@@ -134,6 +143,7 @@ impl Calls {
 
     /// After a commit: forgets what is in the state now.
     pub(crate) fn keep_only(&mut self, open: &BTreeMap<CallId, Arc<Execute>>) {
+        self.turn_at_ms = None;
         self.slots.retain(|id, _| open.contains_key(id));
         if self.slots.is_empty() {
             // Whatever is still under way belongs to nothing any more; dropping it stops it.

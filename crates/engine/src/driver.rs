@@ -137,7 +137,7 @@ async fn drive_stored(ctx: &Ctx, turn: &Turn) {
                 }
             }
             // It ended meanwhile; whoever woke it came too late.
-            Ok(None) => return,
+            Ok(None) => return crate::timers::sweep_rung(ctx, turn.run).await,
             Err(error) => error,
         };
         if !matches!(error.kind, ErrorKind::Unavailable | ErrorKind::StorageFull) {

@@ -3,6 +3,7 @@
 //! items stand in a row of their own ([`crate::tables::items`]), so that a run can be read without them.
 use crate::tables;
 use crate::tables::items::Ended;
+use crate::tables::runs::Claim;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -206,6 +207,8 @@ pub(crate) struct Page {
     item_entries: u32,
     /// Items that are over.
     ended: Vec<u8>,
+    /// Claims on blobs that only a snapshot named, and does no longer.
+    claims: Vec<u8>,
 }
 
 /// How much of a page is there, to go back to.
@@ -257,6 +260,17 @@ impl Page {
         serde_json::to_writer(&mut self.ended, ended).map_err(unwritable)
     }
 
+    /// Takes over claims that the run's snapshot gives up: what removes the run's rows finds them here.
+    pub(crate) fn let_go(&mut self, claims: &[Claim]) -> Result<(), Refused> {
+        for claim in claims {
+            if !self.claims.is_empty() {
+                self.claims.push(b',');
+            }
+            serde_json::to_writer(&mut self.claims, claim).map_err(unwritable)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries == 0 && self.item_entries == 0
     }
@@ -288,16 +302,22 @@ impl Page {
 
     /// The value of the row for items, if something happened to any.
     pub(crate) fn items_value(&self) -> Option<Value> {
-        if self.items.is_empty() && self.ended.is_empty() {
+        if self.items.is_empty() && self.ended.is_empty() && self.claims.is_empty() {
             return None;
         }
-        let mut bytes = Vec::with_capacity(self.items.len() + self.ended.len() + 20);
+        let mut bytes = Vec::with_capacity(self.items.len() + self.ended.len() + self.claims.len() + 30);
         bytes.push(tables::FORMAT);
         bytes.extend_from_slice(b"{\"e\":[");
         bytes.extend_from_slice(&self.items);
         bytes.extend_from_slice(b"],\"s\":[");
         bytes.extend_from_slice(&self.ended);
-        bytes.extend_from_slice(b"]}");
+        bytes.push(b']');
+        if !self.claims.is_empty() {
+            bytes.extend_from_slice(b",\"c\":[");
+            bytes.extend_from_slice(&self.claims);
+            bytes.push(b']');
+        }
+        bytes.push(b'}');
         Some(bytes.into())
     }
 

@@ -13,8 +13,8 @@ use crate::{api, blobs};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use stepwell_store::{Key, transact};
-use stepwell_workflow::machine::{self, Call, Command, Event, StepPath, Timer};
+use stepwell_store::{Key, Want, transact};
+use stepwell_workflow::machine::{self, Call, Command, Event, State, StepPath, Timer};
 
 /// Puts a cancel into the run's inbox and wakes its driver.
 pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineError> {
@@ -59,6 +59,13 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
         let message = format!("run {run} failed before it began, and what it was to begin with is lost");
         return Err(EngineError::conflict("run_not_begun", message).with_run(run.to_string()));
     }
+    if folded.read.is_none() && flow.graph.has_items() && has_item_rows(ctx, run).await? {
+        let message = format!(
+            "how far the iterators of run {run} had come is lost, and a retry would begin their items again; start a \
+             new run"
+        );
+        return Err(EngineError::conflict("run_not_retryable", message).with_run(run.to_string()));
+    }
     let (frozen, read) = match folded.read.take() {
         Some(mut read) => (std::mem::take(&mut read.frozen), read),
         None => (frozen(ctx, &flow, &folded).await?, runs::Live::default()),
@@ -76,12 +83,13 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
         incoming: vec![Event::RetryRequested { at: ctx.core.ports.clock.now() }],
         frozen,
         timers,
-        items: read.items,
+        // The `on_failure` list runs anew, when it comes to that.
+        items: read.items.into_iter().filter(|(item, _)| !item.is_on_failure()).collect(),
         claims: read.claims,
         ..runs::Live::default()
     };
     if newest {
-        flow = newer(ctx, &head, &flow, live.state.steps.keys()).await?;
+        flow = newer(ctx, &head, &flow, &live.state).await?;
         let to = Switch { version: flow.version, actions: flow.resolve_actions(ctx)? };
         to.apply(&mut live.state);
         live.switch = Some(to);
@@ -136,6 +144,13 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
     Ok(head.summary(run))
 }
 
+/// Whether anything is kept of items of the run.
+async fn has_item_rows(ctx: &Ctx, run: RunId) -> Result<bool, EngineError> {
+    let any = vec![Want::range(items::all(ctx.ws.id, run), 1)];
+    let view = ctx.core.ports.store.read(ctx.ws.shard, any).await?;
+    Ok(view.rows.iter().any(|rows| !rows.is_empty()))
+}
+
 /// What outside calls without a definite answer sent: a retry under the same key sends the same bytes.
 async fn frozen(
     ctx: &Ctx,
@@ -169,12 +184,17 @@ fn check_failed(run: RunId, head: &runs::RunHead) -> Result<(), EngineError> {
     Err(EngineError::conflict("run_not_failed", message).with_run(run.to_string()))
 }
 
+/// What the iterator at `path` counts its items by.
+fn goes_over<'f>(flow: &'f Compiled, path: &StepPath) -> Option<(Option<&'f str>, Option<u64>)> {
+    flow.graph.find(path).and_then(|id| flow.graph.goes_over(id))
+}
+
 /// The active version, if every step that the run has begun stands at the same place in it.
-async fn newer<'a>(
+async fn newer(
     ctx: &Ctx,
     head: &runs::RunHead,
     flow: &Arc<Compiled>,
-    begun: impl Iterator<Item = &'a StepPath>,
+    state: &State,
 ) -> Result<Arc<Compiled>, EngineError> {
     let newer = workflows::active(ctx, &head.workflow).await?;
     if newer.version == flow.version {
@@ -182,10 +202,26 @@ async fn newer<'a>(
     }
     let kinds =
         |flow: &Compiled, path: &StepPath| flow.graph.find(path).map(|node| flow.graph.node(node).type_name);
-    let gone: HashSet<&str> =
-        begun.filter(|path| kinds(flow, path) != kinds(&newer, path)).map(StepPath::as_str).collect();
+    let gone: HashSet<&str> = state
+        .steps
+        .keys()
+        .filter(|path| kinds(flow, path) != kinds(&newer, path))
+        .map(StepPath::as_str)
+        .collect();
     if gone.is_empty() {
-        return Ok(newer);
+        let begun = state.steps.iter().filter(|(_, step)| step.items.is_some() && !step.has_settled());
+        return match begun.map(|(path, _)| path).find(|path| goes_over(flow, path) != goes_over(&newer, path))
+        {
+            None => Ok(newer),
+            Some(path) => {
+                let message = format!(
+                    "the run is in the middle of the iterator `{path}`, and version {} of `{}` goes over something else \
+                     there, or in batches of another size: its items could not be told apart",
+                    newer.version, head.workflow
+                );
+                Err(EngineError::conflict("version_does_not_fit", message))
+            }
+        };
     }
     let mut gone: Vec<_> = gone.into_iter().collect();
     gone.sort_unstable();

@@ -1,11 +1,11 @@
 //! When which run has to be woken: a heap in memory over the timers in the store, and the one task that watches it.
-use crate::core::Core;
+use crate::core::{Core, Ctx};
 use crate::id::RunId;
-use crate::tables::timers;
+use crate::tables::{self, runs, timers};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
-use stepwell_store::{Refused, Shard, Want, WorkspaceId};
+use stepwell_store::{Key, Refused, Shard, Want, WorkspaceId, transact};
 use tokio::sync::Notify;
 
 /// Runs to wake, by time in milliseconds. Waking one too often is harmless, so nothing is ever taken out.
@@ -75,6 +75,42 @@ impl Timers {
             }
         }
     }
+}
+
+/// Timers that one transaction takes out, at most.
+pub(crate) const SWEPT: usize = 500;
+
+/// Takes out timers that the end of a run has left because they were too many for it. One that is not reached is when
+/// it rings ([`sweep_rung`]).
+pub(crate) async fn sweep(ctx: &Ctx, run: RunId, keys: &[Key]) {
+    for part in keys.chunks(SWEPT) {
+        let swept = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+            Box::pin(async move {
+                let head_key = runs::head_key(ctx.ws.id, run);
+                let head = tx.get(&head_key).await?;
+                let head =
+                    head.map(|value| tables::decode::<runs::RunHead>(&head_key, &value)).transpose()?;
+                // A retry may have set the same timer again.
+                if head.is_none_or(|head| head.status.ended()) {
+                    part.iter().for_each(|key| tx.delete(key.clone()));
+                }
+                Ok::<_, Refused>(())
+            })
+        });
+        if let Err(refused) = swept.await {
+            tracing::warn!(%run, %refused, "timers of a run that has ended are left until they ring");
+            return;
+        }
+    }
+}
+
+/// A run that has ended was woken: what it may have left of timers that are due goes.
+pub(crate) async fn sweep_rung(ctx: &Ctx, run: RunId) {
+    let wants = vec![Want::range(timers::due(ctx.ws.shard, ctx.core.ports.clock.now()), PAGE)];
+    let Ok(view) = ctx.core.ports.store.read(ctx.ws.shard, wants).await else { return };
+    let keys = view.rows.into_iter().flatten().map(|(key, _)| key);
+    let own = |key: &Key| timers::parts(key).is_ok_and(|(_, ws, whose)| (ws, whose) == (ctx.ws.id, run));
+    sweep(ctx, run, &keys.filter(own).collect::<Vec<_>>()).await;
 }
 
 /// Wakes runs until the engine closes.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use stepwell_engine::{
     Engine, ItemDetail, ItemFilter, PageRequest, Payload, RunDetail, RunStatus, StepStatus, Workspace,
 };
-use stepwell_store::Fault;
 use stepwell_store::keys::{Space, space_in};
+use stepwell_store::{Fault, Store, Tx, WorkspaceId};
 use support::{Module, World, activate, all_records, in_world, runtime};
 
 const WAIT: Duration = Duration::from_secs(24 * 3600);
@@ -363,6 +363,193 @@ fn retention_leaves_nothing_of_items_behind() {
         for space in [Space::Runs, Space::RunEvents, Space::Payloads, Space::BlobRefs] {
             assert_eq!(rows(&world, space), 0, "{space:?}");
         }
+        engine.close().await;
+    });
+}
+
+/// Eight timers an item, a hundred items at once: more than one transaction takes.
+const WAITING: &str = r#"
+name: waiting
+trigger: { type: manual }
+steps:
+  - id: rows
+    type: iterator
+    over: "{{ trigger.input.rows }}"
+    concurrency: 100
+    do:
+      - id: together
+        type: parallel
+        steps:
+          - { id: a, type: delay, for: 1h }
+          - { id: b, type: delay, for: 1h }
+          - { id: c, type: delay, for: 1h }
+          - { id: d, type: delay, for: 1h }
+          - { id: e, type: delay, for: 1h }
+          - { id: f, type: delay, for: 1h }
+          - { id: g, type: delay, for: 1h }
+          - { id: h, type: delay, for: 1h }
+      - { id: text, type: set, values: { text: "{{ trigger.input.text }}" } }
+    output: "{{ text }}"
+output: "{{ rows.succeeded }}"
+"#;
+
+async fn waiting(world: &World, workspace: &Workspace) -> String {
+    let rows: Vec<u32> = (0..100).collect();
+    let id = started(workspace, "waiting", json!({ "rows": rows, "text": "x".repeat(20_000) })).await;
+    let run = workspace.runs().wait(&id, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(run.summary.status, RunStatus::Waiting, "{:?}", run.summary);
+    assert_eq!(rows_of_timers(world), 800);
+    id
+}
+
+fn rows_of_timers(world: &World) -> usize {
+    rows(world, Space::Timers)
+}
+
+#[test]
+fn more_timers_than_one_transaction_takes_fire_and_are_left_behind_by_no_end() {
+    let mut world = World::new(7);
+    let id = &runtime().block_on(async {
+        let (engine, workspace) = world.set_up(&[], &[WAITING]).await;
+        let id = waiting(&world, &workspace).await;
+        let run = workspace.runs().wait(&id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{:?}", run.summary);
+        assert_eq!((value(run.output.as_ref()), rows_of_timers(&world)), (json!(100), 0));
+        let id = waiting(&world, &workspace).await;
+        workspace.runs().cancel(&id).await.unwrap();
+        let run = workspace.runs().wait(&id, WAIT).await.unwrap();
+        assert_eq!((run.summary.status, rows_of_timers(&world)), (RunStatus::Cancelled, 0));
+        let id = waiting(&world, &workspace).await;
+        engine.close().await;
+        id
+    });
+    // One that cannot be read any more is given up, and what it had done cannot be told from what it had not.
+    world.store = world.store.reopen();
+    let live = world.store.dump().into_iter().find(|(key, _)| space_in(key) == Some(Space::RunStates));
+    runtime().block_on(async {
+        let writes = vec![(live.unwrap().0, Some(vec![1u8, b'{'].into()))];
+        let home = WorkspaceId(1).shard();
+        world.store.commit(Tx { home, rests_on: Vec::new(), writes, append: Vec::new() }).await.unwrap();
+        let (engine, workspace) = world.open().await;
+        let run = workspace.runs().wait(id, WAIT).await.unwrap();
+        assert_eq!(run.summary.error.unwrap().code, "run_damaged");
+        assert_eq!(rows_of_timers(&world), 0);
+        let error = workspace.runs().retry(id, false).await.unwrap_err();
+        assert_eq!(error.code, "run_not_retryable");
+        engine.close().await;
+    });
+}
+
+#[test]
+fn what_left_the_snapshot_is_not_written_again_and_goes_with_the_run() {
+    let text = r#"
+name: large
+trigger: { type: manual }
+steps:
+  - id: rows
+    type: iterator
+    over: "{{ trigger.input.rows }}"
+    concurrency: 8
+    do:
+      - { id: big, type: code, action: echo, input: { text: "{{ trigger.input.text }}", n: "{{ item }}" } }
+      - { id: slow, type: code, action: slow, input: { ms: 200 } }
+    output: "{{ item }}"
+"#;
+    let mut world = World::new(5);
+    world.config.retention.payloads_for = Duration::from_secs(3600);
+    world.config.retention.runs_for = Duration::from_secs(7200);
+    runtime().block_on(async {
+        let (engine, workspace) = world.set_up(&[ECHO, SLOW], &[text]).await;
+        let rows_in: Vec<u32> = (0..400).collect();
+        let id = started(&workspace, "large", json!({ "rows": rows_in, "text": "x".repeat(6_000) })).await;
+        let mut snapshot = 0;
+        loop {
+            let run = workspace.runs().wait(&id, Duration::from_millis(100)).await.unwrap();
+            if run.summary.status.ended() {
+                assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+                break;
+            }
+            snapshot = snapshot.max(largest(&world, Space::RunStates));
+        }
+        assert!(rows(&world, Space::BlobRefs) > 300, "a value of each item was kept apart");
+        assert!(snapshot < 16 << 10, "the snapshot grew to {snapshot} bytes");
+        tokio::time::sleep(Duration::from_secs(4000)).await;
+        assert_eq!((rows(&world, Space::Payloads), rows(&world, Space::BlobRefs)), (0, 0));
+        engine.close().await;
+    });
+}
+
+#[test]
+fn items_that_failed_inside_an_item_leave_with_it() {
+    let text = r#"
+name: nested
+trigger: { type: manual }
+steps:
+  - id: rows
+    type: iterator
+    over: "{{ trigger.input.rows }}"
+    tolerate: { failures: 1000 }
+    do:
+      - id: inner
+        type: iterator
+        over: [1]
+        do:
+          - { id: moody, type: code, action: moody, input: { n: "{{ item }}", fails: 9 } }
+output: "{{ rows.failed }}"
+"#;
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[MOODY], &[text]).await;
+        let run = ended(&workspace, "nested", json!({ "rows": [1, 2, 3] })).await;
+        assert_eq!(value(run.output.as_ref()), 3, "{run:#?}");
+        let dump = world.store.dump();
+        let last = dump.iter().filter(|(key, _)| space_in(key) == Some(Space::Payloads)).last().unwrap();
+        let last = String::from_utf8_lossy(&last.1);
+        assert!(last.contains("\"state\"") && !last.contains("rows["), "{last}");
+        engine.close().await;
+    });
+}
+
+#[test]
+fn an_item_of_many_commits_shows_its_output() {
+    let mut world = World::new(5);
+    world.config.burst.steps = 1;
+    let steps: Vec<String> = (0..110)
+        .map(|n| format!("      - {{ id: s{n}, type: code, action: echo, input: {{ n: {n} }} }}\n"))
+        .collect();
+    let text = format!(
+        "name: many\ntrigger: {{ type: manual }}\nsteps:\n  - id: rows\n    type: iterator\n    over: [1]\n    do:\n{}",
+        steps.concat()
+    );
+    runtime().block_on(async {
+        let (engine, workspace) = world.set_up(&[ECHO], &[&text]).await;
+        let run = ended(&workspace, "many", json!({})).await;
+        let all = items(&workspace, &run.summary.id, ItemFilter::default(), 5).await;
+        assert_eq!(value(all[0].output.as_ref()), json!({ "n": 109 }));
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_retry_on_a_version_that_goes_over_something_else_is_refused() {
+    let text = r#"
+name: single
+trigger: { type: manual }
+steps:
+  - id: rows
+    type: iterator
+    over: [1, 2, 3, 4]
+    do:
+      - { id: moody, type: code, action: moody, input: { n: "{{ index }}", fails: 1 } }
+"#;
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[MOODY], &[text]).await;
+        let run = ended(&workspace, "single", json!({})).await;
+        assert_eq!(run.summary.status, RunStatus::Failed);
+        let batches = text.replace("    do:", "    batch: 2\n    do:");
+        activate(&workspace, &batches).await;
+        let error = workspace.runs().retry(&run.summary.id, true).await.unwrap_err();
+        assert_eq!(error.code, "version_does_not_fit");
+        assert!(error.message.contains("`rows`"), "{}", error.message);
         engine.close().await;
     });
 }

@@ -22,6 +22,12 @@ pub(crate) fn all(shard: Shard) -> Range<Key> {
     KeyBuilder::in_shard(Space::Timers, shard).prefix()
 }
 
+/// Those that are due by now.
+pub(crate) fn due(shard: Shard, now: Timestamp) -> Range<Key> {
+    let after = now.as_millisecond().saturating_add(1);
+    all(shard).start..KeyBuilder::in_shard(Space::Timers, shard).i64(after).build()
+}
+
 /// When, and whom to wake.
 pub(crate) fn parts(key: &Key) -> Result<(i64, WorkspaceId, RunId), Refused> {
     let mut reader = KeyReader::in_shard(key)?;
