@@ -88,6 +88,16 @@ async fn time_moves_only_as_a_test_says() {
     insta::assert_snapshot!(report(&[("sync.yaml", SYNC), ("tests/timed.yaml", TIMED)]).await);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_run_is_resumed_by_a_test() {
+    let flow = "name: ask\ntrigger: { type: manual }\nsteps:\n  - { id: ask, type: http_request, method: GET, url: 'https://api.example.com/rate', on_error: pause }\noutput: { rate: '{{ ask.body.rate }}' }\n";
+    let test = "http:\n  - { answer: { status: 404 } }\n  - { answer: { body: { rate: 2 } } }\nsteps:\n  - trigger: {}\n  - expect: { status: paused }\n  - resume: {}\n  - expect: { status: completed, output: { rate: 2 } }\n";
+    let by_hand = "http: { answer: { status: 404 } }\nsteps:\n  - trigger: {}\n  - resume: { output: { body: { rate: 3 } } }\n  - expect: { status: completed, output: { rate: 3 } }\n";
+    let text =
+        report(&[("ask.yaml", flow), ("tests/again.yaml", test), ("tests/by-hand.yaml", by_hand)]).await;
+    insta::assert_snapshot!(text);
+}
+
 const EVENTS: &[(&str, &str)] = &[
     (
         "greet.yaml",

@@ -68,6 +68,7 @@ pub static STEP: Form = Form {
         optional("create_record", Shape::Form(&CREATE), "Writes a record, as somebody at the API would."),
         optional("update_record", Shape::Form(&UPDATE), "Changes a record."),
         optional("delete_record", Shape::Form(&DELETE), "Deletes a record."),
+        optional("resume", Shape::Form(&RESUME), "Lets the run that started last, which is paused, go on."),
         optional("expect", Shape::Form(&EXPECT), "What must hold at this point."),
     ],
 };
@@ -115,6 +116,19 @@ static DELETE: Form = Form {
     fields: &[
         required("object", Shape::Text, "The object, such as `person`."),
         required("record_id", Shape::Template, "Such as `{{ records.person[0].id }}`."),
+    ],
+};
+
+static RESUME: Form = Form {
+    name: "a resumption",
+    fields: &[
+        optional(
+            "action",
+            Shape::Choice(&["retry", "skip"]),
+            "From what failed, or as if it had been skipped; `retry` when absent.",
+        ),
+        optional("output", Shape::Value, "As if the step had given this, in place of `action`."),
+        optional("step", Shape::Text, "The step's path, where several wait."),
     ],
 };
 
@@ -245,6 +259,7 @@ mod tests {
             ("`create_record`", &CREATE),
             ("`update_record`", &UPDATE),
             ("`delete_record`", &DELETE),
+            ("`resume`", &RESUME),
             ("`http[]`", &CANNED),
             ("`http[].answer`", &ANSWER),
             ("`expect`", &EXPECT),

@@ -1,5 +1,6 @@
 //! One test's world: an engine over an empty store, with time, requests and e-mail that belong to the test.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::{Map, Value, json};
 use stepwell_engine::ports::{Clock, Random};
 use stepwell_engine::{
     Engine, EngineConfig, EngineError, HookAnswer, HookReply, HookRequest, PageRequest, Ports, RecordQuery,
-    Retention, RunFilter, RunStarted, TextFormat, Workspace,
+    ResumeAction, ResumeRun, Retention, RunFilter, RunStarted, TextFormat, Workspace,
 };
 use stepwell_store::{MemoryBlobs, MemoryStore};
 use stepwell_workflow::expr::Values;
@@ -91,6 +92,14 @@ struct Write {
     record_id: String,
     #[serde(default)]
     record: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Resume {
+    action: Option<String>,
+    #[serde(default, deserialize_with = "super::document::present")]
+    output: Option<Value>,
+    step: Option<String>,
 }
 
 fn failed(what: impl std::fmt::Display) -> impl FnOnce(EngineError) -> String {
@@ -230,6 +239,10 @@ impl World {
                 let by: Millis = step.filled(&self.scope)?;
                 self.advance(by.as_duration()).await;
             }
+            "resume" => {
+                let resume = step.filled(&self.scope)?;
+                self.resume(resume).await.map_err(|error| format!("{}: {error}", step.place))?;
+            }
             kind => {
                 let Write { object, record_id, record } = step.filled(&self.scope)?;
                 let records = self.workspace.records();
@@ -269,6 +282,18 @@ impl World {
             }
         });
         Ok(())
+    }
+
+    async fn resume(&self, resume: Resume) -> Result<(), String> {
+        let Some(run) = self.last_run().await? else { return Err("no run has started".into()) };
+        let action = match (resume.output, resume.action.as_deref()) {
+            (Some(_), Some(_)) => return Err("`action` and `output` are two ways to go on; keep one".into()),
+            (Some(output), None) => ResumeAction::Output(output),
+            (None, Some("skip")) => ResumeAction::Skip,
+            (None, _) => ResumeAction::Retry,
+        };
+        let resume = ResumeRun { action, step: resume.step, actions: BTreeMap::new() };
+        self.workspace.runs().resume(&run, resume).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Takes what the last trigger was answered, if it was by now.
