@@ -1,0 +1,105 @@
+//! The flows of `examples/workflows`, each with its own actions, through HTTP.
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, guests};
+
+fn workflow(name: &str) -> String {
+    let path = guests::root().join("examples/workflows").join(name).join(format!("{name}.yaml"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+async fn later(server: &Server, seconds: u64) {
+    server.post("/api/v1/dev/clock", &json!({ "advance": format!("{seconds}s") })).await.expect(200);
+}
+
+/// When so many runs of it are over: all of them, the newest first.
+async fn runs(server: &Server, workflow: &str, count: usize) -> Vec<Value> {
+    loop {
+        let page = server.get(&format!("/api/v1/runs?workflow={workflow}&limit=200")).await.expect(200);
+        let runs = page["runs"].as_array().unwrap();
+        if runs.iter().filter(|run| !run["ended_at"].is_null()).count() >= count {
+            return runs.clone();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+async fn lead_scoring() -> Server {
+    let server = Server::dev();
+    for (object, field) in [
+        ("person", json!({"name": "leadScore", "type": "number"})),
+        ("person", json!({"name": "leadQualified", "type": "boolean"})),
+        ("person", json!({"name": "behaviour", "type": "raw_json"})),
+        ("company", json!({"name": "industry", "type": "text"})),
+    ] {
+        server.post(&format!("/api/v1/objects/{object}/fields"), &field).await.expect(201);
+    }
+    server.put("/api/v1/actions/score-lead", guests::example("score-lead")).await.expect(201);
+    server.activate("lead-scoring-internal", &workflow("lead-scoring-internal")).await;
+    server
+}
+
+async fn mails(server: &Server) -> Vec<Value> {
+    server.get("/api/v1/mailbox").await.expect(200)["mailbox"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn lead_scoring_scores_whoever_changes_and_tells_sales_once_a_crossing() {
+    let server = lead_scoring().await;
+    let company = json!({"name": "Acme", "employees": 420, "industry": "Logistics", "accountOwner": "rep@example.com",
+        "domainName": {"primaryLinkUrl": "acme.example"}});
+    let company = server.post("/api/v1/records/company", &company).await.expect(201)["id"].clone();
+    let person =
+        json!({"emails": {"primaryEmail": "ada@acme.example"}, "companyId": company, "jobTitle": "Clerk"});
+    let id = server.post("/api/v1/records/person", &person).await.expect(201)["id"].clone();
+    let id = id.as_str().unwrap();
+    let path = format!("/api/v1/records/person/{id}");
+    let edit = async |change: Value| {
+        server.send(server.request(reqwest::Method::PATCH, &path).json(&change)).await.expect(200)
+    };
+    // Edits in quick succession are one run, over what they came to.
+    edit(json!({"jobTitle": "Senior clerk"})).await;
+    edit(json!({"behaviour": {"pageViews": 1}})).await;
+    later(&server, 6).await;
+    let scored = runs(&server, "lead-scoring-internal", 1).await;
+    assert_eq!((scored.len(), &scored[0]["status"]), (1, &json!("completed")), "{scored:#?}");
+    let first = server.get(&path).await.expect(200)["leadScore"].as_f64().unwrap();
+    assert!(first > 0.0 && first < 60.0, "{first}");
+    assert_eq!(mails(&server).await.len(), 0);
+
+    // It crosses the threshold: one mail. Further edits above it: none.
+    let hot = json!({"pricingViews": 3, "emailClicks": 2, "pageViews": 14, "demoRequested": true});
+    edit(json!({"jobTitle": "VP Operations", "behaviour": hot})).await;
+    later(&server, 6).await;
+    runs(&server, "lead-scoring-internal", 2).await;
+    edit(json!({"jobTitle": "VP of Operations"})).await;
+    later(&server, 6).await;
+    let scored = runs(&server, "lead-scoring-internal", 3).await;
+    let mail = mails(&server).await;
+    assert_eq!(mail.len(), 1, "{mail:#?}");
+    assert_eq!(mail[0]["to"], json!(["rep@example.com"]));
+    assert!(mail[0]["subject"].as_str().unwrap().starts_with("Worth a call: ada@acme.example, score "));
+    // Storing the score started no run, nor does a change of what no score is made of.
+    edit(json!({"city": "Paris"})).await;
+    later(&server, 6).await;
+    assert_eq!(scored.len(), 3);
+    assert_eq!(runs(&server, "lead-scoring-internal", 3).await.len(), 3);
+}
+
+#[tokio::test]
+async fn lead_scoring_of_a_person_that_the_module_cannot_take_fails_alone() {
+    let server = lead_scoring().await;
+    for n in 0..20 {
+        let behaviour = if n == 7 { json!({"pageViews": -1}) } else { json!({"pageViews": n}) };
+        let person = json!({"emails": {"primaryEmail": format!("p{n}@example.com")}, "behaviour": behaviour});
+        server.post("/api/v1/records/person", &person).await.expect(201);
+    }
+    later(&server, 6).await;
+    let runs = runs(&server, "lead-scoring-internal", 20).await;
+    let failed: Vec<&Value> = runs.iter().filter(|run| run["status"] == "failed").collect();
+    assert_eq!((runs.len(), failed.len()), (20, 1), "{failed:#?}");
+    assert_eq!(failed[0]["error"]["code"], "invalid_input");
+    let scores = server.records("person").await;
+    assert_eq!(scores.iter().filter(|person| person["leadScore"].is_number()).count(), 19);
+}
