@@ -54,6 +54,10 @@ async fn workflows_are_checked_applied_run_and_followed() {
         assert!(graph.contains(step), "{graph}");
     }
     assert!(ok(run(&["workflow", "graph", text(&flow), "--format", "mermaid"])).contains("flowchart"));
+    // Which fields a workspace has of its own is no matter of the graph's.
+    let own_fields =
+        guests::root().join("examples/workflows/lead-scoring-internal/lead-scoring-internal.yaml");
+    assert!(ok(run(&["workflow", "graph", text(&own_fields)])).contains("tell_sales"));
 
     let folder = tempfile::tempdir().unwrap();
     let bad = folder.path().join("bad.yaml");

@@ -29,6 +29,11 @@ impl Catalog for Offline {
     }
 }
 
+/// What a graph needs: nothing that a workspace may have of its own.
+struct Anything;
+
+impl Catalog for Anything {}
+
 #[derive(Deserialize)]
 struct Answer {
     problems: Vec<stepwell_engine::Problem>,
@@ -40,7 +45,7 @@ pub async fn check(files: &[PathBuf], online: bool, global: &Global) -> anyhow::
     let mut reports = Vec::new();
     let mut not_asked = BTreeSet::new();
     for file in files {
-        let (text, checked) = read(file)?;
+        let (text, checked) = read(file, &Offline)?;
         let mut problems = checked.problems;
         match &client {
             Some(client) => add(&mut problems, ask(client, file, &text).await?),
@@ -71,7 +76,7 @@ fn not_checked(actions: &BTreeSet<String>) -> String {
     let names: Vec<&str> = actions.iter().map(String::as_str).collect();
     let named = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
     format!(
-        "not checked without a server: actions{named}, objects of your own, secrets, limits; --online asks --server"
+        "not checked without a server: actions{named}, objects and fields of your own, secrets, limits; --online asks --server"
     )
 }
 
@@ -118,9 +123,9 @@ fn add(problems: &mut Vec<Problem>, told: Vec<Problem>) {
     problems.sort_by_key(|problem| (problem.line, problem.column));
 }
 
-fn read(file: &Path) -> anyhow::Result<(String, Checked)> {
+fn read(file: &Path, catalog: &dyn Catalog) -> anyhow::Result<(String, Checked)> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let checked = check::check_bytes(&bytes, &name_of(file)?, &Offline);
+    let checked = check::check_bytes(&bytes, &name_of(file)?, catalog);
     Ok((String::from_utf8_lossy(&bytes).into_owned(), checked))
 }
 
@@ -128,7 +133,7 @@ pub fn graph(file: &Path, format: Option<GraphFormat>, json: bool) -> anyhow::Re
     if json && format.is_some() {
         anyhow::bail!("--json and --format are two answers to one question: give one of them");
     }
-    let (text, checked) = read(file)?;
+    let (text, checked) = read(file, &Anything)?;
     let Some(workflow) = checked.workflow else {
         output::complain(render_all(&checked.problems, &file.display().to_string(), &text).trim_end());
         return Err(Bad("a workflow with problems has no graph".into()).into());
