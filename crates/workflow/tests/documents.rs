@@ -152,6 +152,14 @@ impl stepwell_workflow::check::Catalog for Objects {
     }
 }
 
+/// Nothing known of objects either: for an example whose fields are a workspace's own. (Against a server that has them it
+/// is checked in the tests of the flows.)
+struct OwnFields;
+
+impl stepwell_workflow::check::Catalog for OwnFields {}
+
+const WITH_OWN_FIELDS: [&str; 1] = ["lead-scoring-internal"];
+
 #[test]
 fn the_examples_pass() {
     let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/workflows");
@@ -161,7 +169,10 @@ fn the_examples_pass() {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let file = folder.join(format!("{name}.yaml"));
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
-        let problems = check(&text, &Objects).problems;
+        let problems = match WITH_OWN_FIELDS.contains(&&*name) {
+            true => check(&text, &OwnFields).problems,
+            false => check(&text, &Objects).problems,
+        };
         assert!(problems.is_empty(), "{}", render_all(&problems, &file.to_string_lossy(), &text));
         seen += 1;
     }
