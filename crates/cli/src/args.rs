@@ -283,8 +283,8 @@ pub enum Run {
     /// Show the items of a run's iterators that are over, with their steps
     Items {
         id: String,
-        /// Only this iterator's, by its path, such as rows or 'rows[3].users'
-        #[arg(long)]
+        // Not a comment of documentation, which would take the brackets for a link.
+        #[arg(long, help = "Only this iterator's, by its path, such as rows or 'rows[3].users'")]
         step: Option<String>,
         /// completed, failed or skipped
         #[arg(long)]
