@@ -141,16 +141,37 @@ impl Client {
         serde_json::from_slice(&body).map_err(|e| self.foreign(e.to_string()))
     }
 
+    /// Every item of a list, page by page; `noun` is its path and the answer's member.
+    pub async fn all<T: DeserializeOwned>(&self, noun: &str) -> Outcome<Vec<T>> {
+        #[derive(Deserialize)]
+        struct Page {
+            next_cursor: Option<String>,
+            #[serde(flatten)]
+            members: serde_json::Map<String, serde_json::Value>,
+        }
+        let mut found = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut request = self.get(&[noun]).query(&[("limit", "500")]);
+            if let Some(cursor) = &cursor {
+                request = request.query(&[("cursor", cursor)]);
+            }
+            let mut page: Page = self.json(request).await?;
+            let items = page.members.remove(noun).unwrap_or_default();
+            found.extend(serde_json::from_value::<Vec<T>>(items).map_err(|e| self.foreign(e.to_string()))?);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
     pub async fn bytes(&self, request: RequestBuilder) -> Outcome<Bytes> {
         self.send(request).await?.bytes().await.map_err(|e| self.broken(&e))
     }
 
     fn broken(&self, error: &reqwest::Error) -> ClientError {
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(next) = cause.source() {
-            cause = next;
-        }
-        ClientError::Unreachable { server: self.base.to_string(), cause: cause.to_string() }
+        ClientError::Unreachable { server: self.base.to_string(), cause: stepwell_engine::innermost(error) }
     }
 
     fn foreign(&self, what: String) -> ClientError {

@@ -57,7 +57,7 @@ impl Node {
             hook_body_bytes: settings.limits.hook_body_bytes,
             api_body_bytes: settings.limits.api_body_bytes,
             bodies_bytes: settings.limits.bodies_bytes,
-            module_bytes: crate::settings::MODULE_BYTES,
+            module_bytes: stepwell_server::MODULE_BYTES,
             connections: connection_limits(&settings.limits),
             clock: settings.dev.then_some(clock),
         };

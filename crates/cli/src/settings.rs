@@ -12,8 +12,6 @@ use stepwell_workflow::model::ByteSize;
 /// Looked for in the working folder when no file is named.
 const DEFAULT_FILE: &str = "stepwell.toml";
 const PREFIX: &str = "STEPWELL_";
-/// The largest module that is read.
-pub const MODULE_BYTES: usize = 32 << 20;
 const A_DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Variables with the prefix that are the client's, or are read elsewhere.
 const NOT_SETTINGS: [&str; 5] = [
@@ -277,7 +275,7 @@ impl Settings {
         if limits.connections == Some(0) {
             bail!("limits.connections must be at least 1");
         }
-        let largest = limits.hook_body_bytes.max(limits.api_body_bytes).max(MODULE_BYTES);
+        let largest = limits.hook_body_bytes.max(limits.api_body_bytes).max(stepwell_server::MODULE_BYTES);
         if limits.bodies_bytes < largest {
             bail!(
                 "limits.bodies_bytes is {}; the largest single body may have {largest}, and would never be read",

@@ -144,6 +144,22 @@ impl From<EngineError> for OpenError {
     }
 }
 
+impl From<Problem> for stepwell_workflow::problem::Problem {
+    fn from(told: Problem) -> Self {
+        let place = |n: Option<u32>| n.map_or(0, |n| n as usize);
+        Self {
+            path: told.path.unwrap_or_default(),
+            line: place(told.line),
+            column: place(told.column),
+            step: told.step,
+            code: told.code,
+            message: told.message,
+            hint: told.hint,
+            length: 1,
+        }
+    }
+}
+
 /// What an error comes from at last. Those around it say of it what their own message says already.
 pub fn innermost(error: &dyn std::error::Error) -> String {
     let mut last = error.to_string();

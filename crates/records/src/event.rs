@@ -136,7 +136,7 @@ const UPDATED: &str = "updatedAt";
 
 /// What an event says of the write before, beside the fields.
 pub(crate) fn was_updated(was: &mut Map<String, Value>, before: i64) {
-    was.insert(UPDATED.into(), crate::value::instant_text(before).map_or(Value::Null, Value::from));
+    was.insert(UPDATED.into(), crate::value::instant_value(before));
 }
 
 /// The record with every field of the object, the empty ones as null.

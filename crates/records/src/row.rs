@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::error::RecordsError;
 use crate::schema::{Object, ObjectId, Path};
-use crate::value::{expand, instant_text};
+use crate::value::{expand, instant_value};
 
 /// The first byte of a row: how the rest is to be read.
 const FORMAT: u8 = 1;
@@ -129,13 +129,12 @@ impl Row {
     }
 
     fn system(&self, record: &mut Map<String, Value>) {
-        let time = |millis| instant_text(millis).map_or(Value::Null, Value::from);
         record.insert("id".into(), self.id.to_string().into());
-        record.insert("createdAt".into(), time(created(self.id)));
-        record.insert("updatedAt".into(), time(self.updated));
+        record.insert("createdAt".into(), instant_value(created(self.id)));
+        record.insert("updatedAt".into(), instant_value(self.updated));
         record.insert("version".into(), self.version.into());
         if let Some(deleted) = self.deleted {
-            record.insert("deletedAt".into(), time(deleted));
+            record.insert("deletedAt".into(), instant_value(deleted));
         }
     }
 

@@ -69,16 +69,14 @@ impl Guests {
         mut guest: Guest<T>,
         leave: Leave<'_>,
     ) -> Result<T, String> {
-        let mut leave = Some(leave);
-        let first = poll_fn(|context| {
-            let began = Instant::now();
-            let turn = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context)));
-            if let (Some(leave), Ok(turn)) = (leave.take(), &turn) {
-                leave.over(began.elapsed(), turn.is_ready());
-            }
-            Poll::Ready(turn)
-        });
-        match first.await {
+        let began = Instant::now();
+        let first =
+            poll_fn(|context| Poll::Ready(catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context)))))
+                .await;
+        if let Ok(turn) = &first {
+            leave.over(began.elapsed(), turn.is_ready());
+        }
+        match first {
             Ok(Poll::Ready(outcome)) => Ok(outcome),
             Ok(Poll::Pending) => self.run(guest).await,
             Err(panic) => Err(format!("the call broke off: {}", text(&*panic))),

@@ -42,6 +42,9 @@ use std::sync::Arc;
 use stepwell_engine::{Engine, ports::SystemClock};
 use tokio_util::sync::CancellationToken;
 
+/// The largest module that is read, unless a configuration says otherwise.
+pub const MODULE_BYTES: usize = 32 << 20;
+
 /// What the front is told about how to answer.
 #[derive(Clone)]
 pub struct ServerConfig {
@@ -67,7 +70,7 @@ impl Default for ServerConfig {
             hook_body_bytes: 8 << 20,
             api_body_bytes: 8 << 20,
             bodies_bytes: 256 << 20,
-            module_bytes: 32 << 20,
+            module_bytes: MODULE_BYTES,
             connections: ConnectionLimits::default(),
             clock: None,
         }

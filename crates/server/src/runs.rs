@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{RawQuery, Request, State};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use stepwell_engine::{
@@ -107,7 +107,7 @@ pub async fn retry(
 struct ResumeBody {
     action: ResumeWord,
     /// Null is an output, too.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "stepwell_workflow::model::present")]
     output: Option<Value>,
     #[serde(default)]
     step: Option<String>,
@@ -121,10 +121,6 @@ enum ResumeWord {
     Retry,
     Skip,
     Output,
-}
-
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(from).map(Some)
 }
 
 pub async fn resume(

@@ -1,6 +1,7 @@
 //! A disk that fills up: commits are refused as `Full`, reading goes on, nothing acknowledged is lost, and with
 //! room again the store mends itself. A limit on the size of files plays the full disk, in a process of its own.
 #![allow(clippy::unwrap_used)] // all of this is test code, its helpers too
+mod noise;
 
 use std::process::Command;
 use std::sync::Arc;
@@ -17,21 +18,10 @@ fn key(n: u32) -> Key {
     KeyBuilder::new(Space::Records, WS).u32(n).build()
 }
 
-/// Nothing that can be made smaller (SplitMix64).
-fn value(n: u32) -> Vec<u8> {
-    let byte = |i: u64| {
-        let mut z = (i ^ (u64::from(n) << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) as u8
-    };
-    (0..3000).map(byte).collect()
-}
-
 async fn put(store: &Arc<SledStore>, n: u32) -> Result<(), Refused> {
     let mut tx = Txn::begin(store.clone(), WS.shard());
     tx.get(&key(n)).await?;
-    tx.put(key(n), value(n));
+    tx.put(key(n), noise::noise(n.into(), 3000));
     tx.commit().await.map(|_| ())
 }
 
@@ -39,7 +29,7 @@ async fn put(store: &Arc<SledStore>, n: u32) -> Result<(), Refused> {
 async fn whole(store: &Arc<SledStore>) -> u32 {
     let mut tx = Txn::begin(store.clone(), WS.shard());
     let rows = tx.range(KeyBuilder::new(Space::Records, WS).prefix(), usize::MAX, false).await.unwrap();
-    assert!(rows.iter().zip(0..).all(|((k, seen), n)| *k == key(n) && *seen == value(n)));
+    assert!(rows.iter().zip(0..).all(|((k, seen), n)| *k == key(n) && *seen == noise::noise(n.into(), 3000)));
     rows.len() as u32
 }
 

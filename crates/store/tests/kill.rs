@@ -1,5 +1,6 @@
 //! A process that writes is killed at random moments: what it had acknowledged is there afterwards, and whole.
 #![allow(clippy::unwrap_used)] // all of this is test code, its helpers too
+mod noise;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -22,17 +23,6 @@ fn head(task: u32) -> Key {
     KeyBuilder::new(Space::Runs, workspace(task)).build()
 }
 
-/// Nothing that can be made smaller (SplitMix64).
-fn noise(seed: u64, size: u64) -> Vec<u8> {
-    let byte = |i: u64| {
-        let mut z = (i ^ (seed << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) as u8
-    };
-    (0..size).map(byte).collect()
-}
-
 /// The rows of one transaction: some small, one in pieces, one that is packed, and one that the next transaction
 /// replaces.
 fn rows(task: u32, n: u64) -> Vec<(Key, Value)> {
@@ -40,7 +30,7 @@ fn rows(task: u32, n: u64) -> Vec<(Key, Value)> {
     let value = |size: u64, salt: u64| -> Value {
         (0..size).map(|i| (i * 13 + n * 7 + salt + u64::from(task)) as u8).collect::<Vec<_>>().into()
     };
-    let noise = |size: u64| -> Value { noise(n << 8 | u64::from(task), size).into() };
+    let noise = |size: u64| -> Value { noise::noise(n << 8 | u64::from(task), size as usize).into() };
     let mut rows: Vec<_> = (0..6).map(|part| (key(part), value(600, part.into()))).collect();
     rows.push((key(6), noise(n * 977 % 20_000)));
     rows.push((key(7), value(n * 977 % 20_000, 6)));

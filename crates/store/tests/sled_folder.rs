@@ -1,5 +1,6 @@
 //! The data folder of the store on disk: one process at a time, formats, damage, room, and the rules for sled.
 #![allow(clippy::unwrap_used)] // all of this is test code, its helpers too
+mod noise;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,6 +9,8 @@ use std::sync::Arc;
 
 use stepwell_store::keys::{KeyBuilder, Space};
 use stepwell_store::{Key, OpenError, Refused, SledOptions, SledStore, Store, Txn, WorkspaceId};
+
+use noise::noise;
 
 const WS: WorkspaceId = WorkspaceId(1);
 
@@ -25,17 +28,6 @@ fn refusal(folder: &Path) -> String {
 
 fn key(n: u32) -> Key {
     KeyBuilder::new(Space::Records, WS).u32(n).build()
-}
-
-/// Nothing that can be made smaller (SplitMix64).
-fn noise(seed: u64, size: usize) -> Vec<u8> {
-    let byte = |i: u64| {
-        let mut z = (i ^ (seed << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) as u8
-    };
-    (0..size as u64).map(byte).collect()
 }
 
 async fn put(store: &SledStore, n: u32, value: &[u8]) -> Result<(), Refused> {

@@ -34,7 +34,7 @@ fn one() -> usize {
 
 impl Problem {
     /// A finding at the bytes `from..to` of the source.
-    pub(crate) fn at(
+    pub fn at(
         source: &Source<'_>,
         from: usize,
         to: usize,

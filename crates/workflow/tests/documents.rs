@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use stepwell_workflow::check::{Checked, check, check_as, check_bytes};
+use stepwell_workflow::check::{Checked, NoCatalog, StandardObjects, check, check_as, check_bytes};
 use stepwell_workflow::problem::{CODES, render_all};
 
 use common::Workspace;
@@ -143,21 +143,7 @@ fn a_check_without_a_catalog_says_only_what_the_document_shows() {
     assert_eq!(codes, ["unknown_reference"]);
 }
 
-/// The standard objects, and nothing known of actions.
-struct Objects;
-
-impl stepwell_workflow::check::Catalog for Objects {
-    fn schema(&self) -> Option<std::sync::Arc<stepwell_records::schema::Schema>> {
-        Some(stepwell_records::schema::Schema::standard())
-    }
-}
-
-/// Nothing known of objects either: for an example whose fields are a workspace's own. (Against a server that has them it
-/// is checked in the tests of the flows.)
-struct OwnFields;
-
-impl stepwell_workflow::check::Catalog for OwnFields {}
-
+/// Examples whose fields are a workspace's own. (Against a server that has them they are checked in the tests of the flows.)
 const WITH_OWN_FIELDS: [&str; 1] = ["lead-scoring-internal"];
 
 #[test]
@@ -170,8 +156,8 @@ fn the_examples_pass() {
         let file = folder.join(format!("{name}.yaml"));
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
         let problems = match WITH_OWN_FIELDS.contains(&&*name) {
-            true => check(&text, &OwnFields).problems,
-            false => check(&text, &Objects).problems,
+            true => check(&text, &NoCatalog).problems,
+            false => check(&text, &StandardObjects).problems,
         };
         assert!(problems.is_empty(), "{}", render_all(&problems, &file.to_string_lossy(), &text));
         seen += 1;

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::json;
-use stepwell_records::schema::{Schema, standard};
-use stepwell_workflow::check::{self, Catalog, Checked};
+use stepwell_workflow::check::{self, Catalog, Checked, NoCatalog, StandardObjects};
 use stepwell_workflow::graph::Graph;
 use stepwell_workflow::graph_draw::{self, Drawing};
 use stepwell_workflow::model::{StepKind, Workflow};
@@ -19,20 +17,6 @@ use super::workflow::name_of;
 use crate::args::{Global, GraphFormat};
 use crate::client::Client;
 use crate::output;
-
-/// What is known without a server: the standard objects. Which actions there are only a server knows.
-struct Offline;
-
-impl Catalog for Offline {
-    fn schema(&self) -> Option<Arc<Schema>> {
-        Some(standard())
-    }
-}
-
-/// What a graph needs: nothing that a workspace may have of its own.
-struct Anything;
-
-impl Catalog for Anything {}
 
 #[derive(Deserialize)]
 struct Answer {
@@ -45,7 +29,7 @@ pub async fn check(files: &[PathBuf], online: bool, global: &Global) -> anyhow::
     let mut reports = Vec::new();
     let mut not_asked = BTreeSet::new();
     for file in files {
-        let (text, checked) = read(file, &Offline)?;
+        let (text, checked) = read(file, &StandardObjects)?;
         let mut problems = checked.problems;
         match &client {
             Some(client) => add(&mut problems, ask(client, file, &text).await?),
@@ -95,18 +79,7 @@ async fn ask(client: &Client, file: &Path, text: &str) -> anyhow::Result<Vec<Pro
     let name = name_of(file)?;
     let request = client.post(&["workflows", &name, "check"]).body(text.to_owned());
     let answer: Answer = client.json(request).await?;
-    let place = |n: Option<u32>| n.map_or(0, |n| n as usize);
-    let problems = answer.problems.into_iter().map(|told| Problem {
-        path: told.path.unwrap_or_default(),
-        line: place(told.line),
-        column: place(told.column),
-        step: told.step,
-        code: told.code,
-        message: told.message,
-        hint: told.hint,
-        length: 1,
-    });
-    Ok(problems.collect())
+    Ok(answer.problems.into_iter().map(Problem::from).collect())
 }
 
 /// What the server found beyond what was found here. Its word on objects counts: it knows those of the workspace.
@@ -133,7 +106,8 @@ pub fn graph(file: &Path, format: Option<GraphFormat>, json: bool) -> anyhow::Re
     if json && format.is_some() {
         anyhow::bail!("--json and --format are two answers to one question: give one of them");
     }
-    let (text, checked) = read(file, &Anything)?;
+    // Which objects and fields a workspace has of its own is no matter of a graph's.
+    let (text, checked) = read(file, &NoCatalog)?;
     let Some(workflow) = checked.workflow else {
         output::complain(render_all(&checked.problems, &file.display().to_string(), &text).trim_end());
         return Err(Bad("a workflow with problems has no graph".into()).into());

@@ -7,17 +7,11 @@ use crate::args::{Global, Schedule};
 use crate::client::Client;
 use crate::output;
 
-#[derive(serde::Deserialize)]
-struct Page {
-    schedules: Vec<ScheduleInfo>,
-    next_cursor: Option<String>,
-}
-
 pub async fn main(command: Schedule, global: &Global) -> anyhow::Result<()> {
     let client = Client::new(global)?;
     match command {
         Schedule::List => {
-            let schedules = all(&client).await?;
+            let schedules: Vec<ScheduleInfo> = client.all("schedules").await?;
             if global.json {
                 return output::json(&json!({ "schedules": schedules }));
             }
@@ -41,22 +35,5 @@ fn times(schedule: &ScheduleInfo) -> String {
         (Some(cron), _) => format!("{cron} {}", schedule.time_zone),
         (None, Some(every)) => format!("every {every}"),
         (None, None) => String::new(),
-    }
-}
-
-async fn all(client: &Client) -> anyhow::Result<Vec<ScheduleInfo>> {
-    let mut found = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut request = client.get(&["schedules"]).query(&[("limit", "500")]);
-        if let Some(cursor) = &cursor {
-            request = request.query(&[("cursor", cursor)]);
-        }
-        let page: Page = client.json(request).await?;
-        found.extend(page.schedules);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(found);
-        }
     }
 }

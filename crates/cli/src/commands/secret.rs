@@ -15,12 +15,6 @@ use crate::args::{Global, Secret};
 use crate::client::Client;
 use crate::output;
 
-#[derive(serde::Deserialize)]
-struct Page {
-    secrets: Vec<SecretInfo>,
-    next_cursor: Option<String>,
-}
-
 pub async fn main(command: Secret, global: &Global) -> anyhow::Result<()> {
     if let Secret::ForgetAll { data } = &command {
         return forget_all(data, global).await;
@@ -39,7 +33,7 @@ pub async fn main(command: Secret, global: &Global) -> anyhow::Result<()> {
             output::line(format!("{name} is set; workflows send it as {{{{ secrets.{name} }}}}"));
         }
         Secret::List => {
-            let secrets = all(&client).await?;
+            let secrets: Vec<SecretInfo> = client.all("secrets").await?;
             if global.json {
                 return output::json(&json!({ "secrets": secrets }));
             }
@@ -53,23 +47,6 @@ pub async fn main(command: Secret, global: &Global) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-async fn all(client: &Client) -> anyhow::Result<Vec<SecretInfo>> {
-    let mut found = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut request = client.get(&["secrets"]).query(&[("limit", "500")]);
-        if let Some(cursor) = &cursor {
-            request = request.query(&[("cursor", cursor)]);
-        }
-        let page: Page = client.json(request).await?;
-        found.extend(page.secrets);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(found);
-        }
-    }
 }
 
 /// From stdin or a variable: what stands on a command line is seen by other users, and kept by the shell.

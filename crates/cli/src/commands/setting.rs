@@ -12,12 +12,6 @@ use crate::output;
 /// As many columns of a value as a list shows.
 const SHOWN: usize = 60;
 
-#[derive(serde::Deserialize)]
-struct Page {
-    settings: Vec<SettingInfo>,
-    next_cursor: Option<String>,
-}
-
 pub async fn main(command: Setting, global: &Global) -> anyhow::Result<()> {
     let client = Client::new(global)?;
     match command {
@@ -38,7 +32,7 @@ pub async fn main(command: Setting, global: &Global) -> anyhow::Result<()> {
             }
         }
         Setting::List => {
-            let settings = all(&client).await?;
+            let settings: Vec<SettingInfo> = client.all("settings").await?;
             if global.json {
                 return output::json(&json!({ "settings": settings }));
             }
@@ -53,23 +47,6 @@ pub async fn main(command: Setting, global: &Global) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-async fn all(client: &Client) -> anyhow::Result<Vec<SettingInfo>> {
-    let mut found = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut request = client.get(&["settings"]).query(&[("limit", "500")]);
-        if let Some(cursor) = &cursor {
-            request = request.query(&[("cursor", cursor)]);
-        }
-        let page: Page = client.json(request).await?;
-        found.extend(page.settings);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(found);
-        }
-    }
 }
 
 /// JSON, or `@FILE`, or `-` for stdin.

@@ -113,7 +113,7 @@ pub(crate) fn compile(
         EngineError::conflict("workflow_has_problems", message)
     };
     let timetable = match &workflow.trigger {
-        Trigger::Schedule(schedule) => Some(Timetable::of(schedule).map_err(|(_, why)| unfit(why))?),
+        Trigger::Schedule(schedule) => Some(Timetable::of(schedule).map_err(unfit)?),
         _ => None,
     };
     let event_when = match &workflow.trigger {

@@ -3,7 +3,7 @@
 use std::path::{Path as FilePath, PathBuf};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use stepwell_workflow::document::{Data, Entry, Node, Path, Source, parse, read_as};
 use stepwell_workflow::expr::{Mode, Template, Values};
@@ -54,11 +54,6 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// A member that is there, whatever it is: null is a value.
-pub(super) fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(from).map(Some)
-}
-
 #[derive(Deserialize)]
 struct Written {
     #[serde(default)]
@@ -100,18 +95,8 @@ impl Reading<'_> {
 
     fn tell(&mut self, path: &str, message: impl Into<String>) {
         let (from, to) = self.node(path);
-        let (line, column) = self.source.line_and_column(from);
-        let underlined = self.source.slice(from, to.min(self.source.line_end(line)).max(from));
-        self.problems.push(Problem {
-            path: path.to_owned(),
-            line,
-            column,
-            step: None,
-            code: "invalid_value".into(),
-            message: message.into(),
-            hint: None,
-            length: underlined.trim_end().chars().count().max(1),
-        });
+        let told = Problem::at(self.source, from, to, "invalid_value", message);
+        self.problems.push(Problem { path: path.to_owned(), ..told });
     }
 
     fn at(&mut self, at: Option<&str>) -> Timestamp {

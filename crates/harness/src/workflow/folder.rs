@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use stepwell_records::schema::{Schema, standard};
-use stepwell_workflow::check::{Catalog, check_as};
+use stepwell_workflow::check::{StandardObjects, check_as};
 use stepwell_workflow::document::{Data, Source, parse};
 use stepwell_workflow::model::{StepKind, Workflow};
 use stepwell_workflow::problem::render_all;
@@ -30,15 +28,6 @@ pub(super) struct Folder {
     pub actions: BTreeMap<String, Bytes>,
     /// By name, in the order of the names.
     pub tests: Vec<(String, PathBuf)>,
-}
-
-/// What is known of any workspace.
-struct Standard;
-
-impl Catalog for Standard {
-    fn schema(&self) -> Option<Arc<Schema>> {
-        Some(standard())
-    }
 }
 
 impl Folder {
@@ -100,7 +89,7 @@ fn flows(folder: &Path) -> Result<(Vec<Flow>, Wanted), HarnessError> {
             continue;
         }
         let name = stem(&file);
-        let checked = check_as(&text, &name, &Standard);
+        let checked = check_as(&text, &name, &StandardObjects);
         let (Some(workflow), true) = (checked.workflow, checked.problems.is_empty()) else {
             let told = render_all(&checked.problems, &file.display().to_string(), &text);
             return Err(HarnessError::Test(told.trim_end().to_owned()));

@@ -1,10 +1,8 @@
 //! The one table of what a test of a workflow may hold: tests are read with it, and the guide's page is held against it.
 
-use stepwell_workflow::document::{Field, Form, Need, Shape};
+use stepwell_workflow::document::{Field, Form, METHODS, Need, Shape};
 
 const DAY_MS: u64 = 24 * 3_600_000;
-
-const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
 const fn optional(key: &'static str, shape: Shape, about: &'static str) -> Field {
     Field { key, shape, need: Need::Optional, about }
@@ -86,11 +84,7 @@ static TRIGGER: Form = Form {
             "Headers of the request; `content-type: application/json` comes along unless given.",
         ),
         optional("query", Shape::Values, "What stands behind the `?` of the request's address."),
-        optional(
-            "method",
-            Shape::Choice(METHODS),
-            "The request's method; the first that the webhook takes when absent.",
-        ),
+        optional("method", METHODS, "The request's method; the first that the webhook takes when absent."),
     ],
 };
 
@@ -135,7 +129,7 @@ static RESUME: Form = Form {
 static CANNED: Form = Form {
     name: "a canned answer",
     fields: &[
-        optional("method", Shape::Choice(METHODS), "Only for requests with this method."),
+        optional("method", METHODS, "Only for requests with this method."),
         optional(
             "url",
             Shape::Template,
@@ -234,7 +228,7 @@ static MAIL: Form = Form {
 static REQUEST: Form = Form {
     name: "a request",
     fields: &[
-        optional("method", Shape::Choice(METHODS), "Its method."),
+        optional("method", METHODS, "Its method."),
         optional("url", Shape::Template, "Its address; one without `?` fits whatever stands behind it."),
         optional("path", Shape::Template, "The path of its address."),
         optional("query", Shape::Values, "At least these parameters."),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use stepwell_engine::{EngineError, FailureDetail, Payload, RunDetail, RunStatus};
 
-use super::document::{Step, present};
+use super::document::Step;
 use super::matching::{judge, judge_all, named, within};
 use super::outside::{Pattern, mail_shown, whole};
 use super::world::{Came, World, answered};
@@ -14,7 +14,7 @@ use crate::report::Problem;
 #[derive(Deserialize)]
 struct Expect {
     status: Option<String>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "stepwell_workflow::model::present")]
     output: Option<Value>,
     error: Option<Value>,
     answer: Option<Value>,

@@ -21,7 +21,7 @@ pub(super) struct Pattern {
     path: Option<String>,
     query: Option<Map<String, Value>>,
     headers: Option<Map<String, Value>>,
-    #[serde(default, deserialize_with = "super::document::present")]
+    #[serde(default, deserialize_with = "stepwell_workflow::model::present")]
     body: Option<Value>,
 }
 

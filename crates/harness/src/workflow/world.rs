@@ -14,7 +14,7 @@ use stepwell_engine::{
 use stepwell_store::{MemoryBlobs, MemoryStore};
 use stepwell_workflow::expr::Values;
 use stepwell_workflow::model::Millis;
-use stepwell_workflow::problem::render_all;
+use stepwell_workflow::problem::{Problem, render_all};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -73,9 +73,9 @@ pub(super) struct World {
 #[derive(Deserialize)]
 struct Trigger {
     workflow: Option<String>,
-    #[serde(default, deserialize_with = "super::document::present")]
+    #[serde(default, deserialize_with = "stepwell_workflow::model::present")]
     input: Option<Value>,
-    #[serde(default, deserialize_with = "super::document::present")]
+    #[serde(default, deserialize_with = "stepwell_workflow::model::present")]
     body: Option<Value>,
     text: Option<String>,
     #[serde(default)]
@@ -97,7 +97,7 @@ struct Write {
 #[derive(Deserialize)]
 struct Resume {
     action: Option<String>,
-    #[serde(default, deserialize_with = "super::document::present")]
+    #[serde(default, deserialize_with = "stepwell_workflow::model::present")]
     output: Option<Value>,
     step: Option<String>,
 }
@@ -215,7 +215,7 @@ impl World {
         for flow in &flows {
             let detail = workflows.get(&flow.name, None).await.map_err(failed(flow.file.display()))?;
             if !detail.problems.is_empty() {
-                let problems: Vec<_> = detail.problems.into_iter().map(placed).collect();
+                let problems: Vec<_> = detail.problems.into_iter().map(Problem::from).collect();
                 let mut told = render_all(&problems, &flow.file.display().to_string(), &flow.text);
                 if problems.iter().any(|problem| problem.code == "unknown_reference") {
                     told.push_str("there is what the test gives: `settings`, `secrets`");
@@ -444,20 +444,5 @@ fn request(trigger: Trigger, path: &str, method: Option<&String>) -> HookRequest
         query: trigger.query.into_iter().map(|(name, value)| (name, text(value))).collect(),
         body: body.into(),
         caller: None,
-    }
-}
-
-/// What the engine says of a document, as a place in its text.
-fn placed(told: stepwell_engine::Problem) -> stepwell_workflow::problem::Problem {
-    let place = |n: Option<u32>| n.map_or(0, |n| n as usize);
-    stepwell_workflow::problem::Problem {
-        path: told.path.unwrap_or_default(),
-        line: place(told.line),
-        column: place(told.column),
-        step: told.step,
-        code: told.code,
-        message: told.message,
-        hint: told.hint,
-        length: 1,
     }
 }

@@ -25,7 +25,7 @@ use crate::filter::{Filter, FilterProblem};
 use crate::records::Records;
 use crate::row::{Life, Row, created};
 use crate::schema::{Object, System, Target};
-use crate::value::instant_text;
+use crate::value::instant_value;
 use cursor::Cursor;
 use sort::Order;
 
@@ -227,12 +227,11 @@ impl Search<'_> {
 }
 
 fn system_value(system: System, row: &Row) -> Value {
-    let time = |millis| instant_text(millis).map_or(Value::Null, Value::from);
     match system {
         System::Id => row.id.to_string().into(),
-        System::CreatedAt => time(created(row.id)),
-        System::UpdatedAt => time(row.updated),
-        System::DeletedAt => row.deleted.map_or(Value::Null, time),
+        System::CreatedAt => instant_value(created(row.id)),
+        System::UpdatedAt => instant_value(row.updated),
+        System::DeletedAt => row.deleted.map_or(Value::Null, instant_value),
         System::Version => row.version.into(),
     }
 }

@@ -18,7 +18,7 @@ use crate::schema::{Field, FieldType, Kind, Object, Target, unknown_part};
 pub(crate) use contact::comparable;
 pub use depth::{MAX_DEPTH, is_deeper};
 pub(crate) use scalar::normalise;
-pub(crate) use time::{instant_text, timestamp};
+pub(crate) use time::{instant_value, timestamp};
 
 /// A value that does not fit its field: what is wrong with it, and what would be right.
 pub(crate) struct Misfit {

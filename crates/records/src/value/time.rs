@@ -36,9 +36,14 @@ pub(super) fn instant(text: &str) -> Result<String, Misfit> {
 const YEAR_0: i64 = -62_167_219_200_000;
 
 /// Milliseconds since 1970 as they are written in records; `None` outside the years 0000 to 9999.
-pub(crate) fn instant_text(millis: i64) -> Option<String> {
+fn instant_text(millis: i64) -> Option<String> {
     let time = Timestamp::from_millisecond(millis).ok()?;
     (millis >= YEAR_0).then(|| format!("{time:.3}"))
+}
+
+/// The same as a value: null outside those years.
+pub(crate) fn instant_value(millis: i64) -> serde_json::Value {
+    instant_text(millis).map_or(serde_json::Value::Null, serde_json::Value::from)
 }
 
 /// Milliseconds of a stored instant.

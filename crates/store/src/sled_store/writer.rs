@@ -351,12 +351,7 @@ impl Writer {
             opened.data.sync_data()?;
             Ok(())
         };
-        match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(done) => done?,
-            Err(panic) => {
-                return Err(Failed::panicked(&*panic));
-            }
-        }
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Failed::panicked(&*panic)))?;
         pump(ops);
         Ok(())
     }

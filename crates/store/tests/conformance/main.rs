@@ -4,6 +4,8 @@
 mod concurrent;
 mod history;
 mod logs;
+#[path = "../noise/mod.rs"]
+mod noise;
 mod refusals;
 mod txn;
 mod values;

@@ -3,21 +3,18 @@ use stepwell_store::limits::{CHUNK_BYTES, MAX_VALUE_BYTES};
 use stepwell_store::{Txn, Value, Want};
 
 use crate::Case;
+use crate::noise::noise;
 
 /// One that can be packed, or, for every second salt, one that cannot. The first byte tells the salt.
 fn value(size: usize, salt: usize) -> Value {
-    let mixed = |n: usize| {
-        let mut z = (n ^ (salt << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) as u8
-    };
-    let byte = |n: usize| match salt % 2 {
-        0 => ((n * 31 + salt) % 251) as u8,
-        _ if n == 0 => (salt % 251) as u8,
-        _ => mixed(n),
-    };
-    (0..size).map(byte).collect::<Vec<_>>().into()
+    if salt % 2 == 1 {
+        let mut value = noise(salt as u64, size);
+        if let Some(first) = value.first_mut() {
+            *first = (salt % 251) as u8;
+        }
+        return value.into();
+    }
+    (0..size).map(|n| ((n * 31 + salt) % 251) as u8).collect::<Vec<_>>().into()
 }
 
 const SIZES: [usize; 9] =

@@ -67,3 +67,13 @@ pub struct ActionInfo {
 pub struct NoCatalog;
 
 impl Catalog for NoCatalog {}
+
+/// What is known of any workspace: the standard objects.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StandardObjects;
+
+impl Catalog for StandardObjects {
+    fn schema(&self) -> Option<Arc<Schema>> {
+        Some(Schema::standard())
+    }
+}

@@ -56,7 +56,6 @@ fn certain_creations(workflow: &Workflow) -> Vec<(&str, Vec<&str>)> {
         if let (StepKind::CreateRecord(create), None) = (&step.kind, &step.condition) {
             // Only what is written down is certain not to come out empty.
             let given = create.record.iter().filter(|(_, value)| match value {
-                serde_json::Value::Null => false,
                 serde_json::Value::String(text) => !text.is_empty() && !text.contains("{{"),
                 _ => false,
             });

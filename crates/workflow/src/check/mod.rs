@@ -28,7 +28,7 @@ use crate::document::{self, Source};
 use crate::model::Workflow;
 use crate::problem::Problem;
 
-pub use catalog::{ActionInfo, ActionLookup, Catalog, NoCatalog};
+pub use catalog::{ActionInfo, ActionLookup, Catalog, NoCatalog, StandardObjects};
 
 /// More steps than this are no workflow that a person could follow.
 pub const MAX_STEPS: usize = 1_000;

@@ -115,7 +115,8 @@ pub const MINUTE: u64 = 60 * SECOND;
 pub const HOUR: u64 = 60 * MINUTE;
 pub const DAY: u64 = 24 * HOUR;
 
-const METHODS: Shape = Shape::Choice(&["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]);
+/// The methods of HTTP that there are.
+pub const METHODS: Shape = Shape::Choice(&["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]);
 
 /// A whole document.
 pub static TOP: Form = Form {

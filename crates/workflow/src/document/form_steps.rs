@@ -122,6 +122,18 @@ const OBJECT: Field =
 
 const RECORD: Field =
     Field { key: "record", shape: Shape::Values, need: Need::Required, about: "Fields and their values." };
+const FILTER: Field = Field {
+    key: "filter",
+    shape: Shape::RecordFilter,
+    need: Need::Default("every record"),
+    about: "Which records.",
+};
+const SORT: Field = Field {
+    key: "sort",
+    shape: Shape::OneOrMany(&Shape::Text),
+    need: Need::Default("the order of creation"),
+    about: "Fields, `-` in front for descending: `[-createdAt, city]`.",
+};
 
 const WRITE_OUTPUT: &str = "`{record, outcome}`, outcome one of created, updated, unchanged";
 
@@ -158,18 +170,8 @@ pub static STEPS: &[Kind] = &[
         output: "`{records, total, index}`",
         fields: &[
             OBJECT,
-            Field {
-                key: "filter",
-                shape: Shape::RecordFilter,
-                need: Need::Default("every record"),
-                about: "Which records.",
-            },
-            Field {
-                key: "sort",
-                shape: Shape::OneOrMany(&Shape::Text),
-                need: Need::Default("the order of creation"),
-                about: "Fields, `-` in front for descending: `[-createdAt, city]`.",
-            },
+            FILTER,
+            SORT,
             Field {
                 key: "limit",
                 shape: Shape::WholeOrTemplate { min: 1, max: stepwell_records::MAX_LIMIT as u64 },
@@ -489,24 +491,7 @@ pub static STEPS: &[Kind] = &[
     },
 ];
 
-static RECORD_SET: Form = Form {
-    name: "a search",
-    fields: &[
-        OBJECT,
-        Field {
-            key: "filter",
-            shape: Shape::RecordFilter,
-            need: Need::Default("every record"),
-            about: "Which records.",
-        },
-        Field {
-            key: "sort",
-            shape: Shape::OneOrMany(&Shape::Text),
-            need: Need::Default("the order of creation"),
-            about: "Fields, `-` in front for descending: `[-createdAt, city]`.",
-        },
-    ],
-};
+static RECORD_SET: Form = Form { name: "a search", fields: &[OBJECT, FILTER, SORT] };
 
 static TOLERATE: Form = Form {
     name: "what is tolerated",

@@ -14,7 +14,7 @@ mod source;
 mod tree;
 mod yaml;
 
-pub use form::{Field, Form, Kind, Need, Shape, TOP, TRIGGERS};
+pub use form::{Field, Form, Kind, METHODS, Need, Shape, TOP, TRIGGERS};
 pub use form_steps::{COMMON, STEPS};
 pub use path::{Path, Segment};
 pub use read::{Draft, read, read_as};

@@ -159,10 +159,11 @@ impl<'a> Machine<'a> {
             },
             NodeKind::Filter(condition) => match condition.holds(&here) {
                 Ok(passed) => {
+                    let item = if passed { None } else { here.item() };
                     let output = serde_json::json!({ "passed": passed });
                     self.close(&path, StepStatus::Completed);
                     self.set(&path, |step| step.output = Some(Output::Own(Payload::new(output))));
-                    match (passed, self.item_around(id, &path)) {
+                    match (passed, item) {
                         (true, _) => self.work.push_back(Work::Settled(id, path)),
                         (false, Some((iterator, item))) => self.item_over(iterator, item, Over::Skipped),
                         (false, None) => self.end(path, None),
@@ -571,13 +572,11 @@ impl<'a> Machine<'a> {
         while let Some((id, here)) = at {
             self.close(&here, StepStatus::Failed);
             self.set(&here, |step| step.error = Some(failure.clone()));
-            if let Some((iterator, index)) = here.of_item() {
-                let items = self.state.steps.get_mut(&iterator).and_then(|step| step.items.as_mut());
-                if let Some(items) = items
-                    && items.open.remove(&index)
-                {
-                    items.broken.insert(index);
-                }
+            if let Some((iterator, index)) = here.of_item()
+                && let Some(items) = self.state.items_mut(&iterator)
+                && items.open.remove(&index)
+            {
+                items.broken.insert(index);
             }
             at = self.owner_of(id, &here);
         }

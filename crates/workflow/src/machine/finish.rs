@@ -136,15 +136,20 @@ impl Machine<'_> {
         }
     }
 
+    /// The failed steps, or items, right inside the one at `path`, in document order.
+    fn all_failed_inside(&self, node: NodeId, path: &StepPath) -> Vec<(NodeId, StepPath)> {
+        let Some(step) = self.state.step(path) else { return Vec::new() };
+        if let (Some(Taken::Items), Some(items)) = (step.taken, &step.items) {
+            return items.broken.iter().map(|index| (node, path.item(*index))).collect();
+        }
+        let list = step.taken.and_then(|taken| self.list_of(node, taken));
+        list.map_or_else(Vec::new, |list| self.all_failed_in(list, Some(path)))
+    }
+
     /// The step inside the one at `path` whose failure became its failure.
     fn failed_inside(&self, path: &StepPath) -> Option<StepPath> {
         let node = self.graph.find(path)?;
-        let step = self.state.step(path)?;
-        if let (Some(Taken::Items), Some(items)) = (step.taken, &step.items) {
-            return items.broken.first().map(|index| path.item(*index));
-        }
-        let list = self.list_of(node, step.taken?)?;
-        self.failed_in(list, path).map(|(_, path)| path)
+        self.all_failed_inside(node, path).into_iter().next().map(|(_, path)| path)
     }
 
     fn origin(&self, mut path: StepPath) -> StepPath {
@@ -163,13 +168,6 @@ impl Machine<'_> {
         self.state.ended_by = None;
         self.state.status = RunStatus::Running;
         self.state.retries += 1;
-        for (path, step) in &mut self.state.steps {
-            let node = self.graph.find(path).map(|id| &self.graph.node(id).kind);
-            if let (Some(items), Some(NodeKind::Iterator(plan))) = (&mut step.items, node) {
-                // A newer version may tolerate more.
-                items.allowed = plan.tolerate.allowed(items.count);
-            }
-        }
         self.go_on_from(from);
         if error.is_some_and(|error| error.step.is_none()) {
             let last = self.graph.list(self.graph.root).steps.last();
@@ -222,15 +220,9 @@ impl Machine<'_> {
     fn failed_steps(&self, mut open: Vec<(NodeId, StepPath)>) -> Vec<(NodeId, StepPath, bool)> {
         let mut failed = Vec::new();
         while let Some((node, path)) = open.pop() {
-            failed.push((node, path.clone(), self.failed_inside(&path).is_some()));
-            let Some(step) = self.state.step(&path) else { continue };
-            if let (Some(Taken::Items), Some(items)) = (step.taken, &step.items) {
-                open.extend(items.broken.iter().map(|index| (node, path.item(*index))));
-                continue;
-            }
-            if let Some(list) = step.taken.and_then(|taken| self.list_of(node, taken)) {
-                open.extend(self.all_failed_in(list, Some(&path)));
-            }
+            let inside = self.all_failed_inside(node, &path);
+            failed.push((node, path, !inside.is_empty()));
+            open.extend(inside);
         }
         failed.sort();
         failed.dedup();

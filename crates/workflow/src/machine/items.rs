@@ -36,9 +36,6 @@ pub struct Items {
     /// Those whose failure was one too many; their steps are kept, for a retry.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub broken: BTreeSet<u64>,
-    /// Failures that are tolerated.
-    #[serde(default)]
-    pub allowed: u64,
     #[serde(default)]
     pub succeeded: u64,
     /// Those that were tolerated.

@@ -58,12 +58,12 @@ impl<'a> Machine<'a> {
         path: &StepPath,
         scope: &dyn Scope,
     ) -> Result<Call, Failure> {
+        let ItemsPlan::Search { object, filter, sort } = &plan.items else {
+            return Ok(Call::Item(ItemCall { records: None }));
+        };
         let (owner, item) = match path.of_item() {
             Some((iterator, index)) => (iterator, Some(index)),
             None => (path.clone(), None),
-        };
-        let ItemsPlan::Search { object, filter, sort } = &plan.items else {
-            return Ok(Call::Item(ItemCall { records: None }));
         };
         let filter = filter.as_ref().map(|plan| plan.render(scope)).transpose();
         let filter = filter.map_err(|error| render::condition_failure("search.filter", error))?;
@@ -126,7 +126,6 @@ impl<'a> Machine<'a> {
             if let Some(items) = &mut step.items {
                 items.found = found;
                 items.count = found.div_ceil(plan.batch.unwrap_or(1));
-                items.allowed = plan.tolerate.allowed(items.count);
             }
         });
         self.more_items(id, path);
@@ -185,10 +184,10 @@ impl<'a> Machine<'a> {
 
     /// An item has failed: it is counted, or it was one too many.
     pub(super) fn item_failed(&mut self, id: NodeId, path: StepPath, failure: Failure) {
-        let Some((iterator, index)) = path.of_item() else { return };
-        let items = self.state.steps.get_mut(&iterator).and_then(|step| step.items.as_mut());
-        let Some(items) = items else { return };
-        if items.failed < items.allowed {
+        let (Some((iterator, index)), Some(plan)) = (path.of_item(), self.iterator(id)) else { return };
+        let Some(items) = self.state.items_mut(&iterator) else { return };
+        // By the plan as it is now: a version that the run was retried on may tolerate more.
+        if items.failed < plan.tolerate.allowed(items.count) {
             return self.item_over(id, path, Over::Failed(failure));
         }
         items.open.remove(&index);
@@ -234,8 +233,7 @@ impl<'a> Machine<'a> {
         for step in inside {
             self.state.steps.remove(&step);
         }
-        let items = self.state.steps.get_mut(&iterator).and_then(|step| step.items.as_mut());
-        let Some(items) = items else { return };
+        let Some(items) = self.state.items_mut(&iterator) else { return };
         items.open.remove(&index);
         let (count, kept) = match over {
             Over::Succeeded(_) => (&mut items.succeeded, Some(&mut items.results)),
@@ -248,19 +246,6 @@ impl<'a> Machine<'a> {
         }
         self.commands.push(Command::Item(Box::new(ItemDone { path, status, output, error })));
         self.more_items(id, iterator);
-    }
-
-    /// The innermost item that a step stands in, with its iterator.
-    pub(super) fn item_around(&self, id: NodeId, path: &StepPath) -> Option<(NodeId, StepPath)> {
-        let (mut id, mut path) = (id, path.clone());
-        loop {
-            let around = path.parent();
-            match (self.graph.list(self.graph.node(id).list).owner, around) {
-                (Owner::Step(owner, Taken::Item), Some(around)) => return Some((owner, around)),
-                (Owner::Step(owner, _), Some(around)) => (id, path) = (owner, around),
-                _ => return None,
-            }
-        }
     }
 
     /// What a step, or an item, is part of.

@@ -100,7 +100,7 @@ impl Here<'_> {
     }
 
     /// The innermost item that this place is in, with its iterator.
-    fn item(&self) -> Option<(NodeId, StepPath)> {
+    pub(super) fn item(&self) -> Option<(NodeId, StepPath)> {
         let mut list = self.list;
         let mut around = self.around.cloned();
         loop {

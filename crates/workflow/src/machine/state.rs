@@ -191,13 +191,14 @@ impl State {
         self.steps.get(path)
     }
 
+    pub(super) fn items_mut(&mut self, path: &StepPath) -> Option<&mut Items> {
+        self.steps.get_mut(path)?.items.as_deref_mut()
+    }
+
     /// Every value the run keeps; to store large ones elsewhere ([`Payload::store_as`]).
     pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut Payload> {
         let start = self.start.iter_mut().flat_map(|s| [&mut s.trigger, &mut s.settings]);
-        let output = self.output.iter_mut().filter_map(|output| match output {
-            Output::Own(payload) => Some(payload),
-            _ => None,
-        });
+        let output = self.output.iter_mut().filter_map(Output::own_mut);
         start.chain(self.steps.values_mut().flat_map(StepState::payloads_mut)).chain(output)
     }
 
@@ -220,6 +221,13 @@ impl Output {
             _ => None,
         }
     }
+
+    fn own_mut(&mut self) -> Option<&mut Payload> {
+        match self {
+            Output::Own(payload) => Some(payload),
+            _ => None,
+        }
+    }
 }
 
 impl StepState {
@@ -229,10 +237,7 @@ impl StepState {
     }
 
     fn payloads_mut(&mut self) -> impl Iterator<Item = &mut Payload> {
-        let output = self.output.iter_mut().filter_map(|output| match output {
-            Output::Own(payload) => Some(payload),
-            _ => None,
-        });
+        let output = self.output.iter_mut().filter_map(Output::own_mut);
         output.chain(&mut self.item).chain(self.items.iter_mut().flat_map(|items| items.payloads_mut()))
     }
 }

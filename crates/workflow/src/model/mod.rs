@@ -66,7 +66,7 @@ impl Workflow {
 }
 
 /// For keys where null is a value and only absence means that there is none.
-pub(crate) fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+pub fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(from).map(Some)
 }
 

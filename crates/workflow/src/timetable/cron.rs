@@ -14,8 +14,6 @@ pub struct Cron {
     months: Set,
     /// 0 is Sunday.
     weekdays: Set,
-    /// Whether the hour is left open: then the expression is about spans of time, not about times of the day.
-    open_hours: bool,
 }
 
 /// Numbers below 64, and whether they were counted from a `*`: all there are, or every so many of them.
@@ -85,9 +83,9 @@ impl Cron {
         }
         let text = nickname.map_or(text, |(_, text)| text);
         let parts: Vec<&str> = text.split_whitespace().collect();
-        let (second, rest) = match parts.as_slice() {
-            [second, rest @ ..] if rest.len() == 5 => (*second, rest),
-            rest if rest.len() == 5 => ("0", rest),
+        let (second, minute, hour, day, month, weekday) = match parts[..] {
+            [minute, hour, day, month, weekday] => ("0", minute, hour, day, month, weekday),
+            [second, minute, hour, day, month, weekday] => (second, minute, hour, day, month, weekday),
             _ => {
                 return Err(format!(
                     "a cron expression has five fields (minute, hour, day, month, weekday), or six with seconds in \
@@ -95,9 +93,6 @@ impl Cron {
                     parts.len()
                 ));
             }
-        };
-        let [minute, hour, day, month, weekday] = rest else {
-            return Err("a cron expression has five or six fields".to_owned());
         };
         let (days, last_day) = match without_last(day) {
             Some(None) => (Set { bits: 0, open: false }, true),
@@ -118,7 +113,6 @@ impl Cron {
             last_day,
             months: set(month, &MONTH)?,
             weekdays,
-            open_hours: hours.open,
         };
         match cron.next(Date::constant(2000, 1, 1).at(0, 0, 0, 0)) {
             Some(_) => Ok(cron),
@@ -126,8 +120,9 @@ impl Cron {
         }
     }
 
+    /// Whether the hour is left open: then the expression is about spans of time, not about times of the day.
     pub(super) fn open_hours(&self) -> bool {
-        self.open_hours
+        self.hours.open
     }
 
     fn on(&self, date: Date) -> bool {
@@ -204,9 +199,7 @@ fn set(text: &str, field: &Field) -> Result<Set, String> {
         };
         let (first, last) = match range.split_once('-') {
             // The last weekday is Sunday again.
-            None if range == "*" => {
-                (field.first, field.last.min(if field.last == 7 { 6 } else { field.last }))
-            }
+            None if range == "*" => (field.first, if field.last == 7 { 6 } else { field.last }),
             None => {
                 let first = number(range, field).map_err(wrong)?;
                 (first, if step.is_some() { field.last } else { first })

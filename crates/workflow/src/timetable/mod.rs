@@ -24,16 +24,15 @@ pub enum Timetable {
 }
 
 impl Timetable {
-    /// What is wrong is told with the key that it is wrong in.
-    pub fn of(schedule: &Schedule) -> Result<Timetable, (&'static str, String)> {
+    pub fn of(schedule: &Schedule) -> Result<Timetable, String> {
         match (&schedule.cron, schedule.every) {
             (Some(cron), None) => {
-                let cron = Cron::parse(cron).map_err(|why| ("cron", why))?;
-                let zone = time_zone(&schedule.time_zone).map_err(|why| ("time_zone", why))?;
+                let cron = Cron::parse(cron)?;
+                let zone = time_zone(&schedule.time_zone)?;
                 Ok(Timetable::Cron(Box::new(cron), zone))
             }
             (None, Some(every)) => Ok(Timetable::Every(every.as_duration())),
-            _ => Err(("", "a schedule has one of `cron` and `every`".to_owned())),
+            _ => Err("a schedule has one of `cron` and `every`".to_owned()),
         }
     }
 
@@ -92,9 +91,6 @@ fn spans(cron: &Cron, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
         let at = offset.to_timestamp(wall).ok()?;
         // Up to the next change of the clock the wall goes on evenly.
         match zone.following(from).next() {
-            Some(change) if change.timestamp() <= at && change.offset() != offset => {
-                from = change.timestamp()
-            }
             Some(change) if change.timestamp() <= at => from = change.timestamp(),
             _ => return Some(at),
         }
