@@ -14,6 +14,14 @@ use std::collections::BTreeMap;
 use stepwell_store::{Key, Refused, Txn};
 use stepwell_workflow::machine::{Event, Failure, Payload, RunInfo, Start};
 
+/// A transaction that puts runs into the queue is full here: the next run, or a record before and after a change,
+/// still fits it.
+pub(crate) fn is_full(txn: &Txn) -> bool {
+    const MAX_ROWS: usize = 400;
+    const MAX_BYTES: usize = 384 << 10;
+    txn.keys() >= MAX_ROWS || txn.bytes() >= MAX_BYTES
+}
+
 /// A run that was asked for.
 pub(crate) struct NewRun {
     pub run: RunId,

@@ -1,7 +1,7 @@
 //! Schedules start runs: a run is put into the queue in the same commit that says which time comes next, so each time
 //! has its run once, also across crashes and moves of the clock. One task a workspace waits for the next time.
 use crate::api::{Page, PageRequest, ScheduleInfo, page_of_names};
-use crate::begin::{NewRun, Rows};
+use crate::begin::{self, NewRun, Rows};
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
 use crate::feed;
@@ -14,7 +14,7 @@ use crate::tables;
 use crate::tables::runs::{self, RunHead, timestamp};
 use crate::tables::schedules::{self, ScheduleRow};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -26,13 +26,17 @@ use tokio::sync::Notify;
 
 /// A time that is later than this counts as missed: nobody was there to start its run.
 const GRACE_MS: i64 = 60_000;
-/// So many missed times are run by one commit.
+/// So many missed times are run by one commit, if they fit it.
 const RUN_AT_ONCE: usize = 100;
+/// Of the times that `run_all` has to run, the newest so many are run; the others are skipped.
+const RUN_ALL: usize = 1_000;
 /// So many missed times are counted; beyond it only the last ones are looked for.
 const COUNTED: u64 = 10_000;
 /// How many of the next times a list shows.
 const SHOWN: usize = 5;
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a schedule rests whose runs cannot be written; the others go on.
+const REST_MS: i64 = 60_000;
 
 /// The schedules of one workspace.
 #[derive(Default)]
@@ -81,19 +85,36 @@ pub(crate) async fn armed(
     };
     let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
     let known = txn.get(&key).await?;
-    let known: Option<ScheduleRow> = known.map(|value| tables::decode(&key, &value)).transpose()?;
+    // One that cannot be read is made anew.
+    let known = known.and_then(|value| tables::decode::<ScheduleRow>(&key, &value).ok());
     let times = schedule.times();
-    if known.is_some_and(|row| row.times == times) {
+    if known.as_ref().is_some_and(|row| row.times == times) {
         return Ok(None);
     }
     let anchor_ms = ctx.now_ms();
     let next_ms = next(timetable, anchor_ms, anchor_ms);
-    let row = ScheduleRow { times, anchor_ms, next_ms, last_ms: None, last_run: None, skipped: 0 };
+    // The run of the times before may go on, which `overlap` is about.
+    let (last_ms, last_run) = known.map_or((None, None), |row| (row.last_ms, row.last_run));
+    let row = ScheduleRow { times, anchor_ms, next_ms, last_ms, last_run, waiting_ms: None, skipped: 0 };
     Ok(Some((key, Some(tables::encode(&row)?))))
 }
 
-/// The row of a workflow that goes out of service: what passes until it comes back is not missed.
-pub(crate) fn disarmed(ctx: &Ctx, workflow: &str) -> (Key, Option<stepwell_store::Value>) {
+/// The row of a workflow that goes out of service: what passes until it comes back is not missed. Its last run stays
+/// noted for `overlap`, since it may go on.
+pub(crate) async fn disarmed(
+    ctx: &Ctx,
+    workflow: &str,
+) -> Result<Option<(Key, Option<stepwell_store::Value>)>, EngineError> {
+    let key = schedules::key(ctx.ws.id, workflow);
+    let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
+    let Some(known) = txn.get(&key).await? else { return Ok(None) };
+    let row = tables::decode::<ScheduleRow>(&key, &known).ok();
+    let row = row.map(|row| ScheduleRow { times: String::new(), next_ms: None, waiting_ms: None, ..row });
+    Ok(Some((key, row.map(|row| tables::encode(&row)).transpose()?)))
+}
+
+/// The row of a workflow that is deleted.
+pub(crate) fn gone(ctx: &Ctx, workflow: &str) -> (Key, Option<stepwell_store::Value>) {
     (schedules::key(ctx.ws.id, workflow), None)
 }
 
@@ -150,21 +171,46 @@ async fn round(ctx: &Ctx) -> Result<Option<i64>, Refused> {
     if flows.is_empty() {
         return Ok(None);
     }
-    let mut first: Option<i64> = None;
+    let mut all: Vec<(Option<i64>, Key, &Arc<Compiled>)> = Vec::new();
     for (key, value) in all_rows(&*ctx.core.ports.store, ctx.ws.shard, schedules::all(ctx.ws.id)).await? {
-        let Some(flow) = flows.get(&name_in(&key)?) else { continue };
-        let row: ScheduleRow = tables::decode(&key, &value)?;
-        let Some(schedule) = schedule(flow) else { continue };
-        let mut at = row.next_ms.map(|at| due(schedule, &flow.name, at));
-        while at.is_some_and(|at| at <= ctx.now_ms()) {
+        let read = name_in(&key).and_then(|name| Ok((name, tables::decode::<ScheduleRow>(&key, &value)?)));
+        match read {
+            Ok((name, row)) => {
+                let Some(flow) = flows.get(&name) else { continue };
+                let Some(schedule) = schedule(flow) else { continue };
+                all.push((row.starts_ms(|at| due(schedule, &flow.name, at)), key, flow));
+            }
+            // The others are not its to stop.
+            Err(refused) => tracing::error!(workspace = %ctx.ws.name, %refused, "a schedule starts no runs"),
+        }
+    }
+    // A commit each in turn, so that one with much to catch up on keeps no other waiting.
+    loop {
+        let mut fired = false;
+        for (at, key, flow) in &mut all {
+            let Some(schedule) = schedule(flow).filter(|_| at.is_some_and(|at| at <= ctx.now_ms())) else {
+                continue;
+            };
             if ctx.core.closing.is_cancelled() {
                 return Ok(None);
             }
-            at = fire(ctx, flow, schedule, &key).await?;
+            fired = true;
+            *at = match fire(ctx, flow, schedule, key).await {
+                Ok(next) => next,
+                Err(refused @ (Refused::TooBig(_) | Refused::Invalid(_) | Refused::Damaged(_))) => {
+                    tracing::error!(
+                        workspace = %ctx.ws.name, workflow = %flow.name, %refused,
+                        "a schedule starts no runs; trying again in a minute"
+                    );
+                    Some(ctx.now_ms() + REST_MS)
+                }
+                Err(refused) => return Err(refused),
+            };
         }
-        first = first.into_iter().chain(at).min();
+        if !fired {
+            return Ok(all.iter().filter_map(|(at, ..)| *at).min());
+        }
     }
-    Ok(first)
 }
 
 /// Starts the runs of the times that have come, and says when the next is due; none while the run before goes on.
@@ -175,9 +221,9 @@ async fn fire(ctx: &Ctx, flow: &Compiled, schedule: &Schedule, key: &Key) -> Res
     let row: Option<ScheduleRow> = row.map(|value| tables::decode(key, &value)).transpose()?;
     // Another timetable comes into force.
     let Some(mut row) = row.filter(|row| row.times == schedule.times()) else { return Ok(None) };
-    let Some(come) = Come::of(&row, |at| due(schedule, &flow.name, at), timetable, schedule, ctx.now_ms())
-    else {
-        return Ok(row.next_ms.map(|at| due(schedule, &flow.name, at)));
+    let due = |at: i64| due(schedule, &flow.name, at);
+    let Some(come) = Come::of(&row, due, timetable, schedule, ctx.now_ms()) else {
+        return Ok(row.next_ms.map(due));
     };
     let busy = match (row.last_run, schedule.overlap) {
         (_, Overlap::Allow) | (None, _) => None,
@@ -189,12 +235,22 @@ async fn fire(ctx: &Ctx, flow: &Compiled, schedule: &Schedule, key: &Key) -> Res
         }
     };
     let mut runs = come.runs;
+    let is_news = row.next_ms != come.next;
     row.next_ms = come.next;
     row.skipped += come.skipped;
     match (schedule.overlap, busy) {
         (Overlap::Wait, Some(run)) => {
             tell_when_ended(ctx, run);
-            return Ok(None);
+            if schedule.missed != Missed::Skip {
+                return Ok(None);
+            }
+            // Noted while it is there: later it could not be told from a time that was missed.
+            row.waiting_ms = runs.last().copied();
+            if is_news {
+                txn.put(key.clone(), tables::encode(&row)?);
+                txn.commit().await?;
+            }
+            return Ok(row.next_ms.map(due));
         }
         (Overlap::Skip, Some(_)) => {
             row.skipped += runs.len() as u64;
@@ -210,8 +266,14 @@ async fn fire(ctx: &Ctx, flow: &Compiled, schedule: &Schedule, key: &Key) -> Res
         }
         _ => {}
     }
+    row.waiting_ms = None;
     let mut started: Vec<Rows> = Vec::new();
     for at in runs {
+        // The settings of a workspace are part of each run, so a few may fill the transaction.
+        if begin::is_full(&txn) {
+            row.next_ms = Some(at);
+            break;
+        }
         let trigger = trigger(schedule, at, row.last_ms, come.missed);
         let rows = new_run(ctx, flow, trigger).await?;
         rows.put(&mut txn);
@@ -227,7 +289,7 @@ async fn fire(ctx: &Ctx, flow: &Compiled, schedule: &Schedule, key: &Key) -> Res
     txn.commit().await?;
     add(&ctx.core.stats.schedule_runs, started.len() as u64);
     started.iter().for_each(|rows| rows.stored(ctx));
-    Ok(row.next_ms.map(|at| due(schedule, &flow.name, at)))
+    Ok(row.next_ms.map(due))
 }
 
 /// The times that have come, as `missed` would have them.
@@ -242,7 +304,28 @@ struct Come {
 }
 
 impl Come {
+    /// With the time that waits already, if there is one.
     fn of(
+        row: &ScheduleRow,
+        due: impl Fn(i64) -> i64,
+        timetable: &Timetable,
+        schedule: &Schedule,
+        now_ms: i64,
+    ) -> Option<Come> {
+        let come = Come::by_the_clock(row, due, timetable, schedule, now_ms);
+        let Some(waiting) = row.waiting_ms else { return come };
+        let nothing = Come { runs: Vec::new(), next: row.next_ms, missed: 0, skipped: 0 };
+        let mut come = come.unwrap_or(nothing);
+        if come.runs.is_empty() || schedule.missed == Missed::RunAll {
+            come.runs.insert(0, waiting);
+        } else {
+            come.missed += 1;
+            come.skipped += 1;
+        }
+        Some(come)
+    }
+
+    fn by_the_clock(
         row: &ScheduleRow,
         due: impl Fn(i64) -> i64,
         timetable: &Timetable,
@@ -251,27 +334,28 @@ impl Come {
     ) -> Option<Come> {
         let first = row.next_ms.filter(|at| due(*at) <= now_ms)?;
         let after = |at: i64| next(timetable, at, row.anchor_ms);
-        if schedule.missed == Missed::RunAll {
-            let mut runs = vec![first];
-            let mut following = after(first);
-            while let Some(at) = following.filter(|at| due(*at) <= now_ms && runs.len() < RUN_AT_ONCE) {
-                runs.push(at);
-                following = after(at);
-            }
-            return Some(Come { runs, next: following, missed: 0, skipped: 0 });
-        }
-        let (mut last, mut count) = (first, 1u64);
+        let mut newest = VecDeque::from([first]);
+        let mut count = 1u64;
         let mut following = after(first);
         while let Some(at) = following.filter(|at| due(*at) <= now_ms) {
-            let span = at - first;
-            last = at;
+            if newest.len() == RUN_ALL {
+                newest.pop_front();
+            }
+            newest.push_back(at);
             count += 1;
-            // Of very many only the last one counts, which is not far from now.
+            // Of very many only the last ones count, which are not far from now.
             following = match count == COUNTED {
-                true => after(at.max(now_ms - span)),
+                true => after(at.max(now_ms - (at - first))),
                 false => after(at),
             };
         }
+        if schedule.missed == Missed::RunAll {
+            let skipped = count - newest.len() as u64;
+            let next = newest.get(RUN_AT_ONCE).copied().or(following);
+            newest.truncate(RUN_AT_ONCE);
+            return Some(Come { runs: newest.into(), next, missed: 0, skipped });
+        }
+        let last = newest.back().copied().unwrap_or(first);
         let late = now_ms - due(last) >= GRACE_MS;
         match schedule.missed == Missed::Skip && late {
             true => Some(Come { runs: Vec::new(), next: following, missed: 0, skipped: count }),
@@ -349,7 +433,10 @@ pub(crate) async fn list(ctx: &Ctx, page: PageRequest) -> Result<Page<ScheduleIn
     let flows = ctx.ws.timetables.flows();
     let mut rows: BTreeMap<String, ScheduleRow> = BTreeMap::new();
     for (key, value) in all_rows(&*ctx.core.ports.store, ctx.ws.shard, schedules::all(ctx.ws.id)).await? {
-        rows.insert(name_in(&key)?, tables::decode(&key, &value)?);
+        // One that cannot be read is told of by whoever waits for its times.
+        if let Ok(row) = tables::decode(&key, &value) {
+            rows.insert(name_in(&key)?, row);
+        }
     }
     let names = flows.keys().filter(|name| rows.contains_key(*name)).cloned().collect();
     page_of_names("schedules", names, &page, |name| info(flows.get(name)?, rows.get(name)?))

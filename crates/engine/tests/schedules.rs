@@ -3,10 +3,11 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use stepwell_engine::{PageRequest, RunStatus, RunSummary, TextFormat, Workspace};
-use stepwell_store::Fault;
+use stepwell_store::{Fault, Txn, WorkspaceId, keys};
 use support::{World, activate, in_world, runtime};
 
 const MINUTE: u64 = 60;
@@ -148,6 +149,105 @@ fn a_time_that_comes_while_the_run_before_goes_on() {
     }
 }
 
+/// The server is there all the time, so nothing is missed, however long the run before takes.
+#[test]
+fn a_time_that_waits_for_a_run_is_not_missed() {
+    in_world(|world| async move {
+        let text = slow("cron: '20,26 14 * * *', overlap: wait, missed: skip");
+        let (engine, workspace) = world.set_up(&[], &[&text]).await;
+        sleep(HOUR).await;
+        assert_eq!(times(&workspace).await, ["14:20:00Z", "14:26:00Z"]);
+        let listed = workspace.schedules(PageRequest::default()).await.unwrap().items;
+        assert_eq!(listed[0].skipped, 0);
+        engine.close().await;
+    });
+}
+
+/// Sixty runs with the settings of their workspace in each are more than one commit takes.
+#[test]
+fn missed_times_are_run_in_as_many_commits_as_they_take() {
+    let world = World::new(1);
+    let using = "  - { id: uses, type: set, values: { note: '{{ settings.note | length }}' } }\n";
+    runtime().block_on(async {
+        let (engine, workspace) = world.open().await;
+        for n in 0..5 {
+            let name = if n == 0 { "note".to_owned() } else { format!("note{n}") };
+            workspace.settings().put(&name, json!("n".repeat(6000))).await.unwrap();
+        }
+        activate(&workspace, &(flow("every: 5m, missed: run_all") + using)).await;
+        let other = flow("every: 10m").replace("ticking", "other");
+        activate(&workspace, &other).await;
+        engine.close().await;
+    });
+    world.time.fetch_add(5 * HOUR * 1000 + 5 * MINUTE * 1000, SeqCst);
+    runtime().block_on(async {
+        let (engine, workspace) = world.open().await;
+        sleep(MINUTE).await;
+        let runs = runs(&workspace).await;
+        assert!(runs.iter().all(|(run, _)| run.status == RunStatus::Completed));
+        assert_eq!(runs.iter().filter(|(run, _)| run.workflow == "ticking").count(), 61);
+        assert_eq!(runs.iter().filter(|(run, _)| run.workflow == "other").count(), 1);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn of_very_many_missed_times_the_newest_are_run() {
+    let world = World::new(1);
+    runtime().block_on(async {
+        let (engine, _) = world.set_up(&[], &[&flow("every: 1m, missed: run_all")]).await;
+        engine.close().await;
+    });
+    world.time.fetch_add(20 * HOUR * 1000, SeqCst);
+    runtime().block_on(async {
+        let (engine, workspace) = world.open().await;
+        sleep(30).await;
+        let listed = workspace.schedules(PageRequest::default()).await.unwrap().items;
+        assert_eq!((engine.stats().schedule_runs, listed[0].skipped), (1000, 200));
+        engine.close().await;
+    });
+}
+
+/// A row that cannot be read is its own schedule's trouble alone.
+#[test]
+fn a_damaged_schedule_stops_no_other() {
+    let world = World::new(1);
+    runtime().block_on(async {
+        let damaged = flow("every: 9m").replace("ticking", "damaged");
+        let (engine, _) = world.set_up(&[], &[&damaged, &flow("every: 10m")]).await;
+        engine.close().await;
+        let is_it = |key: &[u8]| key.windows(7).any(|part| part == b"damaged");
+        let rows = world.store.dump();
+        let schedules = keys::Space::Schedules as u8;
+        let (key, _) = rows.into_iter().find(|(key, _)| key[0] == schedules && is_it(key)).unwrap();
+        let mut txn = Txn::begin(Arc::new(world.store.clone()), WorkspaceId(1).shard());
+        txn.put(key, b"\x01{".to_vec());
+        txn.commit().await.unwrap();
+    });
+    runtime().block_on(async {
+        let (engine, workspace) = world.open().await;
+        sleep(11 * MINUTE).await;
+        let runs = runs(&workspace).await;
+        assert_eq!(runs.iter().map(|(run, _)| run.workflow.as_str()).collect::<Vec<_>>(), ["ticking"]);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn overlap_holds_across_a_change_of_the_times() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[&slow("every: 10m, overlap: skip")]).await;
+        sleep(11 * MINUTE).await;
+        workspace.workflows().deactivate("ticking").await.unwrap();
+        activate(&workspace, &slow("every: 8m, overlap: skip")).await;
+        sleep(17 * MINUTE).await;
+        assert_eq!(runs(&workspace).await.len(), 1, "it goes on for 25 minutes");
+        sleep(20 * MINUTE).await;
+        assert_eq!(runs(&workspace).await.len(), 2);
+        engine.close().await;
+    });
+}
+
 #[test]
 fn what_waits_for_a_run_goes_on_after_a_restart() {
     let world = World::new(1);
@@ -199,13 +299,13 @@ fn a_schedule_out_of_service_misses_nothing_and_another_version_goes_on() {
         workspace.workflows().activate("ticking", None).await.unwrap();
         sleep(HOUR).await;
         assert_eq!(times(&workspace).await, ["15:00:00Z", "19:00:00Z"]);
-        // The same times: the schedule goes on. Other times: it begins anew.
+        // The same times: the schedule goes on. Other times: they are counted from now.
         for trigger in ["cron: '0 * * * *', overlap: skip", "cron: '30 * * * *'"] {
             workspace.workflows().put_draft("ticking", &flow(trigger), TextFormat::Yaml).await.unwrap();
             workspace.workflows().activate("ticking", None).await.unwrap();
             let listed = workspace.schedules(PageRequest::default()).await.unwrap().items;
             let goes_on = trigger.contains("skip");
-            assert_eq!(listed[0].last_scheduled_at.is_some(), goes_on);
+            assert!(listed[0].last_scheduled_at.is_some(), "what `overlap` rests on stays");
             let next: Vec<String> = listed[0].next.iter().map(ToString::to_string).collect();
             let wanted = if goes_on { "2026-09-21T20:00:00Z" } else { "2026-09-21T19:30:00Z" };
             assert_eq!((next.len(), next[0].as_str()), (5, wanted));

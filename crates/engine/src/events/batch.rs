@@ -4,7 +4,7 @@ use super::decide::{Decision, Happened, counts, decide};
 use super::listeners::Listener;
 use super::settle::{Of, Settlings};
 use super::{change, readable};
-use crate::begin::{NewRun, Rows};
+use crate::begin::{self, NewRun, Rows};
 use crate::core::Ctx;
 use crate::error::ErrorKind;
 use crate::feed;
@@ -21,10 +21,6 @@ use stepwell_store::{Refused, Txn};
 use stepwell_workflow::machine::Failure;
 use stepwell_workflow::model::RecordChange;
 use uuid::Uuid;
-
-/// A batch is full here: the next run, or a record before and after a change, still fits the transaction.
-const MAX_ROWS: usize = 400;
-const MAX_BYTES: usize = 384 << 10;
 
 pub(crate) struct Batch<'a> {
     ctx: &'a Ctx,
@@ -61,7 +57,7 @@ impl<'a> Batch<'a> {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.txn.keys() >= MAX_ROWS || self.txn.bytes() >= MAX_BYTES
+        begin::is_full(&self.txn)
     }
 
     /// An event of the log as workflows see it, with the object as it is now.

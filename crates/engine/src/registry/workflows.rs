@@ -523,7 +523,8 @@ pub(crate) async fn deactivate(ctx: &Ctx, name: &str) -> Result<WorkflowInfo, En
     if let Some(active) = row.active.take() {
         row.archived.push(active);
         row.updated_ms = ctx.now_ms();
-        save_with(ctx, name, row, None, Some(timetables::disarmed(ctx, name))).await?;
+        let disarmed = timetables::disarmed(ctx, name).await?;
+        save_with(ctx, name, row, None, disarmed).await?;
         hooks::rebuild(ctx).await?;
     }
     info(ctx, name).await
@@ -540,7 +541,7 @@ pub(crate) async fn delete(ctx: &Ctx, name: &str) -> Result<WorkflowInfo, Engine
     let was = info(ctx, name).await?;
     let left =
         rows::WorkflowRow { last: row.last, updated_ms: ctx.now_ms(), deleted: true, ..Default::default() };
-    save(ctx, name, left, None).await?;
+    save_with(ctx, name, left, None, Some(timetables::gone(ctx, name))).await?;
     Ok(was)
 }
 

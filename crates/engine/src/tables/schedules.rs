@@ -15,7 +15,7 @@ pub(crate) fn all(workspace: WorkspaceId) -> Range<Key> {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ScheduleRow {
-    /// The timetable that this is about.
+    /// The timetable that this is about; empty while the workflow is out of service.
     #[serde(rename = "s")]
     pub times: String,
     /// Where equal distances are counted from: when the timetable came into force.
@@ -29,7 +29,17 @@ pub(crate) struct ScheduleRow {
     pub last_ms: Option<i64>,
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<RunId>,
+    /// A time that came and waits for the run before it; kept here where it could else not be told from a missed one.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub waiting_ms: Option<i64>,
     /// How many times started no run.
     #[serde(rename = "k", default)]
     pub skipped: u64,
+}
+
+impl ScheduleRow {
+    /// When there is something to start: what waits already is asked for at once.
+    pub fn starts_ms(&self, due: impl Fn(i64) -> i64) -> Option<i64> {
+        self.waiting_ms.or(self.next_ms.map(due))
+    }
 }
