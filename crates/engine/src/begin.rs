@@ -2,7 +2,7 @@
 use crate::api::{FailureDetail, RunStatus};
 use crate::blobs;
 use crate::core::Ctx;
-use crate::error::EngineError;
+use crate::error::{EngineError, ErrorKind};
 use crate::feed::RunMoved;
 use crate::id::RunId;
 use crate::journal::{NoteRef, Page};
@@ -33,6 +33,23 @@ impl NewRun {
     /// Made now, with the actions that its workflow names as they are now.
     pub(crate) fn new(ctx: &Ctx, flow: &Compiled, trigger: Value, depth: u32) -> Result<Self, EngineError> {
         Ok(Self::with_actions(ctx, flow, trigger, depth, flow.resolve_actions(ctx)?))
+    }
+
+    /// Its rows for the queue; or failed, when what it names is not there.
+    pub(crate) async fn rows(
+        ctx: &Ctx,
+        flow: &Compiled,
+        trigger: Value,
+        depth: u32,
+    ) -> Result<Rows, Refused> {
+        match flow.resolve_actions(ctx) {
+            Ok(actions) => Self::with_actions(ctx, flow, trigger, depth, actions).queued(ctx).await,
+            Err(error) if error.kind == ErrorKind::Unavailable => Err(Refused::Unavailable(error.message)),
+            Err(error) => {
+                let failure = Failure::engine(error.code, error.message);
+                Self::without_actions(ctx, flow, trigger, depth).failed(ctx, &failure).await
+            }
+        }
     }
 
     /// One that will not be driven.

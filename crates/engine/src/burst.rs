@@ -23,7 +23,7 @@ use std::time::Duration;
 use stepwell_store::limits::MAX_VALUE_BYTES;
 use stepwell_store::{Key, Refused, Stamp, Txn};
 use stepwell_workflow::machine::{
-    self, Answer, Call, Command, Event, Execute, Failure, Finished, ItemDone, Output, Payload, Resume, State,
+    self, Answer, Call, Command, Event, Execute, Failure, Finished, ItemDone, Output, Payload, State,
     StepPath, Timer,
 };
 
@@ -300,7 +300,7 @@ impl Going<'_> {
             // Something in it is large: what is goes into blobs, before the transaction that names them.
             self.page.back_to(mark);
             let mut note = note.owned()?;
-            for payload in payloads(&mut event).into_iter().chain(note.payloads()) {
+            for payload in event.payloads_mut().into_iter().chain(note.payloads()) {
                 self.blobs.extend(blobs::spill(self.ctx, payload, limit / 4).await?);
             }
             self.page.push(&event, &note.by_ref())?;
@@ -623,12 +623,15 @@ impl Going<'_> {
         let mut value = tables::encode(&live)?;
         if value.len() > LIGHT_SNAPSHOT && self.base.flow.graph.has_items() {
             // It is written many times: what does not change is written once, and named.
+            let before = self.blobs.len();
             for payload in live.state.payloads_mut().filter(|payload| payload.reference().is_none()) {
                 self.blobs.extend(blobs::spill(self.ctx, payload, LIGHT_SNAPSHOT / 4).await?);
                 let claim = payload.reference().cloned().map(|blob| Claim { blob });
                 live.claims.extend(claim.filter(|claim| !live.claims.contains(claim)));
             }
-            value = tables::encode(&live)?;
+            if self.blobs.len() > before {
+                value = tables::encode(&live)?;
+            }
         }
         let (value, moved) = load::snapshot_value(self.ctx, value).await?;
         self.blobs.extend(moved);
@@ -647,17 +650,6 @@ fn outside_key<'a>(execute: &'a Execute, frozen: &'a Frozen) -> &'a str {
     match &frozen.call {
         Call::Http(http) => &http.idempotency_key,
         _ => &execute.key,
-    }
-}
-
-/// The values in an event that may be large.
-fn payloads(event: &mut Event) -> Vec<&mut Payload> {
-    match event {
-        Event::Started(start) => vec![&mut start.trigger, &mut start.settings],
-        Event::StepDone { result: Ok(payload), .. } | Event::Resumed { how: Resume::Output(payload), .. } => {
-            vec![payload]
-        }
-        _ => Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::waiters::Waiters;
 use crate::{EngineConfig, driver};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 use stepwell_records::RecordsError;
 use stepwell_store::{Log, Refused, Shard, WorkspaceId};
 use tokio_util::sync::CancellationToken;
@@ -68,9 +69,21 @@ pub(crate) struct Ctx {
     pub ws: Arc<WorkspaceCore>,
 }
 
+/// How long whoever could not be served by the store waits before it tries again.
+pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(1);
+
 impl Ctx {
     pub(crate) fn now_ms(&self) -> i64 {
         self.core.ports.clock.now().as_millisecond()
+    }
+
+    /// Waits before a store that could not serve is tried again; false when the engine closes.
+    pub(crate) async fn pause_for_store(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.core.closing.cancelled() => false,
+            () = self.core.ports.clock.sleep(STORE_PAUSE) => true,
+        }
     }
 
     pub(crate) fn new_run_id(&self) -> RunId {

@@ -27,9 +27,7 @@ pub(crate) enum Begun {
     Duplicate(HookKey),
 }
 
-/// How long a driver waits before it tries a store again that could not serve it.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// How often it does so in a row. What lasts longer may be this run's trouble alone, and others wait for its slot.
+/// How often a driver tries a store again in a row that could not serve it. What lasts longer may be this run's trouble alone, and others wait for its slot.
 const PAUSES: u32 = 5;
 /// When it comes back then.
 const COME_BACK: Duration = Duration::from_secs(30);
@@ -351,10 +349,6 @@ impl Patience {
             return false;
         }
         self.pauses += 1;
-        tokio::select! {
-            biased;
-            () = ctx.core.closing.cancelled() => false,
-            () = ctx.core.ports.clock.sleep(STORE_PAUSE) => true,
-        }
+        ctx.pause_for_store().await
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use stepwell_store::Refused;
 use stepwell_workflow::machine::{
-    self, Answer, Command, Event, Finished, Output, Payload, Resume, Start, State, StepPath,
+    self, Answer, Command, Event, Finished, Output, Payload, Start, State, StepPath,
 };
 use stepwell_workflow::model::Step;
 
@@ -113,16 +113,10 @@ impl Flow<'_> {
 }
 
 pub(crate) async fn fill(ctx: &Ctx, event: &mut Event) -> Result<(), Refused> {
-    match event {
-        Event::Started(start) => {
-            blobs::fill_one(ctx, &mut start.trigger).await?;
-            blobs::fill_one(ctx, &mut start.settings).await
-        }
-        Event::StepDone { result: Ok(payload), .. } | Event::Resumed { how: Resume::Output(payload), .. } => {
-            blobs::fill_one(ctx, payload).await
-        }
-        _ => Ok(()),
+    for payload in event.payloads_mut() {
+        blobs::fill_one(ctx, payload).await?;
     }
+    Ok(())
 }
 
 /// How a run has ended, told again; `None` while it goes on when the time is over.

@@ -51,12 +51,8 @@ pub(crate) struct Entry {
     #[serde(rename = "n", default)]
     pub note: Note,
     /// So many events of items came before it in its commit.
-    #[serde(rename = "i", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "i", default, skip_serializing_if = "crate::tables::is_zero")]
     pub after_items: u32,
-}
-
-fn is_zero(n: &u32) -> bool {
-    *n == 0
 }
 
 /// What the history shows of an event besides the event.
@@ -233,7 +229,7 @@ impl Page {
             e: &'a Event,
             #[serde(skip_serializing_if = "Option::is_none")]
             n: Option<&'a NoteRef<'a>>,
-            #[serde(skip_serializing_if = "is_zero")]
+            #[serde(skip_serializing_if = "crate::tables::is_zero")]
             i: u32,
         }
         let note = (!note.is_empty()).then_some(note);

@@ -2,8 +2,8 @@
 //! has its run once, also across crashes and moves of the clock. One task a workspace waits for the next time.
 use crate::api::{Page, PageRequest, ScheduleInfo, page_of_names};
 use crate::begin::{self, NewRun, Rows};
-use crate::core::Ctx;
-use crate::error::{EngineError, ErrorKind};
+use crate::core::{Ctx, STORE_PAUSE};
+use crate::error::EngineError;
 use crate::feed;
 use crate::hash;
 use crate::id::RunId;
@@ -17,9 +17,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
 use stepwell_store::{Key, Refused, Txn, all_rows};
-use stepwell_workflow::machine::Failure;
 use stepwell_workflow::model::{Missed, Overlap, Schedule, Trigger};
 use stepwell_workflow::timetable::Timetable;
 use tokio::sync::Notify;
@@ -34,7 +32,6 @@ const RUN_ALL: usize = 1_000;
 const COUNTED: u64 = 10_000;
 /// How many of the next times a list shows.
 const SHOWN: usize = 5;
-const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a schedule rests whose runs cannot be written; the others go on.
 const REST_MS: i64 = 60_000;
 
@@ -275,7 +272,7 @@ async fn fire(ctx: &Ctx, flow: &Compiled, schedule: &Schedule, key: &Key) -> Res
             break;
         }
         let trigger = trigger(schedule, at, row.last_ms, come.missed);
-        let rows = new_run(ctx, flow, trigger).await?;
+        let rows = NewRun::rows(ctx, flow, seen(ctx, flow, trigger), 0).await?;
         rows.put(&mut txn);
         row.last_ms = Some(at);
         row.last_run = Some(rows.run);
@@ -389,18 +386,6 @@ pub(crate) fn trigger_by_hand(ctx: &Ctx, schedule: &Schedule, input: &Value) -> 
         }
     };
     Ok(trigger(schedule, at, None, 0))
-}
-
-async fn new_run(ctx: &Ctx, flow: &Compiled, trigger: Value) -> Result<Rows, Refused> {
-    let trigger = seen(ctx, flow, trigger);
-    match NewRun::new(ctx, flow, trigger.clone(), 0) {
-        Ok(run) => run.queued(ctx).await,
-        Err(error) if error.kind == ErrorKind::Unavailable => Err(Refused::Unavailable(error.message)),
-        Err(error) => {
-            let failure = Failure::engine(error.code, error.message);
-            NewRun::without_actions(ctx, flow, trigger, 0).failed(ctx, &failure).await
-        }
-    }
 }
 
 /// A time waits for the run before it.

@@ -6,7 +6,6 @@ use super::settle::{Of, Settlings};
 use super::{change, readable};
 use crate::begin::{self, NewRun, Rows};
 use crate::core::Ctx;
-use crate::error::ErrorKind;
 use crate::feed;
 use crate::start::seen;
 use crate::stats::add;
@@ -18,7 +17,6 @@ use std::sync::Arc;
 use stepwell_records::schema::Schema;
 use stepwell_records::{RecordEvent, RecordsError};
 use stepwell_store::{Refused, Txn};
-use stepwell_workflow::machine::Failure;
 use stepwell_workflow::model::RecordChange;
 use uuid::Uuid;
 
@@ -113,19 +111,7 @@ impl<'a> Batch<'a> {
         let depth = happened.origin.depth;
         let rows = match decide(flow, happened, ctx.core.ports.clock.now()) {
             Decision::Nothing => return Ok(()),
-            Decision::Run(trigger) => {
-                let trigger = seen(ctx, flow, trigger);
-                match NewRun::new(ctx, flow, trigger.clone(), depth) {
-                    Ok(run) => run.queued(ctx).await?,
-                    Err(error) if error.kind == ErrorKind::Unavailable => {
-                        return Err(Refused::Unavailable(error.message));
-                    }
-                    Err(error) => {
-                        let failure = Failure::engine(error.code, error.message);
-                        NewRun::without_actions(ctx, flow, trigger, depth).failed(ctx, &failure).await?
-                    }
-                }
-            }
+            Decision::Run(trigger) => NewRun::rows(ctx, flow, seen(ctx, flow, trigger), depth).await?,
             Decision::Fail(trigger, failure) => {
                 self.loops += u64::from(failure.code == "event_loop");
                 tracing::warn!(

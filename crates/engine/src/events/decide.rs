@@ -5,6 +5,7 @@ use crate::registry::Compiled;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use stepwell_records::Origin;
 use stepwell_workflow::depth;
 use stepwell_workflow::expr::Values;
@@ -88,15 +89,19 @@ pub(crate) fn decide(flow: &Compiled, happened: &Happened, now: Timestamp) -> De
         }
         return Decision::Fail(shown, failure);
     }
-    if let Some(when) = &flow.event_when {
-        let scope = Values { now, ..Values::new([("trigger", trigger.clone())]) };
-        match when.holds_of(&trigger, &scope) {
-            Ok(true) => {}
-            Ok(false) => return Decision::Nothing,
-            Err(why) => {
-                let failure = Failure::engine("condition_error", format!("`trigger.when`: {why}"));
-                return Decision::Fail(trigger, failure);
-            }
+    // Both sides of the record are asked of often and seldom passed on.
+    let trigger = Arc::new(trigger);
+    let held = flow.event_when.as_ref().map_or(Ok(true), |when| {
+        let values = [("trigger".to_owned(), trigger.clone())].into();
+        when.holds_of(&trigger, &Values { values, now })
+    });
+    let trigger = Arc::unwrap_or_clone(trigger);
+    match held {
+        Ok(true) => {}
+        Ok(false) => return Decision::Nothing,
+        Err(why) => {
+            let failure = Failure::engine("condition_error", format!("`trigger.when`: {why}"));
+            return Decision::Fail(trigger, failure);
         }
     }
     if happened.origin.depth >= MAX_DEPTH {

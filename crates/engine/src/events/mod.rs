@@ -15,9 +15,9 @@ use crate::tables::dispatch::{self, Cursor, Settling};
 use crate::tables::{self, runs::timestamp};
 use batch::Batch;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use settle::{Of, Settlings};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, RwLock};
@@ -34,8 +34,6 @@ pub(crate) const MAX_DEPTH: u32 = 8;
 const PAGE: usize = 256;
 /// Hints may be lost, so the dispatcher looks now and then without one.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long it waits before it tries a store again that could not serve it.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// So far may the place in the store fall behind where nothing was to be started.
 const LAZY_ROWS: u64 = 10_000;
 
@@ -80,7 +78,7 @@ async fn watch(ctx: Ctx) {
                 tracing::warn!(%refused, "what record events are to start cannot be read; trying again")
             }
         }
-        if !pause(&ctx).await {
+        if !ctx.pause_for_store().await {
             return;
         }
     };
@@ -93,7 +91,7 @@ async fn watch(ctx: Ctx) {
                 Err(refused) if refused.is_conflict() => ctx.ws.schema.forget(),
                 Err(refused) => {
                     tracing::warn!(workspace = %ctx.ws.name, %refused, "record events are not dispatched; trying again");
-                    if !pause(&ctx).await {
+                    if !ctx.pause_for_store().await {
                         return;
                     }
                 }
@@ -133,15 +131,6 @@ async fn watch(ctx: Ctx) {
     }
 }
 
-/// Waits for the store; false when the engine closes.
-async fn pause(ctx: &Ctx) -> bool {
-    tokio::select! {
-        biased;
-        () = ctx.core.closing.cancelled() => false,
-        () = ctx.core.ports.clock.sleep(STORE_PAUSE) => true,
-    }
-}
-
 /// What the dispatcher knows of its work; all of it is read again after a restart.
 struct Place {
     cursor: Cursor,
@@ -153,18 +142,19 @@ struct Place {
 /// The part of a log's row that matters here.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Row {
+struct Row<'a> {
     #[serde(rename = "t")]
     at_ms: i64,
-    #[serde(rename = "x")]
-    records: Vec<Box<RawValue>>,
+    #[serde(rename = "x", borrow)]
+    records: Vec<&'a RawValue>,
 }
 
 /// What tells whether anybody listens to an event.
 #[derive(Deserialize)]
-struct Brief {
+struct Brief<'a> {
     kind: EventKind,
-    object: String,
+    #[serde(borrow)]
+    object: Cow<'a, str>,
 }
 
 fn change(kind: EventKind) -> RecordChange {
@@ -177,7 +167,7 @@ fn change(kind: EventKind) -> RecordChange {
 }
 
 /// What the log holds; nothing where it cannot be read, which is told.
-fn readable<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
+fn readable<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
     let read = serde_json::from_slice(json);
     read.inspect_err(|error| tracing::error!(%error, "a record event cannot be read, and starts nothing"))
         .ok()
@@ -269,11 +259,11 @@ impl Place {
         value: &Value,
     ) -> Result<Option<Cursor>, Refused> {
         let json = value.split_first().map_or(&[][..], |(_, json)| json);
-        let Some(row) = readable::<Row>(json) else { return Ok(None) };
+        let Some(row) = readable::<Row<'_>>(json) else { return Ok(None) };
         let here = self.cursor.position == position;
         let skip = if here { self.cursor.event } else { 0 };
         for (number, event) in row.records.iter().enumerate().skip(skip) {
-            let Some(brief) = readable::<Brief>(event.get().as_bytes()) else { continue };
+            let Some(brief) = readable::<Brief<'_>>(event.get().as_bytes()) else { continue };
             let done = self.cursor.after.as_deref().filter(|_| here && number == self.cursor.event);
             let interested = listeners.interested(&brief.object, change(brief.kind), position);
             let mut interested =

@@ -91,10 +91,7 @@ fn methods(flows: &[Arc<Compiled>]) -> Vec<String> {
 
 /// Makes the table anew from the active workflows, and those of schedules and of who listens to record events.
 pub(crate) async fn rebuild(ctx: &Ctx) -> Result<(), EngineError> {
-    let active: Vec<(String, u32)> = {
-        let workflows = ctx.ws.registry.workflows();
-        workflows.iter().filter_map(|(name, row)| Some((name.clone(), row.active?))).collect()
-    };
+    let active = ctx.ws.registry.active();
     let mut flows = Vec::with_capacity(active.len());
     for (name, version) in active {
         match ctx.ws.registry.flow(ctx, &name, version).await {

@@ -85,6 +85,11 @@ impl Registry {
         read(&self.workflows)
     }
 
+    /// Names and versions of the active workflows.
+    pub(crate) fn active(&self) -> Vec<(String, u32)> {
+        self.workflows().iter().filter_map(|(name, row)| Some((name.clone(), row.active?))).collect()
+    }
+
     pub(crate) fn insert_workflow(&self, name: &str, row: rows::WorkflowRow) {
         let mut workflows = self.workflows.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         workflows.insert(name.to_owned(), row);

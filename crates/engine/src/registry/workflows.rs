@@ -176,10 +176,7 @@ pub(crate) async fn active_that(
     ctx: &Ctx,
     holds: impl Fn(&Compiled) -> bool,
 ) -> Result<Vec<String>, EngineError> {
-    let active: Vec<(String, u32)> = {
-        let workflows = ctx.ws.registry.workflows();
-        workflows.iter().filter_map(|(name, row)| Some((name.clone(), row.active?))).collect()
-    };
+    let active = ctx.ws.registry.active();
     let mut found = Vec::new();
     for (name, number) in active {
         if holds(&*ctx.ws.registry.flow(ctx, &name, number).await?) {
@@ -504,10 +501,7 @@ fn warm(ctx: &Ctx, flow: &Compiled) {
 
 /// Loads the modules of all active workflows, in the background, after a start.
 pub(crate) async fn warm_all(ctx: &Ctx) {
-    let active: Vec<(String, u32)> = {
-        let workflows = ctx.ws.registry.workflows();
-        workflows.iter().filter_map(|(name, row)| Some((name.clone(), row.active?))).collect()
-    };
+    let active = ctx.ws.registry.active();
     for (name, number) in active {
         if let Ok(flow) = ctx.ws.registry.flow(ctx, &name, number).await
             && !flow.actions.is_empty()
@@ -621,10 +615,7 @@ pub(crate) async fn graph(ctx: &Ctx, name: &str, wanted: Option<u32>) -> Result<
 
 /// What active workflows that would pick up a new version of an action cannot do with it.
 pub(crate) async fn picked_up(ctx: &Ctx, action: &str) -> Result<Vec<Problem>, EngineError> {
-    let active: Vec<(String, u32)> = {
-        let workflows = ctx.ws.registry.workflows();
-        workflows.iter().filter_map(|(name, row)| Some((name.clone(), row.active?))).collect()
-    };
+    let active = ctx.ws.registry.active();
     let catalog = catalog(ctx).await?;
     let mut found = Vec::new();
     for (name, number) in active {
@@ -647,10 +638,7 @@ pub(crate) async fn left_without(
     action: &str,
     gone: impl Fn(&ActionRef) -> bool,
 ) -> Result<Vec<Problem>, EngineError> {
-    let active: Vec<(String, u32)> = {
-        let workflows = ctx.ws.registry.workflows();
-        workflows.iter().filter_map(|(name, row)| Some((name.clone(), row.active?))).collect()
-    };
+    let active = ctx.ws.registry.active();
     let mut found = Vec::new();
     for (name, number) in active {
         let flow = ctx.ws.registry.flow(ctx, &name, number).await?;

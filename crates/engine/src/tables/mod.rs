@@ -40,3 +40,8 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &impl Display, value: &Value) -> 
         None => Err(Refused::Damaged(format!("the row `{key}` is empty"))),
     }
 }
+
+/// For numbers that are left out when they say nothing.
+pub(crate) fn is_zero<T: Default + PartialEq>(n: &T) -> bool {
+    *n == T::default()
+}

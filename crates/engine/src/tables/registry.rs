@@ -53,7 +53,7 @@ pub(crate) struct WorkflowRow {
     pub archived: Vec<u32>,
     pub updated_ms: i64,
     /// The position in the log from which on record events start runs of it.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::tables::is_zero")]
     pub since: u64,
     /// It is kept for its runs, which are shown with their version, and so that no number is given twice.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -65,10 +65,6 @@ impl WorkflowRow {
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> {
         self.archived.iter().copied().chain(self.active).chain(self.draft)
     }
-}
-
-fn is_zero(n: &u64) -> bool {
-    *n == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -77,9 +77,9 @@ pub(crate) struct RunHead {
     #[serde(rename = "n")]
     pub commits: u32,
     /// How many inbox rows wait; whoever adds one rewrites the head, so the driver's commit conflicts.
-    #[serde(rename = "i", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "i", default, skip_serializing_if = "crate::tables::is_zero")]
     pub inbox: u32,
-    #[serde(rename = "d", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "d", default, skip_serializing_if = "crate::tables::is_zero")]
     pub steps_done: u32,
     #[serde(rename = "f", default)]
     pub fuel: u64,
@@ -91,7 +91,7 @@ pub(crate) struct RunHead {
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
     pub hook_key: Option<String>,
     /// How many runs lie between it and what nobody's run did: each was started by what the one before wrote.
-    #[serde(rename = "g", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "g", default, skip_serializing_if = "crate::tables::is_zero")]
     pub depth: u32,
     /// Its payloads were pruned.
     #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
@@ -99,10 +99,6 @@ pub(crate) struct RunHead {
     /// Pruning them is half done.
     #[serde(rename = "q", default, skip_serializing_if = "std::ops::Not::not")]
     pub payloads_left: bool,
-}
-
-fn is_zero(n: &u32) -> bool {
-    *n == 0
 }
 
 pub(crate) fn timestamp(ms: i64) -> Timestamp {

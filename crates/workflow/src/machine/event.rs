@@ -41,6 +41,16 @@ pub enum Event {
 }
 
 impl Event {
+    /// The values in it that may be large.
+    pub fn payloads_mut(&mut self) -> Vec<&mut Payload> {
+        match self {
+            Event::Started(start) => vec![&mut start.trigger, &mut start.settings],
+            Event::StepDone { result: Ok(payload), .. }
+            | Event::Resumed { how: Resume::Output(payload), .. } => vec![payload],
+            _ => Vec::new(),
+        }
+    }
+
     /// The step, or the item, that it is about.
     pub fn path(&self) -> Option<&StepPath> {
         match self {
