@@ -105,3 +105,50 @@ async fn lead_scoring_of_a_person_that_the_module_cannot_take_fails_alone() {
     let scores = server.records("person").await;
     assert_eq!(scores.iter().filter(|person| person["leadScore"].is_number()).count(), 19);
 }
+
+#[tokio::test]
+async fn a_bulk_run_over_a_thousand_people_is_one_run_that_leaves_room_for_others() {
+    let server = Server::dev();
+    server.activate("bulk", &workflow("bulk")).await;
+    let other = "
+name: other
+trigger: { type: manual }
+steps: [{ id: done, type: set, values: { ok: true } }]
+";
+    server.activate("other", other).await;
+    let mut people = Vec::new();
+    for n in 0..1_000 {
+        let person = json!({"city": "Rome", "emails": {"primaryEmail": format!("p{n}@example.com")}});
+        people.push(server.post("/api/v1/records/person", &person).await.expect(201)["id"].clone());
+    }
+    // One of them has such a task already, and one is gone by the time it is its turn.
+    let title = json!({"title": "Call about the renewal", "personId": people[17]});
+    server.post("/api/v1/records/task", &title).await.expect(201);
+    let gone = format!("/api/v1/records/person/{}", people[980].as_str().unwrap());
+    let selected = json!({"record_ids": people, "input": {"title": "Call about the renewal"}});
+    let run = server.post("/api/v1/workflows/bulk/run", &selected).await.expect(202)["run_id"].clone();
+    let run = run.as_str().unwrap();
+    server.send(server.request(reqwest::Method::DELETE, &gone)).await;
+    // Others are not kept waiting by it.
+    let quick = server.post("/api/v1/workflows/other/run?wait=30s", &json!({})).await.expect(200);
+    assert_eq!(quick["status"], "completed", "{quick}");
+    let done = server.ended(run).await;
+    assert_eq!(done["status"], "completed", "{done:#}");
+    let output = &done["output"];
+    assert_eq!(
+        (&output["selected"], &output["failed"], &output["had_one"]),
+        (&json!(1000), &json!(0), &json!(1))
+    );
+    // The one that was deleted has a task only if its batch was quicker than the deletion.
+    let made = output["made"].as_u64().unwrap();
+    assert!((998..=999).contains(&made), "{output}");
+    let counted = server.get("/api/v1/records/task?limit=1").await.expect(200);
+    assert_eq!(counted["total"], json!(made + 1), "{counted}");
+    // A second press makes none.
+    let again =
+        json!({"filter": {"field": "city", "is": "Rome"}, "input": {"title": "Call about the renewal"}});
+    let again = server.post("/api/v1/workflows/bulk/run", &again).await.expect(202);
+    let again = server.ended(again["run_id"].as_str().unwrap()).await;
+    assert_eq!((&again["status"], &again["output"]["made"]), (&json!("completed"), &json!(0)), "{again:#}");
+    assert_eq!(server.get("/api/v1/records/task?limit=1").await.expect(200)["total"], json!(made + 1));
+}

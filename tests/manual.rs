@@ -53,3 +53,41 @@ async fn a_workflow_is_run_on_the_records_that_are_named() {
     let answer = server.post("/api/v1/workflows/greet/run", &json!({ "record_ids": Value::Null })).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (422, "invalid_selection".to_owned()));
 }
+
+#[tokio::test]
+async fn a_dry_run_tries_a_draft_and_leaves_records_peers_and_mail_as_they_are() {
+    let server = Server::dev();
+    let draft = "
+name: welcome
+trigger: { type: manual, on: { object: person, select: many } }
+steps:
+  - id: each
+    type: iterator
+    over: '{{ trigger.record_ids }}'
+    do:
+      - { id: touch, type: update_record, object: person, record_id: '{{ item }}', record: { jobTitle: seen } }
+  - { id: tell, type: http_request, method: POST, url: 'http://127.0.0.1:9/told' }
+  - { id: mail, type: send_email, to: [ann@example.com], subject: Welcome, text: Hello }
+output: '{{ each.succeeded }}'
+";
+    server.put("/api/v1/workflows/welcome", draft.to_owned()).await.expect(201);
+    server.post("/api/v1/records/person", &json!({ "city": "Rome" })).await.expect(201);
+    let everybody = ["welcome", "--filter", "{\"field\": \"city\", \"is\": \"Rome\"}", "--dry-run"];
+    let tried = run(&server, &everybody);
+    assert_eq!(tried.code, Some(0), "{}", tried.stderr);
+    for line in [
+        "not sent: POST http://127.0.0.1:9/told",
+        "not sent: e-mail to ann@example.com: Welcome",
+        "nothing was stored, and nothing went out",
+        "output: 1",
+    ] {
+        assert!(tried.stdout.contains(line), "{}", tried.stdout);
+    }
+    assert_eq!(server.records("person").await[0]["jobTitle"], Value::Null);
+    assert_eq!(server.get("/api/v1/mailbox").await.expect(200)["mailbox"], json!([]));
+    assert_eq!(server.get("/api/v1/runs").await.expect(200)["runs"], json!([]));
+    // A run that would fail says so, and with which status.
+    let failed = run(&server, &["welcome", "--record", "0", "--dry-run"]);
+    assert_eq!(failed.code, Some(1));
+    assert!(failed.stderr.contains("`0` is no id"), "{}", failed.stderr);
+}

@@ -225,6 +225,9 @@ pub enum Workflow {
         /// The records that the workflow is started on, by a filter as JSON
         #[arg(long, value_name = "JSON", conflicts_with = "records")]
         filter: Option<String>,
+        /// Try the newest version, a draft too: records, peers and mail stay as they are
+        #[arg(long, conflicts_with = "wait")]
+        dry_run: bool,
         /// How long to wait for the end
         #[arg(long, default_value = "30s", value_name = "TIME")]
         wait: String,

@@ -356,11 +356,15 @@ pub fn step_line(step: &StepDetail, out: &mut Line) {
 
 /// Why a run is not completed, in a line.
 pub fn failure_text(id: &str, status: RunStatus, error: Option<&FailureDetail>) -> String {
+    failure_of(&format!("run {id}"), status, error)
+}
+
+pub fn failure_of(what: &str, status: RunStatus, error: Option<&FailureDetail>) -> String {
     match error {
-        None => format!("run {id} is {}", status.as_str()),
+        None => format!("{what} is {}", status.as_str()),
         Some(error) => {
             let step = error.step.as_ref().map(|s| format!(" at step {s}")).unwrap_or_default();
-            format!("run {id} {}{step}: {} ({})", status.as_str(), error.message, error.code)
+            format!("{what} {}{step}: {} ({})", status.as_str(), error.message, error.code)
         }
     }
 }

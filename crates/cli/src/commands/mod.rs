@@ -3,6 +3,7 @@
 pub mod action;
 mod check;
 pub mod demo;
+mod dry_run;
 pub mod eval;
 mod history;
 pub mod key;

@@ -57,9 +57,12 @@ pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
             output::line(format!("{name} is deleted; its runs can still be read"));
             Ok(())
         }
-        Workflow::Run { name, input, records, filter, wait } => {
-            let input = json_argument("input", &input)?;
-            run(global, &name, selected(input, &records, filter.as_deref())?, &wait).await
+        Workflow::Run { name, input, records, filter, dry_run, wait } => {
+            let input = selected(json_argument("input", &input)?, &records, filter.as_deref())?;
+            if dry_run {
+                return super::dry_run::main(&Client::new(global)?, &name, &input, global).await;
+            }
+            run(global, &name, input, &wait).await
         }
         Workflow::List => {
             let client = Client::new(global)?;
