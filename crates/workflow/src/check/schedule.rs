@@ -3,10 +3,29 @@
 use super::checker::Checker;
 use super::types::Ty;
 use crate::model::{Millis, Schedule};
-use crate::timetable::{Cron, time_zone};
+use crate::timetable::{Cron, Timetable, time_zone};
+use jiff::{SignedDuration, Timestamp};
 
 /// Shorter distances are no schedule.
 const SHORTEST: Millis = Millis::seconds(1);
+
+/// So many times of a timetable are looked at, from the beginning of 2026 on.
+const TIMES: usize = 500;
+const FROM: i64 = 1_767_225_600;
+
+/// The shortest time between two times of a timetable.
+fn shortest(times: &Timetable) -> Option<Millis> {
+    let from = Timestamp::from_second(FROM).ok()?;
+    // Longer than any jitter there may be.
+    let until = from.checked_add(SignedDuration::from_hours(400 * 24)).ok()?;
+    let next = |at: &Timestamp| times.after(*at, from).filter(|next| *next < until);
+    let all: Vec<Timestamp> = std::iter::successors(next(&from), next).take(TIMES).collect();
+    let distances = all.windows(2).filter_map(|two| match two {
+        [one, next] => u64::try_from(next.as_millisecond() - one.as_millisecond()).ok(),
+        _ => None,
+    });
+    distances.min().map(Millis)
+}
 
 impl<'w> Checker<'w> {
     /// Tells what is wrong with the trigger, and gives the type of `trigger`.
@@ -46,6 +65,17 @@ impl<'w> Checker<'w> {
                     );
                 });
             }
+        }
+        if schedule.cron.is_some()
+            && let (Some(jitter), Ok(times)) = (schedule.jitter, Timetable::of(schedule))
+            && let Some(shortest) = shortest(&times).filter(|shortest| jitter > *shortest)
+        {
+            self.under("jitter", |me| {
+                me.tell(
+                    "invalid_value",
+                    format!("`jitter` is longer than {shortest}, the shortest time between two runs"),
+                );
+            });
         }
         self.path.pop();
         Ty::object(
