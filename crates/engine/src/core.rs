@@ -15,7 +15,10 @@ use crate::timers::Timers;
 use crate::timetables::Timetables;
 use crate::waiters::Waiters;
 use crate::{EngineConfig, driver};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use stepwell_records::RecordsError;
@@ -71,6 +74,37 @@ pub(crate) struct Ctx {
 
 /// How long whoever could not be served by the store waits before it tries again.
 pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether the store may take the same thing later.
+pub(crate) fn worth_waiting(refused: &Refused) -> bool {
+    matches!(
+        refused,
+        Refused::Conflict { .. } | Refused::NotOwner(_) | Refused::Unavailable(_) | Refused::Full(_)
+    )
+}
+
+/// Work of one of many: what does not come right by waiting is its own trouble, and a panic, which is a defect of
+/// ours, ends it alone. The inner error says why.
+pub(crate) async fn alone<T>(work: BoxFuture<'_, Result<T, Refused>>) -> Result<Result<T, String>, Refused> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(done)) => Ok(Ok(done)),
+        Ok(Err(refused)) if worth_waiting(&refused) => Err(refused),
+        Ok(Err(refused)) => Ok(Err(refused.to_string())),
+        Err(_) => Ok(Err("it panicked; the log has the place".to_owned())),
+    }
+}
+
+/// Keeps up a task that goes on until the engine closes: after a panic it begins anew.
+pub(crate) async fn keep_up(core: Arc<Core>, what: &str, task: impl Fn() -> BoxFuture<'static, ()>) {
+    while AssertUnwindSafe(task()).catch_unwind().await.is_err() {
+        tracing::error!("{what} panicked, and begins anew");
+        tokio::select! {
+            biased;
+            () = core.closing.cancelled() => return,
+            () = core.ports.clock.sleep(STORE_PAUSE) => {}
+        }
+    }
+}
 
 impl Ctx {
     pub(crate) fn now_ms(&self) -> i64 {

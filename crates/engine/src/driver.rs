@@ -2,7 +2,7 @@
 use crate::abandon::abandon;
 use crate::burst::{Base, Burst, Committed, burst};
 use crate::calls::{CallId, Calls};
-use crate::core::Ctx;
+use crate::core::{Ctx, worth_waiting};
 use crate::error::{EngineError, ErrorKind};
 use crate::id::RunId;
 use crate::load;
@@ -270,14 +270,6 @@ async fn go_on(
             return Left::ForNow;
         }
     }
-}
-
-/// Whether the store may take the same thing later.
-fn worth_waiting(refused: &Refused) -> bool {
-    matches!(
-        refused,
-        Refused::Conflict { .. } | Refused::NotOwner(_) | Refused::Unavailable(_) | Refused::Full(_)
-    )
 }
 
 /// A conflict never fails a run: the burst runs again, and stands in line for what it lost.

@@ -1,11 +1,12 @@
 //! Opening an engine over what is stored, recovering what is unfinished, and closing it again.
 use crate::api::DEFAULT_WORKSPACE;
-use crate::core::{Core, Ctx, WorkspaceCore};
+use crate::core::{Core, Ctx, WorkspaceCore, keep_up};
 use crate::error::{EngineError, OpenError};
 use crate::registry::{Registry, workflows};
 use crate::schedule::Schedule;
 use crate::tables::{self, inbox, names, runs};
 use crate::{EngineConfig, Ports, driver, events, keys, retention, secrets, timers, timetables};
+use futures::FutureExt;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -44,7 +45,9 @@ pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>
     for ctx in core.all_workspaces() {
         start_triggers(&ctx);
     }
-    core.tasks.spawn(retention::watch(core.clone()));
+    let kept = core.clone();
+    let retention = move || retention::watch(kept.clone()).boxed();
+    core.tasks.spawn(keep_up(core.clone(), "retention", retention));
     Ok(core)
 }
 

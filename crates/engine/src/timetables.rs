@@ -2,7 +2,7 @@
 //! has its run once, also across crashes and moves of the clock. One task a workspace waits for the next time.
 use crate::api::{Page, PageRequest, ScheduleInfo, page_of_names};
 use crate::begin::{self, NewRun, Rows};
-use crate::core::{Ctx, STORE_PAUSE};
+use crate::core::{Ctx, STORE_PAUSE, alone, keep_up};
 use crate::error::EngineError;
 use crate::feed;
 use crate::hash;
@@ -13,6 +13,7 @@ use crate::stats::add;
 use crate::tables;
 use crate::tables::runs::{self, RunHead, timestamp};
 use crate::tables::schedules::{self, ScheduleRow};
+use futures::FutureExt;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -130,7 +131,9 @@ fn due(schedule: &Schedule, workflow: &str, at_ms: i64) -> i64 {
 /// Begins to watch the clock, once.
 pub(crate) fn start(ctx: &Ctx) {
     if !ctx.ws.timetables.started.swap(true, SeqCst) {
-        ctx.core.tasks.spawn(watch(ctx.clone()));
+        let task = ctx.clone();
+        let watch = move || watch(task.clone()).boxed();
+        ctx.core.tasks.spawn(keep_up(ctx.core.clone(), "the task of schedules", watch));
     }
 }
 
@@ -192,17 +195,13 @@ async fn round(ctx: &Ctx) -> Result<Option<i64>, Refused> {
                 return Ok(None);
             }
             fired = true;
-            *at = match fire(ctx, flow, schedule, key).await {
-                Ok(next) => next,
-                Err(refused @ (Refused::TooBig(_) | Refused::Invalid(_) | Refused::Damaged(_))) => {
-                    tracing::error!(
-                        workspace = %ctx.ws.name, workflow = %flow.name, %refused,
-                        "a schedule starts no runs; trying again in a minute"
-                    );
-                    Some(ctx.now_ms() + REST_MS)
-                }
-                Err(refused) => return Err(refused),
-            };
+            *at = alone(fire(ctx, flow, schedule, key).boxed()).await?.unwrap_or_else(|why| {
+                tracing::error!(
+                    workspace = %ctx.ws.name, workflow = %flow.name, why,
+                    "a schedule starts no runs; trying again in a minute"
+                );
+                Some(ctx.now_ms() + REST_MS)
+            });
         }
         if !fired {
             return Ok(all.iter().filter_map(|(at, ..)| *at).min());
@@ -226,9 +225,10 @@ async fn fire(ctx: &Ctx, flow: &Compiled, schedule: &Schedule, key: &Key) -> Res
         (_, Overlap::Allow) | (None, _) => None,
         (Some(run), _) => {
             let head = runs::head_key(ctx.ws.id, run);
-            let head =
-                txn.get(&head).await?.map(|value| tables::decode::<RunHead>(&head, &value)).transpose()?;
-            head.is_some_and(|head| !head.status.ended()).then_some(run)
+            // One that cannot be read is driven by nobody.
+            let read = |value| tables::decode::<RunHead>(&head, &value).ok();
+            let goes_on = txn.get(&head).await?.and_then(read).is_some_and(|head| !head.status.ended());
+            goes_on.then_some(run)
         }
     };
     let mut runs = come.runs;

@@ -233,6 +233,20 @@ fn a_damaged_schedule_stops_no_other() {
     });
 }
 
+/// A defect of ours costs a schedule a minute, and no other anything.
+#[test]
+fn a_panic_stops_no_schedule() {
+    in_world(|world| async move {
+        let other = flow("every: 10m").replace("ticking", "other");
+        let (engine, workspace) = world.set_up(&[], &[&flow("every: 10m"), &other]).await;
+        sleep(5 * MINUTE).await;
+        world.rng.panic_at(1);
+        sleep(17 * MINUTE).await;
+        assert_eq!(runs(&workspace).await.len(), 4);
+        engine.close().await;
+    });
+}
+
 #[test]
 fn overlap_holds_across_a_change_of_the_times() {
     in_world(|world| async move {

@@ -1,44 +1,69 @@
 //! What one commit of the dispatcher starts: runs for the queue, changes that begin to settle or go on to, and how
 //! far the log was read.
-use super::decide::{Decision, Happened, counts, decide};
+use super::decide::{Decision, Happened, Shown, counts, decide};
 use super::listeners::Listener;
 use super::settle::{Of, Settlings};
 use super::{change, readable};
 use crate::begin::{self, NewRun, Rows};
-use crate::core::Ctx;
+use crate::core::{Ctx, alone};
 use crate::feed;
 use crate::start::seen;
 use crate::stats::add;
-use crate::tables;
 use crate::tables::dispatch::{self, Cursor, Settling};
+use crate::tables::{self, runs::timestamp};
+use futures::FutureExt;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 use stepwell_records::schema::Schema;
 use stepwell_records::{RecordEvent, RecordsError};
-use stepwell_store::{Refused, Txn};
+use stepwell_store::{Refused, Savepoint, Txn};
+use stepwell_workflow::machine::Failure;
 use stepwell_workflow::model::RecordChange;
 use uuid::Uuid;
+
+/// A batch ends after so long: what it has is worth more on disk, and what it rests on must not grow old.
+const LASTS: Duration = Duration::from_millis(50);
+/// Or after so many decisions.
+const DECISIONS: usize = 10_000;
+/// Others have their turn after so many decisions.
+const IN_A_ROW: usize = 32;
+
+/// What waits to settle of a record, by workflow, where it is not as before.
+type Changed = HashMap<Uuid, BTreeMap<String, Option<i64>>>;
 
 pub(crate) struct Batch<'a> {
     ctx: &'a Ctx,
     txn: Txn,
     schema: Option<Arc<Schema>>,
     known: &'a Settlings,
-    /// What waits to settle after this batch, where it is not as before.
-    settling: HashMap<Of, Option<i64>>,
+    settling: Changed,
     runs: Vec<Rows>,
     loops: u64,
+    began: Duration,
+    decided: usize,
+    decisions: usize,
 }
 
 /// An event, and when it was committed.
 pub(crate) struct Told {
     happened: Happened,
+    shown: Shown,
     at_ms: i64,
 }
 
+/// A place in a batch to go back to.
+struct Before {
+    txn: Savepoint,
+    runs: usize,
+    loops: u64,
+    settling: Option<BTreeMap<String, Option<i64>>>,
+}
+
 impl<'a> Batch<'a> {
-    pub(crate) fn new(ctx: &'a Ctx, known: &'a Settlings) -> Self {
+    /// `one` decision makes it full.
+    pub(crate) fn new(ctx: &'a Ctx, known: &'a Settlings, one: bool) -> Self {
         Self {
             ctx,
             txn: Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard),
@@ -47,6 +72,9 @@ impl<'a> Batch<'a> {
             settling: HashMap::new(),
             runs: Vec::new(),
             loops: 0,
+            began: ctx.core.ports.clock.elapsed(),
+            decided: 0,
+            decisions: if one { 1 } else { DECISIONS },
         }
     }
 
@@ -54,11 +82,23 @@ impl<'a> Batch<'a> {
         self.runs.is_empty() && self.settling.is_empty()
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        begin::is_full(&self.txn)
+    /// How many times somebody was asked whether an event is for them.
+    pub(crate) fn decided(&self) -> usize {
+        self.decided
     }
 
-    /// An event of the log as workflows see it, with the object as it is now.
+    /// Whether the next decision is for another batch. One decision always fits.
+    pub(crate) fn is_full(&self) -> bool {
+        let lasted = || self.ctx.core.ports.clock.elapsed().saturating_sub(self.began);
+        self.decided > 0
+            && (begin::is_full(&self.txn)
+                || self.decided >= self.decisions
+                || self.ctx.core.closing.is_cancelled()
+                || lasted() >= LASTS)
+    }
+
+    /// An event of the log as workflows see it, with the object as it is now: what the batch comes to rests on that,
+    /// since an object or a field may be as new as the event.
     /// One that cannot be read is nobody's, and keeps the others from nothing.
     pub(crate) async fn event(&mut self, json: &str, at_ms: i64) -> Result<Option<Told>, Refused> {
         let Some(event) = readable::<RecordEvent>(json.as_bytes()) else { return Ok(None) };
@@ -83,129 +123,247 @@ impl<'a> Batch<'a> {
             fields: event.fields,
             origin: event.origin,
         };
-        Ok(Some(Told { happened, at_ms }))
+        let shown = Shown::of(&happened, timestamp(at_ms));
+        Ok(Some(Told { happened, shown, at_ms }))
     }
 
     /// What an event comes to for one workflow.
     pub(crate) async fn take(&mut self, listener: &Listener, told: &Told) -> Result<(), Refused> {
-        let Some(event) = listener.event() else { return Ok(()) };
-        let Told { happened, at_ms } = told;
-        if !event.takes(happened.change) {
-            // The record is gone, and with it what was about to be told of it.
-            return self.drop_settling((listener.flow.name.clone(), happened.record));
+        self.decided += 1;
+        if self.decided.is_multiple_of(IN_A_ROW) {
+            tokio::task::yield_now().await;
         }
-        if !counts(listener, event, happened) {
+        let Told { happened, shown, .. } = told;
+        // Most are not for most.
+        let counts = listener.event().is_some_and(|event| counts(listener, event, happened));
+        if !counts && !self.is_settling(&listener.flow.name, happened.record) {
             return Ok(());
         }
-        match event.settle {
-            None => self.start(listener, happened).await,
-            Some(settle) => {
-                let span = i64::try_from(settle.0).unwrap_or(i64::MAX);
-                self.go_on_settling(listener, happened, at_ms.saturating_add(span)).await
+        let before = self.here(happened.record);
+        let Err(why) = alone(self.look(listener, told).boxed()).await? else { return Ok(()) };
+        self.back_to(before, happened.record);
+        tracing::error!(
+            workspace = %self.ctx.ws.name, workflow = %listener.flow.name, record = %happened.record, why,
+            "a record event starts no run"
+        );
+        // Where people look for it; what cannot be stored is left out.
+        let before = self.here(happened.record);
+        let failure = Failure::engine("internal", format!("the event could not start a run: {why}"));
+        let fail = self.fail(listener, shown.trigger(), failure, happened.origin.depth).boxed();
+        if alone(fail).await?.is_err() {
+            self.back_to(before, happened.record);
+        }
+        Ok(())
+    }
+
+    async fn look(&mut self, listener: &Listener, told: &Told) -> Result<(), Refused> {
+        let Told { happened, shown, at_ms } = told;
+        let Some(event) = listener.event() else { return Ok(()) };
+        let of = (listener.flow.name.clone(), happened.record);
+        let counts = counts(listener, event, happened);
+        let settles = if counts { event.settle } else { None };
+        if self.is_settling(&of.0, of.1) {
+            match self.settling_row(&of).await? {
+                // Nothing came in time: this is the first change after it.
+                Some(row) if row.due_ms <= *at_ms => self.start_settled(Some(listener), &of).await?,
+                Some(row) if row.service == listener.service => {
+                    let due_ms = settles.map_or(row.due_ms, |settle| settles_at(*at_ms, settle));
+                    self.go_on_settling(of, row, happened, due_ms, counts)?;
+                    return match event.settle.is_none() && counts {
+                        true => self.start(listener, happened, shown).await,
+                        false => Ok(()),
+                    };
+                }
+                _ => self.drop_settling(&of),
             }
+        }
+        match settles {
+            Some(settle) => self.begin_to_settle(listener, of, happened, settles_at(*at_ms, settle)),
+            None if counts => self.start(listener, happened, shown).await,
+            None => Ok(()),
         }
     }
 
-    async fn start(&mut self, listener: &Listener, happened: &Happened) -> Result<(), Refused> {
+    async fn start(
+        &mut self,
+        listener: &Listener,
+        happened: &Happened,
+        shown: &Shown,
+    ) -> Result<(), Refused> {
         let (ctx, flow) = (self.ctx, &listener.flow);
         let depth = happened.origin.depth;
-        let rows = match decide(flow, happened, ctx.core.ports.clock.now()) {
-            Decision::Nothing => return Ok(()),
-            Decision::Run(trigger) => NewRun::rows(ctx, flow, seen(ctx, flow, trigger), depth).await?,
+        match decide(flow, &happened.origin, shown) {
+            Decision::Nothing => Ok(()),
+            Decision::Run(trigger) => {
+                let rows = NewRun::rows(ctx, flow, seen(ctx, flow, trigger), depth).await?;
+                self.put(rows);
+                Ok(())
+            }
             Decision::Fail(trigger, failure) => {
                 self.loops += u64::from(failure.code == "event_loop");
                 tracing::warn!(
                     workspace = %ctx.ws.name, workflow = %flow.name, record = %happened.record,
                     code = %failure.code, "a record event starts no run: {}", failure.message
                 );
-                let run = NewRun::without_actions(ctx, flow, seen(ctx, flow, trigger), depth);
-                run.failed(ctx, &failure).await?
+                self.fail(listener, trigger, failure, depth).await
             }
-        };
-        rows.put(&mut self.txn);
-        self.runs.push(rows);
-        Ok(())
-    }
-
-    /// Whether something waits to settle, this batch counted in.
-    fn is_settling(&self, of: &Of) -> bool {
-        self.settling.get(of).map_or_else(|| self.known.contains(of), Option::is_some)
-    }
-
-    fn drop_settling(&mut self, of: Of) -> Result<(), Refused> {
-        if self.is_settling(&of) {
-            self.txn.delete(dispatch::settling_key(self.ctx.ws.id, &of.0, of.1));
-            self.txn.delete(dispatch::before_key(self.ctx.ws.id, &of.0, of.1));
-            self.settling.insert(of, None);
         }
-        Ok(())
     }
 
-    async fn go_on_settling(
+    async fn fail(
         &mut self,
         listener: &Listener,
+        trigger: Value,
+        failure: Failure,
+        depth: u32,
+    ) -> Result<(), Refused> {
+        let (ctx, flow) = (self.ctx, &listener.flow);
+        let run = NewRun::without_actions(ctx, flow, seen(ctx, flow, trigger), depth);
+        let rows = run.failed(ctx, &failure).await?;
+        self.put(rows);
+        Ok(())
+    }
+
+    fn put(&mut self, rows: Rows) {
+        rows.put(&mut self.txn);
+        self.runs.push(rows);
+    }
+
+    fn here(&self, record: Uuid) -> Before {
+        let settling = self.settling.get(&record).cloned();
+        Before { txn: self.txn.savepoint(), runs: self.runs.len(), loops: self.loops, settling }
+    }
+
+    fn back_to(&mut self, before: Before, record: Uuid) {
+        self.txn.rollback_to(before.txn);
+        self.runs.truncate(before.runs);
+        self.loops = before.loops;
+        match before.settling {
+            Some(settling) => self.settling.insert(record, settling),
+            None => self.settling.remove(&record),
+        };
+    }
+
+    /// The workflows for which a record is about to settle, this batch counted in.
+    pub(crate) fn settling(&self, record: Uuid) -> BTreeSet<String> {
+        let mut workflows: BTreeSet<String> = self.known.of_record(record).map(str::to_owned).collect();
+        for (workflow, due) in self.settling.get(&record).into_iter().flatten() {
+            match due {
+                Some(_) => workflows.insert(workflow.clone()),
+                None => workflows.remove(workflow),
+            };
+        }
+        workflows
+    }
+
+    fn is_settling(&self, workflow: &str, record: Uuid) -> bool {
+        let changed = self.settling.get(&record).and_then(|workflows| workflows.get(workflow));
+        changed.map_or_else(|| self.known.contains(workflow, record), Option::is_some)
+    }
+
+    fn set_settling(&mut self, (workflow, record): Of, due_ms: Option<i64>) {
+        self.settling.entry(record).or_default().insert(workflow, due_ms);
+    }
+
+    async fn settling_row(&mut self, of: &Of) -> Result<Option<Settling>, Refused> {
+        let key = dispatch::settling_key(self.ctx.ws.id, &of.0, of.1);
+        let Some(value) = self.txn.get(&key).await? else { return Ok(None) };
+        let row = tables::decode(&key, &value);
+        Ok(row.inspect_err(|refused| tracing::error!(%refused, "a change that settles is lost")).ok())
+    }
+
+    /// Forgets that something was to settle.
+    pub(crate) fn drop_settling(&mut self, of: &Of) {
+        self.txn.delete(dispatch::settling_key(self.ctx.ws.id, &of.0, of.1));
+        self.txn.delete(dispatch::before_key(self.ctx.ws.id, &of.0, of.1));
+        self.set_settling(of.clone(), None);
+    }
+
+    fn begin_to_settle(
+        &mut self,
+        listener: &Listener,
+        of: Of,
         happened: &Happened,
         due_ms: i64,
     ) -> Result<(), Refused> {
-        let of = (listener.flow.name.clone(), happened.record);
-        let key = dispatch::settling_key(self.ctx.ws.id, &of.0, of.1);
-        let known = match self.is_settling(&of) {
-            true => self.txn.get(&key).await?,
-            false => None,
-        };
-        let mut row = Settling {
+        if !happened.before.is_null() {
+            let before = dispatch::before_key(self.ctx.ws.id, &of.0, of.1);
+            self.txn.put(before, tables::encode(&happened.before)?);
+        }
+        let row = Settling {
             due_ms,
             event: happened.change.name().to_owned(),
             object: happened.object.clone(),
             fields: happened.fields.clone(),
             after: happened.after.clone(),
             origin: happened.origin.clone(),
+            service: listener.service,
         };
-        match known {
-            None if !happened.before.is_null() => {
-                let before = dispatch::before_key(self.ctx.ws.id, &of.0, of.1);
-                self.txn.put(before, tables::encode(&happened.before)?);
-            }
-            None => {}
-            Some(value) => {
-                let first: Settling = tables::decode(&key, &value)?;
-                row.event = first.event;
-                row.fields.extend(first.fields);
-                row.origin.depth = row.origin.depth.max(first.origin.depth);
-            }
+        self.put_settling(of, &row)
+    }
+
+    /// Another change of a record that is about to settle. What does not count puts nothing off, but is what the
+    /// record is in the end.
+    fn go_on_settling(
+        &mut self,
+        of: Of,
+        mut row: Settling,
+        happened: &Happened,
+        due_ms: i64,
+        counts: bool,
+    ) -> Result<(), Refused> {
+        row.due_ms = due_ms;
+        row.fields.extend(happened.fields.iter().cloned());
+        row.after = happened.after.clone();
+        if counts {
+            let depth = row.origin.depth.max(happened.origin.depth);
+            row.origin = happened.origin.clone();
+            row.origin.depth = depth;
         }
-        self.txn.put(key, tables::encode(&row)?);
-        self.settling.insert(of, Some(due_ms));
+        self.put_settling(of, &row)
+    }
+
+    fn put_settling(&mut self, of: Of, row: &Settling) -> Result<(), Refused> {
+        let key = dispatch::settling_key(self.ctx.ws.id, &of.0, of.1);
+        self.txn.put(key, tables::encode(row)?);
+        self.set_settling(of, Some(row.due_ms));
         Ok(())
     }
 
-    /// Starts what has settled; one whose workflow listens no more starts nothing.
+    /// Starts what has settled by `now_ms`.
     pub(crate) async fn settled(
         &mut self,
         listener: Option<&Listener>,
-        workflow: &str,
-        record: Uuid,
+        of: &Of,
         now_ms: i64,
     ) -> Result<(), Refused> {
-        let of = (workflow.to_owned(), record);
-        let (key, before_key) = (
-            dispatch::settling_key(self.ctx.ws.id, workflow, record),
-            dispatch::before_key(self.ctx.ws.id, workflow, record),
-        );
-        let rows = self.txn.get_many(&[key.clone(), before_key.clone()]).await?;
-        let mut rows = rows.into_iter();
-        let (row, before) = (rows.next().flatten(), rows.next().flatten());
-        let row: Option<Settling> = row.map(|value| tables::decode(&key, &value)).transpose()?;
-        if let Some(later) = row.as_ref().filter(|row| row.due_ms > now_ms) {
-            self.settling.insert(of, Some(later.due_ms));
+        self.decided += 1;
+        let row = self.settling_row(of).await?;
+        if let Some(later) = row.filter(|row| row.due_ms > now_ms) {
+            self.set_settling(of.clone(), Some(later.due_ms));
             return Ok(());
         }
+        let before = self.here(of.1);
+        if let Err(why) = alone(self.start_settled(listener, of).boxed()).await? {
+            tracing::error!(
+                workspace = %self.ctx.ws.name, workflow = %of.0, record = %of.1, why,
+                "a change that has settled starts no run"
+            );
+            self.back_to(before, of.1);
+            self.drop_settling(of);
+        }
+        Ok(())
+    }
+
+    /// One whose workflow listens no more, or not to what this came to, starts nothing.
+    async fn start_settled(&mut self, listener: Option<&Listener>, of: &Of) -> Result<(), Refused> {
+        let row = self.settling_row(of).await?;
+        let before_key = dispatch::before_key(self.ctx.ws.id, &of.0, of.1);
+        let before = self.txn.get(&before_key).await?;
+        self.drop_settling(of);
         let before: Option<Value> = before.map(|value| tables::decode(&before_key, &value)).transpose()?;
-        self.drop_settling(of)?;
         let (Some(listener), Some(row)) = (listener, row) else { return Ok(()) };
-        if listener.event().is_none_or(|event| event.object != row.object) {
-            return Ok(());
-        }
+        let Some(event) = listener.event().filter(|event| event.object == row.object) else { return Ok(()) };
         let before = before.unwrap_or(Value::Null);
         let change = match (before.is_null(), row.after.is_null()) {
             // It came and went.
@@ -215,12 +373,25 @@ impl<'a> Batch<'a> {
             (false, true) => RecordChange::Deleted,
             (false, false) => RecordChange::Updated,
         };
-        let Settling { object, fields, after, origin, .. } = row;
-        self.start(listener, &Happened { change, object, record, fields, before, after, origin }).await
+        let Settling { due_ms, object, fields, after, origin, service, .. } = row;
+        let happened = Happened { change, object, record: of.1, fields, before, after, origin };
+        if service != listener.service || !counts(listener, event, &happened) {
+            return Ok(());
+        }
+        let shown = Shown::of(&happened, timestamp(due_ms));
+        self.start(listener, &happened, &shown).await
+    }
+
+    /// That nothing starts rests on the schema too; then nothing need be written.
+    pub(crate) async fn comes_to_nothing(self) -> Result<(), Refused> {
+        match self.decided {
+            0 => Ok(()),
+            _ => self.txn.validate().await.map(|_| ()),
+        }
     }
 
     /// Commits all of it with the place in the log, and says what waits to settle now, where that has changed.
-    pub(crate) async fn commit(mut self, next: &Cursor) -> Result<HashMap<Of, Option<i64>>, Refused> {
+    pub(crate) async fn commit(mut self, next: &Cursor) -> Result<Vec<(Of, Option<i64>)>, Refused> {
         let ctx = self.ctx;
         let key = dispatch::cursor_key(ctx.ws.id);
         self.txn.put(key, tables::encode(next)?);
@@ -232,6 +403,14 @@ impl<'a> Batch<'a> {
         add(&ctx.core.stats.event_runs, self.runs.len() as u64);
         add(&ctx.core.stats.event_loops_stopped, self.loops);
         self.runs.iter().for_each(|rows| rows.stored(ctx));
-        Ok(self.settling)
+        let of_record = |(record, workflows): (Uuid, BTreeMap<String, Option<i64>>)| {
+            workflows.into_iter().map(move |(workflow, due)| ((workflow, record), due))
+        };
+        Ok(self.settling.into_iter().flat_map(of_record).collect())
     }
+}
+
+/// When a change of then has settled.
+fn settles_at(at_ms: i64, settle: stepwell_workflow::model::Millis) -> i64 {
+    at_ms.saturating_add(i64::try_from(settle.0).unwrap_or(i64::MAX))
 }

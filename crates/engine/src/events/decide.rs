@@ -72,10 +72,37 @@ pub(crate) enum Decision {
     Fail(Value, Failure),
 }
 
+/// An event as `trigger`, made once for all that listen to it.
+pub(crate) struct Shown {
+    trigger: Arc<Value>,
+    scope: Values,
+    too_deep: bool,
+}
+
+impl Shown {
+    /// `now` is when it happened, so that what is decided again is the same.
+    pub(crate) fn of(happened: &Happened, now: Timestamp) -> Self {
+        let mut trigger = happened.trigger();
+        let too_deep = depth::too_deep(&trigger);
+        if too_deep {
+            for side in ["before", "after"] {
+                trigger[side] = Value::Null;
+            }
+        }
+        let trigger = Arc::new(trigger);
+        let values = [("trigger".to_owned(), trigger.clone())].into();
+        Self { trigger, scope: Values { values, now }, too_deep }
+    }
+
+    /// For a run of its own.
+    pub(crate) fn trigger(&self) -> Value {
+        Value::clone(&self.trigger)
+    }
+}
+
 /// Asks `when`, and how deep it goes.
-pub(crate) fn decide(flow: &Compiled, happened: &Happened, now: Timestamp) -> Decision {
-    let trigger = happened.trigger();
-    if depth::too_deep(&trigger) {
+pub(crate) fn decide(flow: &Compiled, origin: &Origin, shown: &Shown) -> Decision {
+    if shown.too_deep {
         let failure = Failure::engine(
             "too_deep",
             format!(
@@ -83,29 +110,19 @@ pub(crate) fn decide(flow: &Compiled, happened: &Happened, now: Timestamp) -> De
                 depth::MAX_DEPTH
             ),
         );
-        let mut shown = trigger;
-        for side in ["before", "after"] {
-            shown[side] = Value::Null;
-        }
-        return Decision::Fail(shown, failure);
+        return Decision::Fail(shown.trigger(), failure);
     }
-    // Both sides of the record are asked of often and seldom passed on.
-    let trigger = Arc::new(trigger);
-    let held = flow.event_when.as_ref().map_or(Ok(true), |when| {
-        let values = [("trigger".to_owned(), trigger.clone())].into();
-        when.holds_of(&trigger, &Values { values, now })
-    });
-    let trigger = Arc::unwrap_or_clone(trigger);
+    let held = flow.event_when.as_ref().map_or(Ok(true), |when| when.holds_of(&shown.trigger, &shown.scope));
     match held {
         Ok(true) => {}
         Ok(false) => return Decision::Nothing,
         Err(why) => {
             let failure = Failure::engine("condition_error", format!("`trigger.when`: {why}"));
-            return Decision::Fail(trigger, failure);
+            return Decision::Fail(shown.trigger(), failure);
         }
     }
-    if happened.origin.depth >= MAX_DEPTH {
-        let writer = happened.origin.workflow.as_deref().unwrap_or("a workflow");
+    if origin.depth >= MAX_DEPTH {
+        let writer = origin.workflow.as_deref().unwrap_or("a workflow");
         let failure = Failure::engine(
             "event_loop",
             format!(
@@ -114,7 +131,7 @@ pub(crate) fn decide(flow: &Compiled, happened: &Happened, now: Timestamp) -> De
                  `fields` of a trigger in it tell the writes of workflows apart, such as by `origin.by`"
             ),
         );
-        return Decision::Fail(trigger, failure);
+        return Decision::Fail(shown.trigger(), failure);
     }
-    Decision::Run(trigger)
+    Decision::Run(shown.trigger())
 }

@@ -3,7 +3,7 @@ use super::Compiled;
 use crate::api::HookInfo;
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
-use crate::events::Listeners;
+use crate::events::{Listener, Listeners};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use stepwell_workflow::model::{Trigger, Webhook};
@@ -107,8 +107,11 @@ pub(crate) async fn rebuild(ctx: &Ctx) -> Result<(), EngineError> {
     }
     let listeners = {
         let workflows = ctx.ws.registry.workflows();
-        let since = |flow: &Compiled| workflows.get(&flow.name).map_or(0, |row| row.since);
-        Listeners::of(flows.iter().map(|flow| (flow.clone(), since(flow))))
+        let listens = |flow: &Arc<Compiled>| {
+            let (since, service) = workflows.get(&flow.name).map_or((0, 0), |row| (row.since, row.service));
+            Listener::new(flow.clone(), since, service)
+        };
+        Listeners::of(flows.iter().map(listens))
     };
     ctx.ws.events.set_listeners(listeners);
     ctx.ws.timetables.set_flows(flows.iter());

@@ -438,7 +438,7 @@ pub(crate) async fn activate(
             format!("workflow `{rival}` already listens on {method} `{}`; choose another path", hook.path);
         return Err(EngineError::conflict("hook_taken", message));
     }
-    let since = listens_since(ctx, name, &row, &definition).await?;
+    let listens = listens(ctx, name, &row, &definition).await?;
     stored.definition = Some(definition);
     let flow = compile(name, number, &stored)?;
     let unfit = crate::signature::unfit(ctx, &flow);
@@ -452,7 +452,7 @@ pub(crate) async fn activate(
     if row.draft == Some(number) {
         row.draft = None;
     }
-    row.since = since;
+    (row.since, row.service) = listens;
     row.updated_ms = ctx.now_ms();
     let armed = timetables::armed(ctx, &flow).await?;
     save_with(ctx, name, row, Some((number, stored)), armed).await?;
@@ -461,23 +461,24 @@ pub(crate) async fn activate(
 }
 
 /// From which position of the log on record events start runs of a version that is activated now: from now on, or
-/// where the version before it goes out of service, so that no event between the two is lost or counts twice.
-async fn listens_since(
+/// where the version before it goes out of service, so that no event between the two is lost or counts twice. And
+/// which time in service that is: what waits to settle for the version before goes on as well.
+async fn listens(
     ctx: &Ctx,
     name: &str,
     row: &rows::WorkflowRow,
     definition: &Workflow,
-) -> Result<u64, EngineError> {
-    let Trigger::RecordEvent(event) = &definition.trigger else { return Ok(0) };
+) -> Result<(u64, u32), EngineError> {
+    let Trigger::RecordEvent(event) = &definition.trigger else { return Ok((0, row.service)) };
     if let Some(active) = row.active {
         let before = ctx.ws.registry.flow(ctx, name, active).await?;
         if let Trigger::RecordEvent(before) = &before.workflow.trigger
             && before.object == event.object
         {
-            return Ok(row.since.max(ctx.ws.events.position()));
+            return Ok((row.since.max(ctx.ws.events.position()), row.service));
         }
     }
-    Ok(ctx.core.ports.store.log_head(ctx.ws.log).await?)
+    Ok((ctx.core.ports.store.log_head(ctx.ws.log).await?, row.service + 1))
 }
 
 /// Loads the modules of a workflow that is about to run, so that its first run does not wait for them.
@@ -533,8 +534,13 @@ pub(crate) async fn delete(ctx: &Ctx, name: &str) -> Result<WorkflowInfo, Engine
         return Err(EngineError::conflict("workflow_active", message));
     }
     let was = info(ctx, name).await?;
-    let left =
-        rows::WorkflowRow { last: row.last, updated_ms: ctx.now_ms(), deleted: true, ..Default::default() };
+    let left = rows::WorkflowRow {
+        last: row.last,
+        service: row.service,
+        updated_ms: ctx.now_ms(),
+        deleted: true,
+        ..Default::default()
+    };
     save_with(ctx, name, left, None, Some(timetables::gone(ctx, name))).await?;
     Ok(was)
 }

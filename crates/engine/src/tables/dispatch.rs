@@ -2,6 +2,7 @@
 //! wait for their record to settle:
 //! `dispatch / 0` the cursor; `dispatch / 1 / workflow / record id / part`, part 0 the change, part 1 what the record
 //! was before, which later changes leave alone.
+use crate::tables;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -53,9 +54,12 @@ pub(crate) struct Settling {
     /// The record after the last change.
     #[serde(rename = "a")]
     pub after: Value,
-    /// Of the last change, with the depth of the deepest.
+    /// Of the last change that counted, with the depth of the deepest.
     #[serde(rename = "w")]
     pub origin: Origin,
+    /// Which time in service of the workflow it is for.
+    #[serde(rename = "s", default, skip_serializing_if = "tables::is_zero")]
+    pub service: u32,
 }
 
 fn settling(workspace: WorkspaceId) -> KeyBuilder {

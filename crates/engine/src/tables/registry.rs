@@ -55,6 +55,9 @@ pub(crate) struct WorkflowRow {
     /// The position in the log from which on record events start runs of it.
     #[serde(default, skip_serializing_if = "crate::tables::is_zero")]
     pub since: u64,
+    /// How often it came to listen to record events. What waits to settle is for one such time in service alone.
+    #[serde(default, skip_serializing_if = "crate::tables::is_zero")]
+    pub service: u32,
     /// It is kept for its runs, which are shown with their version, and so that no number is given twice.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,

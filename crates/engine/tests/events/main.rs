@@ -1,13 +1,15 @@
 //! Record events start runs: which, how often, in what order, and what the runs see.
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+mod faults;
+mod settle;
+#[path = "../support/mod.rs"]
 mod support;
 
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use stepwell_engine::{EngineError, PageRequest, RunDetail, RunStatus, RunSummary, TextFormat, Workspace};
-use stepwell_store::Fault;
-use support::{World, activate, all_records, in_world, runtime};
+use support::{activate, all_records, in_world};
 
 const WON: &str = r#"
 name: won
@@ -246,82 +248,6 @@ fn a_loop_ends_in_a_failed_run_that_says_why() {
 }
 
 #[test]
-fn many_changes_settle_into_one_event() {
-    in_world(|world| async move {
-        let (engine, workspace) =
-            world.set_up(&[], &[&echo("s", "on: [created, updated], settle: 30s")]).await;
-        let id = create(&workspace, "person", json!({ "city": "Rome", "jobTitle": "a" })).await;
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(titles(&workspace, "note").await, ["s created - Rome city+jobTitle user"]);
-        for (pause, change) in [
-            (1, json!({ "city": "Oslo" })),
-            (25, json!({ "jobTitle": "b" })),
-            (29, json!({ "city": "Lima" })),
-        ] {
-            tokio::time::sleep(Duration::from_secs(pause)).await;
-            update(&workspace, "person", &id, change).await;
-        }
-        tokio::time::sleep(Duration::from_secs(29)).await;
-        assert_eq!(runs(&workspace).await.len(), 1, "not yet");
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(titles(&workspace, "note").await[1], "s updated Rome Lima city+jobTitle user");
-        tokio::time::sleep(Duration::from_secs(100)).await;
-        assert_eq!(runs(&workspace).await.len(), 2);
-        engine.close().await;
-    });
-}
-
-#[test]
-fn what_is_deleted_before_it_settled_is_told_only_to_who_listens_for_that() {
-    in_world(|world| async move {
-        let quiet = echo("quiet", "on: created, settle: 30s");
-        let (engine, workspace) =
-            world.set_up(&[], &[&quiet, &echo("both", "on: [created, updated, deleted], settle: 30s")]).await;
-        let gone = create(&workspace, "person", json!({ "city": "Rome" })).await;
-        workspace.records().delete("person", &gone, None).await.unwrap();
-        let kept = create(&workspace, "person", json!({ "city": "Oslo" })).await;
-        tokio::time::sleep(Duration::from_secs(40)).await;
-        let mut told = titles(&workspace, "note").await;
-        told.sort();
-        assert_eq!(told, ["both created - Oslo city user", "quiet created - Oslo city user"]);
-        update(&workspace, "person", &kept, json!({ "city": "Lima" })).await;
-        workspace.records().delete("person", &kept, None).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(40)).await;
-        assert_eq!(titles(&workspace, "note").await.len(), 3);
-        assert!(titles(&workspace, "note").await.contains(&"both deleted Oslo - city user".to_owned()));
-        engine.close().await;
-    });
-}
-
-#[test]
-fn a_change_settles_across_a_restart() {
-    let world = World::new(1);
-    let id = runtime().block_on(async {
-        let (engine, workspace) = world.set_up(&[], &[&echo("s", "on: updated, settle: 30s")]).await;
-        let id = create(&workspace, "person", json!({ "city": "Rome" })).await;
-        update(&workspace, "person", &id, json!({ "city": "Oslo" })).await;
-        a_while().await;
-        engine.close().await;
-        id
-    });
-    runtime().block_on(async {
-        let (engine, workspace) = world.open().await;
-        update(&workspace, "person", &id, json!({ "city": "Lima" })).await;
-        tokio::time::sleep(Duration::from_secs(29)).await;
-        assert!(runs(&workspace).await.is_empty());
-        engine.close().await;
-    });
-    runtime().block_on(async {
-        let (engine, workspace) = world.open().await;
-        a_while().await;
-        assert_eq!(titles(&workspace, "note").await, ["s updated Rome Lima city user"]);
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(runs(&workspace).await.len(), 1);
-        engine.close().await;
-    });
-}
-
-#[test]
 fn a_workflow_sees_what_happens_from_its_activation_on() {
     in_world(|world| async move {
         let text = echo("late", "on: [created, updated]");
@@ -419,91 +345,6 @@ fn a_thousand_workflows_listen_to_one_object_and_none_of_them_to_another() {
         }
         started.reverse();
         assert!(started.is_sorted(), "in the order of their names, across commits");
-        engine.close().await;
-    });
-}
-
-/// Whatever commit a process dies at, before it or after it: one run an event.
-#[test]
-fn each_event_starts_each_run_once_wherever_the_process_dies() {
-    for (n, fault) in (1..24).flat_map(|n| [(n, Fault::CrashBefore), (n, Fault::CrashAfter)]) {
-        let mut world = World::new(n);
-        runtime().block_on(async {
-            let texts = [echo("a", "on: [created, updated]"), echo("b", "on: updated, settle: 3s")];
-            let (engine, _) = world.set_up(&[], &[&texts[0], &texts[1]]).await;
-            engine.close().await;
-        });
-        world.store.fail_commit(n, fault.clone());
-        let mut written = 0;
-        runtime().block_on(async {
-            let Ok(engine) = stepwell_engine::Engine::open(world.config.clone(), world.ports()).await else {
-                return;
-            };
-            let workspace = engine.workspace("default").await.unwrap();
-            let died = async {
-                while !world.store.crashed() {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            };
-            let work = async {
-                for city in ["Rome", "Oslo"] {
-                    let city = fields(json!({ "city": city }));
-                    let person = workspace.records().create("person", city).await?.record;
-                    written += 1;
-                    let id = person["id"].as_str().unwrap();
-                    workspace.records().update("person", id, fields(json!({ "city": "Lima" })), None).await?;
-                    written += 1;
-                    tokio::time::sleep(Duration::from_secs(4)).await;
-                }
-                Ok::<_, EngineError>(())
-            };
-            tokio::select! {
-                biased;
-                () = died => {}
-                _ = work => {}
-            }
-        });
-        world.store.clear_faults();
-        world.store = world.store.reopen();
-        runtime().block_on(async {
-            let (engine, workspace) = world.open().await;
-            a_while().await;
-            let people = all_records(&workspace, "person").await;
-            let updated = people.iter().filter(|person| person["version"] == 2).count();
-            assert!(people.len() + updated >= written, "what was acknowledged is there");
-            let notes = titles(&workspace, "note").await;
-            let of = |name: &str| notes.iter().filter(|title| title.starts_with(name)).count();
-            let what = format!("commit {n}, {fault:?}: {notes:#?}");
-            assert_eq!(
-                (of("a created"), of("a updated"), of("b updated")),
-                (people.len(), updated, updated),
-                "{what}"
-            );
-            engine.close().await;
-        });
-    }
-}
-
-/// The place in the log is not kept for what nobody listens to; retention takes what was seen, and nothing is lost.
-#[test]
-fn a_log_that_was_shortened_meanwhile_is_followed_from_where_it_is() {
-    let mut world = World::new(1);
-    world.config.retention.every = Duration::from_secs(1);
-    world.config.retention.runs_for = Duration::from_secs(1);
-    runtime().block_on(async {
-        let (engine, workspace) = world.set_up(&[], &[WON]).await;
-        for _ in 0..300 {
-            create(&workspace, "person", json!({})).await;
-        }
-        a_while().await;
-        assert!(workspace.events(Some("200")).await.is_err(), "these rows are gone");
-        engine.close().await;
-    });
-    runtime().block_on(async {
-        let (engine, workspace) = world.open().await;
-        create(&workspace, "opportunity", json!({ "name": "A", "stage": "CLOSED_WON" })).await;
-        a_while().await;
-        assert_eq!(engine.stats().event_runs, 1);
         engine.close().await;
     });
 }

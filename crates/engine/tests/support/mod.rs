@@ -20,11 +20,12 @@ use tokio::time::Instant;
 
 /// Small numbers, always the same from one seed.
 #[derive(Clone)]
-pub struct Rng(Arc<Mutex<u64>>);
+pub struct Rng(Arc<Mutex<u64>>, Arc<AtomicU64>);
 
 impl Rng {
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xd1b5_4a32_d192_ed03)))
+        let state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xd1b5_4a32_d192_ed03;
+        Self(Arc::new(Mutex::new(state)), Arc::default())
     }
 
     pub fn next(&self) -> u64 {
@@ -45,8 +46,17 @@ impl Rng {
     }
 }
 
+impl Rng {
+    /// A defect: the nth time from now that the engine asks for some, it panics.
+    pub fn panic_at(&self, nth: u64) {
+        self.1.store(nth, SeqCst);
+    }
+}
+
 impl Random for Rng {
     fn fill(&self, bytes: &mut [u8]) {
+        let left = self.1.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        assert!(left != Ok(1), "a panic that the test asked for");
         for chunk in bytes.chunks_mut(8) {
             chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
         }
