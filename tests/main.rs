@@ -10,6 +10,7 @@ mod data_folder;
 mod durability;
 mod events;
 mod fairness;
+mod fixtures;
 mod flows;
 mod hook_answers;
 mod iterators;

@@ -289,6 +289,9 @@ pub enum Run {
         // Not a comment of documentation, which would take the brackets for a link.
         #[arg(long, help = "Only this iterator's, by its path, such as rows or 'rows[3].users'")]
         step: Option<String>,
+        /// Only the item of this number, from 0
+        #[arg(long, value_name = "N")]
+        index: Option<u64>,
         /// completed, failed or skipped
         #[arg(long)]
         status: Option<String>,
@@ -297,6 +300,19 @@ pub enum Run {
         /// Go on where the last page ended
         #[arg(long)]
         cursor: Option<String>,
+    },
+    /// Make a fixture of its action out of a code step of a run: the step's input, and what came of it
+    Fixture {
+        id: String,
+        // Not a comment of documentation, which would take the brackets for a link.
+        #[arg(help = "The step, by its path, such as normalize or 'rows[3].score'")]
+        step: String,
+        /// The action's folder [default: this one, or one of the action's name in it, in actions/ or in examples/actions/]
+        #[arg(long)]
+        dir: Option<PathBuf>,
+        /// The case's name [default: from the run and the step]
+        #[arg(long)]
+        name: Option<String>,
     },
     /// Follow a run until it ends
     Watch { id: String },

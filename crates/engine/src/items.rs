@@ -137,9 +137,12 @@ fn position(cursor: &str) -> Option<(u32, usize)> {
 
 impl ItemFilter {
     fn wants(&self, ended: &Ended) -> bool {
-        let step = || ended.path.of_item().map(|(step, _)| step);
+        let of = ended.path.of_item();
+        let (step, index) =
+            (of.as_ref().map(|(step, _)| step.as_str()), of.as_ref().map(|(_, index)| *index));
         self.status.is_none_or(|status| status == history::status(ended.status))
-            && self.step.as_ref().is_none_or(|wanted| step().is_some_and(|step| step.as_str() == wanted))
+            && self.index.is_none_or(|wanted| index == Some(wanted))
+            && self.step.as_deref().is_none_or(|wanted| step == Some(wanted))
     }
 }
 

@@ -111,7 +111,7 @@ fn items_of_a_list_are_run_counted_and_shown() {
         assert_eq!(steps, ["rows[3].moody", "rows[3].task"]);
         assert_eq!(value(all[3].steps[0].input.as_ref()), json!({ "n": 3, "fails": 0 }));
         assert_eq!(all[3].steps[0].logs.len(), 1);
-        let failed = ItemFilter { status: Some(StepStatus::Failed), step: Some("rows".into()) };
+        let failed = ItemFilter { status: Some(StepStatus::Failed), step: Some("rows".into()), index: None };
         let failed = items(&workspace, id, failed, 50).await;
         assert_eq!((failed.len(), failed[0].index), (1, 7));
         assert_eq!(failed[0].error.as_ref().unwrap().code, "busy");

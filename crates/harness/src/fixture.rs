@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
-use stepwell_sandbox::{CallError, Limits, LimitsPatch};
+use stepwell_sandbox::{CallError, Limits, LimitsPatch, code};
 
 use crate::HarnessError;
-use crate::project::above_maxima;
+use crate::compare::pretty;
+use crate::project::{Project, above_maxima};
 
 /// One case.
 #[derive(Debug, Clone)]
@@ -63,6 +64,67 @@ impl ExpectedError {
         let came = named.map(|name| (name.clone(), came.get(name).cloned().unwrap_or_default())).collect();
         (Value::Object(came), wanted)
     }
+}
+
+/// The parts of an error that stay the same while its action is worked on: details hold places in its source.
+pub(crate) fn kept_error(error: &CallError) -> Value {
+    let whole = serde_json::to_value(error).unwrap_or_default();
+    let parts = ["source", "code", "message", "retryable", "limit"];
+    let kept = parts.iter().filter_map(|part| Some(((*part).to_owned(), whole.get(*part)?.clone())));
+    Value::Object(kept.collect())
+}
+
+/// The limit that an error hit, as a case has it.
+fn limit_hit(error: &CallError) -> LimitsPatch {
+    let mut limits = LimitsPatch::default();
+    let limit = match error.code.as_str() {
+        code::FUEL_EXHAUSTED => &mut limits.fuel,
+        code::MEMORY_LIMIT => &mut limits.memory_bytes,
+        code::SLEEP_LIMIT => &mut limits.virtual_ms,
+        code::INPUT_TOO_LARGE => &mut limits.input_bytes,
+        code::OUTPUT_TOO_LARGE => &mut limits.output_bytes,
+        _ => return limits,
+    };
+    *limit = error.limit;
+    limits
+}
+
+/// Makes a case of a call: its input, and what came of it where that is known. Gives the case's folder.
+pub fn save(
+    project: &Project,
+    name: &str,
+    input: &Value,
+    result: Option<Result<&Value, &CallError>>,
+) -> Result<PathBuf, HarnessError> {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.starts_with('.') || name.len() > 100 || !name.chars().all(known) {
+        return Err(HarnessError::Project(format!(
+            "`{name}` cannot name a case: letters, digits, `-`, `_` and `.`, at most 100, and no `.` first"
+        )));
+    }
+    let folder = project.folder.join("fixtures").join(name);
+    if folder.exists() {
+        return Err(HarnessError::file(&folder, "this case is there already; give the new one another name"));
+    }
+    std::fs::create_dir_all(&folder).map_err(HarnessError::io(&folder))?;
+    let write = |file: &str, text: String| {
+        let path = folder.join(file);
+        std::fs::write(&path, text).map_err(HarnessError::io(&path))
+    };
+    write("input.json", pretty(input) + "\n")?;
+    match result {
+        Some(Ok(output)) => write("expected.json", pretty(output) + "\n")?,
+        Some(Err(error)) => {
+            write("error.json", pretty(&kept_error(error)) + "\n")?;
+            let limits = limit_hit(error);
+            if limits != LimitsPatch::default() {
+                let text = toml::to_string(&limits).map_err(|e| HarnessError::file(&folder, e))?;
+                write("limits.toml", text)?;
+            }
+        }
+        None => {}
+    }
+    Ok(folder)
 }
 
 /// A case's name, and the case or why it cannot be read.
@@ -156,6 +218,32 @@ mod tests {
             fixture(&[("input.json", "1"), ("limits.toml", "fuel = 5\nmemory_bytes = \"1MiB\"")]).unwrap();
         assert_eq!((case.limits.fuel, case.limits.memory_bytes), (Some(5), Some(1 << 20)));
         assert_eq!(case.expected, Expected::Nothing);
+    }
+
+    #[test]
+    fn a_call_becomes_a_case_once() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("action.toml"), "name = \"a\"\nversion = \"1.0.0\"").unwrap();
+        let project = Project::read(folder.path()).unwrap();
+        let error = CallError {
+            limit: Some(7),
+            details: Some(serde_json::json!({ "at": "a.rs:1" })),
+            ..CallError::new(stepwell_sandbox::ErrorSource::Sandbox, code::FUEL_EXHAUSTED, "m")
+        };
+        let input = serde_json::json!({ "b": 1, "a": 2.5 });
+        save(&project, "good", &input, Some(Ok(&input))).unwrap();
+        save(&project, "bad", &input, Some(Err(&error))).unwrap();
+        save(&project, "open", &input, None).unwrap();
+        let cases: Vec<Fixture> =
+            read_all(folder.path()).unwrap().into_iter().map(|(_, case)| case.unwrap()).collect();
+        assert!(cases.iter().all(|case| case.input == input));
+        assert_eq!((cases[0].limits.fuel, &cases[1].expected), (Some(7), &Expected::Output(input.clone())));
+        assert_eq!(cases[2].expected, Expected::Nothing);
+        let Expected::Error(expected) = &cases[0].expected else { panic!("{:?}", cases[0]) };
+        assert_eq!((expected.limit, &expected.details), (Some(7), &None));
+        let again = save(&project, "good", &input, None).unwrap_err().to_string();
+        assert!(again.contains("fixtures/good: this case is there already"), "{again}");
+        assert!(save(&project, "../x", &input, None).is_err());
     }
 
     #[test]

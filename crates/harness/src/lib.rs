@@ -23,7 +23,7 @@ mod workflow;
 pub use accepted::{Accepted, Tolerance};
 pub use build::{BuildOptions, Built, build};
 pub use error::HarnessError;
-pub use fixture::{Expected, Fixture};
+pub use fixture::{Expected, Fixture, save as save_fixture};
 pub use inspect::{Function, Inspection, Section, inspect};
 pub use new::create;
 pub use project::Project;

@@ -1,7 +1,7 @@
 //! `action test`: every fixture in the sandbox of production, judged by what must come of it.
 
 use serde_json::Value;
-use stepwell_sandbox::{Action, Call, CallError, Host, HostConfig, Limits, Outcome, canonical_json};
+use stepwell_sandbox::{Action, Call, Host, HostConfig, Limits, Outcome, canonical_json};
 
 use crate::accepted::{self, Accepted};
 use crate::build::Built;
@@ -109,19 +109,11 @@ fn keep_expectation(fixture: &Fixture, outcome: &Outcome) -> Result<Option<Strin
     }
     let (name, value) = match &outcome.result {
         Ok(output) => ("expected.json", serde_json::from_str(output).unwrap_or_default()),
-        Err(error) => ("error.json", kept_error(error)),
+        Err(error) => ("error.json", fixture::kept_error(error)),
     };
     let path = fixture.folder.join(name);
     std::fs::write(&path, pretty(&value) + "\n").map_err(HarnessError::io(&path))?;
     Ok(Some(format!("wrote fixtures/{}/{name}: read it before you keep it", fixture.name)))
-}
-
-/// The parts of an error that stay the same while its action is worked on: details hold places in its source.
-fn kept_error(error: &CallError) -> Value {
-    let whole = serde_json::to_value(error).unwrap_or_default();
-    let parts = ["source", "code", "message", "retryable", "limit"];
-    let kept = parts.iter().filter_map(|part| Some(((*part).to_owned(), whole.get(*part)?.clone())));
-    Value::Object(kept.collect())
 }
 
 fn judge(fixture: &Fixture, outcome: &Outcome, accept: bool) -> Vec<Problem> {
@@ -166,7 +158,7 @@ fn pretty_text(json: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
-    use stepwell_sandbox::{ErrorSource, LimitsPatch, Usage};
+    use stepwell_sandbox::{CallError, ErrorSource, LimitsPatch, Usage};
 
     fn judged(expected: Expected, result: Result<&str, CallError>, accept: bool) -> String {
         let fixture = Fixture {
@@ -226,8 +218,9 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_an_error_is_all_that_a_fixture_can_name() {
-        insta::assert_snapshot!(kept_error(&refused()), @r#"{"code":"invalid_email","message":"no @ in `x`","retryable":false,"source":"action"}"#);
-        let kept: crate::fixture::ExpectedError = serde_json::from_value(kept_error(&refused())).unwrap();
+        insta::assert_snapshot!(fixture::kept_error(&refused()), @r#"{"code":"invalid_email","message":"no @ in `x`","retryable":false,"source":"action"}"#);
+        let kept: crate::fixture::ExpectedError =
+            serde_json::from_value(fixture::kept_error(&refused())).unwrap();
         let (came, wanted) = kept.compared(&refused());
         assert!(same(&came, &wanted) && kept.source.is_some() && kept.retryable == Some(false));
     }

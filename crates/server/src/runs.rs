@@ -64,6 +64,7 @@ pub async fn get(
 #[serde(deny_unknown_fields)]
 struct ItemsQuery {
     step: Option<String>,
+    index: Option<u64>,
     status: Option<StepStatus>,
     limit: Option<usize>,
     cursor: Option<String>,
@@ -75,7 +76,7 @@ pub async fn items(
     RawQuery(query): RawQuery,
 ) -> Answer<Json<Value>> {
     let query: ItemsQuery = parameters::read(query.as_deref())?;
-    let filter = ItemFilter { step: query.step, status: query.status };
+    let filter = ItemFilter { step: query.step, index: query.index, status: query.status };
     let page = page::request(query.limit, query.cursor)?;
     page::answer("items", workspace.runs().items(&id, filter, page).await?)
 }

@@ -5,6 +5,7 @@ mod check;
 pub mod demo;
 mod dry_run;
 pub mod eval;
+mod fixture;
 mod history;
 pub mod key;
 pub mod mailbox;

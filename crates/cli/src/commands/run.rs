@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use stepwell_engine::{ItemDetail, RunDetail, RunStatus, RunSummary, StepDetail, StepStatus};
 
 use super::Bad;
+use super::fixture;
 use super::history::{self, failure_text};
 use crate::args::{Global, Run};
 use crate::client::Client;
@@ -47,9 +48,10 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
             text.print();
             Ok(())
         }
-        Run::Items { id, step, status, limit, cursor } => {
+        Run::Items { id, step, index, status, limit, cursor } => {
             let mut request = client.get(&["runs", &id, "items"]).query(&[("limit", limit.to_string())]);
-            for (name, value) in [("step", step), ("status", status), ("cursor", cursor)] {
+            let index = index.map(|index| index.to_string());
+            for (name, value) in [("step", step), ("index", index), ("status", status), ("cursor", cursor)] {
                 if let Some(value) = value {
                     request = request.query(&[(name, value)]);
                 }
@@ -65,6 +67,9 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
                 output::line(format!("\nthere are more: --cursor {cursor}"));
             }
             Ok(())
+        }
+        Run::Fixture { id, step, dir, name } => {
+            fixture::main(&client, &id, &step, dir, name, global.json).await
         }
         Run::Watch { id } => watch(&client, &id, global.json).await,
         Run::Cancel { id } => {
@@ -129,9 +134,9 @@ fn list(runs: &[RunSummary]) {
 }
 
 #[derive(Deserialize)]
-struct ItemPage {
-    items: Vec<ItemDetail>,
-    next_cursor: Option<String>,
+pub(super) struct ItemPage {
+    pub items: Vec<ItemDetail>,
+    pub next_cursor: Option<String>,
 }
 
 /// Follows a run by asking for its end again and again; each ask waits on the server.

@@ -197,6 +197,7 @@ pub struct ItemDetail {
 pub struct ItemFilter {
     /// An iterator's path.
     pub step: Option<String>,
+    pub index: Option<u64>,
     pub status: Option<StepStatus>,
 }
 
