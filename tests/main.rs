@@ -6,6 +6,7 @@ mod api_input;
 mod auth;
 mod bad_input;
 mod cli;
+mod connections;
 mod data_folder;
 mod durability;
 mod events;

@@ -75,6 +75,9 @@ pub enum Command {
     /// Secrets: values that workflows send as secrets.NAME, and nobody is shown
     #[command(subcommand)]
     Secret(Secret),
+    /// Connections: how requests of workflows reach other systems
+    #[command(subcommand)]
+    Connection(Connection),
     /// API keys
     #[command(subcommand)]
     Key(Key),
@@ -191,16 +194,16 @@ pub enum Action {
 pub enum Workflow {
     /// Report every problem of workflow files; needs no server
     Check {
-        /// Files, or folders of them
+        /// Files, or folders of them; of a folder its connections/ too
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Ask the server too: it knows the actions, objects, secrets and limits
         #[arg(long)]
         online: bool,
     },
-    /// Save workflows as drafts; says what changed
+    /// Save workflows as drafts, and the connections of their folders; says what changed
     Apply {
-        /// Files, or folders of them
+        /// Files, or folders of them; of a folder its connections/ too
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Activate what has no problems
@@ -419,6 +422,22 @@ pub enum Secret {
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Connection {
+    /// Save connections; whatever is sent from then on goes by them
+    Apply {
+        /// Files, or folders of them
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Show a connection; secrets are in it by name alone
+    Get { name: String },
+    /// List connections, and how many requests wait at each
+    List,
+    /// Take a connection away that no active workflow uses
+    Delete { name: String },
 }
 
 #[derive(Debug, Subcommand)]

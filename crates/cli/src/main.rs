@@ -85,6 +85,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Workspace(workspace) => commands::workspace::main(workspace, &global).await,
             Command::Schedule(schedule) => commands::schedule::main(schedule, &global).await,
             Command::Setting(setting) => commands::setting::main(setting, &global).await,
+            Command::Connection(connection) => commands::connection::main(connection, &global).await,
             Command::Secret(secret) => commands::secret::main(secret, &global).await,
             Command::Key(key) => commands::key::main(key, &global).await,
             Command::Compile => unreachable!("handled before the runtime starts"),

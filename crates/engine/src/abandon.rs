@@ -52,6 +52,7 @@ pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(
     })
     .await?;
     crate::timers::sweep(ctx, run, later).await;
+    ctx.ws.gates.forget(run);
     let Some(head) = ended else { return Ok(()) };
     tracing::error!(%run, workflow = %head.workflow, code = %error.code, error = %error.message, "a run was given up");
     ctx.core.stats.run_ended(head.status);

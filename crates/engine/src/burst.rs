@@ -15,7 +15,7 @@ use crate::tables::items::{self, Ended};
 use crate::tables::runs::{self, Claim, Frozen, Live, RunHead};
 use crate::tables::{self, hooks, inbox, timers};
 use crate::timers::whole_ms;
-use crate::{api, blobs, load, steps};
+use crate::{api, blobs, connections, load, steps};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -110,6 +110,8 @@ struct Going<'r> {
     switch: Option<Switch>,
     events: EventPage,
     send: Vec<CallId>,
+    /// The connections that this goes through.
+    through: Vec<String>,
     blobs: Vec<[u8; 32]>,
     steps: usize,
     /// Steps, timers, and turns of iterators.
@@ -141,6 +143,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         switch: base.switch.clone(),
         events: EventPage::default(),
         send: Vec::new(),
+        through: Vec::new(),
         blobs: Vec::new(),
         steps: 0,
         done: 0,
@@ -464,6 +467,17 @@ impl Going<'_> {
         let frozen = frozen
             .cloned()
             .unwrap_or_else(|| Frozen { generation: execute.generation, call: execute.call.clone() });
+        if let Call::Http(http) = &frozen.call
+            && let Some(connection) = &http.connection
+        {
+            // To wait is no attempt, and nothing that anybody has to know after a crash.
+            if !self.calls.may_send(self.ctx, self.base.run, &id, connection) {
+                return Ok(());
+            }
+            if !self.through.contains(connection) {
+                self.through.push(connection.clone());
+            }
+        }
         let event =
             Event::AttemptStarted { path: id.0.clone(), attempt: id.1, at: self.ctx.core.ports.clock.now() };
         let key = outside_key(&execute, &frozen);
@@ -544,8 +558,14 @@ impl Going<'_> {
         if let Some((key, row)) = &self.base.hook_key {
             self.txn.put(key.clone(), tables::encode(row)?);
         }
-        let more =
-            self.late || self.open.keys().any(|id| !self.calls.is_running(id) && !self.send.contains(id));
+        for connection in &self.through {
+            if let Some((key, value)) = connections::remembered(self.ctx, connection)? {
+                self.txn.put(key, value);
+            }
+        }
+        let is_ready =
+            |id: &CallId| !self.calls.is_running(id) && !self.send.contains(id) && !self.calls.is_held(id);
+        let more = self.late || self.open.keys().any(is_ready);
         let stats = &self.ctx.core.stats;
         let keys = self.txn.keys() as u64;
         let stamp = self.txn.commit().await?;
@@ -553,6 +573,9 @@ impl Going<'_> {
         add(&stats.keys_written, keys);
         add(&stats.steps, self.steps as u64);
         self.calls.keep_only(&self.open);
+        if self.finished.is_some() {
+            self.ctx.ws.gates.forget(run);
+        }
         crate::timers::sweep(self.ctx, run, &left).await;
         let next = Base {
             run,
@@ -577,6 +600,9 @@ impl Going<'_> {
 
     fn settle_head(&mut self, now_ms: i64) {
         self.head.status = api::run_status(self.state.status);
+        if !self.open.is_empty() && self.open.keys().all(|id| self.calls.is_held(id)) {
+            self.head.status = api::RunStatus::Waiting;
+        }
         if let (Some(start), None) = (&self.state.start, self.head.started_ms) {
             // Not the time of the commit: the steps of the first burst were done before it.
             self.head.started_ms = Some(start.at.as_millisecond());

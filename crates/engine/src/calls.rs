@@ -1,6 +1,8 @@
 //! Calls that a run's driver has under way or knows the outcome of: code in the sandbox, and calls to the outside.
 //! They outlive a burst: one that runs again after a conflict takes the outcomes whose input did not change.
+use crate::connections::{self, Permit};
 use crate::core::Ctx;
+use crate::id::RunId;
 use crate::registry::Compiled;
 use crate::secrets::Opened;
 use crate::steps;
@@ -8,7 +10,7 @@ use crate::steps::code::CodeDone;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use stepwell_workflow::machine::{Call, Execute, Failure, Payload, StepPath, code};
@@ -44,14 +46,19 @@ pub(crate) struct Calls {
     under_way: FuturesUnordered<BoxFuture<'static, (CallId, u64, Done)>>,
     /// Tells a call from one that was given up under the same id.
     last: u64,
+    /// Calls whose turn at their connection has come, and those that wait for it.
+    permits: HashMap<CallId, Permit>,
+    held: HashSet<CallId>,
     /// When the burst that is made, or made again, gave an iterator its first turn.
     turn_at_ms: Option<i64>,
 }
 
 impl Calls {
-    pub(crate) fn of(flow: &Compiled) -> Self {
+    pub(crate) fn of(ctx: &Ctx, flow: &Compiled) -> Self {
         Self {
-            secrets: flow.secrets.clone(),
+            secrets: connections::secrets_of(ctx, flow),
+            permits: HashMap::new(),
+            held: HashSet::new(),
             slots: HashMap::new(),
             under_way: FuturesUnordered::new(),
             last: 0,
@@ -83,14 +90,46 @@ impl Calls {
         None
     }
 
+    /// Whether a call through a connection may be sent now. If not it stands in line, and the run is woken in time.
+    pub(crate) fn may_send(&mut self, ctx: &Ctx, run: RunId, id: &CallId, connection: &str) -> bool {
+        if self.permits.contains_key(id) {
+            return true;
+        }
+        match connections::enter(ctx, connection, (run, id.0.clone()), id.1 > 1) {
+            Some(permit) => {
+                self.held.remove(id);
+                self.permits.insert(id.clone(), permit);
+                true
+            }
+            None => {
+                self.held.insert(id.clone());
+                false
+            }
+        }
+    }
+
+    /// Whether a call waits for its turn at its connection.
+    pub(crate) fn is_held(&self, id: &CallId) -> bool {
+        self.held.contains(id)
+    }
+
     /// Sends a call to the outside. What it sends is on disk.
     pub(crate) fn send(&mut self, ctx: &Ctx, id: CallId, execute: Arc<Execute>) {
         self.last += 1;
+        let permit = self.permits.remove(&id);
         let number = self.last;
         self.slots.insert(id.clone(), (number, Slot::Outside { done: None }));
         let (ctx, secrets) = (ctx.clone(), self.secrets.clone());
         self.under_way.push(Box::pin(async move {
+            if let Some(permit) = &permit {
+                permit.goes();
+            }
             let done = send_outside(&ctx, &execute, &secrets).await;
+            if let (Some(permit), Err(failure)) = (permit, &done.result)
+                && let Some(wait) = asked_to_wait(failure)
+            {
+                permit.hold(wait);
+            }
             (id, number, Done::Outside(done))
         }));
     }
@@ -145,11 +184,19 @@ impl Calls {
     pub(crate) fn keep_only(&mut self, open: &BTreeMap<CallId, Arc<Execute>>) {
         self.turn_at_ms = None;
         self.slots.retain(|id, _| open.contains_key(id));
+        self.permits.retain(|id, _| open.contains_key(id));
+        self.held.retain(|id| open.contains_key(id));
         if self.slots.is_empty() {
             // Whatever is still under way belongs to nothing any more; dropping it stops it.
             self.under_way.clear();
         }
     }
+}
+
+/// For how long the other side wants to be left alone, by whomever.
+fn asked_to_wait(failure: &Failure) -> Option<u64> {
+    let status = failure.details.as_ref().and_then(|details| details["status"].as_u64());
+    failure.retry_after_ms.filter(|_| matches!(status, Some(429 | 503)))
 }
 
 async fn run_code(ctx: &Ctx, execute: &Execute, secrets: &[String]) -> CodeDone {
@@ -176,8 +223,9 @@ async fn send_outside(ctx: &Ctx, execute: &Execute, secrets: &[String]) -> Outsi
         match &execute.call {
             Call::Http(call) => {
                 key.clone_from(&call.idempotency_key);
+                let through = steps::http::through(ctx, call, |name| opened.reveal(ctx, name))?;
                 let request =
-                    steps::http::request(call, execute.timeout_ms, |name| opened.reveal(ctx, name))?;
+                    steps::http::request(call, through, execute.timeout_ms, |name| opened.reveal(ctx, name))?;
                 let now = ctx.core.ports.clock.now();
                 steps::http::send(&*ctx.core.ports.http, call, &request, now, &opened).await
             }

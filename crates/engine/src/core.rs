@@ -1,5 +1,6 @@
 //! What all handles share: the ports, the workspaces, the counters, and how store refusals read to callers.
 use crate::api::KeyInfo;
+use crate::connections::Gates;
 use crate::error::{EngineError, ErrorKind, Problem};
 use crate::events::Dispatcher;
 use crate::id::{IdMaker, RunId};
@@ -62,6 +63,8 @@ pub(crate) struct WorkspaceCore {
     pub events: Dispatcher,
     pub timetables: Timetables,
     pub schema: SchemaCache,
+    /// Where requests through connections wait for their turn.
+    pub gates: Gates,
     pub kept: Kept,
 }
 

@@ -89,7 +89,7 @@ async fn drive_new(
     mut base: Base,
     tell: oneshot::Sender<Result<Begun, EngineError>>,
 ) {
-    let mut calls = Calls::of(&base.flow);
+    let mut calls = Calls::of(ctx, &base.flow);
     let mut burst = burst_past_conflicts(ctx, &mut base, &mut calls).await;
     if let Err(Refused::TooBig(_)) = burst {
         base.step_limit = 1;
@@ -124,7 +124,7 @@ async fn drive_stored(ctx: &Ctx, turn: &Turn) {
     loop {
         let error = match load::stored(ctx, turn.run).await {
             Ok(Some(base)) => {
-                let calls = Calls::of(&base.flow);
+                let calls = Calls::of(ctx, &base.flow);
                 match go_on(ctx, turn, base, calls, false, true).await {
                     Left::ToReload if reloaded => EngineError::internal("what the run wrote cannot be read"),
                     Left::ToReload => {

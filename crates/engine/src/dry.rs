@@ -113,7 +113,8 @@ impl Dry<'_> {
         let plain = NoteRef { input: Some(Shown::Call(&execute.call)), began_ms, ..NoteRef::default() };
         match &execute.call {
             Call::Code(code) => {
-                let done = steps::code::run(self.ctx, &execute, code, &self.flow.secrets).await;
+                let secrets = crate::connections::secrets_of(self.ctx, &self.flow);
+                let done = steps::code::run(self.ctx, &execute, code, &secrets).await;
                 let note = NoteRef {
                     input: Some(Shown::Json(&code.input.value)),
                     logs: &done.logs,
@@ -124,14 +125,15 @@ impl Dry<'_> {
                 self.done(&execute, done.result.clone(), note).await
             }
             Call::Http(call) => {
-                let result = steps::http::request(call, execute.timeout_ms, |name| {
-                    // It is shown, so it has the place of a secret and not the value.
-                    self.ctx.ws.registry.secrets().contains_key(name).then(|| REDACTED.to_owned())
-                })
-                .map(|request| {
-                    self.requests.push(request);
-                    Payload::new(json!({ "status": 200, "headers": {}, "body": null }))
-                });
+                // It is shown, so it has the place of a secret and not the value.
+                let secrets = self.ctx.ws.registry.secrets();
+                let secret = |name: &str| secrets.contains_key(name).then(|| REDACTED.to_owned());
+                let result = steps::http::through(self.ctx, call, secret)
+                    .and_then(|through| steps::http::request(call, through, execute.timeout_ms, secret))
+                    .map(|request| {
+                        self.requests.push(request);
+                        Payload::new(json!({ "status": 200, "headers": {}, "body": null }))
+                    });
                 self.done(&execute, result, plain).await
             }
             Call::Email(call) => {

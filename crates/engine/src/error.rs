@@ -144,6 +144,21 @@ impl From<EngineError> for OpenError {
     }
 }
 
+impl From<&stepwell_workflow::problem::Problem> for Problem {
+    fn from(found: &stepwell_workflow::problem::Problem) -> Self {
+        let place = |n: usize| u32::try_from(n).ok().filter(|n| *n > 0);
+        Self {
+            code: found.code.clone(),
+            message: found.message.clone(),
+            path: Some(found.path.clone()).filter(|path| !path.is_empty()),
+            line: place(found.line),
+            column: place(found.column),
+            step: found.step.clone(),
+            hint: found.hint.clone(),
+        }
+    }
+}
+
 impl From<Problem> for stepwell_workflow::problem::Problem {
     fn from(told: Problem) -> Self {
         let place = |n: Option<u32>| n.map_or(0, |n| n as usize);

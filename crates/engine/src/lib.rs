@@ -15,6 +15,7 @@ mod blobs;
 mod burst;
 mod calls;
 mod config;
+mod connections;
 mod core;
 mod driver;
 mod dry;

@@ -5,7 +5,7 @@ use crate::error::{EngineError, OpenError};
 use crate::registry::{Registry, workflows};
 use crate::schedule::Schedule;
 use crate::tables::{self, inbox, names, runs};
-use crate::{EngineConfig, Ports, driver, events, keys, retention, secrets, timers, timetables};
+use crate::{EngineConfig, Ports, connections, driver, events, keys, retention, secrets, timers, timetables};
 use futures::FutureExt;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -71,10 +71,12 @@ async fn add(core: &Arc<Core>, row: names::WorkspaceRow) -> Result<Ctx, EngineEr
         events: Default::default(),
         timetables: Default::default(),
         schema: Default::default(),
+        gates: Default::default(),
         kept: Default::default(),
     });
     let ctx = Ctx { core: core.clone(), ws: ws.clone() };
     ctx.ws.registry.load(&ctx).await?;
+    connections::resume(&ctx).await?;
     core.workspaces.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(row.name, ws);
     Ok(ctx)
 }

@@ -39,7 +39,7 @@ pub(crate) async fn resume(ctx: &Ctx, run: RunId, wanted: ResumeRun) -> Result<R
                 return Err(EngineError::invalid("invalid_resume", message));
             }
             let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
-            Opened::new(ctx, &flow.secrets).redact(&mut output);
+            Opened::new(ctx, &crate::connections::secrets_of(ctx, &flow)).redact(&mut output);
             Resume::Output(Payload::new(output))
         }
     };

@@ -293,7 +293,7 @@ pub(crate) async fn by_hand(
 
 /// What started a run, as the run sees it: without the values of the secrets that the workflow names.
 pub(crate) fn seen(ctx: &Ctx, flow: &Compiled, mut trigger: Value) -> Value {
-    Opened::new(ctx, &flow.secrets).redact(&mut trigger);
+    Opened::new(ctx, &crate::connections::secrets_of(ctx, flow)).redact(&mut trigger);
     trigger
 }
 

@@ -69,9 +69,13 @@ steps:
         type: iterator
         search: { object: note, filter: { field: title, is: "Row {{ trigger.body.n }}-{{ item }}" } }
         do:
-          - { id: say, type: http_request, method: POST, url: "https://many.example.com/{{ trigger.body.n }}/{{ item.title | urlencode }}", retry: { attempts: 40, backoff: { initial: 1s, factor: 1 } } }
+          - { id: say, type: http_request, method: POST, connection: many, url: "/{{ trigger.body.n }}/{{ item.title | urlencode }}", retry: { attempts: 40, backoff: { initial: 1s, factor: 1 } } }
   - { id: done, type: create_record, object: task, record: { title: "Rows {{ trigger.body.n }}: {{ rows.succeeded }}, {{ rows.failed }}, {{ rows.skipped }}" } }
 "#;
+
+/// Its limits hold across crashes.
+const CONNECTION: &str =
+    "base_url: https://many.example.com\nrate: { requests: 3, per: 2s }\nconcurrency: 2\n";
 
 const SEEN: &str = r#"
 name: seen
@@ -141,6 +145,7 @@ impl Simulation {
     fn run(mut self) {
         runtime().block_on(async {
             let (engine, workspace) = self.world.set_up(&MODULES, &[]).await;
+            workspace.connections().put("many", CONNECTION).await.unwrap();
             for text in [WEB_FORM, OUTSIDE, FAILING, MANY, SEEN, SETTLED, TICKING] {
                 activate(&workspace, text).await;
             }
@@ -412,6 +417,8 @@ impl Simulation {
         // Each time has its run once, and none is left out.
         ticks.sort_unstable();
         assert!(ticks.windows(2).all(|two| two[1] - two[0] == 37_000), "{ticks:?}");
+        let most = self.world.http.most_within("https://many.example.com/", 2_000);
+        assert!(most <= 3, "{most} requests within two seconds");
         check_events(workspace, &by_event).await;
         let people = all_records(workspace, "person").await;
         let found: BTreeSet<String> = people

@@ -218,6 +218,15 @@ pub fn duration(name: &str, text: &str) -> Answer<std::time::Duration> {
         })
 }
 
+/// A document, which is UTF-8 text; `what` is how messages call it.
+pub async fn text(app: &App, request: Request, what: &str) -> Answer<String> {
+    let bytes = whole(app, request).await?;
+    String::from_utf8(bytes.to_vec()).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Problem::bad_request("invalid_body", format!("{what} is not UTF-8 text: byte {at} is wrong"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

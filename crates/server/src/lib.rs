@@ -13,6 +13,7 @@ mod health;
 mod hooks;
 mod keys;
 mod lasting;
+mod links;
 mod listen;
 mod mailbox;
 mod metrics;

@@ -142,6 +142,7 @@ fn engine_metrics(app: &App, text: &mut String) {
         ("http_connections_open", "Connections open", connections_open),
         ("runs_running", "Runs being driven", s.runs_running),
         ("runs_queued", "Runs waiting for a slot", s.runs_queued),
+        ("calls_waiting", "Requests that wait for their turn at a connection", s.calls_waiting),
         ("timers", "Times at which a run is to be woken, those of ended runs included until then", s.timers),
     ];
     for (name, help, value) in counters {

@@ -8,8 +8,8 @@ use http::StatusCode;
 
 use crate::problem::Problem;
 use crate::{
-    App, actions, dev, events, guard, health, hooks, keys, lasting, mailbox, metrics, objects, openapi,
-    parameters, records, runs, schedules, secrets, settings, workflows, workspaces,
+    App, actions, dev, events, guard, health, hooks, keys, lasting, links, mailbox, metrics, objects,
+    openapi, parameters, records, runs, schedules, secrets, settings, workflows, workspaces,
 };
 
 /// Webhooks: every method, since a trigger says which it takes.
@@ -45,6 +45,8 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/settings/{name}", get(settings::get).put(settings::put).delete(settings::delete)),
         ("/api/v1/secrets", get(secrets::list)),
         ("/api/v1/secrets/{name}", get(secrets::get).put(secrets::put).delete(secrets::delete)),
+        ("/api/v1/connections", get(links::list)),
+        ("/api/v1/connections/{name}", get(links::get).put(links::put).delete(links::delete)),
         ("/api/v1/mailbox", get(mailbox::list)),
         ("/api/v1/events", get(events::stream)),
         ("/api/v1/api-keys", get(keys::list).post(keys::create)),

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use crate::body;
 use crate::page::{self, PageQuery};
 use crate::parameters;
 use crate::path::Path;
-use crate::problem::{Answer, Problem};
+use crate::problem::Answer;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,15 +48,9 @@ fn format_of(headers: &HeaderMap, text: &str) -> TextFormat {
 }
 
 async fn text(app: &App, request: Request) -> Answer<(String, TextFormat)> {
-    let (parts, stream) = request.into_parts();
-    let bytes: Bytes = body::read(app, &parts.headers, stream, app.config().api_body_bytes).await?;
-    let text = String::from_utf8(bytes.to_vec()).map_err(|e| {
-        Problem::bad_request(
-            "invalid_body",
-            format!("the workflow is not UTF-8 text: byte {} is wrong", e.utf8_error().valid_up_to()),
-        )
-    })?;
-    let format = format_of(&parts.headers, &text);
+    let headers = request.headers().clone();
+    let text = body::text(app, request, "the workflow").await?;
+    let format = format_of(&headers, &text);
     Ok((text, format))
 }
 

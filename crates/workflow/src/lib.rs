@@ -1,6 +1,7 @@
 //! Workflow definitions, their validation, expressions, and the pure run state machine.
 
 pub mod check;
+pub mod connection;
 pub mod depth;
 pub mod document;
 pub mod expr;

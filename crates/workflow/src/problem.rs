@@ -178,6 +178,11 @@ pub const CODES: &[(&str, &str)] = &[
         "A workflow's runs would certainly start runs of it for ever, by the records that they create.",
     ),
     ("unreachable", "A step comes after the run has certainly ended."),
+    ("unknown_connection", "No connection has that name."),
+    (
+        "plain_http_forbidden",
+        "Plain `http://` to a host that is not loopback, which neither the server nor a connection allows.",
+    ),
     ("unknown_action", "No action, or none in this version, has that name."),
     ("unknown_object", "No object has that name."),
     ("unknown_field", "The object has no such field."),

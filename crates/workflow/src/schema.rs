@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::connection::CONNECTION;
 use crate::document::{COMMON, Field, Form, Kind, MAX_ID, Need, RESERVED, STEPS, Shape, TOP};
 
 /// Any text with a template in it; a value that is wanted as a number may be one.
@@ -16,6 +17,16 @@ pub fn json_schema() -> Value {
         map.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
         map.insert("title".into(), "Stepwell workflow".into());
         map.insert("$defs".into(), definitions());
+    }
+    schema
+}
+
+/// The schema of connections, as it is kept in `docs/reference/connection.schema.json`.
+pub fn connection_schema() -> Value {
+    let mut schema = form(&CONNECTION);
+    if let Value::Object(map) = &mut schema {
+        map.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+        map.insert("title".into(), "Stepwell connection".into());
     }
     schema
 }

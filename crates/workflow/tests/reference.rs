@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use stepwell_workflow::connection::CONNECTION;
 use stepwell_workflow::document::{COMMON, Field, Form, Need, STEPS, Shape, TOP, TRIGGERS};
 use stepwell_workflow::problem::CODES;
-use stepwell_workflow::schema::json_schema;
+use stepwell_workflow::schema::{connection_schema, json_schema};
 
 fn docs(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(name)
@@ -34,6 +35,31 @@ fn the_published_schema_is_the_one_that_is_made() {
     let mut text = serde_json::to_string_pretty(&json_schema()).unwrap();
     text.push('\n');
     agrees("workflow.schema.json", &text);
+    let mut text = serde_json::to_string_pretty(&connection_schema()).unwrap();
+    text.push('\n');
+    agrees("connection.schema.json", &text);
+}
+
+#[test]
+fn the_schema_of_connections_takes_what_is_taken() {
+    let schema = connection_schema();
+    jsonschema::meta::validate(&schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for (text, fits) in [
+        (
+            "base_url: https://api.example.com\nauth: { bearer: '{{ secrets.K }}' }\nrate: { requests: 5 }\n",
+            true,
+        ),
+        (
+            "base_url: https://api.example.com\nauth: { api_key: { header: X-Key, value: '{{ secrets.K }}' } }\n",
+            true,
+        ),
+        ("auth: { bearer: x }\n", false),
+        ("base_url: https://api.example.com\nrate: 5\n", false),
+    ] {
+        assert_eq!(validator.is_valid(&as_json(text)), fits, "{text}");
+        assert_eq!(stepwell_workflow::connection::read(text, "crm").0.is_some(), fits, "{text}");
+    }
 }
 
 fn as_json(text: &str) -> Value {
@@ -68,7 +94,13 @@ const END: &str = "<!-- end -->";
 
 #[test]
 fn the_tables_of_the_reference_are_what_is_read() {
-    let text = std::fs::read_to_string(docs("workflow.md")).expect("docs/reference/workflow.md");
+    assert!(tables_of("workflow.md") >= 5);
+    assert_eq!(tables_of("connections.md"), 1);
+}
+
+/// How many tables of a page are made.
+fn tables_of(page: &str) -> usize {
+    let text = std::fs::read_to_string(docs(page)).expect(page);
     let mut out = String::new();
     let mut rest = text.as_str();
     let mut made = 0;
@@ -82,8 +114,8 @@ fn the_tables_of_the_reference_are_what_is_read() {
         made += 1;
     }
     out.push_str(rest);
-    assert!(made >= 5);
-    agrees("workflow.md", &out);
+    agrees(page, &out);
+    made
 }
 
 fn table(name: &str) -> String {
@@ -103,6 +135,7 @@ fn table(name: &str) -> String {
                 rows(&mut out, kind.fields);
             }
         }
+        "connection" => rows(&mut out, CONNECTION.fields),
         "codes" => {
             out.push_str("| code | means |\n|---|---|\n");
             for (code, about) in CODES {

@@ -23,10 +23,27 @@ struct Answer {
     problems: Vec<stepwell_engine::Problem>,
 }
 
-pub async fn check(files: &[PathBuf], online: bool, global: &Global) -> anyhow::Result<()> {
+pub async fn check(
+    files: &[PathBuf],
+    connections: &[PathBuf],
+    online: bool,
+    global: &Global,
+) -> anyhow::Result<()> {
     let client = online.then(|| Client::new(global)).transpose()?;
     let mut bad = 0;
     let mut reports = Vec::new();
+    for file in connections {
+        let text = super::connection::read(file)?;
+        let (_, problems) = stepwell_workflow::connection::read(&text, &name_of(file)?);
+        bad += usize::from(!problems.is_empty());
+        if global.json {
+            reports.push(json!({ "file": file, "problems": problems }));
+        } else if problems.is_empty() {
+            output::line(format!("{}: no problems", file.display()));
+        } else {
+            output::line(render_all(&problems, &file.display().to_string(), &text).trim_end());
+        }
+    }
     let mut not_asked = BTreeSet::new();
     for file in files {
         let (text, checked) = read(file, &StandardObjects)?;
@@ -51,8 +68,10 @@ pub async fn check(files: &[PathBuf], online: bool, global: &Global) -> anyhow::
     }
     match bad {
         0 => Ok(()),
-        1 => Err(Bad("a workflow has problems".into()).into()),
-        n => Err(Bad(format!("{n} workflows have problems")).into()),
+        1 if connections.is_empty() => Err(Bad("a workflow has problems".into()).into()),
+        n if connections.is_empty() => Err(Bad(format!("{n} workflows have problems")).into()),
+        1 => Err(Bad("a file has problems".into()).into()),
+        n => Err(Bad(format!("{n} files have problems")).into()),
     }
 }
 
@@ -60,7 +79,7 @@ fn not_checked(actions: &BTreeSet<String>) -> String {
     let names: Vec<&str> = actions.iter().map(String::as_str).collect();
     let named = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
     format!(
-        "not checked without a server: actions{named}, objects and fields of your own, secrets, limits; --online asks --server"
+        "not checked without a server: actions{named}, objects and fields of your own, connections, secrets, limits; --online asks --server"
     )
 }
 

@@ -2,6 +2,7 @@
 
 pub mod action;
 mod check;
+pub mod connection;
 pub mod demo;
 mod dry_run;
 pub mod eval;

@@ -21,12 +21,19 @@ struct Page {
 pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
     match command {
         Workflow::Check { files, online } => {
-            super::check::check(&workflow_files(&files)?, online, global).await
+            super::check::check(&workflow_files(&files)?, &connection_files(&files)?, online, global).await
         }
         Workflow::Test { dir, junit, only } => test(&dir, only, junit, global.json).await,
         Workflow::Graph { file, format } => super::check::graph(&file, format, global.json),
         Workflow::Apply { files, activate } => {
-            apply(&Client::new(global)?, &workflow_files(&files)?, activate, global.json).await
+            let (client, connections) = (Client::new(global)?, connection_files(&files)?);
+            // Workflows are checked against them.
+            let (_, bad) = super::connection::apply(&client, &connections, global.json).await?;
+            let applied = apply(&client, &workflow_files(&files)?, activate, global.json).await;
+            match bad {
+                0 => applied,
+                _ => Err(Bad(format!("{bad} of {} connections have problems", connections.len())).into()),
+            }
         }
         Workflow::Activate { name } => {
             let client = Client::new(global)?;
@@ -221,20 +228,35 @@ fn workflow_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             files.push(path.clone());
             continue;
         }
-        let mut inside: Vec<PathBuf> = std::fs::read_dir(path)
-            .with_context(|| format!("cannot read {}", path.display()))?
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter()
-            .map(|entry| entry.path())
-            .filter(|p| p.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json"))
-            .collect();
-        inside.sort();
+        let mut inside = documents_in(path)?;
         if inside.is_empty() {
             anyhow::bail!("{} holds no .yaml, .yml or .json file", path.display());
         }
         files.append(&mut inside);
     }
     Ok(files)
+}
+
+/// The files of the folders named that are connections.
+fn connection_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for folder in paths.iter().map(|path| path.join("connections")).filter(|folder| folder.is_dir()) {
+        files.extend(documents_in(&folder)?);
+    }
+    Ok(files)
+}
+
+/// The YAML and JSON files of a folder, in the order of their names.
+pub fn documents_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut inside: Vec<PathBuf> = std::fs::read_dir(folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .map(|entry| entry.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json"))
+        .collect();
+    inside.sort();
+    Ok(inside)
 }
 
 /// A workflow's file name is its identity.

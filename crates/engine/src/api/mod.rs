@@ -1,5 +1,6 @@
 //! The engine as its users see it: one handle for all, one a workspace, and small ones for what a workspace holds.
 mod actions;
+mod connections;
 mod feed;
 mod hooks;
 mod keys;
@@ -10,6 +11,7 @@ mod values;
 mod workflows;
 
 pub use actions::{ActionDetail, ActionInfo, ActionPut, ActionTest, ActionTotals, Actions};
+pub use connections::{ConnectionInfo, ConnectionSaved, Connections};
 pub use feed::{FeedBody, FeedEvent, MailboxEntry};
 pub use hooks::{HookAnswer, HookInfo, HookReply, HookRequest};
 pub use keys::{Caller, KeyInfo, Keys, NewKey, Scope};
@@ -107,6 +109,7 @@ impl Engine {
             let (running, queued) = ctx.ws.schedule.counts();
             stats.runs_running += running as u64;
             stats.runs_queued += queued as u64;
+            stats.calls_waiting += ctx.ws.gates.waiting() as u64;
         }
         stats.timers = self.core.timers.len() as u64;
         stats
@@ -204,6 +207,11 @@ impl Workspace {
         Secrets { ctx: self.ctx.clone() }
     }
 
+    /// How requests reach other systems.
+    pub fn connections(&self) -> Connections {
+        Connections { ctx: self.ctx.clone() }
+    }
+
     /// Caught e-mail, newest first.
     pub async fn mailbox(&self, page: PageRequest) -> Result<Page<MailboxEntry>, EngineError> {
         crate::feed::mailbox(&self.ctx, page).await
@@ -278,6 +286,8 @@ pub struct Stats {
     pub fuel: u64,
     pub outside_calls: u64,
     pub outside_failures: u64,
+    /// Requests that wait for their turn at a connection.
+    pub calls_waiting: u64,
     pub bursts: u64,
     /// Bursts that ran again because somebody else's commit came first.
     pub burst_conflicts: u64,

@@ -3,8 +3,9 @@
 //! Codes: `invalid_request`, `address_forbidden`, `plain_http_forbidden`, `dns_failed`, `connect_failed`, `timeout`,
 //! `connection_lost`, `response_too_large`, `too_many_redirects`.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,10 +21,22 @@ use url::{Host, Url};
 use super::policy::OutboundPolicy;
 use super::{refused, unknown, unreachable};
 use crate::error::innermost;
-use crate::ports::{HttpClient, HttpRequest, HttpResponse, OutsideError};
+use crate::ports::{HttpClient, HttpRequest, HttpResponse, Link, OutsideError};
 
 /// The real client.
 pub struct OutboundHttp {
+    plain: Client,
+    policy: OutboundPolicy,
+    /// Those of connections, by what they say of their host.
+    linked: Mutex<HashMap<Arc<Link>, Client>>,
+}
+
+/// So many clients of connections are kept; one costs its kept connections.
+const KEPT_CLIENTS: usize = 200;
+
+/// A client, and the rules that it keeps.
+#[derive(Clone)]
+struct Client {
     client: reqwest::Client,
     policy: Arc<OutboundPolicy>,
 }
@@ -31,8 +44,31 @@ pub struct OutboundHttp {
 impl OutboundHttp {
     /// A client under these rules. The process must have installed its rustls provider before.
     pub fn new(policy: OutboundPolicy) -> Result<Self, OutsideError> {
+        Ok(Self { plain: Client::new(policy.clone(), None)?, policy, linked: Mutex::default() })
+    }
+
+    /// The client for a request: that of its connection, if it has one.
+    fn client(&self, request: &HttpRequest) -> Result<Client, OutsideError> {
+        let Some(link) = request.link.as_ref().filter(|link| ***link != Link::default()) else {
+            return Ok(self.plain.clone());
+        };
+        let mut linked = self.linked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(client) = linked.get(link) {
+            return Ok(client.clone());
+        }
+        let client = Client::new(self.policy.within(link), Some(link))?;
+        if linked.len() >= KEPT_CLIENTS {
+            linked.clear();
+        }
+        linked.insert(link.clone(), client.clone());
+        Ok(client)
+    }
+}
+
+impl Client {
+    fn new(policy: OutboundPolicy, link: Option<&Link>) -> Result<Self, OutsideError> {
         let policy = Arc::new(policy);
-        let client = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .dns_resolver(PolicyResolver { policy: policy.clone() })
             .redirect(reqwest::redirect::Policy::none())
             // A proxy would resolve names itself, behind the policy's back.
@@ -40,7 +76,23 @@ impl OutboundHttp {
             .connect_timeout(Duration::from_secs(10))
             .pool_idle_timeout(Duration::from_secs(60))
             .pool_max_idle_per_host(32)
-            .user_agent(concat!("stepwell/", env!("CARGO_PKG_VERSION")))
+            .user_agent(concat!("stepwell/", env!("CARGO_PKG_VERSION")));
+        let unusable = |what: &str, error: &dyn std::fmt::Display| {
+            refused("invalid_request", format!("the connection's {what} cannot be used: {error}"))
+        };
+        if let Some(ca) = link.and_then(|link| link.ca.as_ref()) {
+            let certificates = reqwest::Certificate::from_pem_bundle(ca.as_bytes())
+                .map_err(|error| unusable("`tls.ca`", &innermost(&error)))?;
+            builder = builder.tls_certs_merge(certificates);
+        }
+        if let Some((certificate, key)) = link.and_then(|link| link.identity.as_ref()) {
+            let pem = format!("{certificate}\n{key}\n");
+            // What the error says may quote the key.
+            let identity = reqwest::Identity::from_pem(pem.as_bytes())
+                .map_err(|_| unusable("client certificate and key", &"they are no PEM, or do not fit"))?;
+            builder = builder.identity(identity);
+        }
+        let client = builder
             .build()
             .map_err(|e| refused("invalid_request", format!("no HTTP client: {}", innermost(&e))))?;
         Ok(Self { client, policy })
@@ -117,6 +169,9 @@ impl OutboundHttp {
                 headers.remove(CONTENT_TYPE);
             }
             if next.origin() != url.origin() {
+                if request.stay_on_origin {
+                    return Err(after(true, redirected_elsewhere(&url, &next)));
+                }
                 // What was meant for one host is not shown to another: neither what headers carry, nor the body.
                 if !body.is_empty() {
                     return Err(after(true, redirected_body(&url, &next)));
@@ -141,8 +196,9 @@ impl OutboundHttp {
 #[async_trait]
 impl HttpClient for OutboundHttp {
     async fn send(&self, request: &HttpRequest) -> Result<HttpResponse, OutsideError> {
+        let client = self.client(request)?;
         let limit = Duration::from_millis(request.timeout_ms);
-        match tokio::time::timeout(limit, self.exchange(request)).await {
+        match tokio::time::timeout(limit, client.exchange(request)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(unknown(
                 "timeout",
@@ -150,10 +206,23 @@ impl HttpClient for OutboundHttp {
             )),
         }
     }
+
+    fn speaks_plainly_to(&self, host: &str) -> bool {
+        self.policy.may_speak_plainly_to(host)
+    }
 }
 
 /// The headers that a redirect takes along to another origin.
 const GO_ANYWHERE: [HeaderName; 3] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT];
+
+fn redirected_elsewhere(from: &Url, to: &Url) -> OutsideError {
+    let message = format!(
+        "{} redirects to {}, and the step follows on the same origin only (`redirects: same_origin`)",
+        display_host(from.as_str()),
+        display_host(to.as_str())
+    );
+    refused("redirect_refused", message)
+}
 
 fn redirected_body(from: &Url, to: &Url) -> OutsideError {
     let message = format!(
@@ -340,6 +409,8 @@ mod tests {
             timeout_ms: 5_000,
             max_response_bytes: 1_000,
             max_redirects: 3,
+            stay_on_origin: false,
+            link: None,
         }
     }
 

@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::refused;
-use crate::ports::OutsideError;
+use crate::ports::{Link, OutsideError};
+use stepwell_workflow::connection::is_loopback;
 
 /// The operator's rules for outbound calls.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +42,35 @@ impl OutboundPolicy {
         self.allow_plain_http
             || class(address) == Class::Loopback
             || self.allow_private.iter().any(|net| net.contains(&address))
+    }
+
+    /// The same for a host's name, as far as that tells: where private networks are allowed, its address decides.
+    pub fn may_speak_plainly_to(&self, host: &str) -> bool {
+        match host.trim_start_matches('[').trim_end_matches(']').parse() {
+            Ok(address) => self.permits_plain_http(address),
+            Err(_) => self.allow_plain_http || is_loopback(host) || !self.allow_private.is_empty(),
+        }
+    }
+
+    /// What a connection leaves of it. Private networks that the operator does not allow stay closed.
+    pub(super) fn within(&self, link: &Link) -> OutboundPolicy {
+        let mut policy = self.clone();
+        policy.allow_plain_http |= link.plain_http;
+        if !link.private_networks.is_empty() {
+            let mut both = Vec::new();
+            for own in &self.allow_private {
+                for wanted in &link.private_networks {
+                    // Of two networks that share an address one lies within the other.
+                    if own.contains(wanted) {
+                        both.push(*wanted);
+                    } else if wanted.contains(own) {
+                        both.push(*own);
+                    }
+                }
+            }
+            policy.allow_private = both;
+        }
+        policy
     }
 
     /// The error for a host of which no address may be called.
@@ -220,6 +250,32 @@ mod tests {
         assert!(!policy.permits(ip("127.0.0.1")));
         assert!(policy.permits_plain_http(ip("10.1.2.3")));
         assert!(!policy.permits_plain_http(ip("1.1.1.1")));
+    }
+
+    #[test]
+    fn a_connection_takes_less_and_never_more() {
+        let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect::<Vec<IpNet>>();
+        let policy = OutboundPolicy { allow_private: nets(&["10.1.0.0/16"]), ..OutboundPolicy::default() };
+        let link = |wanted: &[&str]| Link { private_networks: nets(wanted), ..Link::default() };
+        assert_eq!(
+            policy.within(&link(&["10.1.2.0/24", "10.2.0.0/16"])).allow_private,
+            nets(&["10.1.2.0/24"])
+        );
+        assert_eq!(policy.within(&link(&["10.0.0.0/8"])).allow_private, nets(&["10.1.0.0/16"]));
+        assert_eq!(policy.within(&link(&[])).allow_private, policy.allow_private);
+        assert!(
+            policy.within(&Link { plain_http: true, ..Link::default() }).permits_plain_http(ip("1.1.1.1"))
+        );
+    }
+
+    #[test]
+    fn plain_http_is_told_by_a_host_s_name_as_far_as_it_goes() {
+        let strict = OutboundPolicy::default();
+        assert!(strict.may_speak_plainly_to("localhost") && strict.may_speak_plainly_to("[::1]"));
+        assert!(!strict.may_speak_plainly_to("crm.example.com") && !strict.may_speak_plainly_to("10.1.2.3"));
+        let private = OutboundPolicy { allow_private: vec!["10.1.0.0/16".parse().unwrap()], ..strict };
+        assert!(private.may_speak_plainly_to("crm.internal") && private.may_speak_plainly_to("10.1.2.3"));
+        assert!(!private.may_speak_plainly_to("10.2.2.3"), "its address is known");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 use super::OutsideError;
 use async_trait::async_trait;
 use bytes::Bytes;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A rendered request, as it is stored and as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,29 @@ pub struct HttpRequest {
     pub max_response_bytes: u64,
     /// How many redirects are followed; each target is held against the address policy again.
     pub max_redirects: u32,
+    /// A redirect to another origin is the failure `redirect_refused`.
+    #[serde(default)]
+    pub stay_on_origin: bool,
+    /// What its connection says beside the request itself.
+    #[serde(skip)]
+    pub link: Option<Arc<Link>>,
+}
+
+/// What a connection says of how its host is reached. It holds secrets in the clear: it is not shown, and not stored.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Link {
+    pub ca: Option<String>,
+    /// Certificate and key.
+    pub identity: Option<(String, String)>,
+    /// Of the private networks that the policy allows, these; all of them when empty.
+    pub private_networks: Vec<IpNet>,
+    pub plain_http: bool,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("private_networks", &self.private_networks).finish_non_exhaustive()
+    }
 }
 
 /// What came back, whole and within the size limit.
@@ -39,4 +64,9 @@ pub struct HttpResponse {
 #[async_trait]
 pub trait HttpClient: Send + Sync + 'static {
     async fn send(&self, request: &HttpRequest) -> Result<HttpResponse, OutsideError>;
+
+    /// Whether plain `http://` to a host may be spoken, as far as its name tells; asked before a workflow is active.
+    fn speaks_plainly_to(&self, _host: &str) -> bool {
+        true
+    }
 }

@@ -9,7 +9,7 @@ mod secrets_key;
 pub use async_trait::async_trait;
 pub use clock::{Clock, SystemClock};
 pub use code::{CodeRunner, SandboxRunner};
-pub use http::{HttpClient, HttpRequest, HttpResponse};
+pub use http::{HttpClient, HttpRequest, HttpResponse, Link};
 pub use mail::{MailMessage, MailReceipt, Mailer};
 pub use random::{Random, SystemRandom};
 pub use secrets_key::SecretsKey;

@@ -2,7 +2,7 @@
 use crate::core::Ctx;
 use std::sync::Arc;
 use stepwell_records::schema::Schema;
-use stepwell_workflow::check::{ActionInfo, ActionLookup, Catalog};
+use stepwell_workflow::check::{ActionInfo, ActionLookup, Catalog, ConnectionLookup};
 use stepwell_workflow::model::{ActionRef, ByteSize, Limits, Workflow};
 
 /// A workspace as it is now.
@@ -54,6 +54,18 @@ impl Catalog for WorkspaceCatalog {
 
     fn listening(&self) -> Vec<Arc<Workflow>> {
         self.ctx.ws.events.listeners().all().map(|listener| listener.flow.workflow.clone()).collect()
+    }
+
+    fn connection(&self, name: &str) -> ConnectionLookup {
+        let table = self.ctx.ws.registry.connections();
+        match table.get(name) {
+            Some(row) => ConnectionLookup::Found(Arc::new(row.connection.clone())),
+            None => ConnectionLookup::Unknown(table.keys().cloned().collect()),
+        }
+    }
+
+    fn plain_http(&self, host: &str) -> Option<bool> {
+        Some(self.ctx.core.ports.http.speaks_plainly_to(host))
     }
 
     fn secrets(&self) -> Option<Vec<String>> {

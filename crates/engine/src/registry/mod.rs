@@ -9,6 +9,7 @@ pub(crate) mod workflows;
 pub(crate) use actions::ActionVersion;
 pub(crate) use workflows::Compiled;
 
+use crate::connections::ConnectionTable;
 use crate::core::Ctx;
 use crate::error::EngineError;
 use crate::tables::{self, registry as rows};
@@ -37,6 +38,7 @@ pub(crate) struct Registry {
     settings: RwLock<Arc<SettingTable>>,
     /// As they are stored: sealed.
     secrets: RwLock<Arc<SecretTable>>,
+    connections: RwLock<Arc<ConnectionTable>>,
     /// Held while something is changed, store and memory together.
     pub changing: tokio::sync::Mutex<()>,
 }
@@ -119,6 +121,14 @@ impl Registry {
         *self.secrets.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(secrets);
     }
 
+    pub(crate) fn connections(&self) -> Arc<ConnectionTable> {
+        read(&self.connections).clone()
+    }
+
+    pub(crate) fn set_connections(&self, connections: ConnectionTable) {
+        *self.connections.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(connections);
+    }
+
     /// A version, compiled.
     pub(crate) async fn flow(
         &self,
@@ -166,6 +176,7 @@ impl Registry {
         }
         self.set_settings(SettingTable::of(named(store, ws.shard, tables::settings::all(ws.id)).await?));
         self.set_secrets(named(store, ws.shard, tables::secrets::all(ws.id)).await?);
+        self.set_connections(named(store, ws.shard, tables::connections::all(ws.id)).await?);
         hooks::rebuild(ctx).await
     }
 }

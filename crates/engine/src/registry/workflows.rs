@@ -40,6 +40,8 @@ pub(crate) struct Compiled {
     pub actions: Vec<ActionRef>,
     /// The secrets that it names.
     pub secrets: Arc<[String]>,
+    /// The connections that it goes through.
+    pub connections: Vec<String>,
     /// The settings that it names.
     pub settings: Vec<String>,
     /// Whether it may read settings, these or those that it finds by a name of its data.
@@ -91,7 +93,11 @@ pub(crate) fn compile(
         EngineError::conflict("invalid_schema", format!("the trigger's schema of `{name}` is wrong: {error}"))
     })?;
     let mut actions: Vec<ActionRef> = Vec::new();
+    let mut connections: Vec<String> = Vec::new();
     for step in workflow.every_step() {
+        if let StepKind::HttpRequest(request) = &step.kind {
+            connections.extend(request.connection.clone().filter(|name| !connections.contains(name)));
+        }
         if let StepKind::Code(code) = &step.kind
             && !actions.contains(&code.action)
         {
@@ -133,6 +139,7 @@ pub(crate) fn compile(
         event_when,
         actions,
         secrets: named.secrets.into_iter().collect(),
+        connections,
         settings: named.settings.into_iter().collect(),
         reads_settings: named.reads_settings,
         pace: Pace::default(),
@@ -260,21 +267,8 @@ async fn checked(ctx: &Ctx, name: &str, text: &str) -> Result<(Checked, Vec<Prob
 
 fn checked_against(catalog: &dyn Catalog, name: &str, text: &str) -> (Checked, Vec<Problem>) {
     let checked = check_as(text, name, catalog);
-    let problems = checked.problems.iter().map(problem).collect();
+    let problems = checked.problems.iter().map(Problem::from).collect();
     (checked, problems)
-}
-
-fn problem(found: &stepwell_workflow::problem::Problem) -> Problem {
-    let place = |n: usize| u32::try_from(n).ok().filter(|n| *n > 0);
-    Problem {
-        code: found.code.clone(),
-        message: found.message.clone(),
-        path: Some(found.path.clone()).filter(|path| !path.is_empty()),
-        line: place(found.line),
-        column: place(found.column),
-        step: found.step.clone(),
-        hint: found.hint.clone(),
-    }
 }
 
 /// What a save would say.

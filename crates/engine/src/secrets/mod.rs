@@ -170,6 +170,10 @@ pub(crate) async fn delete(ctx: &Ctx, name: &str) -> Result<SecretInfo, EngineEr
     if !users.is_empty() {
         return Err(in_use("secret_in_use", "secret", name, &users));
     }
+    if let Some(connection) = crate::connections::that_send(ctx, name).first() {
+        let message = format!("the secret `{name}` is in use: the connection `{connection}` sends it");
+        return Err(EngineError::conflict("secret_in_use", message));
+    }
     write(ctx, rows::key(ctx.ws.id, name), None).await?;
     let mut after = (*ctx.ws.registry.secrets()).clone();
     after.remove(name);

@@ -1,11 +1,15 @@
 //! `http_request`: the rendered call becomes the bytes that are sent, and the answer the step's output.
+mod through;
+
 use super::outside_failure;
+use crate::core::Ctx;
 use crate::outside::http::display_host;
 use crate::ports::{HttpClient, HttpRequest, HttpResponse};
 use crate::secrets::{Opened, percent_encoded};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use stepwell_workflow::depth;
 use stepwell_workflow::expr::RevealError;
@@ -13,21 +17,46 @@ use stepwell_workflow::machine::{Failure, HttpBody, HttpCall};
 use url::Url;
 use url::form_urlencoded;
 
+pub(crate) use through::Through;
+
 /// Without a `timeout:` an attempt takes no longer than this.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_REDIRECTS: u32 = 5;
 /// How much of an answer that was not accepted is kept in the failure.
 const SHOWN_BODY: usize = 2048;
+
+/// What the call's connection, if it has one, adds to it, with its secrets filled in.
+pub(crate) fn through(
+    ctx: &Ctx,
+    call: &HttpCall,
+    secret: impl FnMut(&str) -> Option<String>,
+) -> Result<Option<Through>, Failure> {
+    let Some(name) = &call.connection else { return Ok(None) };
+    let table = ctx.ws.registry.connections();
+    match table.get(name) {
+        Some(row) => Through::new(&row.connection, secret).map(Some),
+        None => {
+            let message = format!("the connection `{name}` is not there any more");
+            Err(Failure::engine("unknown_connection", message))
+        }
+    }
+}
 
 /// The request as it goes out. Secrets are filled in here and nowhere else.
 pub(crate) fn request(
     call: &HttpCall,
+    through: Option<Through>,
     timeout_ms: Option<u64>,
     mut secret: impl FnMut(&str) -> Option<String>,
 ) -> Result<HttpRequest, Failure> {
-    let revealed = |error: RevealError| Failure::engine("unknown_secret", error.to_string());
     // Within a URL a secret is data, as everything that is filled in there.
     let url = call.url.reveal(|name| secret(name).map(|value| percent_encoded(&value))).map_err(revealed)?;
+    let url = match &through {
+        Some(through) => through.connection.address(&url).map_err(|why| {
+            let name = &through.connection.name;
+            Failure::engine("invalid_request", format!("the connection `{name}` is for one host: {why}"))
+        })?,
+        None => url,
+    };
     let mut url = Url::parse(&url).map_err(|error| {
         Failure::engine("invalid_request", format!("the step's `url` is no URL: {error}"))
     })?;
@@ -64,7 +93,14 @@ pub(crate) fn request(
             let text = text.reveal(&mut secret).map_err(revealed)?;
             (Bytes::from(text), Some("text/plain; charset=utf-8"))
         }
+        Some(HttpBody::Bytes(base64)) => {
+            let bytes = STANDARD.decode(base64).map_err(|error| {
+                Failure::engine("invalid_request", format!("`body.bytes` is no base64: {error}"))
+            })?;
+            (Bytes::from(bytes), Some("application/octet-stream"))
+        }
     };
+    let link = through.map(|through| through.put_into(&mut url, &mut headers, &mut secret_headers));
     if let Some(content_type) = content_type
         && !has(&headers, "content-type")
     {
@@ -81,8 +117,14 @@ pub(crate) fn request(
         secret_headers,
         timeout_ms: timeout_ms.unwrap_or(DEFAULT_TIMEOUT.as_millis() as u64),
         max_response_bytes: call.max_bytes,
-        max_redirects: MAX_REDIRECTS,
+        max_redirects: call.redirects.most(),
+        stay_on_origin: call.redirects.stays(),
+        link: link.map(Arc::new),
     })
+}
+
+fn revealed(error: RevealError) -> Failure {
+    Failure::engine("unknown_secret", error.to_string())
 }
 
 /// Sends it. The failure of an answer that is not accepted carries status and body.
@@ -187,10 +229,12 @@ fn retry_after(response: &HttpResponse, now: jiff::Timestamp) -> Option<u64> {
 mod tests {
     use super::*;
     use stepwell_workflow::expr::Text;
-    use stepwell_workflow::model::{Method, Response};
+    use stepwell_workflow::model::{Method, Redirects, Response};
 
     fn call(body: Option<HttpBody>) -> HttpCall {
         HttpCall {
+            connection: None,
+            redirects: Redirects::default(),
             method: Method::Post,
             url: Text::from("https://example.com/a%20b".to_owned()),
             headers: [("X-One".to_owned(), Text::from("1".to_owned()))].into(),
@@ -210,7 +254,7 @@ mod tests {
     #[test]
     fn the_request_is_rendered_once_and_carries_its_key() {
         let body = HttpBody::Form(vec![("a".into(), Text::from("1 &".to_owned()))]);
-        let request = request(&call(Some(body)), Some(7), |_| None).unwrap();
+        let request = request(&call(Some(body)), None, Some(7), |_| None).unwrap();
         assert_eq!(request.url, "https://example.com/a%20b?q=a%26b+c");
         assert_eq!(&request.body[..], b"a=1+%26");
         assert_eq!(request.timeout_ms, 7);

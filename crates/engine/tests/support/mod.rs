@@ -126,13 +126,14 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> Self {
         let rng = Rng::new(seed);
+        let time: Arc<AtomicU64> = Arc::default();
         Self {
             store: MemoryStore::new(),
             blobs: Arc::new(MemoryBlobs::default()),
             code: Arc::new(SimCode::default()),
-            http: Arc::new(SimHttp::new(rng.clone())),
+            http: Arc::new(SimHttp::new(rng.clone(), time.clone())),
             mail: Arc::new(SimMail::new(rng.clone())),
-            time: Arc::default(),
+            time,
             config: EngineConfig::default(),
             secrets_key: [7; 32],
             sends_mail: false,

@@ -1,8 +1,8 @@
 //! Peers that keep what arrives, and answer as peers do: well, badly, late, or not at all after they have acted.
 use super::Rng;
 use async_trait::async_trait;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stepwell_engine::ports::{
     HttpClient, HttpRequest, HttpResponse, MailMessage, MailReceipt, Mailer, OutsideError,
@@ -57,14 +57,27 @@ fn error(code: &str, outcome_unknown: bool) -> OutsideError {
 pub struct SimHttp {
     peer: Peer,
     pub sent: Mutex<Vec<HttpRequest>>,
+    /// When each request was tried, by the clock of the world, and its address.
+    pub tried: Mutex<Vec<(u64, String)>>,
+    time: Arc<AtomicU64>,
     /// Answered first, in order.
     pub answers: Mutex<Vec<HttpResponse>>,
 }
 
 impl SimHttp {
-    pub fn new(rng: Rng) -> Self {
+    pub fn new(rng: Rng, time: Arc<AtomicU64>) -> Self {
         let peer = Peer { rng, trouble: AtomicU64::new(0), slow: AtomicU64::new(0) };
-        Self { peer, sent: Mutex::default(), answers: Mutex::default() }
+        Self { peer, sent: Mutex::default(), tried: Mutex::default(), time, answers: Mutex::default() }
+    }
+
+    /// The most requests to addresses that begin so, in any stretch of so many milliseconds.
+    pub fn most_within(&self, begin: &str, span: u64) -> usize {
+        let tried = self.tried.lock().unwrap();
+        let mut times: Vec<u64> =
+            tried.iter().filter(|(_, url)| url.starts_with(begin)).map(|(at, _)| *at).collect();
+        times.sort_unstable();
+        let from = |at: u64| times.iter().filter(|time| (at..at + span).contains(time)).count();
+        times.iter().map(|at| from(*at)).max().unwrap_or(0)
     }
 
     pub fn behave(&self, trouble: u64, slow_ms: u64) {
@@ -76,6 +89,7 @@ impl SimHttp {
 #[async_trait]
 impl HttpClient for SimHttp {
     async fn send(&self, request: &HttpRequest) -> Result<HttpResponse, OutsideError> {
+        self.tried.lock().unwrap().push((self.time.load(SeqCst), request.url.clone()));
         let mood = self.peer.mood().await;
         if matches!(mood, Mood::Unreachable) {
             return Err(error("connect_failed", false));

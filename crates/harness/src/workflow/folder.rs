@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use stepwell_workflow::check::{StandardObjects, check_as};
+use stepwell_workflow::check::{Rehearsal, check_as};
 use stepwell_workflow::document::{Data, Source, parse};
 use stepwell_workflow::model::{StepKind, Workflow};
 use stepwell_workflow::problem::render_all;
@@ -24,6 +24,8 @@ pub(super) struct Flow {
 /// What is the same for all tests of a folder.
 pub(super) struct Folder {
     pub flows: Vec<Flow>,
+    /// Those of its `connections/`.
+    pub connections: Vec<Flow>,
     /// Modules by the action's name.
     pub actions: BTreeMap<String, Bytes>,
     /// By name, in the order of the names.
@@ -43,7 +45,7 @@ impl Folder {
             let module = module(folder, &name, &by, options).await?;
             actions.insert(name, module);
         }
-        Ok(Self { flows, actions, tests })
+        Ok(Self { flows, connections: connections(folder)?, actions, tests })
     }
 }
 
@@ -78,6 +80,25 @@ fn tests(folder: &Path) -> Result<Vec<(String, PathBuf)>, HarnessError> {
     if tests.is_empty() { Err(none()) } else { Ok(tests) }
 }
 
+fn connections(folder: &Path) -> Result<Vec<Flow>, HarnessError> {
+    let inside = folder.join("connections");
+    if !inside.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut connections = Vec::new();
+    for file in files(&inside, &["yaml", "yml", "json"])? {
+        let text = std::fs::read_to_string(&file).map_err(HarnessError::io(&file))?;
+        let name = stem(&file);
+        let (_, problems) = stepwell_workflow::connection::read(&text, &name);
+        if !problems.is_empty() {
+            let told = render_all(&problems, &file.display().to_string(), &text);
+            return Err(HarnessError::Test(told.trim_end().to_owned()));
+        }
+        connections.push(Flow { name, file, text });
+    }
+    Ok(connections)
+}
+
 /// The actions that are named, and by which file.
 type Wanted = BTreeMap<String, PathBuf>;
 
@@ -89,7 +110,7 @@ fn flows(folder: &Path) -> Result<(Vec<Flow>, Wanted), HarnessError> {
             continue;
         }
         let name = stem(&file);
-        let checked = check_as(&text, &name, &StandardObjects);
+        let checked = check_as(&text, &name, &Rehearsal);
         let (Some(workflow), true) = (checked.workflow, checked.problems.is_empty()) else {
             let told = render_all(&checked.problems, &file.display().to_string(), &text);
             return Err(HarnessError::Test(told.trim_end().to_owned()));

@@ -377,6 +377,8 @@ mod tests {
             timeout_ms: 1_000,
             max_response_bytes: 1 << 20,
             max_redirects: 0,
+            stay_on_origin: false,
+            link: None,
         }
     }
 

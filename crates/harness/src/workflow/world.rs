@@ -153,6 +153,10 @@ impl World {
         world.values(test).await?;
         world.http = Arc::new(CannedHttp::new(test.canned(&world.scope)?));
         http.set(world.http.clone());
+        for connection in &folder.connections {
+            let put = world.workspace.connections().put(&connection.name, &connection.text).await;
+            put.map_err(failed(connection.file.display()))?;
+        }
         for (name, module) in &folder.actions {
             let put = world.workspace.actions().put(name, module.clone(), false).await;
             put.map_err(failed(format!("action `{name}`")))?;

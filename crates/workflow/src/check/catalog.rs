@@ -6,6 +6,7 @@ use semver::Version;
 use serde_json::Value;
 use stepwell_records::schema::Schema;
 
+use crate::connection::{self, Connection};
 use crate::model::{ActionRef, Limits, Workflow};
 
 /// What there is in a workspace. Everything may be unknown: then nothing is said against it.
@@ -35,6 +36,16 @@ pub trait Catalog {
         Vec::new()
     }
 
+    /// The connection of a name.
+    fn connection(&self, _name: &str) -> ConnectionLookup {
+        ConnectionLookup::NotKnown
+    }
+
+    /// Whether plain `http://` may be spoken to a host, as URLs have it; nothing where that is not known.
+    fn plain_http(&self, _host: &str) -> Option<bool> {
+        None
+    }
+
     /// The names of the secrets.
     fn secrets(&self) -> Option<Vec<String>> {
         None
@@ -50,6 +61,16 @@ pub enum ActionLookup {
     /// There is no such action; these there are.
     Unknown(Vec<String>),
     /// Nobody asked where actions are kept.
+    NotKnown,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Clone)]
+pub enum ConnectionLookup {
+    Found(Arc<Connection>),
+    /// There is none; these there are.
+    Unknown(Vec<String>),
+    /// Nobody asked where connections are kept.
     NotKnown,
 }
 
@@ -75,5 +96,20 @@ pub struct StandardObjects;
 impl Catalog for StandardObjects {
     fn schema(&self) -> Option<Arc<Schema>> {
         Some(Schema::standard())
+    }
+
+    /// As a server has it that was not told otherwise.
+    fn plain_http(&self, host: &str) -> Option<bool> {
+        Some(connection::is_loopback(host))
+    }
+}
+
+/// The same for a test, in which nothing is sent: what a server allows to be called does not matter.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rehearsal;
+
+impl Catalog for Rehearsal {
+    fn schema(&self) -> Option<Arc<Schema>> {
+        StandardObjects.schema()
     }
 }

@@ -28,7 +28,9 @@ use crate::document::{self, Source};
 use crate::model::Workflow;
 use crate::problem::Problem;
 
-pub use catalog::{ActionInfo, ActionLookup, Catalog, NoCatalog, StandardObjects};
+pub use catalog::{
+    ActionInfo, ActionLookup, Catalog, ConnectionLookup, NoCatalog, Rehearsal, StandardObjects,
+};
 
 /// More steps than this are no workflow that a person could follow.
 pub const MAX_STEPS: usize = 1_000;

@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use stepwell_records::nearest;
+
+use super::catalog::ConnectionLookup;
 use super::checker::Checker;
 use super::steps::{open_texts, schema_or_any};
 use super::types::Ty;
 use crate::expr::Mode;
-use crate::model::{Body, HttpRequest, Method};
+use crate::model::{Body, HttpRequest, Method, StepKind};
 
 impl<'w> Checker<'w> {
     pub(super) fn http(&mut self, request: &'w HttpRequest) -> Rc<Ty> {
-        self.under("url", |me| me.url(&request.url));
+        match &request.connection {
+            Some(name) => self.through(name, request),
+            None => self.under("url", |me| me.url(&request.url)),
+        }
         self.under("headers", |me| me.headers(&request.headers, Mode::Header, Sender::Request));
         self.under("query", |me| me.fields(&request.query, Mode::Secrets));
         if let Some(body) = &request.body {
@@ -24,6 +30,7 @@ impl<'w> Checker<'w> {
                 Body::Json(value) => self.under("json", |me| me.value(value, Mode::Secrets)),
                 Body::Form(fields) => self.under("form", |me| me.fields(fields, Mode::Secrets)),
                 Body::Text(text) => self.under("text", |me| me.template(text, Mode::Secrets)),
+                Body::Bytes(text) => self.under("bytes", |me| me.template(text, Mode::Value)),
             }
             self.path.pop();
         }
@@ -35,6 +42,61 @@ impl<'w> Checker<'w> {
             "an http_request step",
             vec![("status", Ty::Number), ("headers", open_texts()), ("body", body)],
         ))
+    }
+
+    /// A request through a connection.
+    fn through(&mut self, name: &'w str, request: &'w HttpRequest) {
+        let connection = match self.catalog.connection(name) {
+            ConnectionLookup::Found(connection) => Some(connection),
+            ConnectionLookup::NotKnown => None,
+            ConnectionLookup::Unknown(names) => {
+                let message =
+                    format!("{} goes through `{name}`, but there is no such connection", self.user());
+                let hint = match nearest(name, names.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("add it: stepwell connection apply connections/{name}.yaml"),
+                };
+                self.under("connection", |me| me.tell("unknown_connection", message).set_hint(hint));
+                None
+            }
+        };
+        if let Some(connection) = &connection {
+            let known = self.catalog.secrets();
+            for secret in connection.secrets() {
+                if known.as_ref().is_some_and(|known| !known.contains(&secret)) {
+                    let message = format!(
+                        "the connection `{name}` sends `secrets.{secret}`, but there is no such secret"
+                    );
+                    let hint = format!("add it to the workspace: stepwell secret set {secret}");
+                    self.under("connection", |me| me.tell("unknown_reference", message).set_hint(hint));
+                }
+            }
+            if let Some(host) = connection.plain_host() {
+                self.under("connection", |me| me.plain_http(&host));
+            }
+        }
+        if request.url_mode() == Mode::Path {
+            return self.under("url", |me| me.template(&request.url, Mode::Path));
+        }
+        self.under("url", |me| {
+            me.url(&request.url);
+            if let Some(Err(why)) = connection.map(|connection| connection.address(&blanked(&request.url))) {
+                me.tell("invalid_value", format!("the connection `{name}` is for one host: {why}"));
+            }
+        });
+    }
+
+    /// What is not encrypted can be read on the way.
+    fn plain_http(&mut self, host: &str) {
+        if self.catalog.plain_http(host) == Some(false) {
+            self.tell(
+                "plain_http_forbidden",
+                format!("plain `http://` to {host} can be read on the way, and is refused"),
+            )
+            .set_hint(
+                "use https://, or a connection with `plain_http: allow`; an operator can allow it to all with --allow-plain-http",
+            );
+        }
     }
 
     /// Who is called is decided by the author, never by data.
@@ -76,11 +138,25 @@ impl<'w> Checker<'w> {
                     .set_hint("send them in the `authorization` header, from `{{ secrets.NAME }}`");
                 false
             }
-            Ok(_) => true,
+            Ok(parsed) => {
+                if let (None, "http", Some(host)) =
+                    (self.connection_of_step(), parsed.scheme(), parsed.host_str())
+                {
+                    self.plain_http(host);
+                }
+                true
+            }
             Err(error) => {
                 self.tell("invalid_value", format!("`url` is no URL: {error}"));
                 false
             }
+        }
+    }
+
+    fn connection_of_step(&self) -> Option<&'w str> {
+        match &self.steps.last()?.kind {
+            StepKind::HttpRequest(request) => request.connection.as_deref(),
+            _ => None,
         }
     }
 

@@ -386,14 +386,20 @@ pub static STEPS: &[Kind] = &[
     Kind {
         name: "http_request",
         about: "Calls an HTTP server.",
-        output: "`{status, headers, body}`; the body is JSON when the answer says so, or else text",
+        output: "`{status, headers, body}`; the body is JSON when the answer says so, text when it is UTF-8, or else `{base64: …}`",
         fields: &[
+            Field {
+                key: "connection",
+                shape: Shape::Name,
+                need: Need::Optional,
+                about: "The [connection](connections.md) that the request goes through: its address, authentication and limits.",
+            },
             Field { key: "method", shape: HTTP_METHOD, need: Need::Default("GET"), about: "HTTP method." },
             Field {
                 key: "url",
                 shape: Shape::Template,
                 need: Need::Required,
-                about: "Scheme and host are literal; parts filled in are percent-encoded.",
+                about: "Scheme and host are literal; with a `connection` the path below its `base_url`, such as `/people`. Parts filled in are percent-encoded.",
             },
             Field {
                 key: "headers",
@@ -411,13 +417,22 @@ pub static STEPS: &[Kind] = &[
                 key: "body",
                 shape: Shape::OneKey(&BODY),
                 need: Need::Optional,
-                about: "What is sent: `{json: …}`, `{form: …}` or `{text: …}`. Not with GET and HEAD.",
+                about: "What is sent: `{json: …}`, `{form: …}`, `{text: …}` or `{bytes: …}`. Not with GET and HEAD.",
             },
             Field {
                 key: "response",
                 shape: Shape::Form(&RESPONSE),
                 need: Need::Optional,
                 about: "What answer is a success.",
+            },
+            Field {
+                key: "redirects",
+                shape: Shape::Either(&[
+                    Shape::Choice(&["none", "same_origin"]),
+                    Shape::Whole { min: 0, max: 20 },
+                ]),
+                need: Need::Default("5"),
+                about: "How many redirects are followed; `none`: the redirect is the answer; `same_origin`: those that lead elsewhere are an error. Headers and bodies never go along to another origin.",
             },
             Field {
                 key: "max_bytes",
@@ -592,6 +607,12 @@ static BODY: Form = Form {
             shape: Shape::Template,
             need: Need::Optional,
             about: "Sent as `text/plain` unless a header says otherwise.",
+        },
+        Field {
+            key: "bytes",
+            shape: Shape::Template,
+            need: Need::Optional,
+            about: "Base64, sent as the bytes that it stands for; as `application/octet-stream` unless a header says otherwise.",
         },
     ],
 };

@@ -235,7 +235,8 @@ impl<'n, 't> Reader<'n, 't> {
                     }
                     None => complete = false,
                 }
-                let what = if self.path.0.is_empty() { "the workflow".to_owned() } else { name.to_owned() };
+                let top = self.path.0.is_empty() && name == TOP.name;
+                let what = if top { "the workflow".to_owned() } else { name.to_owned() };
                 let message = format!("{what} has no `{}`", field.key);
                 let hint = format!("`{}:` takes {}", field.key, field.shape.describe());
                 let (from, to) = self.opening(node);

@@ -30,6 +30,8 @@ pub enum Mode {
     Header,
     /// A URL: scheme and host are literal, parts filled in are percent-encoded; secrets may stand in it.
     Url,
+    /// A path below a connection's address, with a query if need be: it begins with `/`. Else as a URL.
+    Path,
     /// The plain body of an e-mail; `{% … %}` works.
     Body,
     /// The HTML body of an e-mail; `{% … %}` works, and what is filled in is escaped.
@@ -42,7 +44,7 @@ impl Mode {
     }
 
     pub(super) fn allows_secrets(self) -> bool {
-        matches!(self, Mode::Secrets | Mode::Header | Mode::Url)
+        matches!(self, Mode::Secrets | Mode::Header | Mode::Url | Mode::Path)
     }
 
     /// Whether a single expression keeps its type.
@@ -119,8 +121,10 @@ impl Template {
             roots: parsed.roots,
             references: parsed.references,
         };
-        if mode == Mode::Url {
-            template.check_url()?;
+        match mode {
+            Mode::Url => template.check_url()?,
+            Mode::Path => template.check_path()?,
+            _ => {}
         }
         Ok(template)
     }
@@ -182,8 +186,10 @@ impl Template {
         }
         let mut out = Out { mode: self.mode, text: String::new(), secrets: Vec::new() };
         out.statements(&run, &self.body)?;
-        if self.mode == Mode::Url {
-            check_segments(&out.text)?;
+        match self.mode {
+            Mode::Url => check_segments(&out.text, 3)?,
+            Mode::Path => check_segments(&out.text, 1)?,
+            _ => {}
         }
         Ok(Rendered { value: Value::String(out.text), secrets: out.secrets })
     }
@@ -224,6 +230,17 @@ impl Template {
         }
         Ok(())
     }
+
+    /// A path stays below the connection's address, whatever is filled in.
+    fn check_path(&self) -> Result<(), ExprError> {
+        match self.body.first() {
+            Some(Stmt::Raw(text)) if text.starts_with('/') && !text.starts_with("//") => Ok(()),
+            // The address as it is.
+            None => Ok(()),
+            _ => Err(ExprError::syntax("with a connection, `url` is a path that begins with `/`")
+                .hint("write `/people/{{ … }}`")),
+        }
+    }
 }
 
 /// The expression of a template that is one.
@@ -237,9 +254,9 @@ fn line_break() -> ExprError {
 }
 
 /// A path that data could lead elsewhere is refused: `/people/..` is another resource.
-fn check_segments(url: &str) -> Result<(), ExprError> {
+fn check_segments(url: &str, skipped: usize) -> Result<(), ExprError> {
     let path = url.split(['?', '#']).next().unwrap_or(url);
-    match path.split('/').skip(3).find(|segment| matches!(*segment, "." | "..")) {
+    match path.split('/').skip(skipped).find(|segment| matches!(*segment, "." | "..")) {
         Some(segment) => Err(ExprError::value(format!("the path of the URL has a `{segment}` in it"))),
         None => Ok(()),
     }
@@ -309,7 +326,7 @@ impl Out {
                 self.push(run, &escaped)
             }
             Mode::Line | Mode::Header if !escape::is_header_safe(&text) => Err(wrong(line_break())),
-            Mode::Url => {
+            Mode::Url | Mode::Path => {
                 if text.is_empty() && !self.text.contains(['?', '#']) {
                     let message =
                         "an empty text cannot be part of the URL's path: it would name another resource";

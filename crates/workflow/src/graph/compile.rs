@@ -239,13 +239,16 @@ impl Compiler {
     fn http(&mut self, http: &HttpRequest) -> HttpPlan {
         HttpPlan {
             method: http.method,
-            url: self.template("url", &http.url, Mode::Url),
+            url: self.template("url", &http.url, http.url_mode()),
+            connection: http.connection.clone(),
+            redirects: http.redirects,
             headers: self.headers(&http.headers, Mode::Header),
             query: self.pairs("query", &http.query),
             body: http.body.as_ref().map(|body| match body {
                 Body::Json(value) => BodyPlan::Json(self.document("body.json", value, Mode::Secrets)),
                 Body::Form(fields) => BodyPlan::Form(self.pairs("body.form", fields)),
                 Body::Text(text) => BodyPlan::Text(self.template("body.text", text, Mode::Secrets)),
+                Body::Bytes(text) => BodyPlan::Bytes(self.template("body.bytes", text, Mode::Value)),
             }),
             response: http.response.clone(),
             max_bytes: http.max_bytes.0,

@@ -14,7 +14,7 @@ pub use condition::{Condition, FilterPlan, Undecided};
 
 use crate::expr::{Document, Template};
 use crate::machine::Taken;
-use crate::model::{Backoff, Limits, Method, Response, StopStatus, Tolerate};
+use crate::model::{Backoff, Limits, Method, Redirects, Response, StopStatus, Tolerate};
 
 /// A compiled workflow.
 #[derive(Debug)]
@@ -175,12 +175,14 @@ impl CallPlan {
 
 #[derive(Debug)]
 pub struct HttpPlan {
+    pub connection: Option<String>,
     pub method: Method,
     pub url: Template,
     pub headers: Vec<(String, Template)>,
     pub query: Vec<(String, Document)>,
     pub body: Option<BodyPlan>,
     pub response: Response,
+    pub redirects: Redirects,
     pub max_bytes: u64,
     pub idempotency_key: Option<Template>,
 }
@@ -190,6 +192,7 @@ pub enum BodyPlan {
     Json(Document),
     Form(Vec<(String, Document)>),
     Text(Template),
+    Bytes(Template),
 }
 
 #[derive(Debug)]

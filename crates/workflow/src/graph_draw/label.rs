@@ -38,7 +38,10 @@ pub(super) fn what(step: &Step) -> String {
         }
         StepKind::Filter(filter) => condition(&filter.when),
         StepKind::Stop(Stop { status: StopStatus::Failed, .. }) => "failed".into(),
-        StepKind::HttpRequest(request) => format!("{} {}", request.method.as_str(), request.url),
+        StepKind::HttpRequest(request) => {
+            let through = request.connection.iter().map(|name| format!("{name} ")).collect::<String>();
+            format!("{} {through}{}", request.method.as_str(), request.url)
+        }
         StepKind::SendEmail(email) => email.to.join(", "),
         StepKind::Iterator(iterate) => match (&iterate.over, &iterate.search) {
             (_, Some(search)) => format!("each {}", search.object),

@@ -286,6 +286,7 @@ impl<'a> Machine<'a> {
             step.ended_at = Some(now);
             step.due = None;
             step.sent = false;
+            step.first_sent = None;
         });
     }
 
@@ -593,6 +594,7 @@ impl StepState {
             generation,
             sent: false,
             started_at,
+            first_sent: None,
             due: None,
             ended_at: None,
             taken: None,

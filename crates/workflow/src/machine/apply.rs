@@ -108,11 +108,14 @@ impl Machine<'_> {
                 true
             }
             _ if self.state.status.is_final() => false,
-            Event::AttemptStarted { path, attempt, .. } => {
+            Event::AttemptStarted { path, attempt, at } => {
                 let Some(id) = self.calling(path, *attempt) else { return false };
                 let outside = matches!(&self.graph.node(id).kind, NodeKind::Call(plan) if plan.is_outside());
                 match self.state.steps.get_mut(path) {
-                    Some(step) if outside => step.sent = true,
+                    Some(step) if outside => {
+                        step.sent = true;
+                        step.first_sent.get_or_insert(*at);
+                    }
                     _ => return false,
                 }
                 true

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::path::StepPath;
 use super::state::{Output, RunStatus, StepStatus};
 use crate::expr::{Filled, Text};
-use crate::model::{Limits, Method, Response};
+use crate::model::{Limits, Method, Redirects, Response};
 
 /// Something to do. Each is given once; after a crash [`super::outstanding`] gives those not yet done again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -144,8 +144,10 @@ pub struct DeleteCall {
 /// Output: `{status, headers, body}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HttpCall {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
     pub method: Method,
-    /// Parts filled in are percent-encoded.
+    /// Parts filled in are percent-encoded; with a connection it is a path below its address.
     pub url: Text,
     /// Free of CR and LF.
     pub headers: BTreeMap<String, Text>,
@@ -153,6 +155,8 @@ pub struct HttpCall {
     pub query: Vec<(String, Text)>,
     pub body: Option<HttpBody>,
     pub response: Response,
+    #[serde(default)]
+    pub redirects: Redirects,
     pub max_bytes: u64,
     /// The author's key, or [`Execute::key`].
     pub idempotency_key: String,
@@ -165,6 +169,8 @@ pub enum HttpBody {
     Json(Filled),
     Form(Vec<(String, Text)>),
     Text(Text),
+    /// As base64.
+    Bytes(String),
 }
 
 /// Output: `{message_id, accepted}`. No part of it holds secrets.

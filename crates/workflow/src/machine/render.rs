@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
 use super::command::{
@@ -173,6 +174,8 @@ fn http(plan: &HttpPlan, scope: &dyn Scope, key: &str) -> Result<HttpCall, Failu
         headers.insert(name.clone(), header(&format!("headers.{name}"), template, scope)?);
     }
     Ok(HttpCall {
+        connection: plan.connection.clone(),
+        redirects: plan.redirects,
         method: plan.method,
         url: text("url", &plan.url, scope)?,
         headers,
@@ -182,6 +185,9 @@ fn http(plan: &HttpPlan, scope: &dyn Scope, key: &str) -> Result<HttpCall, Failu
             Some(BodyPlan::Json(value)) => Some(HttpBody::Json(document("body.json", value, scope)?)),
             Some(BodyPlan::Form(fields)) => Some(HttpBody::Form(pairs("body.form", fields, scope)?)),
             Some(BodyPlan::Text(template)) => Some(HttpBody::Text(text("body.text", template, scope)?)),
+            Some(BodyPlan::Bytes(template)) => {
+                Some(HttpBody::Bytes(base64("body.bytes", text("body.bytes", template, scope)?.text)?))
+            }
         },
         response: plan.response.clone(),
         max_bytes: plan.max_bytes,
@@ -190,6 +196,15 @@ fn http(plan: &HttpPlan, scope: &dyn Scope, key: &str) -> Result<HttpCall, Failu
             Some(template) => own_key(text("idempotency_key", template, scope)?.text)?,
         },
     })
+}
+
+/// Base64 without what editors put between.
+fn base64(place: &str, text: String) -> Result<String, Failure> {
+    let text: String = text.split_ascii_whitespace().collect();
+    match STANDARD.decode(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::engine(code::INVALID_STEP, format!("{place} is no base64: {error}"))),
+    }
 }
 
 /// The author's key: a header of its own, and part of what is stored with every attempt.

@@ -39,7 +39,8 @@ pub(super) fn next(
     let delay = derive::jittered(backoff_ms(plan, step.attempt), at.run, at.path, step.attempt);
     let delay = delay.max(failure.retry_after_ms.unwrap_or(0)).min(LONGEST_MS);
     let Some(due) = after(at.clock, delay) else { return Ok(None) };
-    let last = plan.within_ms.and_then(|within| after(step.started_at, within));
+    let first = step.first_sent.unwrap_or(step.started_at);
+    let last = plan.within_ms.and_then(|within| after(first, within));
     Ok(Some(due).filter(|due| last.is_none_or(|last| *due <= last)))
 }
 

@@ -120,6 +120,9 @@ pub struct StepState {
     pub sent: bool,
     /// The run's clock when the step began.
     pub started_at: Timestamp,
+    /// When its first call to the outside went out: it may have waited long for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_sent: Option<Timestamp>,
     /// When the next attempt is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,

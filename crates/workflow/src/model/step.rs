@@ -9,6 +9,7 @@ use super::action_ref::ActionRef;
 use super::trigger::Method;
 use super::units::{ByteSize, Millis};
 use super::{Condition, Template, one_or_many, present};
+use crate::expr::Mode;
 
 /// Values by name; strings inside may be templates.
 pub type Fields = Map<String, Value>;
@@ -386,9 +387,12 @@ pub enum StopStatus {
 /// Output: `{status, headers, body}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HttpRequest {
+    /// The connection that the request goes through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
     #[serde(default)]
     pub method: Method,
-    /// Scheme and host are literal; parts filled in are percent-encoded.
+    /// Scheme and host are literal; with a connection a path below its `base_url`. Parts filled in are percent-encoded.
     pub url: Template,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Template>,
@@ -398,6 +402,8 @@ pub struct HttpRequest {
     pub body: Option<Body>,
     #[serde(default)]
     pub response: Response,
+    #[serde(default, skip_serializing_if = "Redirects::is_default")]
+    pub redirects: Redirects,
     /// Of the answer's body.
     #[serde(default = "HttpRequest::default_max_bytes")]
     pub max_bytes: ByteSize,
@@ -409,18 +415,74 @@ pub struct HttpRequest {
 impl HttpRequest {
     pub const DEFAULT_MAX_BYTES: ByteSize = ByteSize(1 << 20);
 
+    /// What `url` is: a path below a connection's address, or a whole address.
+    pub fn url_mode(&self) -> Mode {
+        match self.connection {
+            Some(_) if !self.url.contains("://") => Mode::Path,
+            _ => Mode::Url,
+        }
+    }
+
     fn default_max_bytes() -> ByteSize {
         Self::DEFAULT_MAX_BYTES
     }
 }
 
-/// A request's body: `{json: …}`, `{form: …}` or `{text: …}`.
+/// A request's body: `{json: …}`, `{form: …}`, `{text: …}` or `{bytes: …}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
     Json(Value),
     Form(Fields),
     Text(Template),
+    /// As base64.
+    Bytes(Template),
+}
+
+/// Which redirects are followed. A target on another origin never gets headers or a body that were meant for the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Redirects {
+    /// At most so many, wherever they lead.
+    AtMost(u32),
+    Named(NamedRedirects),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NamedRedirects {
+    /// The redirect is the answer.
+    None,
+    /// Only those that stay on scheme, host and port.
+    SameOrigin,
+}
+
+impl Redirects {
+    const DEFAULT: u32 = 5;
+
+    /// How many are followed.
+    pub fn most(self) -> u32 {
+        match self {
+            Redirects::AtMost(n) => n,
+            Redirects::Named(NamedRedirects::None) => 0,
+            Redirects::Named(NamedRedirects::SameOrigin) => Self::DEFAULT,
+        }
+    }
+
+    /// Whether another origin is refused.
+    pub fn stays(self) -> bool {
+        self == Redirects::Named(NamedRedirects::SameOrigin)
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Redirects::default()
+    }
+}
+
+impl Default for Redirects {
+    fn default() -> Self {
+        Redirects::AtMost(Self::DEFAULT)
+    }
 }
 
 /// What answer counts as success.

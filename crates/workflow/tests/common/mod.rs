@@ -5,7 +5,7 @@ use std::sync::Arc;
 use semver::Version;
 use serde_json::{Value, json};
 use stepwell_records::schema::Schema;
-use stepwell_workflow::check::{ActionInfo, ActionLookup, Catalog};
+use stepwell_workflow::check::{ActionInfo, ActionLookup, Catalog, ConnectionLookup, StandardObjects};
 use stepwell_workflow::model::{ActionRef, ByteSize, Limits};
 
 pub struct Workspace {
@@ -72,6 +72,23 @@ impl Catalog for Workspace {
                 ActionLookup::OtherVersions(versions)
             }
         }
+    }
+
+    fn connection(&self, name: &str) -> ConnectionLookup {
+        let text = match name {
+            "crm" => "base_url: https://crm.example.com/v1\n",
+            "keyed" => "base_url: https://crm.example.com\nauth: { bearer: '{{ secrets.GONE }}' }\n",
+            "plain" => "base_url: http://crm.example.com\n",
+            _ => {
+                let names = ["crm", "keyed", "plain"];
+                return ConnectionLookup::Unknown(names.map(str::to_owned).to_vec());
+            }
+        };
+        ConnectionLookup::Found(Arc::new(stepwell_workflow::connection::read(text, name).0.unwrap()))
+    }
+
+    fn plain_http(&self, host: &str) -> Option<bool> {
+        StandardObjects.plain_http(host)
     }
 
     fn maxima(&self) -> Limits {
