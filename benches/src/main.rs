@@ -48,6 +48,9 @@ struct Cli {
     /// Where data folders are made: on the disk that is to be measured. The system's temporary folder unless given.
     #[arg(long, global = true)]
     dir: Option<PathBuf>,
+    /// MiB that the store may keep of its rows in memory, in `search`: the program's default unless given.
+    #[arg(long, global = true)]
+    cache: Option<u64>,
 }
 
 #[derive(Subcommand, Clone)]
@@ -100,6 +103,8 @@ impl Effort {
 /// What every benchmark gets.
 struct Bench<'a> {
     effort: Effort,
+    /// For `search`: MiB of each store's cache.
+    cache: Option<u64>,
     /// An empty folder of its own.
     dir: &'a Path,
     guest: &'a guest::Guest,
@@ -158,7 +163,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
                 let began = Instant::now();
                 let folder = dir.path().join(stringify!($module));
                 std::fs::create_dir_all(&folder)?;
-                let bench = Bench { effort, dir: &folder, guest: &guest, report: &mut report };
+                let bench = Bench { effort, cache: cli.cache, dir: &folder, guest: &guest, report: &mut report };
                 $module::run(bench).await.context(stringify!($module))?;
                 std::fs::remove_dir_all(&folder)?;
                 report.took(stringify!($module), began.elapsed());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures::future::try_join_all;
@@ -29,23 +29,24 @@ pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
     let mut stores = Vec::new();
     for size in sizes {
         let began = Instant::now();
-        stores.push(Filled::new(&bench.dir.join(size.to_string()), size).await?);
+        stores.push(Filled::new(&bench.dir.join(size.to_string()), size, bench.cache).await?);
         let rate = size as f64 / began.elapsed().as_secs_f64();
         let what =
             format!("(setting up: {} people created, {} a transaction)", text(size), COMPANIES * STAFF);
         bench.report.alone(NAME, what, "/s", &[rate]);
     }
-    let (rounds, searches) = bench.effort.pick((11, 300), (2, 20));
+    let (rounds, time) = bench.effort.pick((11, Duration::from_millis(60)), (2, Duration::from_millis(2)));
     let mut measured = vec![vec![Vec::new(); KINDS.len() + 1]; stores.len()];
     for number in 0..=rounds {
         for (filled, measured) in stores.iter().zip(&mut measured) {
             for (kind, measured) in KINDS.iter().map(Some).chain([None]).zip(measured) {
-                let began = Instant::now();
-                for _ in 0..searches {
+                let (began, mut searches) = (Instant::now(), 0);
+                while searches == 0 || began.elapsed() < time {
                     match kind {
                         Some(kind) => filled.search(kind).await?,
                         None => filled.read_one().await?,
                     }
+                    searches += 1;
                 }
                 // The first round fills caches and does not count.
                 if number > 0 {
@@ -141,8 +142,12 @@ struct Filled {
 }
 
 impl Filled {
-    async fn new(folder: &Path, people: usize) -> anyhow::Result<Self> {
-        let store = SledStore::open(folder, SledOptions::default())?;
+    async fn new(folder: &Path, people: usize, cache: Option<u64>) -> anyhow::Result<Self> {
+        let mut options = SledOptions::default();
+        if let Some(mib) = cache {
+            options.cache_bytes = mib << 20;
+        }
+        let store = SledStore::open(folder, options)?;
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let start = Timestamp::from_second(1_780_000_000)?;
         let filled = Self { store, shared, people, start, next: std::cell::Cell::new(0) };

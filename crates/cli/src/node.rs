@@ -36,7 +36,11 @@ pub struct Node {
 
 impl Node {
     pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let options = SledOptions { disk_floor: settings.limits.free_disk_bytes, ..SledOptions::default() };
+        let options = SledOptions {
+            cache_bytes: settings.limits.cache_bytes,
+            disk_floor: settings.limits.free_disk_bytes,
+            ..SledOptions::default()
+        };
         let folder = settings.data.clone();
         folder::look_at(&folder);
         let store = tokio::task::spawn_blocking(move || SledStore::open(folder, options)).await??;

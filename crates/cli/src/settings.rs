@@ -13,6 +13,9 @@ use stepwell_workflow::model::ByteSize;
 const DEFAULT_FILE: &str = "stepwell.toml";
 const PREFIX: &str = "STEPWELL_";
 const A_DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// With less, the store reads the same rows from the disk over and over.
+const MIN_CACHE_BYTES: u64 = 16 << 20;
+const MAX_CACHE_BYTES: u64 = 1 << 40;
 /// Variables with the prefix that are the client's, or are read elsewhere.
 const NOT_SETTINGS: [&str; 5] = [
     "STEPWELL_SERVER",
@@ -77,6 +80,9 @@ pub struct Limits {
     /// Writes are refused with 507 while less than this is free on the disk.
     #[serde(deserialize_with = "bytes")]
     pub free_disk_bytes: u64,
+    /// Memory for rows of the store: searches among more records than it holds read the disk's copy.
+    #[serde(deserialize_with = "bytes")]
+    pub cache_bytes: u64,
     /// Connections at once; beyond it clients that stall are cut off, and new ones wait. Without it: half of the open
     /// files that the process may have, at most 4096.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +103,7 @@ impl Default for Limits {
             api_body_bytes: 8 << 20,
             bodies_bytes: 256 << 20,
             free_disk_bytes: 256 << 20,
+            cache_bytes: 128 << 20,
             connections: None,
             head_ms: 30_000,
             body_idle_ms: 15_000,
@@ -275,6 +282,12 @@ impl Settings {
         if limits.connections == Some(0) {
             bail!("limits.connections must be at least 1");
         }
+        if !(MIN_CACHE_BYTES..=MAX_CACHE_BYTES).contains(&limits.cache_bytes) {
+            bail!(
+                "limits.cache_bytes is {}; it must be from {MIN_CACHE_BYTES} (16 MiB) to {MAX_CACHE_BYTES} (1 TiB)",
+                limits.cache_bytes
+            );
+        }
         let largest = limits.hook_body_bytes.max(limits.api_body_bytes).max(stepwell_server::MODULE_BYTES);
         if limits.bodies_bytes < largest {
             bail!(
@@ -421,6 +434,7 @@ mod tests {
             ("[limits]\nhook_body_bytes = -1", vec![], "hook_body_bytes"),
             ("[limits]\nbodies_bytes = \"1MiB\"", vec![], "limits.bodies_bytes"),
             ("[limits]\nconcurrent_runs = 0", vec![], "at least 1"),
+            ("[limits]\ncache_bytes = \"1MiB\"", vec![], "limits.cache_bytes"),
             ("[outbound]\nallow_private_hosts = [\"ten\"]", vec![], "`ten`"),
             ("dev = true\nlisten = \"0.0.0.0:80\"", vec![], "loopback only"),
             ("= 3", vec![], "stepwell.toml"),

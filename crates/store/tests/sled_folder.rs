@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stepwell_store::keys::{KeyBuilder, Space};
-use stepwell_store::{Key, OpenError, Refused, SledOptions, SledStore, Store, Txn, WorkspaceId};
+use stepwell_store::{Key, OpenError, Refused, SledOptions, SledStore, Store, Txn, Want, WorkspaceId};
 
 use noise::noise;
 
@@ -305,4 +305,32 @@ async fn rule_5_sled_makes_no_files_of_its_own() {
     let store = open(folder.path());
     assert_eq!(get(&store, 39).await.unwrap(), noise(2, 200_000));
     assert_eq!(fs::read_dir(folder.path().join("rows/blobs")).unwrap().count(), 0);
+}
+
+/// How a range of everything is read, wanted with room for far more: at once, or by a reader thread.
+async fn read_at_once(store: &SledStore) -> (bool, usize) {
+    let everything = KeyBuilder::new(Space::Records, WS).prefix();
+    let want = Want::Range { keys: everything, limit: 1_000, backwards: false };
+    let before = store.read_counts();
+    let rows = store.read(WS.shard(), vec![want]).await.unwrap().rows.remove(0).len();
+    (store.read_counts().at_once > before.at_once, rows)
+}
+
+#[tokio::test]
+async fn a_range_with_few_rows_is_read_at_once_however_many_it_might_have_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for n in 0..10 {
+        put(&store, n, b"x").await.unwrap();
+    }
+    // The writer may be about to close its books; then a reader thread reads, as it should.
+    let mut tries = 0;
+    while read_at_once(&store).await != (true, 10) {
+        tries += 1;
+        assert!(tries < 1_000, "ten rows are never read at once");
+    }
+    for n in 10..100 {
+        put(&store, n, b"x").await.unwrap();
+    }
+    assert_eq!(read_at_once(&store).await, (false, 100));
 }

@@ -37,7 +37,7 @@ use writer::{Request, Writer};
 /// How a data folder is kept.
 #[derive(Debug, Clone)]
 pub struct SledOptions {
-    /// How much memory sled's cache may take: 64 to 256 MB.
+    /// How much memory sled's cache may take: as much as the rows that are read often, at least 64 MB.
     pub cache_bytes: u64,
     /// Commits that add something are refused while less than this is free on the disk.
     pub disk_floor: u64,

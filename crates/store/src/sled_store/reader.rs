@@ -15,6 +15,9 @@ use crate::types::{Log, Refused, Row, Stamp, View, Want};
 const ROWS_A_HOLD: usize = 256;
 /// How many rows a task of tokio's may read itself.
 const ROWS_AT_ONCE: usize = 64;
+/// How many it reads to see whether that was all, where more are asked for: a range is often wanted whole and is
+/// nearly empty, such as the objects that a workspace added.
+const ROWS_TO_TRY: usize = 16;
 
 /// Sled as readers see it.
 pub(super) struct Current {
@@ -70,18 +73,19 @@ impl Readers {
     /// Reads here and now, if it is little, nobody else does so, and no batch is being applied.
     pub(super) fn read_at_once(&self, wants: &[Want]) -> Option<Result<View, Refused>> {
         let rows = |want: &Want| match want {
-            Want::Key(_) => 1,
-            Want::Range { limit, .. } => *limit,
+            Want::Key(_) => (1, 1),
+            Want::Range { limit, .. } => (0, *limit),
         };
-        if wants.iter().fold(0, |sum: usize, want| sum.saturating_add(rows(want))) > ROWS_AT_ONCE
-            || self.at_once.swap(true, Ordering::Acquire)
-        {
+        let add = |(least, most): (usize, usize), (a, b)| (least + a, most.saturating_add(b));
+        let (least, most) = wants.iter().map(rows).fold((0, 0), add);
+        if least > ROWS_AT_ONCE || self.at_once.swap(true, Ordering::Acquire) {
             return None;
         }
+        let allowed = if most > ROWS_AT_ONCE { least + ROWS_TO_TRY } else { most };
         let answer = match self.gate.try_read() {
-            Ok(gate) => Some(guarded(|| read_in_one_hold(&gate, wants))),
+            Ok(gate) => guarded(|| read_in_one_hold(&gate, wants, allowed)).transpose(),
             Err(TryLockError::Poisoned(gate)) => {
-                Some(guarded(|| read_in_one_hold(&gate.into_inner(), wants)))
+                guarded(|| read_in_one_hold(&gate.into_inner(), wants, allowed)).transpose()
             }
             Err(TryLockError::WouldBlock) => None,
         };
@@ -166,19 +170,32 @@ fn stamp(current: &Current) -> Stamp {
     Stamp { term: current.term, seq: current.applied }
 }
 
-fn read_in_one_hold(gate: &Option<Current>, wants: &[Want]) -> Result<View, Refused> {
+/// All that is wanted, or nothing where that is more than so many rows.
+fn read_in_one_hold(
+    gate: &Option<Current>,
+    wants: &[Want],
+    mut allowed: usize,
+) -> Result<Option<View>, Refused> {
     let current = open(gate)?;
-    let rows_of = |want: &Want| -> Result<Vec<Row>, Refused> {
-        if let Want::Key(key) = want {
-            let value = rows::get(&current.db, key)?;
-            return Ok(value.map(|value| (key.clone(), value)).into_iter().collect());
-        }
-        let mut cursor = Cursor::new(want.clone());
-        cursor.advance(&current.db, usize::MAX)?;
-        Ok(cursor.rows)
-    };
-    let rows = wants.iter().map(rows_of).collect::<Result<_, _>>()?;
-    Ok(View { rows, at: stamp(current) })
+    let mut rows = Vec::with_capacity(wants.len());
+    for want in wants {
+        let found = match want {
+            Want::Key(key) => {
+                let value = rows::get(&current.db, key)?;
+                value.map(|value| (key.clone(), value)).into_iter().collect()
+            }
+            want => {
+                let mut cursor = Cursor::new(want.clone());
+                if !cursor.advance(&current.db, allowed)? {
+                    return Ok(None);
+                }
+                cursor.rows
+            }
+        };
+        allowed = allowed.saturating_sub(found.len());
+        rows.push(found);
+    }
+    Ok(Some(View { rows, at: stamp(current) }))
 }
 
 /// Sled gives some errors as panics.
