@@ -44,6 +44,8 @@ pub(crate) struct Batch<'a> {
     began: Duration,
     decided: usize,
     decisions: usize,
+    /// An object was not in the schema.
+    unknown: bool,
 }
 
 /// An event, and when it was committed.
@@ -51,6 +53,13 @@ pub(crate) struct Told {
     happened: Happened,
     shown: Shown,
     at_ms: i64,
+}
+
+impl Told {
+    /// What conditions are asked of, where they are.
+    pub(crate) fn subject(&self) -> Option<&Value> {
+        self.shown.subject()
+    }
 }
 
 /// A place in a batch to go back to.
@@ -75,6 +84,7 @@ impl<'a> Batch<'a> {
             began: ctx.core.ports.clock.elapsed(),
             decided: 0,
             decisions: if one { 1 } else { DECISIONS },
+            unknown: false,
         }
     }
 
@@ -113,7 +123,10 @@ impl<'a> Batch<'a> {
                 self.schema.insert(schema).clone()
             }
         };
-        let Ok(object) = schema.object(&event.object) else { return Ok(None) };
+        let Ok(object) = schema.object(&event.object) else {
+            self.unknown = true;
+            return Ok(None);
+        };
         let happened = Happened {
             change: change(event.kind),
             before: event.before(object),
@@ -384,9 +397,9 @@ impl<'a> Batch<'a> {
 
     /// That nothing starts rests on the schema too; then nothing need be written.
     pub(crate) async fn comes_to_nothing(self) -> Result<(), Refused> {
-        match self.decided {
-            0 => Ok(()),
-            _ => self.txn.validate().await.map(|_| ()),
+        match self.decided > 0 || self.unknown {
+            true => self.txn.validate().await.map(|_| ()),
+            false => Ok(()),
         }
     }
 

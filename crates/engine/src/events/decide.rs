@@ -94,6 +94,11 @@ impl Shown {
         Self { trigger, scope: Values { values, now }, too_deep }
     }
 
+    /// What conditions are asked of, where they are.
+    pub(crate) fn subject(&self) -> Option<&Value> {
+        (!self.too_deep).then_some(&*self.trigger)
+    }
+
     /// For a run of its own.
     pub(crate) fn trigger(&self) -> Value {
         Value::clone(&self.trigger)

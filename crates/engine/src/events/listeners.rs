@@ -1,9 +1,11 @@
 //! Which workflows listen to which object, and to which of its fields. Made anew when a workflow is activated or taken
-//! out of service, so that an event is held against those alone whom it may concern.
+//! out of service, so that an event is held against those alone whom it may concern, however many there are.
 use crate::registry::Compiled;
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use stepwell_workflow::graph::Condition;
 use stepwell_workflow::model::{RecordChange, RecordEvent, Trigger};
 
 /// A workflow that record events start.
@@ -28,17 +30,61 @@ impl Listener {
     }
 }
 
-/// Those that listen to one object: all of them in the order of their names, and places in that list.
+/// Places in the list of an object's listeners.
+#[derive(Default)]
+struct Watchers {
+    /// Whatever the record is like.
+    always: Vec<usize>,
+    /// By the part of `trigger` that must be a certain text before anything else counts, and the text.
+    by_text: HashMap<String, HashMap<String, Vec<usize>>>,
+}
+
+impl Watchers {
+    fn add(&mut self, place: usize, listener: &Listener) {
+        let settles = listener.event().is_some_and(|event| event.settle.is_some());
+        // What settles is asked once of the whole.
+        let when = listener.flow.event_when.as_ref().filter(|_| !settles);
+        match when.and_then(Condition::first_text) {
+            Some((part, text)) => {
+                let texts = self.by_text.entry(part.to_owned()).or_default();
+                texts.entry(text.to_owned()).or_default().push(place);
+            }
+            None => self.always.push(place),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.always.is_empty() && self.by_text.is_empty()
+    }
+
+    /// Those that an event may be for; all of them where it is not known what it is like.
+    fn of(&self, trigger: Option<&Value>, places: &mut Vec<usize>) {
+        places.extend(&self.always);
+        for (part, texts) in &self.by_text {
+            let value = trigger.map(|trigger| {
+                part.split('.').fold(trigger, |value, name| value.get(name).unwrap_or(&Value::Null))
+            });
+            match value {
+                Some(Value::Null) => {}
+                Some(Value::String(text)) => places.extend(texts.get(text).into_iter().flatten()),
+                // To ask is an error then, which is theirs to see.
+                Some(_) | None => places.extend(texts.values().flatten()),
+            }
+        }
+    }
+}
+
+/// Those that listen to one object: all of them in the order of their names, and who of them to what.
 #[derive(Default)]
 struct OfObject {
     all: Vec<Listener>,
-    created: Vec<usize>,
-    deleted: Vec<usize>,
-    restored: Vec<usize>,
+    created: Watchers,
+    deleted: Watchers,
+    restored: Watchers,
     /// Whatever field changed.
-    updated: Vec<usize>,
+    updated: Watchers,
     /// By the field that has to change, without its part.
-    updated_fields: HashMap<String, Vec<usize>>,
+    updated_fields: HashMap<String, Watchers>,
 }
 
 impl OfObject {
@@ -47,24 +93,24 @@ impl OfObject {
         let mut object = Self::default();
         for (place, listener) in all.iter().enumerate() {
             let Some(event) = listener.event() else { continue };
-            for (change, list) in [
+            for (change, watchers) in [
                 (RecordChange::Created, &mut object.created),
                 (RecordChange::Deleted, &mut object.deleted),
                 (RecordChange::Restored, &mut object.restored),
             ] {
                 if event.takes(change) {
-                    list.push(place);
+                    watchers.add(place, listener);
                 }
             }
             if !event.takes(RecordChange::Updated) {
                 continue;
             }
             if event.fields.is_empty() {
-                object.updated.push(place);
+                object.updated.add(place, listener);
             }
             let fields: BTreeSet<&str> = event.fields.iter().map(|field| whole(field)).collect();
             for field in fields {
-                object.updated_fields.entry(field.to_owned()).or_default().push(place);
+                object.updated_fields.entry(field.to_owned()).or_default().add(place, listener);
             }
         }
         object.all = all;
@@ -122,45 +168,54 @@ impl Listeners {
         object.all.get(object.place(workflow)?)
     }
 
-    /// Whom a change of a record may concern, in the order of their names: those that listen for it, and those for
-    /// whom the record is about to settle.
+    /// Whom a change of a record may concern: those that listen for it, and those for whom the record is about to
+    /// settle. Nobody, if nobody does.
     pub(crate) fn interested(
         &self,
         object: &str,
         change: RecordChange,
         fields: &BTreeSet<Cow<'_, str>>,
         settling: impl Iterator<Item: AsRef<str>>,
-        position: u64,
-    ) -> Places<'_> {
-        let Some(object) = self.by_object.get(object) else { return Places::default() };
-        let mut places: Vec<usize> = match change {
-            RecordChange::Created => object.created.clone(),
-            RecordChange::Deleted => object.deleted.clone(),
-            RecordChange::Restored => object.restored.clone(),
+    ) -> Option<Interested<'_>> {
+        let object = self.by_object.get(object)?;
+        let mut watchers = match change {
+            RecordChange::Created => vec![&object.created],
+            RecordChange::Deleted => vec![&object.deleted],
+            RecordChange::Restored => vec![&object.restored],
             RecordChange::Updated | RecordChange::Upserted => {
                 let of_fields = fields.iter().filter_map(|field| object.updated_fields.get(&**field));
-                object.updated.iter().chain(of_fields.flatten()).copied().collect()
+                std::iter::once(&object.updated).chain(of_fields).collect()
             }
         };
-        places.extend(settling.filter_map(|workflow| object.place(workflow.as_ref())));
-        places.sort_unstable();
-        places.dedup();
-        places.retain(|place| object.all.get(*place).is_some_and(|listener| listener.since <= position));
-        Places { all: &object.all, places: places.into_iter() }
+        watchers.retain(|watchers| !watchers.is_empty());
+        let settling: Vec<usize> = settling.filter_map(|workflow| object.place(workflow.as_ref())).collect();
+        let interested = Interested { all: &object.all, watchers, settling };
+        (!interested.watchers.is_empty() || !interested.settling.is_empty()).then_some(interested)
     }
 }
 
-/// Listeners by their places.
-#[derive(Default)]
-pub(crate) struct Places<'a> {
+/// Whom a change may concern, by what is known of it before it is looked at.
+pub(crate) struct Interested<'a> {
     all: &'a [Listener],
-    places: std::vec::IntoIter<usize>,
+    watchers: Vec<&'a Watchers>,
+    settling: Vec<usize>,
 }
 
-impl<'a> Iterator for Places<'a> {
-    type Item = &'a Listener;
-
-    fn next(&mut self) -> Option<&'a Listener> {
-        self.all.get(self.places.next()?)
+impl<'a> Interested<'a> {
+    /// Those whom it does, as far as one can tell without asking each, in the order of their names: of an event at
+    /// this position, with what they see of it where that is known, and after one that had it before.
+    pub(crate) fn listeners(
+        self,
+        trigger: Option<&Value>,
+        position: u64,
+        after: Option<&str>,
+    ) -> Vec<&'a Listener> {
+        let mut places = self.settling;
+        self.watchers.iter().for_each(|watchers| watchers.of(trigger, &mut places));
+        places.sort_unstable();
+        places.dedup();
+        let listeners = places.into_iter().filter_map(|place| self.all.get(place));
+        let here = listeners.filter(|listener| listener.since <= position);
+        here.filter(|listener| after.is_none_or(|after| *listener.flow.name > *after)).collect()
     }
 }

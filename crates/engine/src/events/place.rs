@@ -1,7 +1,7 @@
 //! Where the dispatcher of a workspace is, and what it does from there: a batch after the other of what the log has,
 //! and then what has settled. All of it is read again after a restart.
 use super::batch::Batch;
-use super::listeners::{Listener, Listeners};
+use super::listeners::Listeners;
 use super::settle::{Of, Settlings};
 use super::{change, readable};
 use crate::core::{Ctx, worth_waiting};
@@ -190,14 +190,10 @@ impl Place {
             let Some(brief) = readable::<Brief<'_>>(event.get().as_bytes()) else { continue };
             let before = self.cursor.after.as_deref().filter(|_| here && number == self.cursor.event);
             let settling = batch.settling(brief.id).into_iter();
-            let interested =
-                listeners.interested(&brief.object, change(brief.kind), &brief.fields, settling, position);
-            let left = |listener: &&Listener| before.is_none_or(|before| *listener.flow.name > *before);
-            let interested: Vec<&Listener> = interested.filter(left).collect();
-            if interested.is_empty() {
-                continue;
-            }
+            let interested = listeners.interested(&brief.object, change(brief.kind), &brief.fields, settling);
+            let Some(interested) = interested else { continue };
             let Some(event) = batch.event(event.get(), row.at_ms).await? else { continue };
+            let interested = interested.listeners(event.subject(), position, before);
             let mut done = before;
             for listener in interested {
                 if batch.is_full() {

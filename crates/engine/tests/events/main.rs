@@ -317,6 +317,48 @@ fn a_condition_that_cannot_be_answered_is_a_failed_run() {
     });
 }
 
+/// Those that want another text are not asked; that changes nothing of what each would say.
+#[test]
+fn conditions_on_a_text_are_found_by_the_text() {
+    in_world(|world| async move {
+        let whens = [
+            ("rome", "on: upserted, when: { field: after.city, is: Rome }"),
+            (
+                "oslo",
+                "on: upserted, fields: city, when: [{ field: after.city, is: Oslo }, { field: before.city, is_not: Oslo }]",
+            ),
+            ("left", "on: [updated, deleted], when: { field: before.city, is: Rome }"),
+            ("late", "on: updated, settle: 1s, when: { field: after.city, is: Oslo }"),
+            ("other", "on: upserted, when: { field: after.city, is_not: Rome }"),
+        ];
+        let texts: Vec<String> = whens.iter().map(|(name, rest)| echo(name, rest)).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let (engine, workspace) = world.set_up(&[], &texts).await;
+        let id = create(&workspace, "person", json!({ "city": "Rome" })).await;
+        for city in [json!("Oslo"), json!(null), json!("Rome")] {
+            a_while().await;
+            update(&workspace, "person", &id, json!({ "city": city })).await;
+        }
+        a_while().await;
+        workspace.records().delete("person", &id, None).await.unwrap();
+        a_while().await;
+        assert_eq!(
+            titles(&workspace, "note").await,
+            [
+                "rome created - Rome city user",
+                "left updated Rome Oslo city user",
+                "oslo updated Rome Oslo city user",
+                "other updated Rome Oslo city user",
+                "late updated Rome Oslo city user",
+                "other updated Oslo - city user",
+                "rome updated - Rome city user",
+                "left deleted Rome -  user",
+            ]
+        );
+        engine.close().await;
+    });
+}
+
 #[test]
 fn a_thousand_workflows_listen_to_one_object_and_none_of_them_to_another() {
     in_world(|world| async move {

@@ -61,6 +61,21 @@ impl Document {
         self.render(scope).map(|filled| filled.value)
     }
 
+    /// The value, where it has no template.
+    pub(crate) fn as_literal(&self) -> Option<Value> {
+        fn literal(node: &Node) -> Option<Value> {
+            match node {
+                Node::Literal(value) => Some(value.clone()),
+                Node::Template(_) => None,
+                Node::List(items) => items.iter().map(literal).collect(),
+                Node::Object(fields) => {
+                    fields.iter().map(|(name, node)| Some((name.clone(), literal(node)?))).collect()
+                }
+            }
+        }
+        literal(&self.0)
+    }
+
     /// What its templates read.
     pub fn references(&self) -> Vec<&Reference> {
         let mut found = Vec::new();

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use stepwell_records::filter::{Allowed, Filter};
+use stepwell_records::filter::{Allowed, Filter, Operand, Subject};
 
 use crate::expr::{Document, ExprError, Mode, Scope, Template};
 
@@ -12,6 +12,7 @@ pub struct FilterPlan {
     filter: Filter,
     /// Of every value, in the order in which [`Filter::try_map_values`] comes by them.
     values: Vec<Document>,
+    first_text: Option<(String, String)>,
 }
 
 /// What a step's `if`, an arm's `when` or a `filter` asks.
@@ -41,7 +42,7 @@ impl FilterPlan {
                 values.push(Document::compile(value, Mode::Value).map_err(|e| e.under(path).to_string())?);
                 Ok(Value::Null)
             })
-            .map(|_| FilterPlan { filter, values })
+            .map(|_| FilterPlan { first_text: first_text(&filter, &values), filter, values })
     }
 
     /// The filter with every value filled in.
@@ -62,7 +63,34 @@ impl FilterPlan {
     }
 }
 
+/// See [`Condition::first_text`].
+fn first_text(filter: &Filter, values: &[Document]) -> Option<(String, String)> {
+    let mut values = values.iter();
+    let filled = filter.try_map_values(&mut |_, _| values.next().and_then(Document::as_literal).ok_or(()));
+    let filled = filled.ok().filter(|filled| filled.check_operands().is_ok())?;
+    let mut first = &filled;
+    while let Filter::All(filters) = first {
+        first = filters.first()?;
+    }
+    let Filter::Condition(condition) = first else { return None };
+    let test = condition.tests.first().filter(|test| test.operand == Operand::Is)?;
+    match (&condition.subject, &test.value) {
+        (Subject::Field(part), Value::String(text)) => Some((part.clone(), text.clone())),
+        _ => None,
+    }
+}
+
 impl Condition {
+    /// A part of the subject of [`Condition::holds_of`], and the text that it must be: where that is asked first, and
+    /// nothing that could go wrong comes before it. So whoever asks a thousand conditions of one subject need not ask
+    /// those that want another text there, or a text where there is nothing.
+    pub fn first_text(&self) -> Option<(&str, &str)> {
+        match self {
+            Condition::Filter(plan) => plan.first_text.as_ref().map(|(part, text)| (&**part, &**text)),
+            Condition::Expression(_) => None,
+        }
+    }
+
     pub fn compile(condition: &Value) -> Result<Condition, String> {
         Self::compile_for(condition, Allowed::VALUES)
     }
@@ -111,5 +139,33 @@ fn shortened(value: &Value) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("`{}…`", &text[..end]),
         None => format!("`{text}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_text_that_is_asked_first_is_known() {
+        let first = |when: Value| {
+            let condition = Condition::compile_for(&when, Allowed::BOTH).unwrap();
+            condition.first_text().map(|(part, text)| format!("{part}={text}"))
+        };
+        let won = || json!({ "field": "after.stage", "is": "WON" });
+        let open = || json!({ "field": "before.stage", "is_not": "WON" });
+        assert_eq!(first(won()), Some("after.stage=WON".into()));
+        assert_eq!(first(json!([won(), open()])), Some("after.stage=WON".into()));
+        assert_eq!(first(json!({ "all": [{ "all": [won()] }, open()] })), Some("after.stage=WON".into()));
+        // Another is asked first, and might go wrong.
+        assert_eq!(first(json!([open(), won()])), None);
+        // A template is filled in before anything is asked.
+        assert_eq!(first(json!([won(), { "value": "{{ trigger.x }}", "is": 1 }])), None);
+        assert_eq!(first(json!({ "field": "after.stage", "is": "{{ trigger.x }}" })), None);
+        assert_eq!(first(json!({ "any": [won(), open()] })), None);
+        assert_eq!(first(json!({ "not": won() })), None);
+        assert_eq!(first(json!({ "field": "after.score", "is": 1 })), None);
+        assert_eq!(first(json!("{{ trigger.after.stage == 'WON' }}")), None);
     }
 }
