@@ -1,14 +1,17 @@
 //! Benchmarks of Stepwell against bare lower bounds. `docs/performance.md` says what is measured and how to run it.
 
 mod bare;
+mod check;
 mod client;
 mod code;
+mod events;
 mod fairness;
 mod floor;
 mod floor_store;
 mod flow;
 mod forms;
 mod guest;
+mod iterate;
 mod load;
 mod machine;
 mod memory;
@@ -71,6 +74,12 @@ enum Command {
     Search,
     /// Short work beside 100 modules that never end.
     Fairness,
+    /// An iterator over 100,000 records with a code step and an update each.
+    Iterate,
+    /// From a record event to its run, and what a write costs while a thousand workflows listen.
+    Events,
+    /// The check of a workflow of 500 steps.
+    Check,
     /// A server of the product for the others to measure, until stdin ends.
     #[command(hide = true)]
     Product {
@@ -170,7 +179,8 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
             }
         )*};
     }
-    benchmark!(Flow flow Code code Upload upload Start start Memory memory Search search Fairness fairness);
+    benchmark!(Flow flow Code code Upload upload Start start Memory memory Search search Fairness fairness
+        Iterate iterate Events events Check check);
     report.finish(started.elapsed());
     println!("\n{}", report.table());
     if let Some(path) = &cli.json {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stepwell_engine::outside::{OutboundHttp, OutboundPolicy};
 use stepwell_engine::ports::{
-    MailMessage, MailReceipt, Mailer, OutsideError, SandboxRunner, SystemClock, SystemRandom,
+    CodeRunner, MailMessage, MailReceipt, Mailer, OutsideError, SandboxRunner, SystemClock, SystemRandom,
 };
 use stepwell_engine::{Engine, EngineConfig, Ports};
 use stepwell_sandbox::admit::{CompileLimits, CompileStrategy};
@@ -23,6 +23,33 @@ use crate::nodes;
 pub async fn serve(data: &Path, send_mail: bool) -> anyhow::Result<()> {
     // What is not written costs, too: the log is on, at the level that is usual.
     tracing_subscriber::fmt().with_env_filter(EnvFilter::new("info")).with_writer(std::io::sink).init();
+    // Without one it is caught in the mailbox.
+    let mail = send_mail.then(|| Arc::new(Taken) as Arc<dyn Mailer>);
+    let code = Arc::new(SandboxRunner::new(host(data.join("compiled"))?));
+    let Opened { engine, store, clock } = open(data, mail, code).await?;
+    let config = ServerConfig { dev: true, clock: Some(clock), ..ServerConfig::default() };
+    let app = App::new(engine.clone(), config);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    nodes::say_address(listener.local_addr()?)?;
+    stepwell_server::serve(listener, app, nodes::stdin_ended(), Duration::from_secs(10)).await;
+    engine.close().await;
+    store.close().await;
+    Ok(())
+}
+
+/// An engine and what it stands on.
+pub struct Opened {
+    pub engine: Engine,
+    pub store: SledStore,
+    pub clock: Arc<SystemClock>,
+}
+
+/// The product's engine over a data folder.
+pub async fn open(
+    data: &Path,
+    mail: Option<Arc<dyn Mailer>>,
+    code: Arc<dyn CodeRunner>,
+) -> anyhow::Result<Opened> {
     // Only where there was one before does this fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
 
@@ -39,20 +66,12 @@ pub async fn serve(data: &Path, send_mail: bool) -> anyhow::Result<()> {
         clock: clock.clone(),
         random: Arc::new(SystemRandom::default()),
         http: Arc::new(http),
-        // Without one it is caught in the mailbox.
-        mail: send_mail.then(|| Arc::new(Taken) as Arc<dyn Mailer>),
-        code: Arc::new(SandboxRunner::new(host(data.join("compiled"))?)),
+        mail,
+        code,
         secrets_key: Arc::new([0; 32]),
     };
     let engine = Engine::open(EngineConfig::default(), ports).await?;
-    let config = ServerConfig { dev: true, clock: Some(clock), ..ServerConfig::default() };
-    let app = App::new(engine.clone(), config);
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    nodes::say_address(listener.local_addr()?)?;
-    stepwell_server::serve(listener, app, nodes::stdin_ended(), Duration::from_secs(10)).await;
-    engine.close().await;
-    store.close().await;
-    Ok(())
+    Ok(Opened { engine, store, clock })
 }
 
 /// The sandbox with the program's default settings; it compiles in a child process.

@@ -36,15 +36,19 @@ pub struct Figure {
 pub enum Aim {
     AtLeast(f64),
     AtMost(f64),
+    /// The product's own figure, whatever the floor does.
+    Under(f64),
 }
 
 impl Aim {
-    fn text(self, ratio: f64) -> String {
+    fn text(self, figure: &Figure) -> String {
+        let ratio = figure.ratio.map_or(f64::NAN, |ratio| ratio.median);
         let (sign, aim, met) = match self {
-            Self::AtLeast(aim) => ("≥", aim, ratio >= aim),
-            Self::AtMost(aim) => ("≤", aim, ratio <= aim),
+            Self::AtLeast(aim) => ("≥", format!("{aim:.2}"), ratio >= aim),
+            Self::AtMost(aim) => ("≤", format!("{aim:.2}"), ratio <= aim),
+            Self::Under(aim) => ("<", format!("{aim} {}", figure.unit), figure.product.median < aim),
         };
-        format!("{sign} {aim:.2}: {}", if met { "met" } else { "missed" })
+        format!("{sign} {aim}: {}", if met { "met" } else { "missed" })
     }
 }
 
@@ -136,7 +140,7 @@ impl Figure {
         let ratio = self.ratio.map_or(String::new(), |ratio| {
             format!("**{:.2}** ({:.2}–{:.2})", ratio.median, ratio.min, ratio.max)
         });
-        let aim = self.aim.zip(self.ratio).map_or(String::new(), |(aim, ratio)| aim.text(ratio.median));
+        let aim = self.aim.map_or(String::new(), |aim| aim.text(self));
         let floor = self.floor.as_ref().map_or(String::new(), value);
         format!(
             "| {} | {} | {} | {floor} | {ratio} | {aim} |",

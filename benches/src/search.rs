@@ -16,11 +16,14 @@ use crate::Bench;
 use crate::report::Aim;
 
 const NAME: &str = "search";
+/// The first that an engine makes.
 const WORKSPACE: WorkspaceId = WorkspaceId(1);
 /// People of one company: what a search by company finds does not grow.
 const STAFF: usize = 50;
 /// Companies with their staff in one transaction.
 const COMPANIES: usize = 4;
+/// How many people are made is a multiple of this.
+pub const TOGETHER: usize = STAFF * COMPANIES;
 /// Transactions being put together while others are written.
 const AT_ONCE: usize = 4;
 
@@ -132,8 +135,8 @@ fn text(number: usize) -> String {
 }
 
 /// A store full of people.
-struct Filled {
-    store: SledStore,
+pub struct Filled {
+    pub store: SledStore,
     shared: Arc<dyn Store>,
     people: usize,
     start: Timestamp,
@@ -142,7 +145,7 @@ struct Filled {
 }
 
 impl Filled {
-    async fn new(folder: &Path, people: usize, cache: Option<u64>) -> anyhow::Result<Self> {
+    pub async fn new(folder: &Path, people: usize, cache: Option<u64>) -> anyhow::Result<Self> {
         let mut options = SledOptions::default();
         if let Some(mib) = cache {
             options.cache_bytes = mib << 20;

@@ -74,17 +74,40 @@ impl Watchers {
     }
 }
 
+/// Who watches a change by the fields that it is about.
+#[derive(Default)]
+struct ByField {
+    /// Whatever field it is.
+    any: Watchers,
+    /// By the field, without its part.
+    one: HashMap<String, Watchers>,
+}
+
+impl ByField {
+    fn add(&mut self, place: usize, listener: &Listener, fields: &[String]) {
+        if fields.is_empty() {
+            self.any.add(place, listener);
+        }
+        let fields: BTreeSet<&str> = fields.iter().map(|field| whole(field)).collect();
+        for field in fields {
+            self.one.entry(field.to_owned()).or_default().add(place, listener);
+        }
+    }
+
+    fn of<'a>(&'a self, fields: &BTreeSet<Cow<'_, str>>) -> Vec<&'a Watchers> {
+        let of_fields = fields.iter().filter_map(|field| self.one.get(&**field));
+        std::iter::once(&self.any).chain(of_fields).collect()
+    }
+}
+
 /// Those that listen to one object: all of them in the order of their names, and who of them to what.
 #[derive(Default)]
 struct OfObject {
     all: Vec<Listener>,
-    created: Watchers,
+    created: ByField,
+    updated: ByField,
     deleted: Watchers,
     restored: Watchers,
-    /// Whatever field changed.
-    updated: Watchers,
-    /// By the field that has to change, without its part.
-    updated_fields: HashMap<String, Watchers>,
 }
 
 impl OfObject {
@@ -93,24 +116,17 @@ impl OfObject {
         let mut object = Self::default();
         for (place, listener) in all.iter().enumerate() {
             let Some(event) = listener.event() else { continue };
-            for (change, watchers) in [
-                (RecordChange::Created, &mut object.created),
-                (RecordChange::Deleted, &mut object.deleted),
-                (RecordChange::Restored, &mut object.restored),
-            ] {
-                if event.takes(change) {
-                    watchers.add(place, listener);
-                }
+            if event.takes(RecordChange::Created) {
+                object.created.add(place, listener, &event.fields);
             }
-            if !event.takes(RecordChange::Updated) {
-                continue;
+            if event.takes(RecordChange::Updated) {
+                object.updated.add(place, listener, &event.fields);
             }
-            if event.fields.is_empty() {
-                object.updated.add(place, listener);
+            if event.takes(RecordChange::Deleted) {
+                object.deleted.add(place, listener);
             }
-            let fields: BTreeSet<&str> = event.fields.iter().map(|field| whole(field)).collect();
-            for field in fields {
-                object.updated_fields.entry(field.to_owned()).or_default().add(place, listener);
+            if event.takes(RecordChange::Restored) {
+                object.restored.add(place, listener);
             }
         }
         object.all = all;
@@ -179,13 +195,10 @@ impl Listeners {
     ) -> Option<Interested<'_>> {
         let object = self.by_object.get(object)?;
         let mut watchers = match change {
-            RecordChange::Created => vec![&object.created],
+            RecordChange::Created => object.created.of(fields),
+            RecordChange::Updated | RecordChange::Upserted => object.updated.of(fields),
             RecordChange::Deleted => vec![&object.deleted],
             RecordChange::Restored => vec![&object.restored],
-            RecordChange::Updated | RecordChange::Upserted => {
-                let of_fields = fields.iter().filter_map(|field| object.updated_fields.get(&**field));
-                std::iter::once(&object.updated).chain(of_fields).collect()
-            }
         };
         watchers.retain(|watchers| !watchers.is_empty());
         let settling: Vec<usize> = settling.filter_map(|workflow| object.place(workflow.as_ref())).collect();
