@@ -9,7 +9,7 @@ use super::open::panic_text;
 use super::queue::{Next, Queue};
 use super::rows::{self, Cursor};
 use crate::logs;
-use crate::types::{Log, Refused, Row, Stamp, View, Want};
+use crate::types::{Log, Refused, Stamp, View, Want};
 
 /// How many rows are read before the writer may have the gate in between.
 const ROWS_A_HOLD: usize = 256;
