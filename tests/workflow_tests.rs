@@ -20,12 +20,19 @@ fn the_example_passes_its_tests() {
     let junit = report.path().join("junit.xml");
     let done = test(&folder, &["--junit", junit.to_str().unwrap()]);
     assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
-    for says in ["ok     new-person", "ok     known-person", "ok     malformed-address", "ok     free-mail"] {
+    for says in [
+        "ok     new-person",
+        "ok     known-person",
+        "ok     malformed-address",
+        "ok     free-mail",
+        "ok     round-robin",
+        "ok     markup",
+    ] {
         assert!(done.stdout.contains(says), "{}", done.stdout);
     }
-    assert!(done.stdout.trim_end().ends_with("4 passed, 0 failed"), "{}", done.stdout);
+    assert!(done.stdout.trim_end().ends_with("6 passed, 0 failed"), "{}", done.stdout);
     let xml = std::fs::read_to_string(junit).unwrap();
-    assert!(xml.contains("<testsuite name=\"web-form\" tests=\"4\" failures=\"0\""), "{xml}");
+    assert!(xml.contains("<testsuite name=\"web-form\" tests=\"6\" failures=\"0\""), "{xml}");
 
     let json = test(&folder, &["--json", "--only", "mail"]);
     let json: Value = serde_json::from_str(&json.stdout).unwrap();

@@ -258,6 +258,25 @@ pub enum Workflow {
     List,
     /// Show a workflow's text and state
     Show { name: String },
+    /// Show what a workflow keeps between its runs, or change it
+    State {
+        name: String,
+        #[command(subcommand)]
+        change: Option<StateChange>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StateChange {
+    /// Give a kept value; runs read it from their next commit on
+    Set {
+        /// Lower case letters, digits and _
+        key: String,
+        /// JSON, such as 10, '"eu-west"' or '{"hot": 10}'; or @FILE, or - for stdin
+        value: String,
+    },
+    /// Take a kept value away
+    Delete { key: String },
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]

@@ -7,7 +7,7 @@ use crate::id::RunId;
 use crate::tables::runs::{self, RunHead};
 use crate::tables::{self, inbox, items, timers};
 use crate::waiters::Ended;
-use crate::{blobs, hash, load};
+use crate::{blobs, children, hash, load};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use stepwell_store::{Key, Refused, Want, all_rows, transact};
@@ -47,13 +47,17 @@ pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(
             tx.put(head_key.clone(), tables::encode(&head)?);
             let moved = RunMoved::of(run, &head);
             tx.append(ws.log, EventPage::default().row(now_ms, Some(&moved))?);
-            Ok::<_, Refused>(Some(head))
+            let parent = children::tell_parent(ctx, &mut tx, run, &head, &finished(error)).await?;
+            Ok::<_, Refused>(Some((head, parent)))
         })
     })
     .await?;
     crate::timers::sweep(ctx, run, later).await;
     ctx.ws.gates.forget(run);
-    let Some(head) = ended else { return Ok(()) };
+    let Some((head, parent)) = ended else { return Ok(()) };
+    if let Some(parent) = parent {
+        ctx.wake(parent);
+    }
     tracing::error!(%run, workflow = %head.workflow, code = %error.code, error = %error.message, "a run was given up");
     ctx.core.stats.run_ended(head.status);
     ctx.ws.kept.run_ended();

@@ -52,6 +52,22 @@ impl NewRun {
         }
     }
 
+    /// A run that a run starts: its id is given.
+    pub(crate) fn child(
+        ctx: &Ctx,
+        flow: &Compiled,
+        trigger: Value,
+        depth: u32,
+        run: RunId,
+        parent: runs::Parent,
+    ) -> Result<Self, EngineError> {
+        let mut new = Self::new(ctx, flow, trigger, depth)?;
+        new.run = run;
+        new.start.run.id = run.to_string();
+        new.head.parent = Some(parent);
+        Ok(new)
+    }
+
     /// One that will not be driven.
     pub(crate) fn without_actions(ctx: &Ctx, flow: &Compiled, trigger: Value, depth: u32) -> Self {
         Self::with_actions(ctx, flow, trigger, depth, BTreeMap::new())
@@ -91,6 +107,7 @@ impl NewRun {
             payloads_expired: false,
             payloads_left: false,
             depth,
+            parent: None,
         };
         Self { run, head, start }
     }

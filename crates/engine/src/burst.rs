@@ -5,6 +5,7 @@
 //! from there, and comes to the same, because outcomes of code are kept in [`Calls`] and everything else follows
 //! from the run's own clock, keys and seeds.
 use crate::calls::{CallId, Calls};
+use crate::children::{Begun, Family, Put};
 use crate::core::Ctx;
 use crate::feed::{EventPage, RunMoved};
 use crate::id::RunId;
@@ -15,7 +16,7 @@ use crate::tables::items::{self, Ended};
 use crate::tables::runs::{self, Claim, Frozen, Live, RunHead};
 use crate::tables::{self, hooks, inbox, timers};
 use crate::timers::whole_ms;
-use crate::{api, blobs, connections, load, steps};
+use crate::{api, blobs, children, connections, history, load, state, steps};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -23,8 +24,8 @@ use std::time::Duration;
 use stepwell_store::limits::MAX_VALUE_BYTES;
 use stepwell_store::{Key, Refused, Stamp, Txn};
 use stepwell_workflow::machine::{
-    self, Answer, Call, Command, Event, Execute, Failure, Finished, ItemDone, Output, Payload, State,
-    StepPath, Timer,
+    self, Answer, Call, Command, Event, Execute, Failure, Finished, ItemDone, Output, Payload, RunCall,
+    State, StepPath, Timer,
 };
 
 /// What is known of a run as of its last commit.
@@ -109,6 +110,11 @@ struct Going<'r> {
     claims: Vec<Claim>,
     switch: Option<Switch>,
     events: EventPage,
+    /// What the workflow keeps, where it is not as the run knows it: told before the next event.
+    unread: Option<Payload>,
+    /// Runs that it starts, and runs that find something in their inbox; true: they are to end.
+    children: Vec<Put>,
+    told: Vec<(RunId, bool)>,
     send: Vec<CallId>,
     /// The connections that this goes through.
     through: Vec<String>,
@@ -142,6 +148,9 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         claims: base.claims.clone(),
         switch: base.switch.clone(),
         events: EventPage::default(),
+        unread: None,
+        children: Vec::new(),
+        told: Vec::new(),
         send: Vec::new(),
         through: Vec::new(),
         blobs: Vec::new(),
@@ -253,6 +262,7 @@ impl Going<'_> {
                 }
             }
         }
+        self.read_state().await?;
         for event in self.base.incoming.clone() {
             self.apply(event, NoteRef::default()).await?;
         }
@@ -264,7 +274,9 @@ impl Going<'_> {
                     // Known before anything of this commit is applied, as whoever reads the journal knows it.
                     self.switch = Some(Switch { version: self.head.version, actions });
                 }
-                messages.push(message.event);
+                let mut event = message.event;
+                history::fill(self.ctx, &mut event).await?;
+                messages.push(event);
                 self.txn.delete(key);
             }
             if let Some(switch) = &self.switch {
@@ -294,8 +306,34 @@ impl Going<'_> {
         Ok(())
     }
 
+    /// What the workflow keeps is read once a burst: all that is rendered in it sees the same, and the commit rests
+    /// on it.
+    async fn read_state(&mut self) -> Result<(), Refused> {
+        if !self.base.flow.reads_state {
+            return Ok(());
+        }
+        let now = state::read(self.ctx, &mut self.txn, &self.base.flow.name).await?;
+        let known = self.state.kept.as_ref().and_then(|kept| kept.value()?.as_object());
+        let same = known.map_or(now.is_empty(), |known| *known == now);
+        self.unread = (!same).then(|| Payload::new(now.into()));
+        Ok(())
+    }
+
     /// Journals an event, folds it in, and notes what the machine asks for.
-    async fn apply(&mut self, mut event: Event, note: NoteRef<'_>) -> Result<(), Refused> {
+    async fn apply(&mut self, event: Event, note: NoteRef<'_>) -> Result<(), Refused> {
+        self.tell_state().await?;
+        self.fold(event, note).await
+    }
+
+    /// Lets the run know what was read.
+    async fn tell_state(&mut self) -> Result<(), Refused> {
+        match self.unread.take() {
+            Some(values) => self.fold(Event::StateRead { values }, NoteRef::default()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn fold(&mut self, mut event: Event, note: NoteRef<'_>) -> Result<(), Refused> {
         let mark = self.page.mark();
         self.page.push(&event, &note)?;
         let limit = self.ctx.core.config.inline_payload_bytes;
@@ -333,6 +371,13 @@ impl Going<'_> {
                 }
                 Command::Respond(answer) => self.answer = Some(answer),
                 Command::Finished(finished) => self.finished = Some(finished),
+                Command::CancelRun { run } => {
+                    if let Ok(run) = run.parse()
+                        && children::cancel(self.ctx, &mut self.txn, run).await?
+                    {
+                        self.told.push((run, true));
+                    }
+                }
                 Command::Item(done) => self.item_ended(*done).await?,
             }
         }
@@ -385,6 +430,8 @@ impl Going<'_> {
             | Call::Delete(_)
             | Call::List(_)
             | Call::Item(_) => self.record_step(&id, &execute).await,
+            Call::SetState(_) => self.state_step(&id, execute).await,
+            Call::Run(call) => self.run_step(&id, &execute, call).await,
             Call::Email(email) if self.ctx.core.ports.mail.is_none() => {
                 let message = steps::mail::message(email, &execute);
                 let (run, at_ms) = (self.base.run, self.ctx.now_ms());
@@ -450,6 +497,89 @@ impl Going<'_> {
         self.done(id, result, now_ms, note).await
     }
 
+    /// What the workflow keeps is written with the step's end. A call that was made in an earlier burst is made again:
+    /// it counts on what is kept now.
+    async fn state_step(&mut self, id: &CallId, mut execute: Arc<Execute>) -> Result<(), Refused> {
+        let began_ms = self.ctx.now_ms();
+        let mut rendered = Ok(());
+        if self.base.open.contains_key(id) {
+            self.tell_state().await?;
+            match machine::call_now(&self.base.flow.graph, &self.state, &id.0) {
+                Some(Ok(now)) => execute = Arc::new(now),
+                Some(Err(failure)) => rendered = Err(failure),
+                None => return Ok(()),
+            }
+        }
+        let Call::SetState(call) = &execute.call else { return Ok(()) };
+        let kept = self.state.kept.as_ref().and_then(|kept| kept.value()?.as_object()).cloned();
+        let before = self.txn.savepoint();
+        let result = match rendered {
+            Ok(()) => {
+                let flow = &self.base.flow.name;
+                let kept = kept.unwrap_or_default();
+                state::write(self.ctx, &mut self.txn, flow, self.base.run, &kept, call)?
+            }
+            Err(failure) => Err(failure),
+        };
+        if result.is_err() {
+            self.txn.rollback_to(before);
+        } else if self.rows() > HARD_ROWS || self.bytes() > HARD_BYTES {
+            // It starts the next burst, with a transaction of its own: what is kept fits one.
+            self.txn.rollback_to(before);
+            self.queue.push_front(id.clone());
+            self.full = true;
+            return Ok(());
+        }
+        let note = NoteRef {
+            input: Some(Shown::Call(&execute.call)),
+            began_ms: Some(began_ms),
+            ..NoteRef::default()
+        };
+        let output = call.values.clone();
+        let result = result.map(|()| Payload::new(output.into()));
+        self.done(id, result, self.ctx.now_ms(), note).await
+    }
+
+    /// A run of another workflow comes into being with this commit.
+    async fn run_step(&mut self, id: &CallId, execute: &Execute, call: &RunCall) -> Result<(), Refused> {
+        let began_ms = self.ctx.now_ms();
+        let before = self.txn.savepoint();
+        let family = Family { run: self.base.run, head: &self.head, clean: self.page.is_empty() };
+        let begun = children::begin(self.ctx, &mut self.txn, call, execute, family).await?;
+        let fits = self.rows() <= HARD_ROWS && self.bytes() <= HARD_BYTES;
+        if matches!(begun, Begun::Later) || (!fits && !self.page.is_empty()) {
+            self.txn.rollback_to(before);
+            self.queue.push_front(id.clone());
+            self.full = true;
+            return Ok(());
+        }
+        let note = NoteRef {
+            input: Some(Shown::Call(&execute.call)),
+            began_ms: Some(began_ms),
+            ..NoteRef::default()
+        };
+        let (run, ended) = match begun {
+            Begun::Run { run, put } => {
+                self.children.extend(put);
+                let output = Payload::new(serde_json::json!({ "run_id": run.to_string() }));
+                (run, (!call.wait).then_some(Ok(output)))
+            }
+            Begun::Ended { run, result } => (run, Some(result)),
+            Begun::Failed(failure) => return self.done(id, Err(failure), self.ctx.now_ms(), note).await,
+            Begun::Later => return Ok(()),
+        };
+        let at = self.ctx.core.ports.clock.now();
+        let (path, attempt) = id.clone();
+        self.apply(Event::AttemptStarted { path, attempt, run: Some(run.to_string()), at }, note).await?;
+        if let Some(result) = ended {
+            return self.done(id, result, self.ctx.now_ms(), NoteRef::default()).await;
+        }
+        self.open.remove(id);
+        self.steps += 1;
+        self.done += 1;
+        Ok(())
+    }
+
     /// A call to the outside: what it sends is committed before it is sent, and its answer starts a later burst.
     async fn outside_step(&mut self, id: CallId, execute: Arc<Execute>) -> Result<(), Refused> {
         if let Some(done) = self.calls.outside_done(&id) {
@@ -478,8 +608,12 @@ impl Going<'_> {
                 self.through.push(connection.clone());
             }
         }
-        let event =
-            Event::AttemptStarted { path: id.0.clone(), attempt: id.1, at: self.ctx.core.ports.clock.now() };
+        let event = Event::AttemptStarted {
+            path: id.0.clone(),
+            attempt: id.1,
+            run: None,
+            at: self.ctx.core.ports.clock.now(),
+        };
         let key = outside_key(&execute, &frozen);
         let note = NoteRef { input: Some(Shown::Call(&frozen.call)), key: Some(key), ..NoteRef::default() };
         self.apply(event, note).await?;
@@ -520,6 +654,10 @@ impl Going<'_> {
         let now = self.ctx.core.ports.clock.now();
         self.settle_head(now.as_millisecond());
         let (mut moved, mut left) = (None, Vec::new());
+        if let Some(finished) = &self.finished {
+            let parent = children::tell_parent(self.ctx, &mut self.txn, run, &self.head, finished).await?;
+            self.told.extend(parent.map(|parent| (parent, false)));
+        }
         if self.finished.is_some() {
             if self.base.flow.graph.has_items() {
                 self.write_last().await?;
@@ -549,7 +687,9 @@ impl Going<'_> {
             self.txn.put(items::events_key(ws, run, self.head.commits), page);
         }
         let pointer = RunMoved { steps: std::mem::take(&mut self.moved), ..RunMoved::of(run, &self.head) };
-        self.txn.append(self.ctx.ws.log, self.events.row(now.as_millisecond(), Some(&pointer))?);
+        let queued: Vec<&RunMoved> = self.children.iter().map(Put::moved).collect();
+        let row = self.events.row_with(now.as_millisecond(), Some(&pointer), &queued)?;
+        self.txn.append(self.ctx.ws.log, row);
         self.head.commits += 1;
         self.txn.put(runs::head_key(ws, run), tables::encode(&self.head)?);
         for sha256 in &self.blobs {
@@ -575,6 +715,10 @@ impl Going<'_> {
         self.calls.keep_only(&self.open);
         if self.finished.is_some() {
             self.ctx.ws.gates.forget(run);
+        }
+        self.children.iter().for_each(|child| child.stored(self.ctx));
+        for (run, ends) in &self.told {
+            if *ends { self.ctx.wake_at_once(*run) } else { self.ctx.wake(*run) }
         }
         crate::timers::sweep(self.ctx, run, &left).await;
         let next = Base {

@@ -3,25 +3,29 @@
 use crate::api::{StepDetail, WorkflowTest, run_failure, run_status};
 use crate::core::Ctx;
 use crate::error::EngineError;
+use crate::events::MAX_DEPTH;
 use crate::history::Steps;
+use crate::id::RunId;
 use crate::journal::{Entry, NoteRef, Shown};
 use crate::manual;
 use crate::registry::{Compiled, workflows};
 use crate::secrets::REDACTED;
 use crate::start::seen;
-use crate::steps;
+use crate::{children, state, steps};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use stepwell_store::Txn;
 use stepwell_workflow::machine::{
-    self, Call, Command, Event, Execute, Failure, Finished, Payload, RunInfo, Start, State, Timer,
+    self, Call, Command, Event, Execute, Failure, Finished, Payload, RunCall, RunInfo, Start, State, Timer,
 };
 
 struct Dry<'a> {
     ctx: &'a Ctx,
     flow: Arc<Compiled>,
+    /// So many runs led to it.
+    depth: u32,
     state: State,
     steps: Steps,
     queue: VecDeque<Execute>,
@@ -43,45 +47,11 @@ pub(crate) async fn run(
         Some(text) => Arc::new(workflows::compile_text(ctx, name, text).await?),
         None => workflows::newest(ctx, name).await?,
     };
-    let now = ctx.core.ports.clock.now();
-    let start = Start {
-        run: RunInfo {
-            id: ctx.new_run_id().to_string(),
-            workflow: flow.name.clone(),
-            version: flow.version.into(),
-        },
-        trigger: Payload::new(seen(ctx, &flow, manual::trigger(ctx, &flow, input).await?)),
-        settings: flow.settings_now(ctx),
-        actions: flow.resolve_actions(ctx)?,
-        at: now,
-    };
-    let mut dry = Dry {
-        ctx,
-        steps: Steps::new(&flow, false),
-        flow,
-        state: State::new(),
-        queue: VecDeque::new(),
-        timers: Vec::new(),
-        now,
-        finished: None,
-        mails: Vec::new(),
-        requests: Vec::new(),
-        known: steps::records::Known::default(),
-    };
+    let trigger = seen(ctx, &flow, manual::trigger(ctx, &flow, input).await?);
     let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
-    dry.apply(Event::Started(Box::new(start)), NoteRef::default()).await?;
-    while dry.finished.is_none() {
-        if let Some(execute) = dry.queue.pop_front() {
-            dry.step(&mut txn, execute).await?;
-        } else if let Some(first) = (0..dry.timers.len()).min_by_key(|place| dry.timers[*place].1) {
-            let (timer, due) = dry.timers.swap_remove(first);
-            dry.now = dry.now.max(due);
-            dry.apply(Event::TimerFired { timer, at: dry.now }, NoteRef::default()).await?;
-        } else {
-            // It waits for a person: that is as far as a test goes.
-            break;
-        }
-    }
+    let now = ctx.core.ports.clock.now();
+    let mut dry = Dry::new(ctx, flow, now, 0);
+    dry.go(&mut txn, trigger).await?;
     let status = dry.finished.as_ref().map_or(dry.state.status, |finished| finished.status);
     let steps: Vec<StepDetail> = dry.steps.finish(&dry.state);
     let output = dry.finished.as_ref().and_then(|finished| finished.output.value());
@@ -95,14 +65,103 @@ pub(crate) async fn run(
     })
 }
 
-impl Dry<'_> {
+impl<'a> Dry<'a> {
+    fn new(ctx: &'a Ctx, flow: Arc<Compiled>, now: Timestamp, depth: u32) -> Self {
+        Self {
+            ctx,
+            steps: Steps::new(&flow, false),
+            flow,
+            depth,
+            state: State::new(),
+            queue: VecDeque::new(),
+            timers: Vec::new(),
+            now,
+            finished: None,
+            mails: Vec::new(),
+            requests: Vec::new(),
+            known: steps::records::Known::default(),
+        }
+    }
+
+    /// From the start to the end, or to where nothing goes on by itself.
+    async fn go(&mut self, txn: &mut Txn, trigger: Value) -> Result<(), EngineError> {
+        let (ctx, flow) = (self.ctx, self.flow.clone());
+        let start = Start {
+            run: RunInfo {
+                id: ctx.new_run_id().to_string(),
+                workflow: flow.name.clone(),
+                version: flow.version.into(),
+            },
+            trigger: Payload::new(trigger),
+            settings: flow.settings_now(ctx),
+            actions: flow.resolve_actions(ctx)?,
+            at: self.now,
+        };
+        if flow.reads_state {
+            let kept = state::read(ctx, txn, &flow.name).await?;
+            self.apply(Event::StateRead { values: Payload::new(kept.into()) }, NoteRef::default()).await?;
+        }
+        self.apply(Event::Started(Box::new(start)), NoteRef::default()).await?;
+        while self.finished.is_none() {
+            if let Some(execute) = self.queue.pop_front() {
+                self.step(txn, execute).await?;
+            } else if let Some(first) = (0..self.timers.len()).min_by_key(|place| self.timers[*place].1) {
+                let (timer, due) = self.timers.swap_remove(first);
+                self.now = self.now.max(due);
+                self.apply(Event::TimerFired { timer, at: self.now }, NoteRef::default()).await?;
+            } else {
+                // It waits for a person: that is as far as a test goes.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A run that it starts is tried in the same way, and its end is the step's whether it is waited for or not.
+    async fn child(
+        &mut self,
+        txn: &mut Txn,
+        call: &RunCall,
+    ) -> Result<Result<Payload, Failure>, EngineError> {
+        if self.depth >= MAX_DEPTH {
+            let message = format!("{MAX_DEPTH} runs led to this one: so long a chain is taken for a loop");
+            return Ok(Err(Failure::engine("workflow_loop", message)));
+        }
+        let begun = async {
+            let flow = workflows::active(self.ctx, &call.workflow).await?;
+            let trigger = manual::trigger(self.ctx, &flow, call.input.clone()).await?;
+            let trigger = seen(self.ctx, &flow, trigger);
+            Ok::<_, EngineError>((flow, trigger))
+        };
+        let (flow, trigger) = match begun.await {
+            Ok(begun) => begun,
+            Err(error) => return Ok(Err(Failure::engine(error.code, error.message))),
+        };
+        let mut child = Dry::new(self.ctx, flow, self.now, self.depth + 1);
+        Box::pin(child.go(txn, trigger)).await?;
+        self.now = self.now.max(child.now);
+        self.mails.append(&mut child.mails);
+        self.requests.append(&mut child.requests);
+        let run = child.run()?;
+        if !call.wait {
+            return Ok(Ok(Payload::new(json!({ "run_id": run.to_string() }))));
+        }
+        match child.finished {
+            Some(finished) => Ok(children::outcome(run, &child.flow.name, &finished)),
+            None => {
+                let message = format!("`{}` waits for a person, which a test does not", child.flow.name);
+                Ok(Err(Failure::engine("test_waits", message)))
+            }
+        }
+    }
+
     async fn apply(&mut self, event: Event, note: NoteRef<'_>) -> Result<(), EngineError> {
         for command in machine::apply(&self.flow.graph, &mut self.state, &event) {
             match command {
                 Command::Execute(execute) => self.queue.push_back(*execute),
                 Command::SetTimer { timer, due } => self.timers.push((timer, due)),
                 Command::Finished(finished) => self.finished = Some(finished),
-                Command::Respond(_) | Command::Item(_) => {}
+                Command::Respond(_) | Command::CancelRun { .. } | Command::Item(_) => {}
             }
         }
         self.steps.entry(self.ctx, Entry { event, note: note.owned()?, after_items: 0 }).await
@@ -144,11 +203,26 @@ impl Dry<'_> {
                 self.mails.push(message);
                 self.done(&execute, Ok(Payload::new(output)), plain).await
             }
+            Call::Run(call) => {
+                let result = self.child(txn, call).await?;
+                self.done(&execute, result, plain).await
+            }
+            Call::SetState(call) => {
+                let kept = self.state.kept.as_ref().and_then(|kept| kept.value()?.as_object()).cloned();
+                let run = self.run()?;
+                let before = txn.savepoint();
+                let kept = kept.unwrap_or_default();
+                let result = state::write(self.ctx, txn, &self.flow.name, run, &kept, call)?;
+                if result.is_err() {
+                    txn.rollback_to(before);
+                }
+                let result = result.map(|()| Payload::new(call.values.clone().into()));
+                self.done(&execute, result, plain).await
+            }
             _ => {
                 let before = txn.savepoint();
-                let run = self.state.start.as_ref().and_then(|start| start.run.id.parse().ok());
-                let Some(run) = run else { return Err(EngineError::internal("a run without an id")) };
-                let origin = steps::records::Writer { run, workflow: &self.flow.name, depth: 0 };
+                let run = self.run()?;
+                let origin = steps::records::Writer { run, workflow: &self.flow.name, depth: self.depth };
                 let result =
                     steps::records::execute(self.ctx, txn, &mut self.known, &execute, origin).await?;
                 if result.is_err() {
@@ -157,6 +231,11 @@ impl Dry<'_> {
                 self.done(&execute, result.map(|done| Payload::new(done.output)), plain).await
             }
         }
+    }
+
+    fn run(&self) -> Result<RunId, EngineError> {
+        let run = self.state.start.as_ref().and_then(|start| start.run.id.parse().ok());
+        run.ok_or_else(|| EngineError::internal("a run without an id"))
     }
 
     async fn done(

@@ -21,7 +21,7 @@ pub(crate) struct LogRow {
     pub at_ms: i64,
     #[serde(rename = "r")]
     pub run: Option<RunMoved>,
-    /// Runs that the dispatcher has put in the queue.
+    /// Runs that were put in the queue: by the dispatcher, or by the run.
     #[serde(rename = "q")]
     pub queued: Vec<RunMoved>,
     #[serde(rename = "x")]
@@ -54,12 +54,27 @@ impl EventPage {
 
     /// The row of the log, as [`LogRow`] reads it.
     pub(crate) fn row(&self, at_ms: i64, run: Option<&RunMoved>) -> Result<Value, Refused> {
+        self.row_with(at_ms, run, &[])
+    }
+
+    /// The same, with runs that were put in the queue.
+    pub(crate) fn row_with(
+        &self,
+        at_ms: i64,
+        run: Option<&RunMoved>,
+        queued: &[&RunMoved],
+    ) -> Result<Value, Refused> {
         let mut bytes = Vec::with_capacity(self.json.len() + 200);
         bytes.push(tables::FORMAT);
         bytes.extend_from_slice(format!("{{\"t\":{at_ms}").as_bytes());
         if let Some(run) = run {
             bytes.extend_from_slice(b",\"r\":");
             serde_json::to_writer(&mut bytes, run)
+                .map_err(|error| Refused::Invalid(format!("a row cannot be written as JSON: {error}")))?;
+        }
+        if !queued.is_empty() {
+            bytes.extend_from_slice(b",\"q\":");
+            serde_json::to_writer(&mut bytes, queued)
                 .map_err(|error| Refused::Invalid(format!("a row cannot be written as JSON: {error}")))?;
         }
         if !self.json.is_empty() {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use stepwell_store::Refused;
 use stepwell_workflow::machine::{
-    self, Answer, Command, Event, Finished, Output, Payload, Start, State, StepPath,
+    self, Answer, Command, Event, Finished, Output, Payload, Start, State, StepPath, TimerKind,
 };
 use stepwell_workflow::model::Step;
 
@@ -71,7 +71,10 @@ pub(crate) async fn fold(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Folde
                 match command {
                     Command::Finished(finished) => folded.finished = Some(finished),
                     Command::Respond(answer) => folded.answer = Some(answer),
-                    Command::Execute(_) | Command::SetTimer { .. } | Command::Item(_) => {}
+                    Command::Execute(_)
+                    | Command::SetTimer { .. }
+                    | Command::CancelRun { .. }
+                    | Command::Item(_) => {}
                 }
             }
         }
@@ -238,6 +241,7 @@ impl Steps {
             action: None,
             attempts: Vec::new(),
             items: None,
+            run_id: None,
             started_at: None,
             ended_at: None,
         })
@@ -254,12 +258,13 @@ impl Steps {
             return Ok(());
         }
         match event {
-            Event::AttemptStarted { path, attempt, at } => {
+            Event::AttemptStarted { path, attempt, run, at } => {
                 let input = payload(ctx, note.input, expired).await?;
                 let step = self.step(&path);
                 interrupted(step, at);
                 step.started_at.get_or_insert(at);
                 step.input = step.input.take().or_else(|| input.clone());
+                step.run_id = run.or_else(|| step.run_id.take());
                 step.attempts.push(AttemptDetail {
                     number: attempt,
                     outcome: AttemptOutcome::Running,
@@ -316,6 +321,22 @@ impl Steps {
                     }),
                 }
             }
+            Event::RunEnded { path, result, at, .. } => {
+                let step = self.step(&path);
+                if let Some(last) = step.attempts.last_mut()
+                    && last.outcome == AttemptOutcome::Running
+                {
+                    let error = result.as_ref().err().map(FailureDetail::from);
+                    let good = error.is_none();
+                    last.outcome = if good { AttemptOutcome::Completed } else { AttemptOutcome::Failed };
+                    last.error = error;
+                    last.ended_at = Some(at);
+                    step.ended_at = Some(at);
+                }
+            }
+            Event::TimerFired { timer, at } if timer.kind == TimerKind::Timeout => {
+                interrupted(self.step(&timer.path), at);
+            }
             Event::CancelRequested { at } => {
                 for step in self.steps.values_mut() {
                     interrupted(step, at);
@@ -324,6 +345,7 @@ impl Steps {
             Event::Started(_)
             | Event::TimerFired { .. }
             | Event::RetryRequested { .. }
+            | Event::StateRead { .. }
             | Event::Resumed { .. } => {}
         }
         Ok(())

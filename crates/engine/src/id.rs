@@ -41,6 +41,19 @@ impl FromStr for RunId {
     }
 }
 
+impl RunId {
+    /// The id of a run that another one starts: made of when that was, and of bytes that are the same each time.
+    pub(crate) fn of_child(at: jiff::Timestamp, digest: &[u8; 32]) -> Self {
+        let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        bytes[6..].copy_from_slice(&digest[..10]);
+        bytes[6] = 0x70 | (bytes[6] & 0x0f);
+        bytes[8] = 0x80 | (bytes[8] & 0x3f);
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
 /// Makes ids that only grow.
 #[derive(Default)]
 pub(crate) struct IdMaker {

@@ -5,7 +5,7 @@
 //! How it works, in the order of reading: [`mod@start`] puts a run on disk; [`mod@driver`] drives it, burst after
 //! burst; [`mod@burst`] is the one mechanism that makes a run go forward and commits; [`mod@calls`] are what takes
 //! time between bursts; [`mod@schedule`], [`mod@timers`] and [`mod@open`] decide who is driven when, and recover
-//! that after a restart; [`mod@history`] folds the journal for people; [`mod@retention`] removes what is over.
+//! that after a restart; [`mod@children`] are the runs that runs start; [`mod@history`] folds the journal for people; [`mod@retention`] removes what is over.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod abandon;
@@ -14,6 +14,7 @@ mod begin;
 mod blobs;
 mod burst;
 mod calls;
+mod children;
 mod config;
 mod connections;
 mod core;
@@ -44,6 +45,7 @@ mod secrets;
 mod settings;
 mod signature;
 mod start;
+mod state;
 mod stats;
 mod steps;
 mod tables;

@@ -9,11 +9,11 @@ use crate::journal::Switch;
 use crate::registry::{Compiled, workflows};
 use crate::tables::{self, inbox, items, runs, timers};
 use crate::timers::whole_ms;
-use crate::{api, blobs};
+use crate::{api, blobs, children};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use stepwell_store::{Key, Want, transact};
+use stepwell_store::{Key, Refused, Txn, Want, transact};
 use stepwell_workflow::machine::{self, Call, Command, Event, State, StepPath, Timer};
 
 /// Puts a cancel into the run's inbox and wakes its driver.
@@ -48,6 +48,87 @@ pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineEr
 /// burst, where the machine starts anew what had failed.
 pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSummary, EngineError> {
     ctx.check_open()?;
+    let retrying = &prepare_retry(ctx, run, newest).await?;
+    let head_key = &runs::head_key(ctx.ws.id, run);
+    let head = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+        Box::pin(async move {
+            let now = tx.get(head_key).await?;
+            let now = now.map(|value| tables::decode::<runs::RunHead>(head_key, &value)).transpose()?;
+            let now = found(run, now)?;
+            check_failed(run, &now)?;
+            if now.payloads_expired {
+                return Err(expired(run));
+            }
+            let mut seen = vec![(head_key.clone(), retrying.head.commits, now.commits)];
+            for (key, commits) in &retrying.children {
+                let child = tx.get(key).await?;
+                let child = child.map(|value| tables::decode::<runs::RunHead>(key, &value)).transpose()?;
+                seen.push((key.clone(), *commits, child.map_or(0, |child| child.commits)));
+            }
+            if seen.iter().any(|(_, before, now)| before != now) {
+                let message = format!("run {run} has moved on meanwhile; look again");
+                return Err(EngineError::conflict("run_moved", message));
+            }
+            let (now, moved) = retrying.put(ctx, &mut tx, now)?;
+            tx.append(ctx.ws.log, EventPage::default().row(ctx.now_ms(), Some(&moved))?);
+            Ok(now)
+        })
+    })
+    .await?;
+    ctx.ws.kept.run_revived();
+    ctx.wake(run);
+    Ok(head.summary(run))
+}
+
+/// A failed run that is about to go on: what its next burst starts from.
+pub(crate) struct Retrying {
+    run: RunId,
+    head: runs::RunHead,
+    live: stepwell_store::Value,
+    moved: Option<[u8; 32]>,
+    before: Option<[u8; 32]>,
+    timers: Vec<Key>,
+    version: u32,
+    /// Runs that it waits for, by their heads, and the commits that these had.
+    children: Vec<(Key, u32)>,
+}
+
+impl Retrying {
+    pub(crate) fn commits(&self) -> u32 {
+        self.head.commits
+    }
+
+    /// Writes it over the head as it is now; the caller has seen that it is the one that was read, and tells the log.
+    pub(crate) fn put(
+        &self,
+        ctx: &Ctx,
+        tx: &mut Txn,
+        mut now: runs::RunHead,
+    ) -> Result<(runs::RunHead, RunMoved), Refused> {
+        let (ws, run) = (&ctx.ws, self.run);
+        tx.put(runs::live_key(ws.id, run), self.live.clone());
+        tx.delete(items::last_key(ws.id, run));
+        if let Some(sha256) = &self.before {
+            tx.delete(runs::blob_ref_key(ws.id, sha256, run));
+        }
+        if let Some(sha256) = &self.moved {
+            tx.put(runs::blob_ref_key(ws.id, sha256, run), vec![tables::FORMAT]);
+        }
+        for timer in &self.timers {
+            tx.put(timer.clone(), vec![tables::FORMAT]);
+        }
+        now.status = api::RunStatus::Queued;
+        let moved = RunMoved::of(run, &now);
+        now.version = self.version;
+        now.ended_ms = None;
+        now.error = None;
+        tx.put(runs::head_key(ws.id, run), tables::encode(&now)?);
+        Ok((now, moved))
+    }
+}
+
+/// Reads a failed run that is to go on.
+pub(crate) async fn prepare_retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<Retrying, EngineError> {
     let head = found(run, crate::load::head(ctx, run).await?)?;
     check_failed(run, &head)?;
     let mut flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
@@ -78,9 +159,25 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
             _ => None,
         })
         .collect();
+    let at = ctx.core.ports.clock.now();
+    let mut incoming = vec![Event::RetryRequested { at }];
+    let mut children = Vec::new();
+    for (path, awaited) in folded.state.awaited() {
+        // It may have ended while nobody could be told.
+        let Ok(child) = awaited.parse() else { continue };
+        let known = crate::load::head(ctx, child).await?;
+        children.push((runs::head_key(ctx.ws.id, child), known.as_ref().map_or(0, |known| known.commits)));
+        let result = match known.filter(|known| known.status.ended()) {
+            Some(known) => children::result(ctx, child, &known).await?,
+            None => None,
+        };
+        if let Some(result) = result {
+            incoming.push(Event::RunEnded { path: path.clone(), run: awaited.to_owned(), result, at });
+        }
+    }
     let mut live = runs::Live {
         state: folded.state,
-        incoming: vec![Event::RetryRequested { at: ctx.core.ports.clock.now() }],
+        incoming,
         frozen,
         timers,
         // The `on_failure` list runs anew, when it comes to that.
@@ -100,48 +197,7 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
     let (live, moved) = crate::load::snapshot_value(ctx, tables::encode(&live)?).await?;
     // The snapshot it ended with is the one it goes on from; a claim of it that is this one's too stays.
     let before = read.moved.filter(|before| Some(*before) != moved);
-    let (head_key, ws, head) = (&runs::head_key(ctx.ws.id, run), &ctx.ws, &head);
-    let (live, moved, before, timer_keys, version) = (&live, &moved, &before, &timer_keys, flow.version);
-    let head = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
-        Box::pin(async move {
-            let now = tx.get(head_key).await?;
-            let now = now.map(|value| tables::decode::<runs::RunHead>(head_key, &value)).transpose()?;
-            let mut now = found(run, now)?;
-            check_failed(run, &now)?;
-            if now.payloads_expired {
-                return Err(expired(run));
-            }
-            if now.commits != head.commits {
-                return Err(EngineError::conflict(
-                    "run_moved",
-                    format!("run {run} has moved on meanwhile; look again"),
-                ));
-            }
-            tx.put(runs::live_key(ws.id, run), live.clone());
-            tx.delete(items::last_key(ws.id, run));
-            if let Some(sha256) = before {
-                tx.delete(runs::blob_ref_key(ws.id, sha256, run));
-            }
-            if let Some(sha256) = moved {
-                tx.put(runs::blob_ref_key(ws.id, sha256, run), vec![tables::FORMAT]);
-            }
-            for timer in timer_keys {
-                tx.put(timer.clone(), vec![tables::FORMAT]);
-            }
-            now.status = api::RunStatus::Queued;
-            let moved = RunMoved::of(run, &now);
-            tx.append(ws.log, EventPage::default().row(ctx.now_ms(), Some(&moved))?);
-            now.version = version;
-            now.ended_ms = None;
-            now.error = None;
-            tx.put(head_key.clone(), tables::encode(&now)?);
-            Ok(now)
-        })
-    })
-    .await?;
-    ctx.ws.kept.run_revived();
-    ctx.wake(run);
-    Ok(head.summary(run))
+    Ok(Retrying { run, version: flow.version, head, live, moved, before, timers: timer_keys, children })
 }
 
 /// Whether anything is kept of items of the run.

@@ -77,6 +77,34 @@ steps:
 const CONNECTION: &str =
     "base_url: https://many.example.com\nrate: { requests: 3, per: 2s }\nconcurrency: 2\n";
 
+const COUNTED: &str = r#"
+name: counted
+trigger: { type: webhook, path: counted }
+steps:
+  - { id: slow, type: code, action: slow, input: { ms: "{{ trigger.body.ms }}", n: "{{ trigger.body.n }}" } }
+  - { id: ticket, type: set_state, values: { last: "{{ state.last | default(0) + 1 }}" } }
+  - { id: task, type: create_record, object: task, record: { title: "Ticket {{ ticket.last }}" } }
+"#;
+
+const PARENT: &str = r#"
+name: parent
+trigger: { type: webhook, path: parent }
+steps:
+  - { id: sub, type: run_workflow, workflow: child, input: { fails: "{{ trigger.body.fails }}", n: "{{ trigger.body.n }}" },
+      retry: { attempts: 3, backoff: { initial: 1s } }, on_error: continue }
+  - { id: after, type: create_record, object: task, record: { title: "Parent {{ trigger.body.n }} {{ steps.sub.status }}" } }
+"#;
+
+const CHILD: &str = r#"
+name: child
+trigger: { type: manual }
+steps:
+  - { id: before, type: create_record, object: note, record: { title: "Child {{ trigger.input.n }}" } }
+  - { id: moody, type: code, action: moody, input: { fails: "{{ trigger.input.fails }}", n: "{{ trigger.input.n }}" } }
+  - { id: wait, type: delay, for: 2s }
+output: "{{ trigger.input.n }}"
+"#;
+
 const SEEN: &str = r#"
 name: seen
 trigger: { type: record_event, object: task, on: created }
@@ -146,7 +174,7 @@ impl Simulation {
         runtime().block_on(async {
             let (engine, workspace) = self.world.set_up(&MODULES, &[]).await;
             workspace.connections().put("many", CONNECTION).await.unwrap();
-            for text in [WEB_FORM, OUTSIDE, FAILING, MANY, SEEN, SETTLED, TICKING] {
+            for text in [WEB_FORM, OUTSIDE, FAILING, MANY, COUNTED, CHILD, PARENT, SEEN, SETTLED, TICKING] {
                 activate(&workspace, text).await;
             }
             engine.close().await;
@@ -235,7 +263,9 @@ impl Simulation {
         for _ in 0..self.rng.below(12) {
             let n = self.next;
             self.next += 1;
-            let (path, body) = match self.rng.below(5) {
+            let (path, body) = match self.rng.below(7) {
+                6 => ("parent", json!({ "n": n, "fails": self.rng.below(5) })),
+                5 => ("counted", json!({ "n": n, "ms": self.rng.below(3) })),
                 4 => ("many", json!({ "n": n, "rows": self.rng.below(6) })),
                 0 | 1 => {
                     let who = self.rng.below(4);
@@ -309,6 +339,8 @@ impl Simulation {
         let runs = runs(workspace).await;
         let mut by_n: BTreeMap<u64, Vec<(&RunSummary, stepwell_engine::RunDetail)>> = BTreeMap::new();
         let mut by_event = Vec::new();
+        let mut children: BTreeMap<String, RunDetail> = BTreeMap::new();
+        let all = runs.len();
         let mut ticks: Vec<i64> = Vec::new();
         for run in &runs {
             let detail = workspace.runs().get(&run.id).await.unwrap();
@@ -323,6 +355,11 @@ impl Simulation {
                         .as_millisecond(),
                 );
                 assert_eq!(run.status, RunStatus::Completed, "{detail:#?}");
+                continue;
+            }
+            if run.workflow == "child" {
+                let parent = detail.summary.parent.clone().unwrap().run_id;
+                assert!(children.insert(parent, detail).is_none(), "two runs of one step");
                 continue;
             }
             if run.trigger == "record_event" {
@@ -344,6 +381,7 @@ impl Simulation {
         let count =
             |counts: &BTreeMap<String, usize>, title: String| counts.get(&title).copied().unwrap_or(0);
         let mut emails = BTreeSet::new();
+        let mut tickets: BTreeSet<u64> = BTreeSet::new();
         for request in &posted {
             let n = request.body["n"].as_u64().unwrap();
             let runs = by_n.get(&n).map_or(&[][..], Vec::as_slice);
@@ -390,6 +428,32 @@ impl Simulation {
                     exactly(&tasks, format!("After {n}"), 1);
                     self.check_http(n, run);
                 }
+                "parent" => {
+                    if run.status != RunStatus::Cancelled {
+                        assert_eq!(run.status, RunStatus::Completed, "{detail:#?}");
+                    }
+                    let child = children.get(&run.id);
+                    assert!(child.is_some() || run.status == RunStatus::Cancelled, "no child of {detail:#?}");
+                    if let Some(child) = child {
+                        assert!(child.summary.status.ended(), "{child:#?}");
+                        // What it came to is what its parent has heard.
+                        let heard = child.summary.status.as_str();
+                        exactly(&tasks, format!("Parent {n} {heard}"), 1);
+                        exactly(&notes, format!("Child {n}"), 1);
+                    }
+                }
+                "counted" => {
+                    if run.status != RunStatus::Cancelled {
+                        assert_eq!(run.status, RunStatus::Completed, "{detail:#?}");
+                    }
+                    let step = detail.steps.iter().find(|step| step.id == "ticket");
+                    let given =
+                        step.and_then(|step| serde_json::to_value(&step.output).unwrap()["last"].as_u64());
+                    if let Some(given) = given {
+                        assert!(tickets.insert(given), "ticket {given} twice");
+                        exactly(&tasks, format!("Ticket {given}"), 1);
+                    }
+                }
                 "many" => {
                     if run.status != RunStatus::Cancelled {
                         assert_eq!(run.status, RunStatus::Completed, "{detail:#?}");
@@ -413,7 +477,14 @@ impl Simulation {
                 }
             }
         }
-        assert_eq!(by_n.values().map(Vec::len).sum::<usize>() + by_event.len() + ticks.len(), runs.len());
+        assert_eq!(
+            by_n.values().map(Vec::len).sum::<usize>() + by_event.len() + ticks.len() + children.len(),
+            all
+        );
+        // No ticket was given twice, and none was lost.
+        assert_eq!(tickets, (1..=tickets.len() as u64).collect());
+        let kept = workspace.workflows().state_value("counted", "last").await;
+        assert_eq!(kept.map_or(0, |kept| kept.value.as_u64().unwrap()), tickets.len() as u64);
         // Each time has its run once, and none is left out.
         ticks.sort_unstable();
         assert!(ticks.windows(2).all(|two| two[1] - two[0] == 37_000), "{ticks:?}");
@@ -480,7 +551,10 @@ impl Simulation {
             }
         }
         for run in runs {
-            assert_eq!(ended.get(&run.id), Some(&1), "the end of {run:?} in the log");
+            // One that its parent has retried has ended each time.
+            let most = if run.workflow == "child" { 3 } else { 1 };
+            let ends = ended.get(&run.id).copied().unwrap_or(0);
+            assert!((1..=most).contains(&ends), "{ends} ends of {run:?} in the log");
         }
     }
 

@@ -147,7 +147,7 @@ async fn what_is_not_as_expected_is_shown_with_its_place() {
         ("tests/2-wrong.yaml", wrong),
         ("tests/3-failed.yaml", failing),
         ("tests/4-refused.yaml", refused),
-        ("tests/5-unknown-key.yaml", "trigger: { body: {} }\nexpect: { state: completed }\n"),
+        ("tests/5-unknown-key.yaml", "trigger: { body: {} }\nexpect: { statuz: completed }\n"),
         ("tests/6-no-setting.yaml", "trigger: { body: {} }\nexpect: { mail: 0 }\n"),
         ("tests/7-other-workflow.yaml", "workflow: snyc\ntrigger: { body: {} }\nexpect: { mail: 0 }\n"),
     ])

@@ -29,6 +29,7 @@ mod runs;
 mod schedules;
 mod secrets;
 mod settings;
+mod state;
 mod stream;
 mod unread;
 mod workflows;

@@ -9,7 +9,7 @@ use http::StatusCode;
 use crate::problem::Problem;
 use crate::{
     App, actions, dev, events, guard, health, hooks, keys, lasting, links, mailbox, metrics, objects,
-    openapi, parameters, records, runs, schedules, secrets, settings, workflows, workspaces,
+    openapi, parameters, records, runs, schedules, secrets, settings, state, workflows, workspaces,
 };
 
 /// Webhooks: every method, since a trigger says which it takes.
@@ -27,6 +27,8 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/workflows/{name}/deactivate", post(workflows::deactivate)),
         ("/api/v1/workflows/{name}/run", post(workflows::run)),
         ("/api/v1/workflows/{name}/graph", get(workflows::graph)),
+        ("/api/v1/workflows/{name}/state", get(state::list)),
+        ("/api/v1/workflows/{name}/state/{key}", get(state::get).put(state::put).delete(state::delete)),
         ("/api/v1/runs", get(runs::list)),
         ("/api/v1/runs/{id}", get(runs::get)),
         ("/api/v1/runs/{id}/items", get(runs::items)),

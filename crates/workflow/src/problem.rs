@@ -177,6 +177,7 @@ pub const CODES: &[(&str, &str)] = &[
         "event_loop",
         "A workflow's runs would certainly start runs of it for ever, by the records that they create.",
     ),
+    ("workflow_loop", "A workflow's runs would certainly run it again for ever, by `run_workflow`."),
     ("unreachable", "A step comes after the run has certainly ended."),
     ("unknown_connection", "No connection has that name."),
     (
@@ -184,6 +185,7 @@ pub const CODES: &[(&str, &str)] = &[
         "Plain `http://` to a host that is not loopback, which neither the server nor a connection allows.",
     ),
     ("unknown_action", "No action, or none in this version, has that name."),
+    ("unknown_workflow", "No workflow has that name."),
     ("unknown_object", "No object has that name."),
     ("unknown_field", "The object has no such field."),
     ("invalid_input", "A code step's input cannot fit the action's schema."),

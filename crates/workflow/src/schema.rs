@@ -150,6 +150,7 @@ fn shape(of: &Shape) -> Value {
             {"type": "integer", "minimum": 0, "maximum": max},
             {"type": "string", "pattern": "^[0-9]+ ?([KMG]i?)?B?$"}
         ]}),
+        Shape::Boolean => json!({"type": "boolean"}),
         Shape::Choice(names) => json!({"enum": names}),
         Shape::Name => json!({"type": "string", "pattern": "^[a-z][a-z0-9-]*$", "maxLength": MAX_ID}),
         Shape::Id => json!({"$ref": "#/$defs/id"}),

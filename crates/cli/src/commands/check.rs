@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::json;
-use stepwell_workflow::check::{self, Catalog, Checked, NoCatalog, StandardObjects};
+use stepwell_workflow::check::{self, Catalog, Checked, NoCatalog, Together};
 use stepwell_workflow::graph::Graph;
 use stepwell_workflow::graph_draw::{self, Drawing};
 use stepwell_workflow::model::{StepKind, Workflow};
@@ -45,11 +46,17 @@ pub async fn check(
         }
     }
     let mut not_asked = BTreeSet::new();
+    let known = together(files);
     for file in files {
-        let (text, checked) = read(file, &StandardObjects)?;
+        let (text, checked) = read(file, &known)?;
         let mut problems = checked.problems;
         match &client {
-            Some(client) => add(&mut problems, ask(client, file, &text).await?),
+            Some(client) => {
+                let mut told = ask(client, file, &text).await?;
+                // A file that is not saved yet is there all the same.
+                told.retain(|problem| !explained(&known, problem));
+                add(&mut problems, told);
+            }
             None => not_asked.extend(checked.workflow.iter().flat_map(actions)),
         }
         bad += usize::from(!problems.is_empty());
@@ -73,6 +80,21 @@ pub async fn check(
         1 => Err(Bad("a file has problems".into()).into()),
         n => Err(Bad(format!("{n} files have problems")).into()),
     }
+}
+
+/// Whether a problem is about a workflow that is in one of the files.
+fn explained(known: &Together, problem: &Problem) -> bool {
+    let named = |name: &str| problem.message.contains(&format!("`{name}`"));
+    problem.code == "unknown_workflow" && known.names().any(named)
+}
+
+/// The workflows of the files that are checked together.
+fn together(files: &[PathBuf]) -> Together {
+    let of = |file: &PathBuf| {
+        let workflow = read(file, &NoCatalog).ok().and_then(|(_, checked)| checked.workflow);
+        Some((name_of(file).ok()?, workflow.map(Arc::new)))
+    };
+    files.iter().filter_map(of).collect()
 }
 
 fn not_checked(actions: &BTreeSet<String>) -> String {

@@ -90,6 +90,9 @@ impl History<'_> {
             let step = error.step.as_ref().map(|step| format!(" at step {step}")).unwrap_or_default();
             self.out.add("error     ").bad(&error.message).add(format!(" ({}{step})", error.code)).end();
         }
+        if let Some(parent) = &s.parent {
+            self.field("parent", &format!("run {}, step {}", parent.run_id, parent.step));
+        }
         self.value("", "trigger", &run.input);
     }
 
@@ -99,6 +102,9 @@ impl History<'_> {
 
     fn step(&mut self, step: &StepDetail) {
         step_line(step, self.out);
+        if let Some(run) = &step.run_id {
+            self.out.add(format!("    run       {run}")).end();
+        }
         for (name, value) in [("input", &step.input), ("output", &step.output)] {
             if let Some(value) = value {
                 self.value("    ", name, &as_written(value));

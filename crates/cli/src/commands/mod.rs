@@ -16,6 +16,7 @@ pub mod schedule;
 pub mod secret;
 pub mod serve;
 pub mod setting;
+pub mod state;
 pub mod workflow;
 pub mod workspace;
 

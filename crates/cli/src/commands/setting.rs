@@ -50,7 +50,7 @@ pub async fn main(command: Setting, global: &Global) -> anyhow::Result<()> {
 }
 
 /// JSON, or `@FILE`, or `-` for stdin.
-fn json_value(text: &str) -> anyhow::Result<Value> {
+pub(super) fn json_value(text: &str) -> anyhow::Result<Value> {
     let body = match text.strip_prefix('@') {
         Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?,
         None if text == "-" => std::io::read_to_string(std::io::stdin())?,

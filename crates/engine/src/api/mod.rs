@@ -17,7 +17,7 @@ pub use hooks::{HookAnswer, HookInfo, HookReply, HookRequest};
 pub use keys::{Caller, KeyInfo, Keys, NewKey, Scope};
 pub use records::{Objects, RecordPage, RecordQuery, RecordWritten, Records};
 pub use runs::{
-    AttemptDetail, AttemptOutcome, FailureDetail, ItemCounts, ItemDetail, ItemFilter, Payload,
+    AttemptDetail, AttemptOutcome, FailureDetail, ItemCounts, ItemDetail, ItemFilter, ParentRun, Payload,
     PayloadExpired, ResumeAction, ResumeRun, RunDetail, RunFilter, RunStatus, RunSummary, RunUpdate, Runs,
     StepDetail, StepStatus,
 };
@@ -25,7 +25,8 @@ pub(crate) use runs::{brief_failure, run_failure, run_status};
 pub use schedules::ScheduleInfo;
 pub use values::{Put, SecretInfo, Secrets, SettingInfo, Settings};
 pub use workflows::{
-    DraftSaved, RunStarted, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo, WorkflowTest, Workflows,
+    DraftSaved, RunStarted, StateInfo, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo, WorkflowTest,
+    Workflows,
 };
 
 use crate::core::{Core, Ctx};

@@ -103,6 +103,17 @@ pub struct RunSummary {
     pub peak_memory_bytes: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<FailureDetail>,
+    /// The run whose step started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentRun>,
+}
+
+/// Where a run comes from that another one started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentRun {
+    pub run_id: String,
+    /// By its path.
+    pub step: String,
 }
 
 /// Everything kept of a run.
@@ -145,6 +156,9 @@ pub struct StepDetail {
     /// How far an iterator is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<ItemCounts>,
+    /// The run that it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<jiff::Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

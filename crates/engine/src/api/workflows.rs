@@ -1,10 +1,11 @@
 //! Workflows as the API shows them: drafts, versions, and what came of a check or a test.
-use super::{Page, PageRequest, RunStatus, StepDetail, page_of_names};
+use super::{Page, PageRequest, Put, RunStatus, StepDetail, page_of_names};
 use crate::core::Ctx;
 use crate::registry::workflows;
-use crate::{EngineError, Problem, dry, start};
+use crate::{EngineError, Problem, dry, start, state};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How a workflow's text is written.
@@ -95,6 +96,18 @@ pub struct WorkflowTest {
     pub requests: Vec<crate::ports::HttpRequest>,
 }
 
+/// A value that a workflow keeps between its runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StateInfo {
+    /// What templates read it by: `state.NAME`.
+    pub name: String,
+    pub value: Value,
+    pub updated_at: jiff::Timestamp,
+    /// The run that wrote it; none where somebody did by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+}
+
 /// The workflows of one workspace.
 #[derive(Clone)]
 pub struct Workflows {
@@ -179,6 +192,36 @@ impl Workflows {
     ) -> Result<WorkflowTest, EngineError> {
         self.ctx.check_open()?;
         dry::run(&self.ctx, name, text.map(|(text, _)| text), input).await
+    }
+
+    /// What the workflow keeps between its runs.
+    pub async fn state(&self, name: &str, page: PageRequest) -> Result<Page<StateInfo>, EngineError> {
+        let mut kept = BTreeMap::new();
+        for one in state::list(&self.ctx, name).await? {
+            kept.insert(one.name.clone(), one);
+        }
+        page_of_names("state", kept.keys().cloned().collect(), &page, |name| kept.get(name).cloned())
+    }
+
+    pub async fn state_value(&self, name: &str, key: &str) -> Result<StateInfo, EngineError> {
+        state::get(&self.ctx, name, key).await
+    }
+
+    /// Gives a kept value by hand: runs read it from their next commit on.
+    pub async fn set_state(
+        &self,
+        name: &str,
+        key: &str,
+        value: Value,
+    ) -> Result<Put<StateInfo>, EngineError> {
+        self.ctx.check_open()?;
+        let (info, created) = state::put(&self.ctx, name, key, value).await?;
+        Ok(Put { info, created })
+    }
+
+    pub async fn delete_state(&self, name: &str, key: &str) -> Result<StateInfo, EngineError> {
+        self.ctx.check_open()?;
+        state::delete(&self.ctx, name, key).await
     }
 
     /// The compiled graph of a version, for drawing.

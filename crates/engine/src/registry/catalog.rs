@@ -2,7 +2,7 @@
 use crate::core::Ctx;
 use std::sync::Arc;
 use stepwell_records::schema::Schema;
-use stepwell_workflow::check::{ActionInfo, ActionLookup, Catalog, ConnectionLookup};
+use stepwell_workflow::check::{ActionInfo, ActionLookup, Catalog, ConnectionLookup, WorkflowLookup};
 use stepwell_workflow::model::{ActionRef, ByteSize, Limits, Workflow};
 
 /// A workspace as it is now.
@@ -49,6 +49,18 @@ impl Catalog for WorkspaceCatalog {
             input_bytes: Some(ByteSize(maxima.input_bytes)),
             output_bytes: Some(ByteSize(maxima.output_bytes)),
             log_bytes: Some(ByteSize(maxima.log_bytes)),
+        }
+    }
+
+    fn workflow(&self, name: &str) -> WorkflowLookup {
+        let registry = &self.ctx.ws.registry;
+        match registry.workflow(name) {
+            // What is active was compiled when it was activated, or read.
+            Some(row) => match row.active.and_then(|version| registry.compiled(name, version)) {
+                Some(flow) => WorkflowLookup::Found(flow.workflow.clone()),
+                None => WorkflowLookup::Draft,
+            },
+            None => WorkflowLookup::Unknown(registry.workflow_names()),
         }
     }
 

@@ -129,6 +129,11 @@ impl Registry {
         *self.connections.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(connections);
     }
 
+    /// A version that is compiled already.
+    pub(crate) fn compiled(&self, name: &str, version: u32) -> Option<Arc<Compiled>> {
+        read(&self.flows).get(&(name.to_owned(), version)).cloned()
+    }
+
     /// A version, compiled.
     pub(crate) async fn flow(
         &self,

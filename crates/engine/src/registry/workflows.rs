@@ -46,6 +46,8 @@ pub(crate) struct Compiled {
     pub settings: Vec<String>,
     /// Whether it may read settings, these or those that it finds by a name of its data.
     reads_settings: bool,
+    /// Whether it may read or write what it keeps between runs.
+    pub reads_state: bool,
     /// How long its events take to fold in.
     pub pace: Pace,
 }
@@ -128,6 +130,7 @@ pub(crate) fn compile(
     };
     let event_when = event_when.map(|when| Condition::compile_for(when, Allowed::BOTH)).transpose();
     let event_when = event_when.map_err(unfit)?;
+    let writes_state = workflow.every_step().iter().any(|step| matches!(step.kind, StepKind::SetState(_)));
     let mut named = Named::default();
     named.look(&serde_json::to_value(&workflow).unwrap_or_default());
     Ok(Compiled {
@@ -142,6 +145,7 @@ pub(crate) fn compile(
         connections,
         settings: named.settings.into_iter().collect(),
         reads_settings: named.reads_settings,
+        reads_state: named.reads_state || writes_state,
         pace: Pace::default(),
         workflow: workflow.into(),
     })
@@ -154,13 +158,17 @@ struct Named {
     secrets: BTreeSet<String>,
     settings: BTreeSet<String>,
     reads_settings: bool,
+    reads_state: bool,
 }
 
 impl Named {
     fn look(&mut self, value: &Value) {
         match value {
-            Value::String(text) if text.contains("secrets") || text.contains("settings") => {
+            Value::String(text)
+                if ["secrets", "settings", "state"].iter().any(|name| text.contains(name)) =>
+            {
                 self.reads_settings |= text.contains("settings");
+                self.reads_state |= text.contains("state");
                 for Reference { root, path, .. } in expr::references(text, Mode::Secrets).unwrap_or_default()
                 {
                     let Some(Segment::Key(name)) = path.into_iter().next() else { continue };
@@ -528,6 +536,7 @@ pub(crate) async fn delete(ctx: &Ctx, name: &str) -> Result<WorkflowInfo, Engine
         return Err(EngineError::conflict("workflow_active", message));
     }
     let was = info(ctx, name).await?;
+    crate::state::forget(ctx, name).await?;
     let left = rows::WorkflowRow {
         last: row.last,
         service: row.service,

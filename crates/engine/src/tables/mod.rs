@@ -11,6 +11,7 @@ pub(crate) mod runs;
 pub(crate) mod schedules;
 pub(crate) mod secrets;
 pub(crate) mod settings;
+pub(crate) mod state;
 pub(crate) mod timers;
 
 use serde::Serialize;

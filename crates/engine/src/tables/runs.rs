@@ -1,6 +1,6 @@
 //! A run's rows: the head (small: it is the list's line, and what every commit of the run rests on and rewrites),
 //! the snapshot of an unfinished run, and the journal.
-use crate::api::{FailureDetail, RunStatus, RunSummary};
+use crate::api::{FailureDetail, ParentRun, RunStatus, RunSummary};
 use crate::id::RunId;
 use crate::journal::Switch;
 use jiff::Timestamp;
@@ -93,12 +93,27 @@ pub(crate) struct RunHead {
     /// How many runs lie between it and what nobody's run did: each was started by what the one before wrote.
     #[serde(rename = "g", default, skip_serializing_if = "crate::tables::is_zero")]
     pub depth: u32,
+    /// The run whose step started it.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// Its payloads were pruned.
     #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
     pub payloads_expired: bool,
     /// Pruning them is half done.
     #[serde(rename = "q", default, skip_serializing_if = "std::ops::Not::not")]
     pub payloads_left: bool,
+}
+
+/// Where a run comes from that another one started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Parent {
+    #[serde(rename = "i")]
+    pub run: RunId,
+    #[serde(rename = "p")]
+    pub path: StepPath,
+    /// Whether its end is waited for.
+    #[serde(rename = "w", default)]
+    pub waits: bool,
 }
 
 pub(crate) fn timestamp(ms: i64) -> Timestamp {
@@ -120,6 +135,10 @@ impl RunHead {
             fuel: self.fuel,
             peak_memory_bytes: self.peak_memory_bytes,
             error: self.error.clone(),
+            parent: self
+                .parent
+                .as_ref()
+                .map(|parent| ParentRun { run_id: parent.run.to_string(), step: parent.path.to_string() }),
         }
     }
 }

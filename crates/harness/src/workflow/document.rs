@@ -23,6 +23,8 @@ pub(super) struct Test {
     pub workflows: Vec<String>,
     pub at: Timestamp,
     pub settings: Map<String, Value>,
+    /// By workflow.
+    pub state: Map<String, Value>,
     pub secrets: Map<String, Value>,
     /// By object, in the order in which they were written.
     pub records: Vec<(String, Value)>,
@@ -61,6 +63,8 @@ struct Written {
     at: Option<String>,
     #[serde(default)]
     settings: Map<String, Value>,
+    #[serde(default)]
+    state: Map<String, Value>,
     #[serde(default)]
     secrets: Map<String, Value>,
     #[serde(default)]
@@ -121,6 +125,10 @@ impl Reading<'_> {
                 self.tell(&format!("secrets.{name}"), "a secret is a text; quote it");
             }
         }
+        for (workflow, kept) in written.state.iter().filter(|(_, kept)| !kept.is_object()) {
+            let message = format!("what a workflow keeps is a map of names and values, not {kept}");
+            self.tell(&format!("state.{workflow}"), message);
+        }
         for (object, records) in &written.records {
             let all_maps = |list: &Vec<Value>| list.iter().all(Value::is_object);
             if !records.as_array().is_some_and(all_maps) {
@@ -166,7 +174,12 @@ impl Reading<'_> {
         for (key, member) in value.as_object().into_iter().flatten() {
             let path = format!("{path}.{key}");
             places.push((key.clone(), self.place(&path)));
-            for object in member.as_object().filter(|_| key == "records").into_iter().flat_map(Map::keys) {
+            for object in member
+                .as_object()
+                .filter(|_| key == "records" || key == "state")
+                .into_iter()
+                .flat_map(Map::keys)
+            {
                 places.push((format!("{key}.{object}"), self.place(&format!("{path}.{object}"))));
             }
         }
@@ -231,14 +244,14 @@ pub(super) fn read_text(text: &str, file: &FilePath) -> Result<Test, HarnessErro
     if !reading.problems.is_empty() {
         return Err(refused(&reading.problems));
     }
-    let Written { workflow, settings, secrets, mut records, .. } = written;
+    let Written { workflow, settings, state, secrets, mut records, .. } = written;
     let order = match tree.get("records").map(|entry| &entry.value.data) {
         Some(Data::Map(entries)) => entries.as_slice(),
         _ => &[],
     };
     let one = |entry: &Entry| Some((entry.key.clone(), records.remove(&entry.key)?));
     let records = order.iter().filter_map(one).collect();
-    Ok(Test { workflows: workflow, at, settings, secrets, records, http, steps })
+    Ok(Test { workflows: workflow, at, settings, state, secrets, records, http, steps })
 }
 
 impl Test {

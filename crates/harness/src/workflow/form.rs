@@ -28,6 +28,11 @@ pub static TEST: Form = Form {
             "The time at which the test begins, such as `2026-03-02T09:00:00Z`; a Monday in January 2026 when absent.",
         ),
         optional("settings", Shape::Values, "What workflows read as `settings.NAME`."),
+        optional(
+            "state",
+            Shape::Values,
+            "What workflows keep from runs before: by workflow, the values that it reads as `state.NAME`.",
+        ),
         optional("secrets", Shape::Values, "Values made up for the test, which are sent as `secrets.NAME`."),
         optional(
             "records",
@@ -196,6 +201,11 @@ static EXPECT: Form = Form {
             "records",
             Shape::Values,
             "By object: how many records there are, or all of them with at least these fields each, in any order.",
+        ),
+        optional(
+            "state",
+            Shape::Values,
+            "By workflow: at least these of the values that it keeps for later runs.",
         ),
         optional(
             "mail",

@@ -22,6 +22,8 @@ struct Expect {
     runs: Option<Value>,
     #[serde(default)]
     records: Map<String, Value>,
+    #[serde(default)]
+    state: Map<String, Value>,
     mail: Option<Value>,
     http: Option<Value>,
 }
@@ -59,6 +61,12 @@ impl Judge {
                 .map_err(|error| format!("{}: {error}", step.place_of(&format!("records.{object}"))))?;
             let key = format!("records.{object}");
             found.all(&key, &format!("the records of `{object}`"), wanted, &records, within, named);
+        }
+        for (workflow, wanted) in &expect.state {
+            let key = format!("state.{workflow}");
+            let kept = world.state(workflow).await;
+            let kept = kept.map_err(|error| format!("{}: {error}", step.place_of(&key)))?;
+            found.add(&key, judge(&format!("what `{workflow}` keeps"), wanted, &kept));
         }
         if let Some(wanted) = &expect.mail {
             let fits = |wanted: &Value, mail: &Value| within(wanted, &mail_shown(wanted, mail));

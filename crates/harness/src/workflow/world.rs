@@ -163,6 +163,12 @@ impl World {
         }
         world.settle().await;
         world.activate(test, folder).await?;
+        for (workflow, kept) in &test.state {
+            for (name, value) in kept.as_object().into_iter().flatten() {
+                let put = world.workspace.workflows().set_state(workflow, name, value.clone()).await;
+                put.map_err(failed(format!("state.{workflow}.{name}")))?;
+            }
+        }
         world.settle().await;
         Ok(world)
     }
@@ -403,6 +409,13 @@ impl World {
                 return Ok(all);
             }
         }
+    }
+
+    /// What a workflow keeps for later runs.
+    pub async fn state(&self, workflow: &str) -> Result<Value, String> {
+        let page = PageRequest { limit: Some(500), cursor: None };
+        let kept = self.workspace.workflows().state(workflow, page).await.map_err(failed("state"))?;
+        Ok(kept.items.into_iter().map(|one| (one.name, one.value)).collect::<Map<_, _>>().into())
     }
 
     pub async fn close(self) {

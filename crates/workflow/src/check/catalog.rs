@@ -1,5 +1,6 @@
 //! What a check may know of the place where a workflow will run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use semver::Version;
@@ -46,6 +47,11 @@ pub trait Catalog {
         None
     }
 
+    /// A workflow by its name.
+    fn workflow(&self, _name: &str) -> WorkflowLookup {
+        WorkflowLookup::NotKnown
+    }
+
     /// The names of the secrets.
     fn secrets(&self) -> Option<Vec<String>> {
         None
@@ -71,6 +77,19 @@ pub enum ConnectionLookup {
     /// There is none; these there are.
     Unknown(Vec<String>),
     /// Nobody asked where connections are kept.
+    NotKnown,
+}
+
+/// What is known of a workflow.
+#[derive(Debug, Clone)]
+pub enum WorkflowLookup {
+    /// As its runs would be now.
+    Found(Arc<Workflow>),
+    /// There is one; it starts no runs yet.
+    Draft,
+    /// There is no such workflow; these there are.
+    Unknown(Vec<String>),
+    /// Nobody asked where workflows are kept.
     NotKnown,
 }
 
@@ -111,5 +130,40 @@ pub struct Rehearsal;
 impl Catalog for Rehearsal {
     fn schema(&self) -> Option<Arc<Schema>> {
         StandardObjects.schema()
+    }
+}
+
+/// Documents that are checked together, and of the workspace the standard objects.
+#[derive(Debug, Clone, Default)]
+pub struct Together(BTreeMap<String, Option<Arc<Workflow>>>);
+
+impl Together {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+/// By name; without a definition, where the document has problems of its own.
+impl FromIterator<(String, Option<Arc<Workflow>>)> for Together {
+    fn from_iter<I: IntoIterator<Item = (String, Option<Arc<Workflow>>)>>(documents: I) -> Together {
+        Together(documents.into_iter().collect())
+    }
+}
+
+impl Catalog for Together {
+    fn schema(&self) -> Option<Arc<Schema>> {
+        StandardObjects.schema()
+    }
+
+    fn plain_http(&self, host: &str) -> Option<bool> {
+        StandardObjects.plain_http(host)
+    }
+
+    fn workflow(&self, name: &str) -> WorkflowLookup {
+        match self.0.get(name) {
+            Some(Some(workflow)) => WorkflowLookup::Found(workflow.clone()),
+            Some(None) => WorkflowLookup::Draft,
+            None => WorkflowLookup::NotKnown,
+        }
     }
 }

@@ -101,6 +101,7 @@ impl<'w> Checker<'w> {
             self.under("trigger", |me| me.under("respond", |me| me.answer(answer)));
         }
         self.event_loop(workflow);
+        self.run_loop(workflow);
         self.scope = Scope::default();
         self.scope.error = Some(Rc::new(failure()));
         self.under("on_failure", |me| me.list(&workflow.on_failure));

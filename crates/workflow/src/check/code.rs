@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use serde_json::Value;
 use stepwell_records::nearest;
 
-use super::catalog::{ActionInfo, ActionLookup};
+use super::catalog::ActionLookup;
 use super::checker::Checker;
 use super::types::{Object, Rest, Rule, Ty};
 use crate::document::Path;
@@ -17,7 +18,8 @@ impl<'w> Checker<'w> {
         self.limits(code);
         match self.catalog.action(&code.action) {
             ActionLookup::Found(info) => {
-                self.input(code, &info);
+                let label = format!("{} {}", info.name, info.version);
+                self.fits(&code.input, info.input_schema.as_ref(), &label);
                 let key = code.action.to_string();
                 if let Some(ty) = self.actions.get(&key) {
                     return ty.clone();
@@ -83,12 +85,11 @@ impl<'w> Checker<'w> {
         self.path.pop();
     }
 
-    /// What certainly does not fit the action's schema.
-    fn input(&mut self, code: &'w Code, info: &ActionInfo) {
-        let Some(schema) = &info.input_schema else { return };
-        let label = format!("{} {}", info.name, info.version);
-        let wanted = Ty::of_schema(schema, &label);
-        let given = self.type_of(&code.input);
+    /// What certainly does not fit the schema of what is given it.
+    pub(super) fn fits(&mut self, input: &'w Value, schema: Option<&Value>, label: &str) {
+        let Some(schema) = schema else { return };
+        let wanted = Ty::of_schema(schema, label);
+        let given = self.type_of(input);
         let mut misfits = Vec::new();
         compare(&given, &wanted, &mut Vec::new(), &mut misfits);
         for misfit in misfits {

@@ -68,7 +68,8 @@ fn certain_creations(workflow: &Workflow) -> Vec<(&str, Vec<&str>)> {
     found
 }
 
-fn may_end_the_run(step: &Step) -> bool {
+/// Whether a run may end with it, so that what comes after is not certain.
+pub(super) fn may_end_the_run(step: &Step) -> bool {
     matches!(step.kind, StepKind::Filter(_) | StepKind::Stop(_))
         || step.blocks().into_iter().flatten().any(may_end_the_run)
 }

@@ -18,6 +18,7 @@ mod manual;
 mod needs;
 mod outside;
 mod records;
+mod runs;
 mod schedule;
 mod scope;
 mod steps;
@@ -29,7 +30,8 @@ use crate::model::Workflow;
 use crate::problem::Problem;
 
 pub use catalog::{
-    ActionInfo, ActionLookup, Catalog, ConnectionLookup, NoCatalog, Rehearsal, StandardObjects,
+    ActionInfo, ActionLookup, Catalog, ConnectionLookup, NoCatalog, Rehearsal, StandardObjects, Together,
+    WorkflowLookup,
 };
 
 /// More steps than this are no workflow that a person could follow.

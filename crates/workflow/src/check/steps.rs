@@ -9,7 +9,8 @@ use super::types::{Rule, Ty};
 use crate::document::Data;
 use crate::expr::Mode;
 use crate::model::{
-    Answer, Auth, Branch, Delay, Millis, Retry, SendEmail, Step, StepKind, Stop, StopStatus, Trigger,
+    Answer, Auth, Branch, Delay, Fields, Millis, Retry, SendEmail, SetState, Step, StepKind, Stop,
+    StopStatus, Trigger,
 };
 use serde_json::Value;
 use stepwell_records::filter::{Allowed, Filter, Subject};
@@ -176,11 +177,16 @@ impl<'w> Checker<'w> {
                 self.under("values", |me| me.fields(&set.values, Mode::Value));
                 Rc::new(self.type_of_fields(&set.values, &step.id))
             }
+            StepKind::SetState(set) => {
+                self.under("values", |me| me.kept(&set.values));
+                Rc::new(self.type_of_fields(&set.values, &step.id))
+            }
             StepKind::Stop(stop) => {
                 self.not_here("stop");
                 self.stop(stop);
                 return Outcome { output: Rc::new(Ty::Any), ends: true };
             }
+            StepKind::RunWorkflow(run) => self.run_workflow(run),
             StepKind::HttpRequest(request) => self.http(request),
             StepKind::SendEmail(email) => self.email(email),
         };
@@ -206,6 +212,22 @@ impl<'w> Checker<'w> {
             _ => return,
         };
         self.under("type", |me| me.tell("misplaced", message).set_hint(hint));
+    }
+
+    /// Values that are kept for later runs.
+    fn kept(&mut self, values: &'w Fields) {
+        for name in values.keys().filter(|name| !SetState::is_name(name)) {
+            self.under(name, |me| {
+                me.tell_key("invalid_value", format!("{name:?} cannot name what a workflow keeps"))
+                    .set_hint("lower case letters, digits and `_`, a letter first, at most 64");
+            });
+        }
+        if values.len() > SetState::MAX_NAMES {
+            let message =
+                format!("a workflow keeps at most {} values, not {}", SetState::MAX_NAMES, values.len());
+            self.tell("invalid_value", message).set_hint("what are many things are records");
+        }
+        self.fields(values, Mode::Value);
     }
 
     fn delay(&mut self, delay: &'w Delay) -> Rc<Ty> {

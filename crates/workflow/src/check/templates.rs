@@ -117,6 +117,8 @@ impl<'w> Checker<'w> {
             "run" => return Some(Rc::new(texts("the run", RUN))),
             "workflow" => return Some(Rc::new(texts("the workflow", WORKFLOW))),
             "settings" => return self.setting(reference, written),
+            // What is kept is known when a run reads it.
+            "state" => return Some(Rc::new(Ty::Any)),
             "secrets" => return self.secret_name(reference, written),
             "steps" => return self.step_by_name(reference, written),
             "error" => {
@@ -145,7 +147,7 @@ impl<'w> Checker<'w> {
                 let message = format!("{user} uses `{written}`, but nothing here is called `{root}`");
                 let mut names: Vec<&str> = self.scope.names().filter(|name| !name.is_empty()).collect();
                 names.sort_unstable();
-                names.extend(["trigger", "run", "workflow", "steps", "settings", "secrets"]);
+                names.extend(["trigger", "run", "workflow", "steps", "settings", "secrets", "state"]);
                 names.extend(self.scope.item.iter().flat_map(|_| ["item", "index"]));
                 let hint = match nearest(root, names.iter().copied()) {
                     Some(near) => format!("did you mean `{}`?", replaced(written, root, near)),

@@ -20,6 +20,7 @@ impl Shape {
             }
             Shape::Duration { max_ms } => format!("a duration, at most {}", Millis(*max_ms)),
             Shape::Size { max } => format!("a size, at most {}", ByteSize(*max)),
+            Shape::Boolean => "true or false".into(),
             Shape::Choice(names) => either(&names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>()),
             Shape::Name => "a name of lower case letters, digits and `-`".into(),
             Shape::Id => "an id of lower case letters, digits and `_`".into(),
@@ -65,6 +66,7 @@ impl Shape {
             (Shape::OneOrMany(item), _) => item.takes(node),
             (Shape::Either(shapes), _) => shapes.iter().any(|shape| shape.takes(node)),
             (Shape::Whole { .. } | Shape::Decimal { .. }, Data::Number(_)) => true,
+            (Shape::Boolean, Data::Bool(_)) => true,
             (Shape::WholeOrTemplate { .. }, Data::Number(_) | Data::Text(_)) => true,
             (Shape::Size { .. } | Shape::Status, Data::Number(_) | Data::Text(_)) => true,
             (

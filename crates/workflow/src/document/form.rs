@@ -75,6 +75,7 @@ pub enum Shape {
     Size {
         max: u64,
     },
+    Boolean,
     Choice(&'static [&'static str]),
     /// `[a-z][a-z0-9-]*`
     Name,

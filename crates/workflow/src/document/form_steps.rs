@@ -340,6 +340,17 @@ pub static STEPS: &[Kind] = &[
         }],
     },
     Kind {
+        name: "set_state",
+        about: "Keeps values for later runs of the workflow, which read them as `state.NAME`. They are written together with the step's completion, and one step may count on what it reads: of two runs, the second sees what the first has written.",
+        output: "the values",
+        fields: &[Field {
+            key: "values",
+            shape: Shape::Values,
+            need: Need::Required,
+            about: "Names and their values; null takes a name away. At most 100 names of lower case letters, digits and `_`, 64 KiB a value, 256 KiB together.",
+        }],
+    },
+    Kind {
         name: "stop",
         about: "Ends the run. Not inside `parallel` or `on_failure`.",
         output: "nothing: no step runs after it",
@@ -380,6 +391,31 @@ pub static STEPS: &[Kind] = &[
                 shape: Shape::Template,
                 need: Need::Optional,
                 about: "Up to this time: `2026-03-31T09:00:00Z`, a date (its midnight in UTC), or a template that gives one. A time that has passed is not waited for.",
+            },
+        ],
+    },
+    Kind {
+        name: "run_workflow",
+        about: "Starts a run of another workflow, as if by hand, and waits for its end; meanwhile this run holds no slot. When that run fails, the step does with its error. Cancelled with this run, and when `timeout` is over.",
+        output: "that run's result; `{run_id}` with `wait: false`",
+        fields: &[
+            Field {
+                key: "workflow",
+                shape: Shape::Name,
+                need: Need::Required,
+                about: "Its name. The version that is active when the step starts is run.",
+            },
+            Field {
+                key: "input",
+                shape: Shape::Value,
+                need: Need::Default("{}"),
+                about: "What a start by hand takes: the input, checked by the trigger's `input_schema`.",
+            },
+            Field {
+                key: "wait",
+                shape: Shape::Boolean,
+                need: Need::Default("true"),
+                about: "Whether to wait for its end.",
             },
         ],
     },

@@ -68,6 +68,7 @@ impl<'n> Reader<'n, '_> {
                 Some(n) => Some(json!(n)),
                 None => self.out_of_range(node, shape),
             },
+            (Data::Bool(yes), Shape::Boolean) => Some(json!(yes)),
             (Data::Number(_), Shape::Status) => self.status(node),
             (Data::Text(text), _) => self.text(node, text, shape),
             _ => None,

@@ -169,9 +169,15 @@ impl Compiler {
                     DelayPlan::For(Template::empty())
                 }
             }),
+            StepKind::RunWorkflow(run) => NodeKind::Call(CallPlan::Run {
+                workflow: run.workflow.clone(),
+                input: self.document("input", &run.input, Mode::Value),
+                wait: run.wait,
+            }),
             StepKind::HttpRequest(http) => NodeKind::Call(CallPlan::Http(Box::new(self.http(http)))),
             StepKind::SendEmail(email) => NodeKind::Call(CallPlan::Email(Box::new(self.email(email)))),
             StepKind::Set(set) => NodeKind::Set(self.fields("values", &set.values)),
+            StepKind::SetState(set) => NodeKind::Call(CallPlan::SetState(self.fields("values", &set.values))),
             StepKind::Stop(stop) => NodeKind::Stop {
                 status: stop.status,
                 message: stop.message.as_ref().map(|text| self.template("message", text, Mode::Body)),

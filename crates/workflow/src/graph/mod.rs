@@ -162,6 +162,8 @@ pub enum CallPlan {
     Update { object: String, record_id: Template, record: Document, if_version: Option<Document> },
     Delete { object: String, record_id: Template, if_version: Option<Document> },
     Upsert { object: String, match_on: Vec<String>, record: Document, create_only: Vec<String> },
+    SetState(Document),
+    Run { workflow: String, input: Document, wait: bool },
     Http(Box<HttpPlan>),
     Email(Box<EmailPlan>),
 }
@@ -170,6 +172,11 @@ impl CallPlan {
     /// Whether the world outside can notice the call.
     pub fn is_outside(&self) -> bool {
         matches!(self, CallPlan::Http(_) | CallPlan::Email(_))
+    }
+
+    /// Whether its end comes as an event of its own, for which the run waits.
+    pub fn waits(&self) -> bool {
+        matches!(self, CallPlan::Run { .. })
     }
 }
 

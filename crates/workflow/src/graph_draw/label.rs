@@ -36,8 +36,10 @@ pub(super) fn what(step: &Step) -> String {
         StepKind::Delay(Delay { until, .. }) => {
             until.as_ref().map(|until| format!("until {}", bare(until))).unwrap_or_default()
         }
+        StepKind::SetState(set) => set.values.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
         StepKind::Filter(filter) => condition(&filter.when),
         StepKind::Stop(Stop { status: StopStatus::Failed, .. }) => "failed".into(),
+        StepKind::RunWorkflow(run) => run.workflow.clone(),
         StepKind::HttpRequest(request) => {
             let through = request.connection.iter().map(|name| format!("{name} ")).collect::<String>();
             format!("{} {through}{}", request.method.as_str(), request.url)

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::command::{Command, Execute};
+use super::command::{Call, Command, Execute};
 use super::event::{Timer, TimerKind};
 use super::failure::{Failure, code};
 use super::iterate::Over;
@@ -126,7 +126,9 @@ impl<'a> Machine<'a> {
         let node = graph.node(id);
         let around = self.around(id, &path);
         let now = self.state.clock;
-        self.state.steps.insert(path.clone(), StepState::new(now, generation));
+        // What a step that starts again has begun before, it goes on with.
+        let run = self.state.steps.get_mut(&path).and_then(|before| before.run.take());
+        self.state.steps.insert(path.clone(), StepState { run, ..StepState::new(now, generation) });
         if let Some(condition) = &node.condition {
             match condition.holds(&self.at(id, around.as_ref(), now)) {
                 Ok(true) => {}
@@ -333,7 +335,13 @@ impl<'a> Machine<'a> {
         let key = derive::key(&start.run.id, path, step.generation);
         let action = |written: &str| start.actions.get(written).map_or(written, String::as_str).to_owned();
         let call = match &node.kind {
-            NodeKind::Call(plan) => render::call(plan, &here, &key, &action)?,
+            NodeKind::Call(plan) => {
+                let mut call = render::call(plan, &here, &key, &action)?;
+                if let Call::Run(call) = &mut call {
+                    call.run.clone_from(&step.run);
+                }
+                call
+            }
             NodeKind::Iterator(plan) => self.iterator_call(plan, path, &here)?,
             _ => return Err(no_call()),
         };
@@ -593,6 +601,7 @@ impl StepState {
             attempt: 0,
             generation,
             sent: false,
+            run: None,
             started_at,
             first_sent: None,
             due: None,
@@ -621,6 +630,12 @@ impl StepState {
     pub(super) fn next_generation(&self) -> u32 {
         let refused = self.attempt > 0 && self.error.as_ref().is_some_and(|error| !error.retryable);
         self.generation + u32::from(refused)
+    }
+
+    /// Whether it waits for what comes by an event.
+    pub(super) fn is_awaiting(&self, node: &Node) -> bool {
+        let waits = matches!(&node.kind, NodeKind::Call(plan) if plan.waits());
+        waits && self.status == StepStatus::Waiting && self.sent
     }
 
     /// Whether its call is being made.

@@ -1,13 +1,14 @@
 //! One event folded into a run's state, and what is under way after a crash.
 
 use super::advance::Machine;
-use super::command::Command;
+use super::command::{Command, Execute};
 use super::event::{Event, Resume, Timer, TimerKind};
 use super::failure::Failure;
 use super::path::StepPath;
 use super::payload::Payload;
-use super::state::{Output, RunStatus, State, StepStatus};
-use crate::graph::{Graph, NodeId, NodeKind};
+use super::state::{Output, RunStatus, State, StepState, StepStatus};
+use crate::graph::{CallPlan, Graph, NodeId, NodeKind};
+use serde_json::Value;
 
 /// Folds one event into the state. An event that does not fit any more changes nothing and asks for nothing.
 pub fn apply(graph: &Graph, state: &mut State, event: &Event) -> Vec<Command> {
@@ -50,12 +51,21 @@ pub fn outstanding(graph: &Graph, state: &State) -> Vec<Command> {
                 .extend(machine.execute(id, path).ok().map(|execute| Command::Execute(Box::new(execute))));
         }
         if let Some(due) = step.due {
-            let kind = machine.timer_of(id);
+            let kind = machine.timer_of(id, step);
             let timer = Timer { path: path.clone(), kind, attempt: step.attempt };
             commands.push(Command::SetTimer { timer, due });
         }
     }
     commands
+}
+
+/// The call of the attempt that a step is at, by what the run knows now; nothing when the step is at none.
+pub fn call_now(graph: &Graph, state: &State, path: &StepPath) -> Option<Result<Execute, Failure>> {
+    let mut state = state.clone();
+    let machine = Machine::new(graph, &mut state);
+    let attempt = machine.state.step(path)?.attempt;
+    let id = machine.calling(path, attempt)?;
+    Some(machine.execute(id, path))
 }
 
 /// Where a run stands, by where its steps stand.
@@ -108,16 +118,28 @@ impl Machine<'_> {
                 true
             }
             _ if self.state.status.is_final() => false,
-            Event::AttemptStarted { path, attempt, at } => {
+            Event::StateRead { values } => {
+                self.state.kept = Some(values.clone());
+                true
+            }
+            Event::AttemptStarted { path, attempt, run, at } => {
                 let Some(id) = self.calling(path, *attempt) else { return false };
-                let outside = matches!(&self.graph.node(id).kind, NodeKind::Call(plan) if plan.is_outside());
+                let NodeKind::Call(plan) = &self.graph.node(id).kind else { return false };
                 match self.state.steps.get_mut(path) {
-                    Some(step) if outside => {
+                    Some(step) if plan.is_outside() => {
                         step.sent = true;
                         step.first_sent.get_or_insert(*at);
                     }
+                    Some(_) if plan.waits() => self.wait_for(id, path.clone(), plan, run.clone()),
                     _ => return false,
                 }
+                true
+            }
+            Event::RunEnded { path, run, result, at } => {
+                let awaits = self.state.step(path).is_some_and(|step| step.awaited() == Some(run));
+                let Some(id) = self.graph.find(path).filter(|_| awaits) else { return false };
+                self.forward(*at);
+                self.done(id, path.clone(), result.clone());
                 true
             }
             Event::StepDone { path, attempt, result, at } => {
@@ -138,12 +160,13 @@ impl Machine<'_> {
                 let Some(step) = self.state.step(&timer.path) else { return false };
                 let expected = step.status == StepStatus::Waiting && step.attempt == timer.attempt;
                 let (attempt, due) = (step.attempt + 1, step.due);
-                let id = self.graph.find(&timer.path).filter(|id| self.timer_of(*id) == timer.kind);
+                let id = self.graph.find(&timer.path).filter(|id| self.timer_of(*id, step) == timer.kind);
                 let Some(id) = id.filter(|_| expected) else { return false };
                 self.forward(*at);
                 match timer.kind {
                     TimerKind::Retry => self.attempt(id, timer.path.clone(), attempt),
                     TimerKind::Delay => self.delayed(id, timer.path.clone(), due.unwrap_or(*at)),
+                    TimerKind::Timeout => self.timed_out(id, timer.path.clone()),
                 }
                 true
             }
@@ -162,9 +185,11 @@ impl Machine<'_> {
     }
 
     /// What a step waits for, when it waits.
-    fn timer_of(&self, id: NodeId) -> TimerKind {
-        match self.graph.node(id).kind {
+    fn timer_of(&self, id: NodeId, step: &StepState) -> TimerKind {
+        let node = self.graph.node(id);
+        match node.kind {
             NodeKind::Delay(_) => TimerKind::Delay,
+            _ if step.is_awaiting(node) => TimerKind::Timeout,
             _ => TimerKind::Retry,
         }
     }
@@ -172,16 +197,35 @@ impl Machine<'_> {
     fn done(&mut self, id: NodeId, path: StepPath, result: Result<Payload, Failure>) {
         match (result, self.iterator(id)) {
             (Ok(answer), Some(plan)) => self.iterator_done(id, path, plan, answer),
-            (Ok(output), None) => self.complete(id, path, Output::Own(output)),
+            (Ok(output), None) => {
+                if let NodeKind::Call(CallPlan::SetState(_)) = &self.graph.node(id).kind {
+                    self.keep(&output);
+                }
+                self.complete(id, path, Output::Own(output));
+            }
             (Err(failure), _) => self.attempt_failed(id, path, failure),
         }
+    }
+
+    /// What was written is read from here on.
+    fn keep(&mut self, written: &Payload) {
+        let kept = self.state.kept.as_ref().and_then(|kept| kept.value()?.as_object());
+        let mut kept = kept.cloned().unwrap_or_default();
+        for (name, value) in written.value().and_then(|values| values.as_object()).into_iter().flatten() {
+            match value {
+                Value::Null => _ = kept.remove(name),
+                value => _ = kept.insert(name.clone(), value.clone()),
+            }
+        }
+        self.state.kept = Some(Payload::new(Value::Object(kept)));
     }
 
     /// The node of a step whose attempt is being made.
     fn calling(&self, path: &StepPath, attempt: u32) -> Option<NodeId> {
         let id = self.graph.find(path)?;
         let step = self.state.step(path)?;
-        (step.attempt == attempt && step.is_calling(self.graph.node(id))).then_some(id)
+        let node = self.graph.node(id);
+        (step.attempt == attempt && (step.is_calling(node) || step.is_awaiting(node))).then_some(id)
     }
 
     /// The run's clock never goes back.

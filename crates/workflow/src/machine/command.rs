@@ -26,6 +26,8 @@ pub enum Command {
     Respond(Answer),
     /// The run is over; its timers and inbox can go.
     Finished(Finished),
+    /// A run that was started is not waited for any more: it is to end.
+    CancelRun { run: String },
     /// An item of an iterator is over, and its steps are no longer in the state.
     Item(Box<ItemDone>),
 }
@@ -62,6 +64,8 @@ pub enum Call {
     Update(UpdateCall),
     Upsert(UpsertCall),
     Delete(DeleteCall),
+    SetState(SetStateCall),
+    Run(RunCall),
     Http(Box<HttpCall>),
     Email(Box<EmailCall>),
     List(ListCall),
@@ -139,6 +143,25 @@ pub struct DeleteCall {
     pub object: String,
     pub record_id: String,
     pub if_version: Option<u64>,
+}
+
+/// Output: the values. It counts on what the workflow keeps being as the run has read it: where that was read again
+/// since the call was made, it is made again ([`super::call_now`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetStateCall {
+    /// By name; null takes a name away.
+    pub values: serde_json::Map<String, Value>,
+}
+
+/// Output: the other run's result, which comes by [`super::Event::RunEnded`], or `{run_id}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunCall {
+    pub workflow: String,
+    pub input: Value,
+    pub wait: bool,
+    /// The run that an attempt before this one started: what it has done is not done again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
 }
 
 /// Output: `{status, headers, body}`.

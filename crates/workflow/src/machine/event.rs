@@ -20,8 +20,23 @@ pub enum Event {
     /// The run begins.
     Started(Box<Start>),
     /// An outside call is about to be sent: from here on nobody knows whether it arrived until it is done.
-    /// Journaled, with the frozen request, before the first byte goes out. Steps inside have none.
-    AttemptStarted { path: StepPath, attempt: u32, at: Timestamp },
+    /// Journaled, with the frozen request, before the first byte goes out. Or a run was started, or found, that the
+    /// step waits for. Steps inside have none.
+    AttemptStarted {
+        path: StepPath,
+        attempt: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<String>,
+        at: Timestamp,
+    },
+    /// A run that a step waits for has ended.
+    RunEnded {
+        path: StepPath,
+        run: String,
+        #[serde(with = "outcome")]
+        result: Result<Payload, Failure>,
+        at: Timestamp,
+    },
     /// An attempt has ended.
     StepDone {
         path: StepPath,
@@ -36,6 +51,8 @@ pub enum Event {
     CancelRequested { at: Timestamp },
     /// Somebody wants a failed run to go on from the step that failed.
     RetryRequested { at: Timestamp },
+    /// What the workflow keeps between its runs, as it is read before anything else of a burst: an object of all of it.
+    StateRead { values: Payload },
     /// Somebody says how a paused step goes on.
     Resumed { path: StepPath, how: Resume, at: Timestamp },
 }
@@ -46,7 +63,9 @@ impl Event {
         match self {
             Event::Started(start) => vec![&mut start.trigger, &mut start.settings],
             Event::StepDone { result: Ok(payload), .. }
-            | Event::Resumed { how: Resume::Output(payload), .. } => vec![payload],
+            | Event::RunEnded { result: Ok(payload), .. }
+            | Event::Resumed { how: Resume::Output(payload), .. }
+            | Event::StateRead { values: payload } => vec![payload],
             _ => Vec::new(),
         }
     }
@@ -56,9 +75,13 @@ impl Event {
         match self {
             Event::AttemptStarted { path, .. }
             | Event::StepDone { path, .. }
+            | Event::RunEnded { path, .. }
             | Event::Resumed { path, .. } => Some(path),
             Event::TimerFired { timer, .. } => Some(&timer.path),
-            Event::Started(_) | Event::CancelRequested { .. } | Event::RetryRequested { .. } => None,
+            Event::Started(_)
+            | Event::CancelRequested { .. }
+            | Event::RetryRequested { .. }
+            | Event::StateRead { .. } => None,
         }
     }
 }
@@ -97,7 +120,7 @@ pub struct Timer {
     pub attempt: u32,
 }
 
-/// What a timer is for. The time-outs of waits become a kind of their own.
+/// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimerKind {
@@ -105,6 +128,8 @@ pub enum TimerKind {
     Retry,
     /// The end of a delay.
     Delay,
+    /// The end of a wait for what comes by an event.
+    Timeout,
 }
 
 /// How a paused step goes on.

@@ -32,6 +32,7 @@ impl Machine<'_> {
         if self.state.error.is_some() {
             return self.finish_failed();
         }
+        self.give_up_waits();
         let now = self.state.clock;
         for step in self.state.steps.values_mut().filter(|step| !step.status.is_final()) {
             // What is around it has done what it could; a call beside it is not waited for.
@@ -84,6 +85,7 @@ impl Machine<'_> {
     }
 
     pub(super) fn finish_failed(&mut self) {
+        self.give_up_waits();
         let now = self.state.clock;
         for step in self.state.steps.values_mut().filter(|step| !step.status.is_final()) {
             step.status = StepStatus::Cancelled;
@@ -98,9 +100,10 @@ impl Machine<'_> {
 
     /// Ends the run at once. What became of a call that was sent is not known.
     pub(super) fn cancel(&mut self) {
+        self.give_up_waits();
         let now = self.state.clock;
         for step in self.state.steps.values_mut().filter(|step| !step.status.is_final()) {
-            if step.sent {
+            if step.is_out() {
                 let message =
                     "the run was cancelled while the call was under way; what became of it is not known";
                 step.error = Some(Failure::engine(code::INTERRUPTED, message));

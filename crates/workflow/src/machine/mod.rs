@@ -6,6 +6,7 @@
 //! - [`apply`]: one event. Events that no longer fit (a timer of an
 //!   attempt that is over, an answer that comes twice, anything after the end) change nothing.
 //! - [`outstanding`]: after a crash, what was asked for and is not done.
+//! - [`call_now`]: a call made again, by what the run knows now.
 //!
 //! Steps without effects (`branch`, `filter`, `parallel`, `set`, `stop`, every `if`) run inside the machine, a `delay` is
 //! a timer; the rest are [`Command::Execute`]s. A list of steps, wherever it stands (the workflow, an arm, a parallel, a `do`,
@@ -29,12 +30,14 @@ mod scope;
 mod state;
 #[cfg(test)]
 mod tests;
+mod wait;
 
-pub use apply::{apply, outstanding, step};
+pub use apply::{apply, call_now, outstanding, step};
 
 pub use command::{
     Answer, Call, CodeCall, Command, CreateCall, DeleteCall, EmailCall, Execute, Finished, HttpBody,
-    HttpCall, ItemCall, ItemDone, ItemRecords, ListCall, RunFailure, SearchCall, UpdateCall, UpsertCall,
+    HttpCall, ItemCall, ItemDone, ItemRecords, ListCall, RunCall, RunFailure, SearchCall, SetStateCall,
+    UpdateCall, UpsertCall,
 };
 pub(crate) use delay::time as time_of;
 pub use event::{Event, Resume, RunInfo, Start, Timer, TimerKind};

@@ -6,8 +6,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
 use super::command::{
-    Answer, Call, CodeCall, CreateCall, DeleteCall, EmailCall, HttpBody, HttpCall, SearchCall, UpdateCall,
-    UpsertCall,
+    Answer, Call, CodeCall, CreateCall, DeleteCall, EmailCall, HttpBody, HttpCall, RunCall, SearchCall,
+    SetStateCall, UpdateCall, UpsertCall,
 };
 use super::failure::{Failure, code};
 use crate::expr::{Document, ExprError, ExprErrorKind, Filled, Scope, Template, Text};
@@ -54,6 +54,18 @@ pub(super) fn call(
             object: object.clone(),
             record_id: text("record_id", record_id, scope)?.text,
             if_version: number("if_version", if_version.as_ref(), scope)?,
+        }),
+        CallPlan::SetState(values) => Call::SetState(SetStateCall {
+            values: match document("values", values, scope)?.value {
+                Value::Object(values) => values,
+                other => return Err(wrong("values", "an object", &other)),
+            },
+        }),
+        CallPlan::Run { workflow, input, wait } => Call::Run(RunCall {
+            workflow: workflow.clone(),
+            input: document("input", input, scope)?.value,
+            wait: *wait,
+            run: None,
         }),
         CallPlan::Http(plan) => Call::Http(Box::new(http(plan, scope, key)?)),
         CallPlan::Email(plan) => Call::Email(Box::new(email(plan, scope)?)),

@@ -61,7 +61,8 @@ fn backoff_ms(plan: &RetryPlan, attempt: u32) -> u64 {
     delay.min(LONGEST_MS)
 }
 
-fn after(time: Timestamp, ms: u64) -> Option<Timestamp> {
+/// A time so many milliseconds later.
+pub(super) fn after(time: Timestamp, ms: u64) -> Option<Timestamp> {
     time.checked_add(SignedDuration::from_millis(i64::try_from(ms).ok()?)).ok()
 }
 

@@ -238,6 +238,10 @@ impl Here<'_> {
         match root {
             "trigger" => given(start.map(|start| &start.trigger)),
             "settings" => given(start.map(|start| &start.settings)),
+            "state" => match &self.state.kept {
+                Some(kept) => given(Some(kept)),
+                None => Found::Value(Arc::new(json!({}))),
+            },
             "run" => {
                 let id = start.map(|start| start.run.id.as_str());
                 let at = start.map(|start| start.at.to_string());
@@ -292,7 +296,7 @@ impl Scope for Here<'_> {
             .filter(|(index, _)| self.state.step(&self.instance(NodeId(*index as u32))).is_some_and(done))
             .map(|(_, node)| node.id.clone());
         let item = self.item().map(|_| ["item", "index"]).into_iter().flatten();
-        ["trigger", "settings", "run", "workflow", "steps"]
+        ["trigger", "settings", "state", "run", "workflow", "steps"]
             .into_iter()
             .chain(item)
             .map(str::to_owned)

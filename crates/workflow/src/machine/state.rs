@@ -21,7 +21,7 @@ pub enum RunStatus {
     Queued,
     /// Some step is being worked on.
     Running,
-    /// Nothing can be done before a timer fires (later: an input comes, a child run ends).
+    /// Nothing can be done before a timer fires, or another run ends.
     Waiting,
     /// Nothing can be done before a person resumes it.
     Paused,
@@ -55,7 +55,7 @@ impl RunStatus {
 pub enum StepStatus {
     /// Its call, or a step inside it, is being worked on.
     Running,
-    /// For its timer.
+    /// For its timer, or another run.
     Waiting,
     /// For a person.
     Paused,
@@ -93,6 +93,9 @@ pub struct State {
     pub clock: Timestamp,
     /// Steps that have begun, or were skipped.
     pub steps: BTreeMap<StepPath, StepState>,
+    /// What the workflow keeps between its runs, as the run has read it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Payload>,
     /// The failure that the `on_failure` list is working on, or that the run ended with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RunFailure>,
@@ -115,9 +118,13 @@ pub struct StepState {
     pub attempt: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u32,
-    /// An outside call that has been sent, so that what became of it is not known until it is done.
+    /// An outside call that has been sent, so that what became of it is not known until it is done; or the step waits
+    /// for what comes by an event.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sent: bool,
+    /// The run that it has started last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// The run's clock when the step began.
     pub started_at: Timestamp,
     /// When its first call to the outside went out: it may have waited long for that.
@@ -194,6 +201,11 @@ impl State {
         self.steps.get(path)
     }
 
+    /// The runs that steps wait for.
+    pub fn awaited(&self) -> impl Iterator<Item = (&StepPath, &str)> {
+        self.steps.iter().filter_map(|(path, step)| Some((path, step.awaited()?)))
+    }
+
     pub(super) fn items_mut(&mut self, path: &StepPath) -> Option<&mut Items> {
         self.steps.get_mut(path)?.items.as_deref_mut()
     }
@@ -202,7 +214,8 @@ impl State {
     pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut Payload> {
         let start = self.start.iter_mut().flat_map(|s| [&mut s.trigger, &mut s.settings]);
         let output = self.output.iter_mut().filter_map(Output::own_mut);
-        start.chain(self.steps.values_mut().flat_map(StepState::payloads_mut)).chain(output)
+        let steps = self.steps.values_mut().flat_map(StepState::payloads_mut);
+        start.chain(&mut self.kept).chain(steps).chain(output)
     }
 
     /// Blobs to read, and put in by [`Payload::fill`], before the next event is applied.
@@ -210,6 +223,7 @@ impl State {
         let start = self.start.iter().flat_map(|s| [&s.trigger, &s.settings]);
         let output = self.output.iter().filter_map(Output::own);
         start
+            .chain(&self.kept)
             .chain(self.steps.values().flat_map(StepState::payloads))
             .chain(output)
             .filter_map(Payload::missing)
@@ -234,6 +248,12 @@ impl Output {
 }
 
 impl StepState {
+    /// The run that it waits for.
+    pub fn awaited(&self) -> Option<&str> {
+        let waits = self.status == StepStatus::Waiting && self.sent;
+        self.run.as_deref().filter(|_| waits)
+    }
+
     fn payloads(&self) -> impl Iterator<Item = &Payload> {
         let output = self.output.iter().filter_map(Output::own);
         output.chain(&self.item).chain(self.items.iter().flat_map(|items| items.payloads()))

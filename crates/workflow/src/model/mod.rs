@@ -14,8 +14,8 @@ pub use action_ref::{ActionRef, VersionWanted};
 pub use step::{
     Arm, Backoff, Block, Body, Branch, Code, CreateRecord, Delay, DeleteRecord, Fields, FilterStep,
     HttpRequest, Iterate, Limits, NamedRedirects, OnError, Parallel, RecordSet, Redirects, Response, Retry,
-    SearchRecords, SendEmail, Set, StatusRange, Step, StepKind, Stop, StopStatus, Tolerate, UpdateRecord,
-    UpsertRecord,
+    RunWorkflow, SearchRecords, SendEmail, Set, SetState, StatusRange, Step, StepKind, Stop, StopStatus,
+    Tolerate, UpdateRecord, UpsertRecord,
 };
 pub use trigger::{
     Answer, Auth, Hmac, HmacScheme, Manual, Method, Missed, OnRecords, Overlap, RecordChange, RecordEvent,

@@ -73,8 +73,10 @@ pub enum StepKind {
     Parallel(Parallel),
     Iterator(Box<Iterate>),
     Set(Set),
+    SetState(SetState),
     Stop(Stop),
     Delay(Delay),
+    RunWorkflow(RunWorkflow),
     HttpRequest(Box<HttpRequest>),
     SendEmail(Box<SendEmail>),
 }
@@ -94,8 +96,10 @@ impl StepKind {
             StepKind::Parallel(_) => "parallel",
             StepKind::Iterator(_) => "iterator",
             StepKind::Set(_) => "set",
+            StepKind::SetState(_) => "set_state",
             StepKind::Stop(_) => "stop",
             StepKind::Delay(_) => "delay",
+            StepKind::RunWorkflow(_) => "run_workflow",
             StepKind::HttpRequest(_) => "http_request",
             StepKind::SendEmail(_) => "send_email",
         }
@@ -347,6 +351,28 @@ pub struct Set {
     pub values: Fields,
 }
 
+/// Keeps values for later runs of the workflow, which read them as `state.NAME`; null takes one away. Output: the
+/// values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetState {
+    pub values: Fields,
+}
+
+impl SetState {
+    /// How many names a workflow keeps.
+    pub const MAX_NAMES: usize = 100;
+    /// The largest value, as JSON.
+    pub const MAX_VALUE: usize = 64 << 10;
+    /// Of all together: a run that reads one is given all.
+    pub const MAX_TOGETHER: usize = 256 << 10;
+
+    /// Whether a value can be kept under this name.
+    pub fn is_name(name: &str) -> bool {
+        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(known)
+    }
+}
+
 /// Ends the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stop {
@@ -382,6 +408,22 @@ pub enum StopStatus {
     #[default]
     Completed,
     Failed,
+}
+
+/// Starts a run of another workflow, as if by hand. Output: the run's result, or `{run_id}` when it is not waited for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunWorkflow {
+    pub workflow: String,
+    #[serde(default = "empty_object")]
+    pub input: Value,
+    #[serde(default = "RunWorkflow::waits")]
+    pub wait: bool,
+}
+
+impl RunWorkflow {
+    fn waits() -> bool {
+        true
+    }
 }
 
 /// Output: `{status, headers, body}`.

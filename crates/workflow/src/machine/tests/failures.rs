@@ -166,7 +166,7 @@ fn cancelling_ends_everything_and_says_what_is_not_known() {
         json!([{"id": "both", "type": "parallel", "steps": [http("sent", json!({})), code("act", json!({}))]}]),
     );
     let mut run = Driven::start(&graph, json!({}));
-    run.event(Event::AttemptStarted { path: "both.sent".into(), attempt: 1, at: time(1) });
+    run.event(Event::AttemptStarted { path: "both.sent".into(), attempt: 1, run: None, at: time(1) });
     assert!(run.state.step(&"both.sent".into()).unwrap().sent);
     let commands = run.event(Event::CancelRequested { at: time(2) });
     assert!(matches!(&commands[..], [Command::Finished(f)] if f.status == RunStatus::Cancelled));
@@ -198,7 +198,7 @@ fn events_that_do_not_fit_change_nothing() {
         Event::StepDone { path: "a".into(), attempt: 1, result: Ok(json!({"n": 2}).into()), at: time(9) },
         Event::StepDone { path: "b".into(), attempt: 2, result: Ok(json!({}).into()), at: time(9) },
         Event::StepDone { path: "nothing".into(), attempt: 1, result: Ok(json!({}).into()), at: time(9) },
-        Event::AttemptStarted { path: "b".into(), attempt: 1, at: time(9) },
+        Event::AttemptStarted { path: "b".into(), attempt: 1, run: None, at: time(9) },
         Event::Resumed { path: "b".into(), how: Resume::Skip, at: time(9) },
         Event::RetryRequested { at: time(9) },
         started(json!({"other": true})),

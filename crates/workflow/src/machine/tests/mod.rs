@@ -5,4 +5,6 @@ mod examples;
 mod failures;
 mod iterators;
 mod properties;
+mod runs;
+mod state;
 mod support;

@@ -23,6 +23,7 @@ enum Shape {
     /// Each step with a seed for what it needs of those before it.
     Parallel(Vec<(Shape, u8)>, Traits),
     Delay(Traits),
+    Run(Traits),
     Iterator(Loop, Vec<Shape>, Traits),
     Filter(bool),
     Stop(bool),
@@ -69,7 +70,8 @@ fn call() -> impl Strategy<Value = Shape> {
         plain().prop_map(Shape::Code),
         plain().prop_map(Shape::Http),
         plain().prop_map(Shape::Set),
-        plain().prop_map(Shape::Delay)
+        plain().prop_map(Shape::Delay),
+        plain().prop_map(Shape::Run)
     ]
 }
 
@@ -170,6 +172,10 @@ impl Writer {
                 steps.reverse();
                 self.with(json!({"id": id, "type": "parallel", "steps": steps}), traits, false)
             }
+            Shape::Run(traits) => {
+                let step = json!({"id": id, "type": "run_workflow", "workflow": "other", "input": input});
+                self.with(step, traits, true)
+            }
             Shape::Delay(traits) => self.with(json!({"id": id, "type": "delay", "for": "2s"}), traits, false),
             Shape::Iterator(items, shapes, traits) => {
                 let mut step = json!({"id": id, "type": "iterator", "do": self.list(shapes, before),
@@ -224,15 +230,15 @@ fn written(shapes: &[Shape], failing: bool) -> Graph {
 
 /// How a call ends is a function of the call, so that any two orders meet the same answers.
 fn answer(execute: &Execute, failing: bool) -> Result<Value, Failure> {
-    let roll = execute
-        .path
-        .as_str()
-        .bytes()
-        .fold(execute.attempt as usize * 7, |n, b| n.wrapping_mul(31) + b as usize);
+    ends(&execute.path, execute.attempt, failing)
+}
+
+fn ends(path: &StepPath, attempt: u32, failing: bool) -> Result<Value, Failure> {
+    let roll = path.as_str().bytes().fold(attempt as usize * 7, |n, b| n.wrapping_mul(31) + b as usize);
     match roll % 8 {
         0 if failing => Err(failure("refused", false)),
         // A last attempt goes well when nothing is to fail for good.
-        1 | 2 if failing || execute.attempt == 1 => Err(failure("busy", true)),
+        1 | 2 if failing || attempt == 1 => Err(failure("busy", true)),
         _ => Ok(json!({"n": roll % 100})),
     }
 }
@@ -252,9 +258,25 @@ fn possible(run: &Driven<'_>, failing: bool) -> Vec<Event> {
     let at = time(0);
     let mut events: Vec<Event> = Vec::new();
     for execute in run.open() {
+        if let Call::Run(call) = &execute.call {
+            // It comes into being at once; how it ends is what a call would have come to.
+            let run = call.run.clone().unwrap_or_else(|| execute.path.to_string());
+            events.push(Event::AttemptStarted {
+                path: execute.path,
+                attempt: execute.attempt,
+                run: Some(run),
+                at,
+            });
+            continue;
+        }
         let turn = turn(&execute.call, found(&execute.call), |n| n % 3 == 1);
         let result = turn.map_or_else(|| answer(&execute, failing), Ok).map(Payload::new);
         events.push(Event::StepDone { path: execute.path, attempt: execute.attempt, result, at });
+    }
+    for (path, run_id) in run.state.awaited() {
+        let attempt = run.state.step(path).unwrap().attempt;
+        let result = ends(path, attempt, failing).map(Payload::new);
+        events.push(Event::RunEnded { path: path.clone(), run: run_id.to_owned(), result, at });
     }
     // A person tries once more, and then lets it be.
     let tried = |of: &StepPath| {
@@ -296,7 +318,8 @@ fn live_outstanding(run: &Driven<'_>) -> Vec<String> {
     let mut end = |what| *done.entry(what).or_insert(0) += 1;
     for event in &run.journal {
         match event {
-            Event::StepDone { path, attempt, .. } => {
+            Event::StepDone { path, attempt, .. }
+            | Event::AttemptStarted { path, attempt, run: Some(_), .. } => {
                 end(("call", path.to_string(), *attempt));
             }
             Event::TimerFired { timer, .. } => {
@@ -404,7 +427,10 @@ proptest! {
             prop_assert!(commands.is_empty());
         } else {
             prop_assert_eq!(run.state.status, RunStatus::Cancelled);
-            prop_assert!(matches!(&commands[..], [Command::Finished(_)]));
+            let Some((Command::Finished(_), rest)) = commands.split_last() else { panic!("{commands:?}") };
+            // What it waits for is to end with it.
+            let only_runs = rest.iter().all(|command| matches!(command, Command::CancelRun { .. }));
+            prop_assert!(only_runs);
             prop_assert!(run.state.steps.values().all(|step| step.status.is_final()));
         }
         let before = run.state.clone();

@@ -1,0 +1,268 @@
+//! Runs that a run starts (`run_workflow`): they come into being in their parent's commit, and tell it of their end in
+//! their own. A parent that waits holds no slot; what it is told lies in its inbox.
+use crate::begin::{NewRun, Rows};
+use crate::core::Ctx;
+use crate::error::{EngineError, ErrorKind};
+use crate::events::MAX_DEPTH;
+use crate::feed::RunMoved;
+use crate::hash;
+use crate::id::RunId;
+use crate::registry::workflows;
+use crate::requests::{Retrying, prepare_retry};
+use crate::start::seen;
+use crate::tables::runs::{self, Parent, RunHead};
+use crate::tables::{self, inbox};
+use crate::{abandon, api, blobs, history, manual};
+use serde_json::{Value, json};
+use stepwell_store::{Key, Refused, Txn};
+use stepwell_workflow::machine::{Event, Execute, Failure, Finished, Payload, RunCall, RunStatus};
+use stepwell_workflow::model::{Manual, Trigger};
+
+/// The code of a step whose run was cancelled.
+const CANCELLED: &str = "run_cancelled";
+
+/// What an attempt at starting a run came to.
+pub(crate) enum Begun {
+    /// It is new, or was taken up again where it had failed, or goes on.
+    Run {
+        run: RunId,
+        put: Option<Put>,
+    },
+    /// The run that an attempt before this one had started has ended by now.
+    Ended {
+        run: RunId,
+        result: Result<Payload, Failure>,
+    },
+    /// What it needs is read from what is stored, and the burst has written: it comes first in the next.
+    Later,
+    Failed(Failure),
+}
+
+/// What the parent's commit does for a child; the rest comes when it is on disk.
+pub(crate) enum Put {
+    New(Rows),
+    Retried(RunId, RunMoved),
+}
+
+impl Put {
+    pub(crate) fn moved(&self) -> &RunMoved {
+        match self {
+            Put::New(rows) => &rows.moved,
+            Put::Retried(_, moved) => moved,
+        }
+    }
+
+    pub(crate) fn stored(&self, ctx: &Ctx) {
+        match self {
+            Put::New(rows) => rows.stored(ctx),
+            Put::Retried(run, _) => {
+                ctx.ws.kept.run_revived();
+                ctx.wake(*run);
+            }
+        }
+    }
+}
+
+/// Whose child it is to be.
+pub(crate) struct Family<'a> {
+    pub run: RunId,
+    pub head: &'a RunHead,
+    /// Whether the burst has written nothing yet.
+    pub clean: bool,
+}
+
+/// Starts the run that a step asks for, or goes on with the one that it has started before.
+pub(crate) async fn begin(
+    ctx: &Ctx,
+    txn: &mut Txn,
+    call: &RunCall,
+    execute: &Execute,
+    family: Family<'_>,
+) -> Result<Begun, Refused> {
+    if let Some(run) = call.run.as_ref().and_then(|run| run.parse().ok())
+        && let Some(begun) = go_on(ctx, txn, run).await?
+    {
+        return Ok(begun);
+    }
+    let failed = |error: EngineError| match error.kind {
+        ErrorKind::Unavailable => Err(Refused::Unavailable(error.message)),
+        _ => {
+            let details = Some(json!({ "problems": error.problems })).filter(|_| !error.problems.is_empty());
+            Ok(Begun::Failed(Failure { details, ..Failure::engine(error.code, error.message) }))
+        }
+    };
+    let depth = family.head.depth + 1;
+    if depth > MAX_DEPTH {
+        let message = format!(
+            "{MAX_DEPTH} runs led to this one, each started by the one before: so long a chain is taken for a loop, and \
+             `{}` is not run",
+            call.workflow
+        );
+        return Ok(Begun::Failed(Failure::engine("workflow_loop", message)));
+    }
+    let flow = match workflows::active(ctx, &call.workflow).await {
+        Ok(flow) => flow,
+        Err(error) => return failed(error),
+    };
+    let reads = match &flow.workflow.trigger {
+        Trigger::Manual(Manual { on, .. }) => on.is_some(),
+        Trigger::RecordEvent(_) => true,
+        Trigger::Webhook(_) | Trigger::Schedule(_) => false,
+    };
+    if reads && !family.clean {
+        return Ok(Begun::Later);
+    }
+    let trigger = match manual::trigger(ctx, &flow, call.input.clone()).await {
+        Ok(trigger) => seen(ctx, &flow, trigger),
+        Err(error) => return failed(error),
+    };
+    let run = free_id(ctx, txn, execute).await?;
+    let parent = Parent { run: family.run, path: execute.path.clone(), waits: call.wait };
+    let rows = match NewRun::child(ctx, &flow, trigger, depth, run, parent) {
+        Ok(new) => new.queued(ctx).await?,
+        Err(error) => return failed(error),
+    };
+    rows.put(txn);
+    Ok(Begun::Run { run, put: Some(Put::New(rows)) })
+}
+
+/// The same id each time that a burst is made again.
+async fn free_id(ctx: &Ctx, txn: &mut Txn, execute: &Execute) -> Result<RunId, Refused> {
+    let mut number = 0u32;
+    loop {
+        let digest = hash::sha256(format!("run:{}:{}:{number}", execute.key, execute.attempt).as_bytes());
+        let run = RunId::of_child(execute.started_at, &digest);
+        if txn.get(&runs::head_key(ctx.ws.id, run)).await?.is_none() {
+            return Ok(run);
+        }
+        number += 1;
+    }
+}
+
+/// Goes on with a run that was started before; nothing when it was cancelled, is gone, or cannot be retried: then
+/// another one is started.
+async fn go_on(ctx: &Ctx, txn: &mut Txn, run: RunId) -> Result<Option<Begun>, Refused> {
+    let Some(head) = head(ctx, txn, run).await? else { return Ok(None) };
+    match head.status {
+        api::RunStatus::Cancelled => Ok(None),
+        api::RunStatus::Completed => {
+            let result = result(ctx, run, &head).await?;
+            Ok(result.map(|result| Begun::Ended { run, result }))
+        }
+        api::RunStatus::Failed => {
+            let retrying: Retrying = match prepare_retry(ctx, run, false).await {
+                Ok(retrying) => retrying,
+                Err(error) if error.kind == ErrorKind::Unavailable => {
+                    return Err(Refused::Unavailable(error.message));
+                }
+                Err(_) => return Ok(None),
+            };
+            if retrying.commits() != head.commits {
+                return Err(Refused::Conflict { key: runs::head_key(ctx.ws.id, run) });
+            }
+            let moved = retrying.put(ctx, txn, head)?.1;
+            Ok(Some(Begun::Run { run, put: Some(Put::Retried(run, moved)) }))
+        }
+        _ => Ok(Some(Begun::Run { run, put: None })),
+    }
+}
+
+async fn head(ctx: &Ctx, txn: &mut Txn, run: RunId) -> Result<Option<RunHead>, Refused> {
+    let key = runs::head_key(ctx.ws.id, run);
+    txn.get(&key).await?.map(|value| tables::decode(&key, &value)).transpose()
+}
+
+/// How a run has ended that is read; nothing when that is not kept any more.
+pub(crate) async fn result(
+    ctx: &Ctx,
+    run: RunId,
+    head: &RunHead,
+) -> Result<Option<Result<Payload, Failure>>, Refused> {
+    let finished = async {
+        let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
+        let folded = history::fold(ctx, run, &flow).await?;
+        Ok::<_, EngineError>(folded.finished)
+    };
+    match finished.await {
+        Ok(Some(finished)) => Ok(Some(outcome(run, &head.workflow, &finished))),
+        Ok(None) => {
+            Ok(head.error.as_ref().map(|error| outcome(run, &head.workflow, &abandon::finished(error))))
+        }
+        Err(error) if error.kind == ErrorKind::Unavailable => Err(Refused::Unavailable(error.message)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The end of a run as its parent's step sees it.
+pub(crate) fn outcome(run: RunId, workflow: &str, finished: &Finished) -> Result<Payload, Failure> {
+    let of = |details: Option<Value>, step: Option<String>| {
+        let all =
+            json!({ "run_id": run.to_string(), "workflow": workflow, "step": step, "details": details });
+        let given = all.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        Some(Value::Object(given.map(|(name, value)| (name.clone(), value.clone())).collect()))
+    };
+    match (finished.status, &finished.error) {
+        (RunStatus::Completed, _) => Ok(finished.output.clone()),
+        (_, Some(error)) => {
+            let step = error.step.as_ref().map(ToString::to_string);
+            let at = step.as_ref().map(|step| format!(" at step `{step}`")).unwrap_or_default();
+            let failure = error.failure.clone();
+            let message = format!("run {run} of `{workflow}` failed{at}: {}", failure.message);
+            Err(Failure {
+                message,
+                retry_after_ms: None,
+                details: of(failure.details.clone(), step),
+                ..failure
+            })
+        }
+        (status, None) => {
+            let message = format!("run {run} of `{workflow}` was {}", status.as_str());
+            Err(Failure { details: of(None, None), ..Failure::engine(CANCELLED, message) })
+        }
+    }
+    .map_err(crate::steps::capped)
+}
+
+/// Lays the end of a run into the inbox of the run that waits for it, which is to be woken when that is on disk.
+pub(crate) async fn tell_parent(
+    ctx: &Ctx,
+    txn: &mut Txn,
+    run: RunId,
+    own: &RunHead,
+    finished: &Finished,
+) -> Result<Option<RunId>, Refused> {
+    let Some(parent) = own.parent.as_ref().filter(|parent| parent.waits) else { return Ok(None) };
+    let Some(head) = head(ctx, txn, parent.run).await?.filter(|head| !head.status.ended()) else {
+        return Ok(None);
+    };
+    let mut result = outcome(run, &own.workflow, finished);
+    if let Ok(payload) = &mut result
+        && let Some(sha256) = blobs::spill(ctx, payload, ctx.core.config.inline_payload_bytes).await?
+    {
+        txn.put(runs::blob_ref_key(ctx.ws.id, &sha256, parent.run), vec![tables::FORMAT]);
+    }
+    let at = ctx.core.ports.clock.now();
+    let event = Event::RunEnded { path: parent.path.clone(), run: run.to_string(), result, at };
+    lay(ctx, txn, parent.run, head, event)?;
+    Ok(Some(parent.run))
+}
+
+/// Asks a run to end that nobody waits for any more; false when it has.
+pub(crate) async fn cancel(ctx: &Ctx, txn: &mut Txn, run: RunId) -> Result<bool, Refused> {
+    let Some(head) = head(ctx, txn, run).await?.filter(|head| !head.status.ended()) else {
+        return Ok(false);
+    };
+    lay(ctx, txn, run, head, Event::CancelRequested { at: ctx.core.ports.clock.now() })?;
+    Ok(true)
+}
+
+/// Puts an event into a run's inbox.
+fn lay(ctx: &Ctx, txn: &mut Txn, run: RunId, mut head: RunHead, event: Event) -> Result<(), Refused> {
+    let message = inbox::Message { event, actions: None };
+    txn.put(inbox::key(ctx.ws.id, run, head.inbox), tables::encode(&message)?);
+    head.inbox += 1;
+    let key: Key = runs::head_key(ctx.ws.id, run);
+    // Whoever drives the run rests on its head: that commit conflicts now, and finds the inbox.
+    txn.put(key, tables::encode(&head)?);
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! What a workflow keeps between its runs: read by a run before anything else of a burst, so that what it writes
+//! rests on what it has read; and read and written by people.
+use crate::api::StateInfo;
+use crate::core::Ctx;
+use crate::error::{EngineError, ErrorKind};
+use crate::id::RunId;
+use crate::registry::workflows;
+use crate::tables::state::{self as rows, StateRow};
+use crate::tables::{self, runs::timestamp};
+use serde_json::{Map, Value};
+use stepwell_store::{Refused, Txn, Want, transact};
+use stepwell_workflow::depth;
+use stepwell_workflow::machine::{Failure, SetStateCall};
+use stepwell_workflow::model::SetState;
+
+/// All that a workflow keeps; the transaction rests on it.
+pub(crate) async fn read(ctx: &Ctx, txn: &mut Txn, workflow: &str) -> Result<Map<String, Value>, Refused> {
+    let mut kept = Map::new();
+    for (key, value) in txn.range(rows::of_workflow(ctx.ws.id, workflow), usize::MAX, false).await? {
+        let row: StateRow = tables::decode(&key, &value)?;
+        kept.insert(rows::name_in(&key)?, row.value);
+    }
+    Ok(kept)
+}
+
+/// What a `set_state` step writes over what its run has read.
+pub(crate) fn write(
+    ctx: &Ctx,
+    txn: &mut Txn,
+    workflow: &str,
+    run: RunId,
+    kept: &Map<String, Value>,
+    call: &SetStateCall,
+) -> Result<Result<(), Failure>, Refused> {
+    let mut after = kept.clone();
+    for (name, value) in &call.values {
+        let was = match value {
+            Value::Null => after.remove(name),
+            value => after.insert(name.clone(), value.clone()),
+        };
+        if let Err(error) = fits(name, value, &after) {
+            return Ok(Err(Failure::engine(error.code, error.message)));
+        }
+        if was.as_ref() == Some(value) {
+            continue;
+        }
+        let key = rows::key(ctx.ws.id, workflow, name);
+        match value {
+            Value::Null if was.is_none() => {}
+            Value::Null => txn.delete(key),
+            value => {
+                let row = StateRow { value: value.clone(), updated_ms: ctx.now_ms(), run: Some(run) };
+                txn.put(key, tables::encode(&row)?);
+            }
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Whether a value can be kept, and all of them together after it.
+fn fits(name: &str, value: &Value, after: &Map<String, Value>) -> Result<(), EngineError> {
+    if !SetState::is_name(name) {
+        let message = format!(
+            "`{name}` cannot name what a workflow keeps: lower case letters, digits and `_`, a letter first, at most 64"
+        );
+        return Err(EngineError::invalid("invalid_name", message));
+    }
+    if depth::too_deep(value) {
+        let message =
+            format!("`{name}` is nested deeper than {} levels of lists and objects", depth::MAX_DEPTH);
+        return Err(EngineError::invalid("too_deep", message));
+    }
+    let too_large = |message: String| Err(EngineError::new(ErrorKind::TooLarge, "state_too_large", message));
+    let bytes = value.to_string().len();
+    if bytes > SetState::MAX_VALUE {
+        let most = SetState::MAX_VALUE;
+        return too_large(format!(
+            "`{name}` has {bytes} bytes as JSON; a workflow keeps at most {most} of one value"
+        ));
+    }
+    if after.len() > SetState::MAX_NAMES {
+        let most = SetState::MAX_NAMES;
+        return too_large(format!(
+            "with `{name}` the workflow would keep more than {most} values: many things are records"
+        ));
+    }
+    let together: usize = after.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
+    if together > SetState::MAX_TOGETHER {
+        let most = SetState::MAX_TOGETHER;
+        return too_large(format!(
+            "with `{name}` the workflow would keep {together} bytes; at most {most} are possible"
+        ));
+    }
+    Ok(())
+}
+
+/// Takes all of it away, with the workflow.
+pub(crate) async fn forget(ctx: &Ctx, workflow: &str) -> Result<(), EngineError> {
+    let keys = &rows::of_workflow(ctx.ws.id, workflow);
+    transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+        Box::pin(async move {
+            for (key, _) in tx.range(keys.clone(), usize::MAX, false).await? {
+                tx.delete(key);
+            }
+            Ok::<_, Refused>(())
+        })
+    })
+    .await?;
+    Ok(())
+}
+
+fn info(name: String, row: StateRow) -> StateInfo {
+    StateInfo {
+        name,
+        value: row.value,
+        updated_at: timestamp(row.updated_ms),
+        run: row.run.map(|run| run.to_string()),
+    }
+}
+
+pub(crate) async fn list(ctx: &Ctx, workflow: &str) -> Result<Vec<StateInfo>, EngineError> {
+    workflows::info(ctx, workflow).await?;
+    let wants = vec![Want::range(rows::of_workflow(ctx.ws.id, workflow), usize::MAX)];
+    let view = ctx.core.ports.store.read(ctx.ws.shard, wants).await?;
+    let rows = view.rows.into_iter().flatten();
+    let read = |(key, value)| Ok(info(rows::name_in(&key)?, tables::decode(&key, &value)?));
+    Ok(rows.map(read).collect::<Result<_, Refused>>()?)
+}
+
+pub(crate) async fn get(ctx: &Ctx, workflow: &str, name: &str) -> Result<StateInfo, EngineError> {
+    let kept = list(ctx, workflow).await?;
+    let near = stepwell_records::nearest(name, kept.iter().map(|one| one.name.as_str())).map(str::to_owned);
+    kept.into_iter().find(|one| one.name == name).ok_or_else(|| unknown(workflow, name, near))
+}
+
+fn unknown(workflow: &str, name: &str, near: Option<String>) -> EngineError {
+    let message = match near {
+        Some(near) => format!("`{workflow}` keeps no `{name}`; did you mean `{near}`?"),
+        None => format!("`{workflow}` keeps no `{name}`"),
+    };
+    EngineError::not_found("unknown_state", message)
+}
+
+/// Writes a value by hand. Returns whether it is new.
+pub(crate) async fn put(
+    ctx: &Ctx,
+    workflow: &str,
+    name: &str,
+    value: Value,
+) -> Result<(StateInfo, bool), EngineError> {
+    workflows::info(ctx, workflow).await?;
+    if value.is_null() {
+        return Err(EngineError::invalid(
+            "invalid_state",
+            "null is no value to keep; delete the name instead",
+        ));
+    }
+    let row = StateRow { value, updated_ms: ctx.now_ms(), run: None };
+    let (key, encoded, row) = (&rows::key(ctx.ws.id, workflow, name), &tables::encode(&row)?, &row);
+    let created = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+        Box::pin(async move {
+            let mut kept = read(ctx, &mut tx, workflow).await?;
+            let created = kept.insert(name.to_owned(), row.value.clone()).is_none();
+            fits(name, &row.value, &kept)?;
+            tx.put(key.clone(), encoded.clone());
+            Ok::<_, EngineError>(created)
+        })
+    })
+    .await?;
+    Ok((info(name.to_owned(), row.clone()), created))
+}
+
+pub(crate) async fn delete(ctx: &Ctx, workflow: &str, name: &str) -> Result<StateInfo, EngineError> {
+    let was = get(ctx, workflow, name).await?;
+    crate::settings::write(ctx, rows::key(ctx.ws.id, workflow, name), None).await?;
+    Ok(was)
+}

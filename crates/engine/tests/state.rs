@@ -1,0 +1,160 @@
+//! What a workflow keeps between its runs: nothing of it is lost, whoever races, and whatever is read is what counts.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+mod support;
+
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use stepwell_engine::{PageRequest, Payload, RunStatus, TextFormat, Workspace};
+use support::{Module, activate, all_records, in_world, runtime};
+
+const WAIT: Duration = Duration::from_secs(3600);
+
+/// A ticket a run; a step between the two that takes a while.
+const TICKETS: &str = r#"
+name: tickets
+trigger: { type: manual }
+steps:
+  - { id: slow, type: code, action: slow, input: { ms: "{{ trigger.input.ms }}" } }
+  - { id: next, type: set_state, values: { n: "{{ state.n | default(0) + 1 }}" } }
+  - { id: note, type: create_record, object: note, record: { title: "Ticket {{ next.n }}" } }
+output: "{{ next.n }}"
+"#;
+
+async fn kept(workspace: &Workspace, name: &str) -> Value {
+    let page = workspace.workflows().state(name, PageRequest::default()).await.unwrap();
+    page.items.into_iter().map(|one| (one.name, one.value)).collect::<serde_json::Map<_, _>>().into()
+}
+
+#[test]
+fn runs_that_race_each_have_a_turn_of_their_own() {
+    // With bursts of one step what is written was rendered in the burst before.
+    for steps in [64, 1] {
+        in_world(|mut world| async move {
+            world.config.burst.steps = steps;
+            world.store = world.store.with_yields();
+            let (engine, workspace) = world.set_up(&[Module::new("slow", "1.0.0", "slow")], &[TICKETS]).await;
+            let workflows = workspace.workflows();
+            let runs = (0..40u64).map(|n| workflows.run("tickets", json!({ "ms": n % 3 }), Some(WAIT)));
+            let runs = futures::future::join_all(runs).await;
+            let given: BTreeSet<u64> =
+                runs.into_iter().map(|run| run.unwrap().output.unwrap().as_u64().unwrap()).collect();
+            assert_eq!(given, (1..=40).collect(), "with bursts of {steps}");
+            assert_eq!(kept(&workspace, "tickets").await, json!({ "n": 40 }));
+            assert_eq!(all_records(&workspace, "note").await.len(), 40);
+            engine.close().await;
+        });
+    }
+}
+
+#[test]
+fn what_a_run_has_read_is_what_its_history_says() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[Module::new("slow", "1.0.0", "slow")], &[TICKETS]).await;
+        let workflows = workspace.workflows();
+        let first = workflows.run("tickets", json!({ "ms": 0 }), Some(WAIT)).await.unwrap();
+        let set = workflows.set_state("tickets", "n", json!(10)).await.unwrap();
+        assert!(!set.created && set.info.run.is_none());
+        let second = workflows.run("tickets", json!({ "ms": 0 }), Some(WAIT)).await.unwrap();
+        for (run, n) in [(&first, 1), (&second, 11)] {
+            // Folded again from the journal, whatever is kept by now.
+            let run = workspace.runs().get(&run.run_id).await.unwrap();
+            assert_eq!(run.output, Some(Payload::Value(json!(n))));
+            assert_eq!(run.steps[1].input, Some(Payload::Value(json!({ "values": { "n": n } }))));
+        }
+        let one = workflows.state_value("tickets", "n").await.unwrap();
+        assert_eq!((one.value, one.run), (json!(11), Some(second.run_id)));
+        engine.close().await;
+    });
+}
+
+#[test]
+fn it_survives_a_restart_and_goes_with_its_workflow() {
+    let mut world = support::World::new(1);
+    let modules = [Module::new("slow", "1.0.0", "slow")];
+    runtime().block_on(async {
+        let (engine, workspace) = world.set_up(&modules, &[TICKETS]).await;
+        workspace.workflows().run("tickets", json!({ "ms": 0 }), Some(WAIT)).await.unwrap();
+        engine.close().await;
+    });
+    world.store = world.store.reopen();
+    world.code.restart();
+    runtime().block_on(async {
+        let (engine, workspace) = world.open().await;
+        let workflows = workspace.workflows();
+        let run = workflows.run("tickets", json!({ "ms": 0 }), Some(WAIT)).await.unwrap();
+        assert_eq!(run.output, Some(json!(2)));
+        workflows.deactivate("tickets").await.unwrap();
+        workflows.delete("tickets").await.unwrap();
+        assert_eq!(
+            workflows.state("tickets", PageRequest::default()).await.unwrap_err().code,
+            "unknown_workflow"
+        );
+        activate(&workspace, TICKETS).await;
+        assert_eq!(
+            kept(&workspace, "tickets").await,
+            json!({}),
+            "another workflow of that name knows nothing"
+        );
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_test_of_a_draft_reads_what_is_kept_and_writes_nothing() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[Module::new("slow", "1.0.0", "slow")], &[TICKETS]).await;
+        let workflows = workspace.workflows();
+        workflows.set_state("tickets", "n", json!(4)).await.unwrap();
+        let text = TICKETS.replace("{{ next.n }}\"\n", "{{ next.n }} {{ state.n }}\"\n");
+        let tried = workflows.test("tickets", Some((&text, TextFormat::Yaml)), json!({ "ms": 0 })).await;
+        let tried = tried.unwrap();
+        assert_eq!((tried.status, tried.output), (RunStatus::Completed, Some(json!("5 5"))));
+        assert_eq!(kept(&workspace, "tickets").await, json!({ "n": 4 }));
+        engine.close().await;
+    });
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_the_refusal_says_how() {
+    const KEEPS: &str = r#"
+name: keeps
+trigger: { type: manual }
+steps:
+  - { id: keep, type: set_state, values: { text: "{{ trigger.input.text }}", also: 1 } }
+"#;
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[KEEPS]).await;
+        let workflows = workspace.workflows();
+        let large = json!({ "text": "x".repeat(65 << 10) });
+        let run = workflows.run("keeps", large.clone(), Some(WAIT)).await.unwrap();
+        let error = run.error.unwrap();
+        assert_eq!((run.status, error.code.as_str()), (RunStatus::Failed, "state_too_large"), "{error:?}");
+        assert!(error.message.contains("`text` has 66562 bytes as JSON"), "{error:?}");
+        assert_eq!(kept(&workspace, "keeps").await, json!({}), "a step that fails keeps nothing");
+        for (name, value, code) in [
+            ("High", json!(1), "invalid_name"),
+            ("text", large["text"].clone(), "state_too_large"),
+            ("text", (0..70).fold(json!(1), |inner, _| json!([inner])), "too_deep"),
+            ("text", Value::Null, "invalid_state"),
+        ] {
+            assert_eq!(workflows.set_state("keeps", name, value).await.unwrap_err().code, code);
+        }
+        for n in 0..4 {
+            let half = json!("x".repeat(63 << 10));
+            workflows.set_state("keeps", &format!("n{n}"), half).await.unwrap();
+        }
+        let fifth = workflows.set_state("keeps", "n5", json!("x".repeat(20 << 10))).await.unwrap_err();
+        assert_eq!(fifth.code, "state_too_large", "{fifth}");
+        // All of it is in the run's history, which is large by then, and can be read.
+        let run = workflows.run("keeps", json!({ "text": "fits" }), Some(WAIT)).await.unwrap();
+        assert_eq!(run.status, RunStatus::Completed);
+        let run = workspace.runs().get(&run.run_id).await.unwrap();
+        assert_eq!(run.steps[0].output, Some(Payload::Value(json!({ "text": "fits", "also": 1 }))));
+        let unknown = workflows.delete_state("keeps", "txt").await.unwrap_err();
+        assert!(unknown.message.contains("did you mean `text`?"), "{unknown}");
+        workflows.delete_state("keeps", "text").await.unwrap();
+        assert!(kept(&workspace, "keeps").await.get("text").is_none());
+        engine.close().await;
+    });
+}

@@ -1,0 +1,60 @@
+//! `/api/v1/workflows/{name}/state`: what a workflow keeps between its runs.
+
+use axum::Json;
+use axum::extract::{RawQuery, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+use stepwell_engine::StateInfo;
+
+use crate::App;
+use crate::auth::{Reader, Writer};
+use crate::body;
+use crate::page::{self, PageQuery};
+use crate::parameters;
+use crate::path::Path;
+use crate::problem::Answer;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateBody {
+    value: Value,
+}
+
+pub async fn list(
+    Reader(workspace): Reader,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer<Json<Value>> {
+    let query: PageQuery = parameters::read(query.as_deref())?;
+    let page = page::request(query.limit, query.cursor)?;
+    page::answer("state", workspace.workflows().state(&name, page).await?)
+}
+
+pub async fn get(
+    Reader(workspace): Reader,
+    Path((name, key)): Path<(String, String)>,
+) -> Answer<Json<StateInfo>> {
+    Ok(Json(workspace.workflows().state_value(&name, &key).await?))
+}
+
+pub async fn put(
+    State(app): State<App>,
+    Writer(workspace): Writer,
+    Path((name, key)): Path<(String, String)>,
+    request: Request,
+) -> Answer<Response> {
+    let bytes = body::whole(&app, request).await?;
+    let StateBody { value } = body::object(&bytes, "a kept value (`{\"value\": …}`)")?;
+    let put = workspace.workflows().set_state(&name, &key, value).await?;
+    let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(put)).into_response())
+}
+
+pub async fn delete(
+    Writer(workspace): Writer,
+    Path((name, key)): Path<(String, String)>,
+) -> Answer<Json<StateInfo>> {
+    Ok(Json(workspace.workflows().delete_state(&name, &key).await?))
+}

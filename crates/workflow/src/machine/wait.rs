@@ -1,0 +1,56 @@
+//! Waits for what comes by an event of its own: the end of another run.
+
+use super::advance::Machine;
+use super::command::Command;
+use super::event::{Timer, TimerKind};
+use super::failure::{Failure, code};
+use super::path::StepPath;
+use super::retry::after;
+use super::state::{StepState, StepStatus};
+use crate::graph::{CallPlan, NodeId};
+
+impl Machine<'_> {
+    /// What a step waits for has begun.
+    pub(super) fn wait_for(&mut self, id: NodeId, path: StepPath, plan: &CallPlan, run: Option<String>) {
+        let timeout = match plan {
+            CallPlan::Run { wait: true, .. } => self.graph.node(id).timeout_ms,
+            _ => None,
+        };
+        let due = timeout.and_then(|ms| after(self.state.clock, ms));
+        let mut attempt = 0;
+        self.set(&path, |step| {
+            step.status = StepStatus::Waiting;
+            step.sent = true;
+            step.run = run;
+            step.due = due;
+            attempt = step.attempt;
+        });
+        if let Some(due) = due {
+            let timer = Timer { path, kind: TimerKind::Timeout, attempt };
+            self.commands.push(Command::SetTimer { timer, due });
+        }
+    }
+
+    /// It has not come in time.
+    pub(super) fn timed_out(&mut self, id: NodeId, path: StepPath) {
+        let limit = self.graph.node(id).timeout_ms;
+        let message = format!("the attempt took longer than its timeout of {} ms", limit.unwrap_or_default());
+        let failure = Failure { limit, ..Failure::engine(code::TIMEOUT, message).retryable() };
+        let run = self.state.steps.get_mut(&path).and_then(|step| step.run.take());
+        self.commands.extend(run.map(|run| Command::CancelRun { run }));
+        self.attempt_failed(id, path, failure);
+    }
+
+    /// Nobody waits any more, since the run ends: what was waited for is to end too.
+    pub(super) fn give_up_waits(&mut self) {
+        let awaited: Vec<String> = self.state.awaited().map(|(_, run)| run.to_owned()).collect();
+        self.commands.extend(awaited.into_iter().map(|run| Command::CancelRun { run }));
+    }
+}
+
+impl StepState {
+    /// Whether a call to the outside was sent whose end is not known.
+    pub(super) fn is_out(&self) -> bool {
+        self.sent && self.status == StepStatus::Running
+    }
+}
