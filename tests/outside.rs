@@ -163,3 +163,112 @@ async fn loopback_is_refused_outside_dev() {
     server.activate("call", &flow(&base, "")).await;
     assert_eq!(call(&server, "Ada").await.0, 200);
 }
+
+/// A run's first step.
+async fn first_step(server: &Server, answer: &Value) -> Value {
+    let run = server.ended(answer["run_id"].as_str().unwrap()).await;
+    run["steps"][0].clone()
+}
+
+#[tokio::test]
+async fn a_202_is_asked_again_until_the_answer_is_there() {
+    let peer = Peer::default();
+    let server = Server::dev();
+    let poll = "    response: { status: 200 }\n    retry: { attempts: 10, backoff: { initial: 10ms }, on: { field: status, in: [202, 429, 503] } }\n";
+    server.activate("call", &flow(&peer.start().await, poll)).await;
+    peer.plan(202, &[("retry-after", "1")], "");
+    peer.plan(202, &[], "");
+    let (status, output) = call(&server, "Ada").await;
+    assert_eq!((status, &output["status"]), (200, &json!(200)), "{output:#}");
+    assert_eq!(peer.seen().len(), 3);
+    // What is not named is not tried again.
+    peer.plan(404, &[], "");
+    let (status, problem) = call(&server, "Eve").await;
+    assert_eq!(status, 500);
+    assert_eq!(first_step(&server, &problem).await["attempts"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn retry_after_may_be_a_date() {
+    let peer = Peer::default();
+    let server = Server::dev();
+    let retry = "    retry: { attempts: 2, backoff: { initial: 1ms } }\n";
+    server.activate("call", &flow(&peer.start().await, retry)).await;
+    let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
+    let date = at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    peer.plan(503, &[("retry-after", &date)], "");
+    let (status, output) = call(&server, "Ada").await;
+    assert_eq!(status, 200, "{output:#}");
+    // The date is in whole seconds: the second attempt is not before the second that it names.
+    let date = jiff::Timestamp::from_second(at.as_second()).unwrap();
+    assert!(jiff::Timestamp::now() >= date, "it came before {date}");
+}
+
+#[tokio::test]
+async fn redirects_go_as_far_as_the_step_says() {
+    let peer = Peer::default();
+    let (server, base, other) = (Server::dev(), peer.start().await, peer.start().await);
+    let get = |more: &str| {
+        format!(
+            "name: call\ntrigger: {{ type: webhook, path: call, respond: result }}\nsteps:\n  - {{ id: ask, type: http_request, url: '{base}/a', headers: {{ authorization: x }}, {more} }}\n"
+        )
+    };
+    server.activate("call", &get("redirects: none, response: { status: 302 }")).await;
+    peer.plan(302, &[("location", "/b")], "");
+    let (_, output) = call(&server, "").await;
+    assert_eq!((&output["status"], &output["headers"]["location"]), (&json!(302), &json!("/b")));
+
+    server.activate("call", &get("redirects: same_origin")).await;
+    peer.plan(302, &[("location", "/b")], "");
+    assert_eq!(call(&server, "").await.1["status"], 200);
+    peer.plan(302, &[("location", &format!("{other}/c"))], "");
+    let (_, problem) = call(&server, "").await;
+    let error = first_step(&server, &problem).await["error"].clone();
+    assert_eq!(error["code"], "redirect_refused", "{error:#}");
+    assert!(error["message"].as_str().unwrap().contains("`redirects: same_origin`"), "{error:#}");
+
+    server.activate("call", &get("redirects: 1")).await;
+    peer.plan(302, &[("location", &format!("{other}/c"))], "");
+    assert_eq!(call(&server, "").await.1["status"], 200);
+    peer.plan(302, &[("location", "/b")], "");
+    peer.plan(302, &[("location", "/c")], "");
+    let (_, problem) = call(&server, "").await;
+    assert_eq!(first_step(&server, &problem).await["error"]["code"], "too_many_redirects");
+}
+
+#[tokio::test]
+async fn bytes_go_out_as_they_are_and_an_answer_that_is_no_text_comes_as_base64() {
+    let peer = Peer::default();
+    let server = Server::dev();
+    let flow = flow(&peer.start().await, "").replace(
+        "body: { json: { name: '{{ trigger.body.name }}' } }",
+        "body: { bytes: '{{ trigger.body.name }}' }",
+    );
+    server.activate("call", &flow).await;
+    let (status, output) = call(&server, "/wAB").await;
+    assert_eq!(status, 200, "{output:#}");
+    assert_eq!(&peer.seen()[0].body[..], [0xff, 0x00, 0x01]);
+    let (status, problem) = call(&server, "no base64!").await;
+    assert_eq!(status, 500);
+    let error = first_step(&server, &problem).await["error"].clone();
+    assert_eq!(error["code"], "invalid_step_input", "{error:#}");
+    assert!(error["message"].as_str().unwrap().starts_with("body.bytes is no base64"), "{error:#}");
+}
+
+#[tokio::test]
+async fn pages_are_asked_for_until_the_last() {
+    let peer = Peer::default();
+    let (server, base) = (Server::dev(), peer.start().await);
+    let flow = format!(
+        "name: call\ntrigger: {{ type: webhook, path: call, respond: result }}\nsteps:\n  - {{ id: ask, type: http_request, url: '{base}/list', pagination: {{ next: {{ link: next }} }}, retry: {{ attempts: 2, backoff: {{ initial: 10ms }} }} }}\n"
+    );
+    server.activate("call", &flow).await;
+    let json = ("content-type", "application/json");
+    peer.plan(200, &[json, ("link", &format!("<{base}/list?page=2>; rel=\"next\""))], "[1, 2]");
+    peer.plan(500, &[], "");
+    peer.plan(200, &[json], "[3]");
+    let (status, output) = call(&server, "").await;
+    assert_eq!((status, output), (200, json!({ "items": [1, 2, 3], "pages": 2 })));
+    let uris: Vec<String> = peer.seen().into_iter().map(|seen| seen.uri).collect();
+    assert_eq!(uris, ["/list", "/list?page=2", "/list?page=2"]);
+}

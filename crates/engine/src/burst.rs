@@ -585,7 +585,9 @@ impl Going<'_> {
         if let Some(done) = self.calls.outside_done(&id) {
             let note = NoteRef { key: Some(&done.key), began_ms: Some(done.began_ms), ..NoteRef::default() };
             self.done(&id, done.result.clone(), done.ended_ms, note).await?;
-            if self.state.step(&id.0).is_none_or(|step| step.status.is_final()) {
+            // One that went well is not sent again: what the step asks for next is the next page.
+            let well = done.result.is_ok();
+            if well || self.state.step(&id.0).is_none_or(|step| step.status.is_final()) {
                 self.frozen.remove(&id.0);
             }
             return Ok(());
@@ -661,6 +663,9 @@ impl Going<'_> {
         if self.finished.is_some() {
             if self.base.flow.graph.has_items() {
                 self.write_last().await?;
+            } else {
+                // What its snapshots alone named is claimed by this commit from here on.
+                self.page.let_go(&std::mem::take(&mut self.claims))?;
             }
             self.open.clear();
             self.send.clear();
@@ -791,7 +796,8 @@ impl Going<'_> {
             self.page.let_go(&gone)?;
         }
         let mut value = tables::encode(&live)?;
-        if value.len() > LIGHT_SNAPSHOT && self.base.flow.graph.has_items() {
+        let graph = &self.base.flow.graph;
+        if value.len() > LIGHT_SNAPSHOT && (graph.has_items() || graph.has_pages()) {
             // It is written many times: what does not change is written once, and named.
             let before = self.blobs.len();
             for payload in live.state.payloads_mut().filter(|payload| payload.reference().is_none()) {

@@ -18,7 +18,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use stepwell_store::Txn;
 use stepwell_workflow::machine::{
-    self, Call, Command, Event, Execute, Failure, Finished, Payload, RunCall, RunInfo, Start, State, Timer,
+    self, Call, Command, Event, Execute, Failure, Finished, PageCall, Payload, RunCall, RunInfo, Start,
+    State, Timer,
 };
 
 struct Dry<'a> {
@@ -191,7 +192,8 @@ impl<'a> Dry<'a> {
                     .and_then(|through| steps::http::request(call, through, execute.timeout_ms, secret))
                     .map(|request| {
                         self.requests.push(request);
-                        Payload::new(json!({ "status": 200, "headers": {}, "body": null }))
+                        let nothing = || json!({ "status": 200, "headers": {}, "body": null });
+                        Payload::new(call.page.as_ref().map_or_else(nothing, PageCall::empty_answer))
                     });
                 self.done(&execute, result, plain).await
             }

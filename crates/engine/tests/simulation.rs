@@ -34,6 +34,12 @@ steps:
         needs: [slow]
         object: note
         record: { title: "Note {{ trigger.body.n }}" }
+  - id: list
+    type: http_request
+    url: "https://pages.example.com/{{ trigger.body.n }}"
+    pagination: { next: { page: {} }, items: body.items, more: body.more }
+    retry: { attempts: 40, backoff: { initial: 1s, factor: 1 } }
+  - { id: whole, type: filter, when: "{{ list['items'] == [1, 2, 3] }}" }
   - { id: after, type: create_record, object: task, record: { title: "After {{ trigger.body.n }}" } }
 "#;
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use stepwell_workflow::depth;
 use stepwell_workflow::expr::RevealError;
-use stepwell_workflow::machine::{Failure, HttpBody, HttpCall};
+use stepwell_workflow::machine::{Failure, HttpBody, HttpCall, Next, PageCall};
 use url::Url;
 use url::form_urlencoded;
 
@@ -64,6 +64,13 @@ pub(crate) fn request(
         let mut pairs = url.query_pairs_mut();
         for (name, value) in &call.query {
             pairs.append_pair(name, &value.reveal(&mut secret).map_err(revealed)?);
+        }
+    }
+    if let Some(PageCall { next: Some(Next::Url(next)), number, .. }) = &call.page {
+        url = next_page(&url, next, *number)?;
+        // What it says of secrets is redacted.
+        for (name, value) in call.query.iter().filter(|(_, value)| !value.secrets.is_empty()) {
+            set_query(&mut url, name, &value.reveal(&mut secret).map_err(revealed)?);
         }
     }
     let mut headers = Vec::with_capacity(call.headers.len() + 2);
@@ -121,6 +128,26 @@ pub(crate) fn request(
         stay_on_origin: call.redirects.stays(),
         link: link.map(Arc::new),
     })
+}
+
+/// The address of a page, as the one before it says; on the same host, for it is given what that one was given.
+fn next_page(first: &Url, next: &str, number: u32) -> Result<Url, Failure> {
+    let invalid = |why: String| {
+        Failure::engine("invalid_response", format!("the answer before leads to page {number} {why}"))
+    };
+    let url = first.join(next).map_err(|error| invalid(format!("by what is no URL: {error}")))?;
+    if url.origin() != first.origin() {
+        let (there, here) = (display_host(url.as_str()), display_host(first.as_str()));
+        return Err(invalid(format!("at {there}, and the step calls {here}")));
+    }
+    Ok(url)
+}
+
+/// Puts a parameter into a query, in place of those of its name.
+fn set_query(url: &mut Url, name: &str, value: &str) {
+    let others: Vec<(String, String)> =
+        url.query_pairs().filter(|(known, _)| known != name).map(|(n, v)| (n.into(), v.into())).collect();
+    url.query_pairs_mut().clear().extend_pairs(others).append_pair(name, value);
 }
 
 fn revealed(error: RevealError) -> Failure {
@@ -234,6 +261,7 @@ mod tests {
     fn call(body: Option<HttpBody>) -> HttpCall {
         HttpCall {
             connection: None,
+            page: None,
             redirects: Redirects::default(),
             method: Method::Post,
             url: Text::from("https://example.com/a%20b".to_owned()),

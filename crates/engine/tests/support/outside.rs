@@ -106,8 +106,16 @@ impl HttpClient for SimHttp {
         match mood {
             Mood::Lost => Err(error("connection_lost", true)),
             Mood::Busy => Ok(HttpResponse { status: 503, headers, body: b"{}".as_slice().into() }),
-            _ => Ok(HttpResponse { status: 200, headers, body: b"{\"ok\":true}".as_slice().into() }),
+            _ => Ok(HttpResponse { status: 200, headers, body: body(&request.url) }),
         }
+    }
+}
+
+/// Three pages at one host, and a short answer at the others.
+fn body(url: &str) -> bytes::Bytes {
+    match url.strip_prefix("https://pages.example.com/").and_then(|rest| rest.split_once("page=")) {
+        Some((_, page)) => format!("{{\"items\":[{page}],\"more\":{}}}", page != "3").into(),
+        None => b"{\"ok\":true}".as_slice().into(),
     }
 }
 

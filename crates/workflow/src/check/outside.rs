@@ -37,6 +37,26 @@ impl<'w> Checker<'w> {
         if let Some(key) = &request.idempotency_key {
             self.under("idempotency_key", |me| me.template(key, Mode::Line));
         }
+        if let Some(pagination) = &request.pagination {
+            self.under("pagination", |me| {
+                let paths = [("items", Some(&pagination.items)), ("more", pagination.more.as_ref())];
+                for (key, path) in paths {
+                    if path.is_some_and(|path| !["body", "headers"].contains(&first_part(path))) {
+                        me.under(key, |me| {
+                            me.tell("invalid_value", format!("`{key}` is a path in the answer"))
+                                .set_hint("it begins with `body`: `body.results`");
+                        });
+                    }
+                }
+            });
+            let body = schema_or_any(request.response.schema.as_ref(), "the `response.schema`");
+            let items = match body {
+                Ty::List(_) if pagination.items == "body" => body,
+                _ => Ty::list(Ty::Any),
+            };
+            let gives = vec![("items", items), ("pages", Ty::Number)];
+            return Rc::new(Ty::object("an http_request step with `pagination`", gives));
+        }
         let body = schema_or_any(request.response.schema.as_ref(), "the `response.schema`");
         Rc::new(Ty::object(
             "an http_request step",
@@ -76,6 +96,12 @@ impl<'w> Checker<'w> {
             }
         }
         if request.url_mode() == Mode::Path {
+            if !request.url.starts_with('/') || request.url.starts_with("//") {
+                return self.under("url", |me| {
+                    me.tell("invalid_value", "with a connection, `url` is a path that begins with `/`")
+                        .set_hint("write `/people/{{ … }}`");
+                });
+            }
             return self.under("url", |me| me.template(&request.url, Mode::Path));
         }
         self.under("url", |me| {
@@ -202,6 +228,11 @@ impl<'w> Checker<'w> {
             });
         }
     }
+}
+
+/// `body` of `body.results`.
+fn first_part(path: &str) -> &str {
+    path.split(['.', '[']).next().unwrap_or(path)
 }
 
 /// Whose headers they are.

@@ -482,6 +482,12 @@ pub static STEPS: &[Kind] = &[
                 need: Need::Default("made from run and step"),
                 about: "Sent as `Idempotency-Key`, the same in every attempt.",
             },
+            Field {
+                key: "pagination",
+                shape: Shape::Form(&PAGINATION),
+                need: Need::Optional,
+                about: "The answer comes in pages, and all are asked for, one after the other; the output is `{items, pages}`. Each is an attempt of its own, with `retry`, `timeout` and `max_bytes` for itself; a page that fails is asked for again, and not those before it.",
+            },
         ],
     },
     Kind {
@@ -619,6 +625,102 @@ static OTHERWISE: Form = Form {
             shape: Shape::Value,
             need: Need::Default("the last step's output"),
             about: "The branch's output when no arm is taken.",
+        },
+    ],
+};
+
+static PAGINATION: Form = Form {
+    name: "a pagination",
+    fields: &[
+        Field {
+            key: "next",
+            shape: Shape::OneKey(&NEXT_PAGE),
+            need: Need::Required,
+            about: "How the next page is found.",
+        },
+        Field {
+            key: "items",
+            shape: Shape::Text,
+            need: Need::Default("body"),
+            about: "The list in each answer, as a path: `body.results`.",
+        },
+        Field {
+            key: "more",
+            shape: Shape::Text,
+            need: Need::Optional,
+            about: "A path such as `body.has_more`: a page where it says no, or nothing, is the last.",
+        },
+        Field {
+            key: "max_pages",
+            shape: Shape::Whole { min: 1, max: 1_000 },
+            need: Need::Default("100"),
+            about: "More pages are an error.",
+        },
+        Field {
+            key: "max_bytes",
+            shape: Shape::Size { max: 64 << 20 },
+            need: Need::Default("8MiB"),
+            about: "More than this in the items of all pages, as JSON, is an error.",
+        },
+    ],
+};
+
+static NEXT_PAGE: Form = Form {
+    name: "a way to the next page",
+    fields: &[
+        Field {
+            key: "cursor",
+            shape: Shape::Form(&CURSOR),
+            need: Need::Optional,
+            about: "Each page says how the next one is asked for.",
+        },
+        Field {
+            key: "page",
+            shape: Shape::Form(&PAGE),
+            need: Need::Optional,
+            about: "Pages have numbers; the first one without items is the end.",
+        },
+        Field {
+            key: "link",
+            shape: Shape::Text,
+            need: Need::Optional,
+            about: "The `Link` header leads to the next page by this relation, as a rule `next`.",
+        },
+    ],
+};
+
+static CURSOR: Form = Form {
+    name: "a cursor",
+    fields: &[
+        Field {
+            key: "path",
+            shape: Shape::Text,
+            need: Need::Required,
+            about: "Where the answer has it, such as `body.next_cursor`; null, false, an empty text or nothing is the end.",
+        },
+        Field {
+            key: "query",
+            shape: Shape::Text,
+            need: Need::Optional,
+            about: "The query parameter that it is sent as. Without it, it is the next page's address, on the same host.",
+        },
+    ],
+};
+
+static PAGE: Form = Form {
+    name: "a page",
+    fields: &[
+        Field {
+            key: "query",
+            shape: Shape::Text,
+            need: Need::Default("page"),
+            about: "The query parameter that has its number.",
+        },
+        Field {
+            key: "first",
+            shape: Shape::Whole { min: 0, max: 1_000_000 },
+            need: Need::Default("1"),
+            about: "The first one's number.",
         },
     ],
 };

@@ -248,6 +248,7 @@ impl Compiler {
             url: self.template("url", &http.url, http.url_mode()),
             connection: http.connection.clone(),
             redirects: http.redirects,
+            pagination: http.pagination.clone(),
             headers: self.headers(&http.headers, Mode::Header),
             query: self.pairs("query", &http.query),
             body: http.body.as_ref().map(|body| match body {

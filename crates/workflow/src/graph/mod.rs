@@ -14,7 +14,7 @@ pub use condition::{Condition, FilterPlan, Undecided};
 
 use crate::expr::{Document, Template};
 use crate::machine::Taken;
-use crate::model::{Backoff, Limits, Method, Redirects, Response, StopStatus, Tolerate};
+use crate::model::{Backoff, Limits, Method, Pagination, Redirects, Response, StopStatus, Tolerate};
 
 /// A compiled workflow.
 #[derive(Debug)]
@@ -192,6 +192,7 @@ pub struct HttpPlan {
     pub redirects: Redirects,
     pub max_bytes: u64,
     pub idempotency_key: Option<Template>,
+    pub pagination: Option<Pagination>,
 }
 
 #[derive(Debug)]
@@ -282,6 +283,13 @@ impl Graph {
     /// Whether runs of it have items, whose history is kept apart.
     pub fn has_items(&self) -> bool {
         self.nodes.iter().any(|node| matches!(node.kind, NodeKind::Iterator(_)))
+    }
+
+    /// Whether any of its steps asks for pages.
+    pub fn has_pages(&self) -> bool {
+        self.nodes.iter().any(
+            |node| matches!(&node.kind, NodeKind::Call(CallPlan::Http(plan)) if plan.pagination.is_some()),
+        )
     }
 
     /// The node of a step's id.

@@ -16,8 +16,8 @@ use super::path::StepPath;
 use super::payload::Payload;
 use super::scope::Here;
 use super::state::{Output, State, StepState, StepStatus, Taken};
-use super::{delay, derive, render, retry};
-use crate::graph::{Arm, Graph, ItemsPlan, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner};
+use super::{delay, derive, pages, render, retry};
+use crate::graph::{Arm, CallPlan, Graph, ItemsPlan, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner};
 use crate::model::StopStatus;
 
 /// One event's worth of work on a run.
@@ -126,9 +126,13 @@ impl<'a> Machine<'a> {
         let node = graph.node(id);
         let around = self.around(id, &path);
         let now = self.state.clock;
-        // What a step that starts again has begun before, it goes on with.
-        let run = self.state.steps.get_mut(&path).and_then(|before| before.run.take());
-        self.state.steps.insert(path.clone(), StepState { run, ..StepState::new(now, generation) });
+        // What a step that starts again has begun before, it goes on with: a run, and pages unless it was refused for good.
+        let before = self.state.steps.get_mut(&path);
+        let (run, pages) = before.map_or((None, None), |before| {
+            let pages = before.pages.take().filter(|_| before.generation == generation);
+            (before.run.take(), pages)
+        });
+        self.state.steps.insert(path.clone(), StepState { run, pages, ..StepState::new(now, generation) });
         if let Some(condition) = &node.condition {
             match condition.holds(&self.at(id, around.as_ref(), now)) {
                 Ok(true) => {}
@@ -146,7 +150,11 @@ impl<'a> Machine<'a> {
         }
         let here = self.at(id, around.as_ref(), now);
         match &node.kind {
-            NodeKind::Call(_) => self.attempt(id, path, 1),
+            NodeKind::Call(_) => {
+                // The numbers of attempts go on; those of a page begin anew.
+                self.set(&path, |step| step.pages.iter_mut().for_each(|pages| pages.before = 0));
+                self.attempt(id, path, 1)
+            }
             NodeKind::Set(values) => match values.render_value(&here) {
                 Ok(values) => self.complete(id, path, Output::Own(Payload::new(values))),
                 Err(error) => {
@@ -296,6 +304,7 @@ impl<'a> Machine<'a> {
         self.close(&path, StepStatus::Completed);
         self.set(&path, |step| {
             step.output = Some(output);
+            step.pages = None;
             // Of an attempt before the one that went well.
             step.error = None;
         });
@@ -340,6 +349,11 @@ impl<'a> Machine<'a> {
                 if let Call::Run(call) = &mut call {
                     call.run.clone_from(&step.run);
                 }
+                if let (Call::Http(call), CallPlan::Http(plan)) = (&mut call, plan)
+                    && let Some(plan) = &plan.pagination
+                {
+                    pages::apply(plan, step, call);
+                }
                 call
             }
             NodeKind::Iterator(plan) => self.iterator_call(plan, path, &here)?,
@@ -361,6 +375,10 @@ impl<'a> Machine<'a> {
     /// An attempt has failed: another one, or the step has failed for good.
     pub fn attempt_failed(&mut self, id: NodeId, path: StepPath, failure: Failure) {
         let node = self.graph.node(id);
+        let failure = match self.state.step(&path).filter(|_| self.pagination(id).is_some()) {
+            Some(step) => pages::tell(step, failure),
+            None => failure,
+        };
         let next = match (&node.retry, self.state.step(&path), self.state.start.as_deref()) {
             (Some(plan), Some(step), Some(start)) => {
                 let around = self.around(id, &path);
@@ -604,6 +622,7 @@ impl StepState {
             run: None,
             started_at,
             first_sent: None,
+            pages: None,
             due: None,
             ended_at: None,
             taken: None,

@@ -197,6 +197,7 @@ impl Machine<'_> {
     fn done(&mut self, id: NodeId, path: StepPath, result: Result<Payload, Failure>) {
         match (result, self.iterator(id)) {
             (Ok(answer), Some(plan)) => self.iterator_done(id, path, plan, answer),
+            (Ok(answer), None) if self.pagination(id).is_some() => self.page_done(id, path, answer),
             (Ok(output), None) => {
                 if let NodeKind::Call(CallPlan::SetState(_)) = &self.graph.node(id).kind {
                     self.keep(&output);

@@ -9,6 +9,7 @@ use stepwell_records::filter::Filter;
 
 use super::event::Timer;
 use super::failure::Failure;
+use super::pages::PageCall;
 use super::path::StepPath;
 use super::state::{Output, RunStatus, StepStatus};
 use crate::expr::{Filled, Text};
@@ -183,6 +184,9 @@ pub struct HttpCall {
     pub max_bytes: u64,
     /// The author's key, or [`Execute::key`].
     pub idempotency_key: String,
+    /// Which page is asked for, where the answer comes in pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<PageCall>,
 }
 
 /// What a request carries.

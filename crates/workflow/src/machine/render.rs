@@ -188,6 +188,7 @@ fn http(plan: &HttpPlan, scope: &dyn Scope, key: &str) -> Result<HttpCall, Failu
     Ok(HttpCall {
         connection: plan.connection.clone(),
         redirects: plan.redirects,
+        page: None,
         method: plan.method,
         url: text("url", &plan.url, scope)?,
         headers,

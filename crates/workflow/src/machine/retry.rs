@@ -22,7 +22,8 @@ pub(super) fn next(
     at: Attempt<'_>,
     scope: &dyn Scope,
 ) -> Result<Option<Timestamp>, Undecided> {
-    if step.attempt >= plan.attempts || failure.is_deterministic() {
+    let attempt = step.attempt - step.pages.as_ref().map_or(0, |pages| pages.before.min(step.attempt));
+    if attempt >= plan.attempts || failure.is_deterministic() {
         return Ok(None);
     }
     match &plan.on {
@@ -36,7 +37,7 @@ pub(super) fn next(
         None if !failure.retryable => return Ok(None),
         None => {}
     }
-    let delay = derive::jittered(backoff_ms(plan, step.attempt), at.run, at.path, step.attempt);
+    let delay = derive::jittered(backoff_ms(plan, attempt), at.run, at.path, step.attempt);
     let delay = delay.max(failure.retry_after_ms.unwrap_or(0)).min(LONGEST_MS);
     let Some(due) = after(at.clock, delay) else { return Ok(None) };
     let first = step.first_sent.unwrap_or(step.started_at);

@@ -9,6 +9,7 @@ use super::command::RunFailure;
 use super::event::Start;
 use super::failure::Failure;
 use super::items::Items;
+use super::pages::Pages;
 use super::path::StepPath;
 use super::payload::{BlobRef, Payload};
 
@@ -130,6 +131,9 @@ pub struct StepState {
     /// When its first call to the outside went out: it may have waited long for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sent: Option<Timestamp>,
+    /// Of a request whose answer comes in pages: how far it has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages: Option<Box<Pages>>,
     /// When the next attempt is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
@@ -256,11 +260,14 @@ impl StepState {
 
     fn payloads(&self) -> impl Iterator<Item = &Payload> {
         let output = self.output.iter().filter_map(Output::own);
-        output.chain(&self.item).chain(self.items.iter().flat_map(|items| items.payloads()))
+        let pages = self.pages.iter().flat_map(|pages| &pages.taken);
+        output.chain(&self.item).chain(pages).chain(self.items.iter().flat_map(|items| items.payloads()))
     }
 
     fn payloads_mut(&mut self) -> impl Iterator<Item = &mut Payload> {
         let output = self.output.iter_mut().filter_map(Output::own_mut);
-        output.chain(&mut self.item).chain(self.items.iter_mut().flat_map(|items| items.payloads_mut()))
+        let pages = self.pages.iter_mut().flat_map(|pages| &mut pages.taken);
+        let items = self.items.iter_mut().flat_map(|items| items.payloads_mut());
+        output.chain(&mut self.item).chain(pages).chain(items)
     }
 }

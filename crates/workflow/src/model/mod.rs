@@ -13,9 +13,9 @@ mod units;
 pub use action_ref::{ActionRef, VersionWanted};
 pub use step::{
     Arm, Backoff, Block, Body, Branch, Code, CreateRecord, Delay, DeleteRecord, Fields, FilterStep,
-    HttpRequest, Iterate, Limits, NamedRedirects, OnError, Parallel, RecordSet, Redirects, Response, Retry,
-    RunWorkflow, SearchRecords, SendEmail, Set, SetState, StatusRange, Step, StepKind, Stop, StopStatus,
-    Tolerate, UpdateRecord, UpsertRecord,
+    HttpRequest, Iterate, Limits, NamedRedirects, NextPage, OnError, Pagination, Parallel, RecordSet,
+    Redirects, Response, Retry, RunWorkflow, SearchRecords, SendEmail, Set, SetState, StatusRange, Step,
+    StepKind, Stop, StopStatus, Tolerate, UpdateRecord, UpsertRecord,
 };
 pub use trigger::{
     Answer, Auth, Hmac, HmacScheme, Manual, Method, Missed, OnRecords, Overlap, RecordChange, RecordEvent,

@@ -452,6 +452,71 @@ pub struct HttpRequest {
     /// Sent as `Idempotency-Key`, the same in every attempt; made from the run and the step when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<Template>,
+    /// The answer comes in pages, and all of them are wanted. Output: `{items, pages}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pagination: Option<Pagination>,
+}
+
+/// How an answer comes in pages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pagination {
+    pub next: NextPage,
+    /// Where a page has its items: a path in the answer.
+    #[serde(default = "Pagination::default_items")]
+    pub items: String,
+    /// A path in the answer: a page where it says no, or nothing, is the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more: Option<String>,
+    #[serde(default = "Pagination::default_max_pages")]
+    pub max_pages: u32,
+    /// Of the items of all pages together.
+    #[serde(default = "Pagination::default_max_bytes")]
+    pub max_bytes: ByteSize,
+}
+
+/// How the next page is found; one of the three stands in the document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NextPage {
+    /// At `path` the answer says what to send as `query`; without that, it says the next page's address.
+    Cursor {
+        path: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        query: Option<String>,
+    },
+    /// Pages have numbers; one without items is the end.
+    Page {
+        #[serde(default = "NextPage::default_query")]
+        query: String,
+        #[serde(default = "NextPage::default_first")]
+        first: u64,
+    },
+    /// The `Link` header leads to it, by this relation.
+    Link(String),
+}
+
+impl Pagination {
+    fn default_items() -> String {
+        "body".into()
+    }
+
+    fn default_max_pages() -> u32 {
+        100
+    }
+
+    fn default_max_bytes() -> ByteSize {
+        ByteSize(8 << 20)
+    }
+}
+
+impl NextPage {
+    fn default_query() -> String {
+        "page".into()
+    }
+
+    fn default_first() -> u64 {
+        1
+    }
 }
 
 impl HttpRequest {

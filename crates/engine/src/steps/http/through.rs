@@ -1,5 +1,5 @@
 //! What a connection adds to a request: authentication, default headers, and how its host is reached.
-use super::revealed;
+use super::{revealed, set_query};
 use crate::outside::parse_network;
 use crate::ports::Link;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -69,7 +69,7 @@ impl Through {
             }
             Some(Auth::ApiKey(ApiKey { header: Some(name), value, .. })) => add(&name, value, true),
             Some(Auth::ApiKey(ApiKey { query: Some(name), value, .. })) => {
-                url.query_pairs_mut().append_pair(&name, &value);
+                set_query(url, &name, &value);
             }
             Some(Auth::ApiKey(_)) | None => {}
         }

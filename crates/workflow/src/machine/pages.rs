@@ -1,0 +1,261 @@
+//! A request whose answer comes in pages: each page is an attempt of its own, under the same rules as any other, and what
+//! came before it is in the state. So a page that fails is asked for again and not those before it, also after a crash.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::advance::Machine;
+use super::command::HttpCall;
+use super::failure::Failure;
+use super::path::StepPath;
+use super::payload::Payload;
+use super::state::{Output, StepState};
+use crate::expr::Text;
+use crate::graph::{CallPlan, NodeId, NodeKind};
+use crate::model::{NextPage, Pagination};
+
+/// How far a step has come with its pages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pages {
+    /// The page that is asked for, from 1.
+    pub number: u32,
+    /// Attempts that the pages before it took.
+    pub before: u32,
+    pub next: Option<Next>,
+    /// The answers so far.
+    pub taken: Vec<Payload>,
+    /// Of their items.
+    pub bytes: u64,
+}
+
+/// How a page is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Next {
+    /// By a query parameter and its value.
+    Query(String, String),
+    /// By its address, which may be relative to that of the first.
+    Url(String),
+}
+
+/// Which page a call asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PageCall {
+    pub number: u32,
+    pub next: Option<Next>,
+    /// Where a page has its items: a path in the answer.
+    pub items: String,
+}
+
+impl PageCall {
+    /// An answer without items, for a test that sends nothing.
+    pub fn empty_answer(&self) -> Value {
+        let mut value = json!([]);
+        for key in self.items.split('.').rev() {
+            value = json!({ key: value });
+        }
+        value["status"] = json!(200);
+        value["headers"] = json!({});
+        value
+    }
+}
+
+impl Pages {
+    fn first(plan: &Pagination) -> Pages {
+        let next = match &plan.next {
+            NextPage::Page { query, first } => Some(Next::Query(query.clone(), first.to_string())),
+            NextPage::Cursor { .. } | NextPage::Link(_) => None,
+        };
+        Pages { number: 1, before: 0, next, taken: Vec::new(), bytes: 0 }
+    }
+}
+
+/// Makes a call one for the page that the step is at.
+pub(super) fn apply(plan: &Pagination, step: &StepState, call: &mut HttpCall) {
+    let first = || Box::new(Pages::first(plan));
+    let pages = step.pages.clone().unwrap_or_else(first);
+    if let Some(Next::Query(name, value)) = &pages.next {
+        call.query.retain(|(known, _)| known != name);
+        call.query.push((name.clone(), Text::from(value.clone())));
+    }
+    if pages.number > 1 {
+        // Another request than the first, so with another key.
+        call.idempotency_key.push_str(&format!(":{}", pages.number));
+    }
+    call.page = Some(PageCall { number: pages.number, next: pages.next, items: plan.items.clone() });
+}
+
+/// What an answer says of the page after it.
+fn next(plan: &Pagination, pages: &Pages, answer: &Value, items: usize) -> Result<Option<Next>, String> {
+    if let Some(more) = &plan.more
+        && !matches!(at(answer, more), Some(value) if is_yes(value))
+    {
+        return Ok(None);
+    }
+    let told = match &plan.next {
+        NextPage::Page { query, first } => {
+            if items == 0 {
+                return Ok(None);
+            }
+            return Ok(Some(Next::Query(query.clone(), (first + u64::from(pages.number)).to_string())));
+        }
+        NextPage::Link(rel) => match answer["headers"]["link"].as_str().and_then(|link| link_to(link, rel)) {
+            Some(url) => Next::Url(url),
+            None => return Ok(None),
+        },
+        NextPage::Cursor { path, query } => {
+            let value = match at(answer, path) {
+                None | Some(Value::Null | Value::Bool(false)) => return Ok(None),
+                Some(Value::String(text)) if text.is_empty() => return Ok(None),
+                Some(Value::String(text)) => text.clone(),
+                Some(Value::Number(number)) => number.to_string(),
+                Some(other) => {
+                    let shown: String = other.to_string().chars().take(80).collect();
+                    return Err(format!("`{path}` is to be a text or a number, not {shown}"));
+                }
+            };
+            match query {
+                Some(query) => Next::Query(query.clone(), value),
+                None => Next::Url(value),
+            }
+        }
+    };
+    if pages.next.as_ref() == Some(&told) {
+        return Err("the answer leads to the page that it is: it would never end".into());
+    }
+    Ok(Some(told))
+}
+
+fn is_yes(value: &Value) -> bool {
+    !matches!(value, Value::Null | Value::Bool(false)) && value != &json!("") && value != &json!(0)
+}
+
+/// The value at a path such as `body.results` or `body.pages[0].next`.
+fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').try_fold(value, |value, part| {
+        let (key, rest) = part.split_once('[').map_or((part, ""), |(key, rest)| (key, rest));
+        let mut value = if key.is_empty() { value } else { value.get(key)? };
+        for index in rest.split('[').filter_map(|index| index.strip_suffix(']')) {
+            value = value.get(index.parse::<usize>().ok()?)?;
+        }
+        Some(value)
+    })
+}
+
+/// The address of a relation in a `Link` header (RFC 8288).
+fn link_to(header: &str, rel: &str) -> Option<String> {
+    let mut rest = header;
+    while let Some(open) = rest.find('<') {
+        let (url, after) = rest[open + 1..].split_once('>')?;
+        let parameters = after.split('<').next().unwrap_or(after);
+        let is_it = parameters.split([';', ',']).any(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let value = value.trim().trim_matches('"');
+            name.trim().eq_ignore_ascii_case("rel")
+                && value.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(rel))
+        });
+        if is_it {
+            return Some(url.trim().to_owned());
+        }
+        rest = after;
+    }
+    None
+}
+
+impl Machine<'_> {
+    /// How the answers of a step come in pages, if they do.
+    pub(super) fn pagination(&self, id: NodeId) -> Option<&Pagination> {
+        match &self.graph.node(id).kind {
+            NodeKind::Call(CallPlan::Http(plan)) => plan.pagination.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// A page has come: the next one, or the end.
+    pub(super) fn page_done(&mut self, id: NodeId, path: StepPath, answer: Payload) {
+        let graph = self.graph;
+        let NodeKind::Call(CallPlan::Http(plan)) = &graph.node(id).kind else { return };
+        let (Some(plan), Some(step)) = (plan.pagination.as_ref(), self.state.step(&path)) else { return };
+        let attempt = step.attempt;
+        let mut pages = step.pages.clone().unwrap_or_else(|| Box::new(Pages::first(plan)));
+        match turn(plan, &mut pages, answer) {
+            Ok(Some(next)) => {
+                pages.number += 1;
+                pages.before = attempt;
+                pages.next = Some(next);
+                self.set(&path, |step| {
+                    step.pages = Some(pages);
+                    step.first_sent = None;
+                });
+                self.attempt(id, path, attempt + 1);
+            }
+            Ok(None) => {
+                let items: Vec<Value> = (pages.taken.iter())
+                    .filter_map(|answer| at(answer.value()?, &plan.items)?.as_array().cloned())
+                    .flatten()
+                    .collect();
+                let output = json!({ "items": items, "pages": pages.number });
+                self.complete(id, path, Output::Own(Payload::new(output)));
+            }
+            Err(failure) => self.attempt_failed(id, path, failure),
+        }
+    }
+}
+
+/// Takes a page in; gives the one after it.
+fn turn(plan: &Pagination, pages: &mut Pages, answer: Payload) -> Result<Option<Next>, Failure> {
+    let invalid = |message: String| Failure::engine("invalid_response", message);
+    let Some(value) = answer.value().cloned() else {
+        return Err(Failure::engine("internal", "a page's answer is not at hand"));
+    };
+    let Some(Value::Array(items)) = at(&value, &plan.items) else {
+        let path = &plan.items;
+        return Err(invalid(format!("`pagination.items` is `{path}`, where the answer has no list")));
+    };
+    pages.bytes += items.iter().map(|item| item.to_string().len() as u64 + 1).sum::<u64>();
+    if pages.bytes > plan.max_bytes.0 {
+        let message = format!("the items of all pages have more than {} together", plan.max_bytes);
+        return Err(Failure::engine("response_too_large", message));
+    }
+    let next = next(plan, pages, &value, items.len()).map_err(invalid)?;
+    if next.is_some() && pages.number >= plan.max_pages {
+        let message = format!("there are more than {} pages (`pagination.max_pages`)", plan.max_pages);
+        return Err(Failure::engine("too_many_pages", message));
+    }
+    pages.taken.push(answer);
+    Ok(next)
+}
+
+/// Says which page it was.
+pub(super) fn tell(step: &StepState, failure: Failure) -> Failure {
+    let number = step.pages.as_ref().map_or(1, |pages| pages.number);
+    let mut details = failure.details.unwrap_or_else(|| json!({}));
+    if let Value::Object(details) = &mut details {
+        details.insert("page".into(), number.into());
+    }
+    Failure { message: format!("page {number}: {}", failure.message), details: Some(details), ..failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_found_by_their_relation() {
+        let header = "<https://x.org/a?page=1>; rel=\"prev\", <https://x.org/a?page=3,4>; title=\"x\"; rel=\"last next\"";
+        assert_eq!(link_to(header, "next").as_deref(), Some("https://x.org/a?page=3,4"));
+        assert_eq!(link_to("</a?p=2>; rel=next", "next").as_deref(), Some("/a?p=2"));
+        assert_eq!(link_to(header, "first"), None);
+        assert_eq!(link_to("nonsense", "next"), None);
+    }
+
+    #[test]
+    fn paths_lead_into_answers() {
+        let value = json!({"body": {"pages": [{"next": "c"}], "list": [1]}});
+        assert_eq!(at(&value, "body.pages[0].next"), Some(&json!("c")));
+        assert_eq!(at(&value, "body.list"), Some(&json!([1])));
+        assert_eq!(at(&value, "body.none.at.all"), None);
+        let call = PageCall { number: 1, next: None, items: "body.list".into() };
+        assert_eq!(at(&call.empty_answer(), "body.list"), Some(&json!([])));
+    }
+}
