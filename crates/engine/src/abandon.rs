@@ -7,7 +7,7 @@ use crate::id::RunId;
 use crate::tables::runs::{self, RunHead};
 use crate::tables::{self, inbox, items, timers};
 use crate::waiters::Ended;
-use crate::{blobs, children, hash, load};
+use crate::{blobs, children, connections, hash, load};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use stepwell_store::{Key, Refused, Want, all_rows, transact};
@@ -53,7 +53,7 @@ pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(
     })
     .await?;
     crate::timers::sweep(ctx, run, later).await;
-    ctx.ws.gates.forget(run);
+    connections::forget(ctx, run);
     let Some((head, parent)) = ended else { return Ok(()) };
     if let Some(parent) = parent {
         ctx.wake(parent);

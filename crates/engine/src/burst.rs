@@ -116,7 +116,7 @@ struct Going<'r> {
     children: Vec<Put>,
     told: Vec<(RunId, bool)>,
     send: Vec<CallId>,
-    /// The connections that this goes through.
+    /// The connections that this goes through, or whose other side has asked to be left alone.
     through: Vec<String>,
     blobs: Vec<[u8; 32]>,
     steps: usize,
@@ -133,6 +133,7 @@ struct Going<'r> {
 /// Runs one burst and commits it. On success `base` is what is stored now; on any refusal it is as it was.
 pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Result<Burst, Refused> {
     add(&ctx.core.stats.bursts, 1);
+    calls.begin_burst();
     let mut going = Going {
         txn: Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard),
         known: steps::records::Known::default(),
@@ -197,7 +198,8 @@ impl Going<'_> {
             while self.finished.is_none() && !self.full {
                 let Some(id) = self.queue.pop_front() else { break };
                 self.step(id).await?;
-                self.full |= self.has_enough();
+                // Calls that are only looked at cost nothing: each is asked whether its turn has come.
+                self.full |= !self.page.is_empty() && self.has_enough();
             }
             if self.finished.is_some() || self.full || !self.send.is_empty() || self.page.is_empty() {
                 return Ok(());
@@ -584,6 +586,12 @@ impl Going<'_> {
     async fn outside_step(&mut self, id: CallId, execute: Arc<Execute>) -> Result<(), Refused> {
         if let Some(done) = self.calls.outside_done(&id) {
             let note = NoteRef { key: Some(&done.key), began_ms: Some(done.began_ms), ..NoteRef::default() };
+            if let Call::Http(http) = &execute.call
+                && let Some(connection) = http.connection.as_ref().filter(|_| done.held)
+                && !self.through.contains(connection)
+            {
+                self.through.push(connection.clone());
+            }
             self.done(&id, done.result.clone(), done.ended_ms, note).await?;
             // One that went well is not sent again: what the step asks for next is the next page.
             let well = done.result.is_ok();
@@ -719,7 +727,7 @@ impl Going<'_> {
         add(&stats.steps, self.steps as u64);
         self.calls.keep_only(&self.open);
         if self.finished.is_some() {
-            self.ctx.ws.gates.forget(run);
+            connections::forget(self.ctx, run);
         }
         self.children.iter().for_each(|child| child.stored(self.ctx));
         for (run, ends) in &self.told {

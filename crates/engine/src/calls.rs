@@ -26,6 +26,8 @@ pub(crate) struct OutsideDone {
     pub key: String,
     pub began_ms: i64,
     pub ended_ms: i64,
+    /// Its connection was asked to wait.
+    pub held: bool,
 }
 
 enum Slot {
@@ -64,6 +66,11 @@ impl Calls {
             last: 0,
             turn_at_ms: None,
         }
+    }
+
+    /// Only who is refused in this burst waits: a turn may have come since the one before.
+    pub(crate) fn begin_burst(&mut self) {
+        self.held.clear();
     }
 
     /// The time of the turns of iterators in this burst: the same when it is made again after a conflict, so that
@@ -124,11 +131,12 @@ impl Calls {
             if let Some(permit) = &permit {
                 permit.goes();
             }
-            let done = send_outside(&ctx, &execute, &secrets).await;
-            if let (Some(permit), Err(failure)) = (permit, &done.result)
-                && let Some(wait) = asked_to_wait(failure)
+            let mut done = send_outside(&ctx, &execute, &secrets).await;
+            if let Some(permit) = permit
+                && let Some(wait) = asked_to_wait(&done.result, ctx.core.ports.clock.now())
             {
                 permit.hold(wait);
+                done.held = true;
             }
             (id, number, Done::Outside(done))
         }));
@@ -193,10 +201,18 @@ impl Calls {
     }
 }
 
-/// For how long the other side wants to be left alone, by whomever.
-fn asked_to_wait(failure: &Failure) -> Option<u64> {
-    let status = failure.details.as_ref().and_then(|details| details["status"].as_u64());
-    failure.retry_after_ms.filter(|_| matches!(status, Some(429 | 503)))
+/// For how long the other side wants to be left alone, by whomever; also where the author takes its answer for a
+/// success.
+fn asked_to_wait(result: &Result<Payload, Failure>, now: jiff::Timestamp) -> Option<u64> {
+    let (answer, wait) = match result {
+        Ok(output) => {
+            let answer: &serde_json::Value = output.value()?;
+            let wait = answer["headers"]["retry-after"].as_str();
+            (answer, wait.and_then(|text| steps::http::retry_after(text, now)))
+        }
+        Err(failure) => (failure.details.as_ref()?, failure.retry_after_ms),
+    };
+    wait.filter(|_| matches!(answer["status"].as_u64(), Some(429 | 503)))
 }
 
 async fn run_code(ctx: &Ctx, execute: &Execute, secrets: &[String]) -> CodeDone {
@@ -246,7 +262,7 @@ async fn send_outside(ctx: &Ctx, execute: &Execute, secrets: &[String]) -> Outsi
     }
     crate::stats::add(&ctx.core.stats.outside_calls, 1);
     crate::stats::add(&ctx.core.stats.outside_failures, u64::from(result.is_err()));
-    OutsideDone { result, key, began_ms, ended_ms: ctx.now_ms() }
+    OutsideDone { result, key, began_ms, ended_ms: ctx.now_ms(), held: false }
 }
 
 /// Keeps the step's `timeout`.

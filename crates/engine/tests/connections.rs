@@ -111,6 +111,46 @@ fn a_429_with_retry_after_holds_the_others_back_too() {
 }
 
 #[test]
+fn a_hold_is_known_after_a_restart_ends_after_a_day_and_goes_with_a_change() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.open().await;
+        connect(&workspace, "concurrency: 1\n").await;
+        activate(&workspace, &ASK.replace("within: 10s", "within: 30d")).await;
+        // Milliseconds since 1970 in place of seconds from now.
+        world.http.answers.lock().unwrap().push(HttpResponse {
+            status: 503,
+            headers: vec![("retry-after".to_owned(), "1764234000000".to_owned())],
+            body: bytes::Bytes::new(),
+        });
+        ask(&workspace, 3).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let held = workspace.connections().get("crm").await.unwrap().held_until;
+        assert!(held.is_some());
+        engine.close().await;
+
+        let (engine, workspace) = world.open().await;
+        tokio::time::sleep(Duration::from_secs(23 * 3600)).await;
+        assert_eq!(workspace.connections().get("crm").await.unwrap().held_until, held);
+        assert_eq!(world.http.tried.lock().unwrap().len(), 1, "a day is not over");
+        tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
+        assert_eq!(world.http.tried.lock().unwrap().len(), 3);
+
+        world.http.answers.lock().unwrap().push(HttpResponse {
+            status: 429,
+            headers: vec![("retry-after".to_owned(), "3600".to_owned())],
+            body: bytes::Bytes::new(),
+        });
+        ask(&workspace, 2).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.http.tried.lock().unwrap().len(), 4);
+        connect(&workspace, "concurrency: 2\n").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.http.tried.lock().unwrap().len(), 5, "the changed connection is asked at once");
+        engine.close().await;
+    });
+}
+
+#[test]
 fn an_attempt_that_fails_is_tried_again_however_long_it_had_waited_before_it() {
     in_world(|world| async move {
         let (engine, workspace) = world.open().await;

@@ -13,7 +13,8 @@ pub(crate) type Caller = (RunId, StepPath);
 
 /// After this a request has arrived, in milliseconds.
 const ARRIVES: i64 = 250;
-/// Who is called and does not come loses its turn, in milliseconds: its run may be gone.
+/// Who is called and does not come is called once more after this, and then loses its turn, in milliseconds: its run
+/// may wait for a slot, or be gone.
 const KEPT: i64 = 300_000;
 /// So many points in time are enough to tell a rate by, after a restart.
 const REMEMBERED: usize = 200;
@@ -44,35 +45,88 @@ pub(crate) struct Gate {
     sent: VecDeque<i64>,
     /// May go, or have gone, and are not over; with when they went.
     under_way: HashMap<Caller, Option<i64>>,
-    /// Who waits, by place in the line.
-    waiting: BTreeMap<i64, Caller>,
-    places: BTreeMap<Caller, i64>,
-    /// Whose turn it is, and since when.
-    called: HashMap<Caller, i64>,
+    line: Line,
+    called: HashMap<Caller, Called>,
     /// The other side wants no request before this.
     held_until: i64,
 }
 
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy)]
+struct Called {
+    since: i64,
+    /// It was called before and did not come.
+    again: bool,
+}
+
+/// Who waits, each kind in the order in which it came. Those that had a turn before come first, but never twice in a
+/// row: what always fails keeps nobody waiting for good.
+#[derive(Debug, Default)]
+struct Line {
+    retries: BTreeMap<u64, Caller>,
+    others: BTreeMap<u64, Caller>,
+    /// Where in the line a caller stands, and whether among the retries.
+    places: BTreeMap<Caller, (bool, u64)>,
+    tickets: u64,
+    retry_was_last: bool,
+}
+
+impl Line {
+    fn join(&mut self, caller: &Caller, before: bool) {
+        if self.places.contains_key(caller) {
+            return;
+        }
+        self.tickets += 1;
+        let kind = if before { &mut self.retries } else { &mut self.others };
+        kind.insert(self.tickets, caller.clone());
+        self.places.insert(caller.clone(), (before, self.tickets));
+    }
+
+    fn is_retry_next(&self) -> bool {
+        !self.retries.is_empty() && (!self.retry_was_last || self.others.is_empty())
+    }
+
+    fn next(&self) -> Option<&Caller> {
+        let kind = if self.is_retry_next() { &self.retries } else { &self.others };
+        kind.first_key_value().map(|(_, caller)| caller)
+    }
+
+    /// The next one leaves the line for its turn.
+    fn pop(&mut self) -> Option<Caller> {
+        let retry = self.is_retry_next();
+        let (_, caller) = if retry { &mut self.retries } else { &mut self.others }.pop_first()?;
+        self.places.remove(&caller);
+        self.retry_was_last = retry;
+        Some(caller)
+    }
+
+    fn leave(&mut self, caller: &Caller) {
+        if let Some((retry, ticket)) = self.places.remove(caller) {
+            if retry { &mut self.retries } else { &mut self.others }.remove(&ticket);
+        }
+    }
+
+    fn of_run(&self, run: RunId) -> Vec<Caller> {
+        let first = (run, StepPath::new(""));
+        let rest = self.places.range(first..).map(|(caller, _)| caller);
+        rest.take_while(|(whose, _)| *whose == run).cloned().collect()
+    }
+}
+
 impl Gate {
-    /// Whether the caller may send now; if not it stands in line, in front if it had its turn before.
+    /// Whether the caller may send now; if not it stands in line, among the first if it had a turn before.
     pub(crate) fn enter(&mut self, caller: &Caller, before: bool, limits: Limits, now: i64) -> bool {
         if self.under_way.contains_key(caller) {
             return true;
         }
-        if self.called.remove(caller).is_none() {
-            if !self.places.contains_key(caller) {
-                let place = match before {
-                    true => self.waiting.first_key_value().map_or(-1, |(place, _)| (*place).min(0) - 1),
-                    false => self.waiting.last_key_value().map_or(1, |(place, _)| (*place).max(0) + 1),
-                };
-                self.waiting.insert(place, caller.clone());
-                self.places.insert(caller.clone(), place);
-            }
-            let first = self.waiting.first_key_value().is_some_and(|(_, first)| first == caller);
-            if !first || self.free(limits, now) == 0 {
+        let called = self.called.remove(caller).is_some();
+        // Who was called before the other side asked to be left alone waits like everybody.
+        if !called || now < self.held_until {
+            self.line.join(caller, before || called);
+            if self.line.next() != Some(caller) || self.free(limits, now) == 0 {
                 return false;
             }
-            self.leave_line(caller);
+            self.line.pop();
         }
         self.under_way.insert(caller.clone(), None);
         true
@@ -98,34 +152,37 @@ impl Gate {
         self.held_until = self.held_until.max(until);
     }
 
-    /// A run is over: nothing of it waits any more.
-    pub(crate) fn forget(&mut self, run: RunId) {
-        let first = (run, StepPath::new(""));
-        let of_run: Vec<Caller> = self
-            .places
-            .range(first..)
-            .take_while(|((whose, _), _)| *whose == run)
-            .map(|(caller, _)| caller.clone())
-            .collect();
-        of_run.iter().for_each(|caller| self.leave_line(caller));
-        self.called.retain(|(whose, _), _| *whose != run);
+    /// Somebody else is behind the name now, or the limits are others: a new start.
+    pub(crate) fn release(&mut self) {
+        self.held_until = 0;
     }
 
-    fn leave_line(&mut self, caller: &Caller) {
-        if let Some(place) = self.places.remove(caller) {
-            self.waiting.remove(&place);
-        }
+    /// A run is over: nothing of it waits any more. Whether it leaves a turn to somebody else.
+    pub(crate) fn forget(&mut self, run: RunId) -> bool {
+        self.line.of_run(run).iter().for_each(|caller| self.line.leave(caller));
+        let before = self.called.len();
+        self.called.retain(|(whose, _), _| *whose != run);
+        self.called.len() < before
     }
 
     /// Calls those whose turn it is now.
     pub(crate) fn call(&mut self, limits: Limits, now: i64) -> Vec<RunId> {
-        self.called.retain(|_, since| *since > now - KEPT);
         let mut runs = Vec::new();
+        self.called.retain(|(run, _), called| {
+            if called.since > now - KEPT {
+                return true;
+            }
+            if called.again {
+                return false;
+            }
+            runs.push(*run);
+            *called = Called { since: now, again: true };
+            true
+        });
         for _ in 0..self.free(limits, now) {
-            let Some((_, caller)) = self.waiting.pop_first() else { break };
-            self.places.remove(&caller);
+            let Some(caller) = self.line.pop() else { break };
             runs.push(caller.0);
-            self.called.insert(caller, now);
+            self.called.insert(caller, Called { since: now, again: false });
         }
         runs
     }
@@ -153,32 +210,32 @@ impl Gate {
 
     /// When somebody who waits may go without anything happening before; `None`: not by time alone.
     pub(crate) fn next(&mut self, limits: Limits, now: i64) -> Option<i64> {
-        if self.waiting.is_empty() {
-            return None;
+        let lost = self.called.values().map(|called| called.since + KEPT).min();
+        if self.line.places.is_empty() {
+            return lost;
         }
         if now < self.held_until {
             return Some(self.held_until);
         }
         let full = self.free(Limits { concurrency: None, ..limits }, now) == 0;
         let rate = limits.rate.filter(|_| full);
-        let lost = self.called.values().map(|since| since + KEPT);
         let free = rate.into_iter().flat_map(|(_, per)| {
             let under_way = self.under_way.values().map(|when| counts(*when, now));
             let soonest =
                 self.sent.front().copied().into_iter().chain(under_way).filter(|at| *at > now - per).min();
             soonest.map(|at| at + per)
         });
-        lost.chain(free).min()
+        lost.into_iter().chain(free).min()
     }
 
     /// How many wait, and until when the other side is left alone.
     pub(crate) fn waiting(&self) -> (usize, i64) {
-        (self.waiting.len() + self.called.len(), self.held_until)
+        (self.line.places.len() + self.called.len(), self.held_until)
     }
 
     /// What a process that comes after this one has to know: points in time, and how many requests count from there.
     pub(crate) fn window(&self, now: i64) -> Vec<(i64, u32)> {
-        let under_way = self.under_way.values().map(|when| when.map_or(now, |when| when + ARRIVES));
+        let under_way = self.under_way.values().map(|when| when.unwrap_or(now) + ARRIVES);
         let mut all: Vec<i64> = self.sent.iter().copied().chain(under_way).collect();
         all.sort_unstable();
         let width = match (all.first(), all.last()) {
@@ -283,8 +340,46 @@ mod tests {
         assert!(gate.call(limits, 2).is_empty(), "its turn is kept for it");
         gate.forget(caller(4).0);
         assert_eq!(gate.call(limits, 2), [caller(3).0]);
-        assert_eq!(gate.call(limits, 2 + KEPT), [] as [RunId; 0]);
-        assert!(gate.enter(&caller(5), false, limits, 2 + KEPT), "a turn that nobody takes is lost");
+        assert_eq!(gate.call(limits, 2 + KEPT), [caller(3).0], "it is called once more");
+        assert_eq!(gate.call(limits, 2 + 2 * KEPT), [] as [RunId; 0]);
+        assert!(gate.enter(&caller(5), false, limits, 2 + 2 * KEPT), "a turn that nobody takes is lost");
+    }
+
+    #[test]
+    fn retries_go_in_their_order_and_let_others_in_between() {
+        let (mut gate, limits) = (Gate::default(), Limits { rate: None, concurrency: Some(1) });
+        assert!(gate.enter(&caller(1), false, limits, 0));
+        for (n, before) in [(2, false), (3, false), (4, true), (5, true), (6, true)] {
+            assert!(!gate.enter(&caller(n), before, limits, 0));
+        }
+        let mut order = vec![1];
+        while let Some(last) = order.last().copied().filter(|_| order.len() < 6) {
+            gate.over(&caller(last), 0);
+            let next = gate.call(limits, 0);
+            let next = (2..=6).find(|n| next == [caller(*n).0]).unwrap();
+            assert!(gate.enter(&caller(next), false, limits, 0));
+            order.push(next);
+        }
+        assert_eq!(order, [1, 4, 2, 5, 3, 6]);
+    }
+
+    #[test]
+    fn the_turn_of_a_run_that_ends_is_free_and_a_hold_counts_for_who_was_called_before_it() {
+        let (mut gate, limits) = (Gate::default(), Limits { rate: None, concurrency: Some(1) });
+        assert!(gate.enter(&caller(1), false, limits, 0));
+        for n in [2, 3] {
+            assert!(!gate.enter(&caller(n), false, limits, 0));
+        }
+        gate.over(&caller(1), 1);
+        assert_eq!(gate.call(limits, 1), [caller(2).0]);
+        assert!(gate.forget(caller(2).0), "its turn is somebody else's");
+        assert_eq!(gate.call(limits, 1), [caller(3).0]);
+        gate.hold(500);
+        assert!(!gate.enter(&caller(3), false, limits, 2));
+        assert_eq!(gate.next(limits, 2), Some(500));
+        gate.release();
+        assert!(gate.enter(&caller(3), false, limits, 3));
+        assert!(!gate.forget(caller(9).0));
     }
 
     #[test]

@@ -49,10 +49,10 @@ fn checked(ctx: &Ctx, name: &str, text: &str) -> Result<Connection, EngineError>
         let message = format!("a connection has at most {MAX_BYTES} bytes");
         return Err(EngineError::new(ErrorKind::TooLarge, "too_large", message));
     }
-    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.len() > 64 || !name.bytes().all(known) {
         let message = format!(
-            "`{name}` cannot name a connection: lower case letters, digits, `-` and `_`, a letter first, at most 64"
+            "`{name}` cannot name a connection: lower case letters, digits and `-`, a letter first, at most 64"
         );
         return Err(EngineError::invalid("invalid_name", message));
     }
@@ -109,7 +109,8 @@ pub(crate) async fn put(ctx: &Ctx, name: &str, text: &str) -> Result<ConnectionS
     let mut after = (*before).clone();
     after.insert(name.to_owned(), row.clone());
     ctx.ws.registry.set_connections(after);
-    // Its limits may be wider now.
+    // Its limits may be wider now, and who asked to be left alone may be somebody else.
+    ctx.ws.gates.release(name);
     call(ctx, name);
     Ok(saved(&row, true))
 }
@@ -121,11 +122,13 @@ pub(crate) async fn delete(ctx: &Ctx, name: &str) -> Result<ConnectionInfo, Engi
     if !users.is_empty() {
         return Err(in_use("connection_in_use", "connection", name, &users));
     }
+    write(ctx, rows::use_key(ctx.ws.id, name), None).await?;
     write(ctx, rows::key(ctx.ws.id, name), None).await?;
     let mut after = (*ctx.ws.registry.connections()).clone();
     after.remove(name);
     ctx.ws.registry.set_connections(after);
     // Who waits for it is told that it is gone.
+    ctx.ws.gates.release(name);
     call(ctx, name);
     Ok(was)
 }
@@ -153,9 +156,10 @@ impl Gates {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// A run is over.
-    pub(crate) fn forget(&self, run: RunId) {
-        self.lock().values_mut().for_each(|line| line.gate.forget(run));
+    fn release(&self, name: &str) {
+        if let Some(line) = self.lock().get_mut(name) {
+            line.gate.release();
+        }
     }
 
     /// How many requests wait.
@@ -163,6 +167,16 @@ impl Gates {
         self.lock().values().map(|line| line.gate.waiting().0).sum()
     }
 }
+
+/// A run is over: the turns that it had are others'.
+pub(crate) fn forget(ctx: &Ctx, run: RunId) {
+    let left = |(name, line): (&String, &mut Line)| line.gate.forget(run).then(|| name.clone());
+    let left: Vec<String> = ctx.ws.gates.lock().iter_mut().filter_map(left).collect();
+    left.iter().for_each(|name| call(ctx, name));
+}
+
+/// No answer holds a connection back for longer, in milliseconds: what asks for years is a mistake.
+const HOLD_MOST: i64 = 24 * 60 * 60 * 1000;
 
 /// The right to send one request; its end makes room for the next.
 pub(crate) struct Permit {
@@ -182,7 +196,7 @@ impl Permit {
 
     /// The other side wants to be left alone for so long.
     pub(crate) fn hold(&self, for_ms: u64) {
-        let until = self.ctx.now_ms().saturating_add(i64::try_from(for_ms).unwrap_or(i64::MAX / 4));
+        let until = self.ctx.now_ms() + i64::try_from(for_ms).unwrap_or(HOLD_MOST).min(HOLD_MOST);
         if let Some(line) = self.ctx.ws.gates.lock().get_mut(&self.name) {
             line.gate.hold(until);
         }
@@ -260,11 +274,18 @@ pub(crate) fn remembered(
     ctx: &Ctx,
     name: &str,
 ) -> Result<Option<(stepwell_store::Key, stepwell_store::Value)>, Refused> {
-    let Some((_, per)) = limits(ctx, name).rate.filter(|(_, per)| *per > SHORT) else { return Ok(None) };
     let now = ctx.now_ms();
-    let window = ctx.ws.gates.lock().get(name).map(|line| line.gate.window(now)).unwrap_or_default();
-    let window = window.into_iter().filter(|(at, _)| *at > now - per).collect();
-    Ok(Some((rows::use_key(ctx.ws.id, name), tables::encode(&UseRow { window })?)))
+    let per = limits(ctx, name).rate.map(|(_, per)| per).filter(|per| *per > SHORT);
+    let (window, held) = match ctx.ws.gates.lock().get(name) {
+        Some(line) => (per.map(|_| line.gate.window(now)).unwrap_or_default(), line.gate.waiting().1),
+        None => return Ok(None),
+    };
+    let held_until_ms = Some(held).filter(|held| *held > now);
+    if per.is_none() && held_until_ms.is_none() {
+        return Ok(None);
+    }
+    let window = window.into_iter().filter(|(at, _)| per.is_some_and(|per| *at > now - per)).collect();
+    Ok(Some((rows::use_key(ctx.ws.id, name), tables::encode(&UseRow { window, held_until_ms })?)))
 }
 
 /// When the workspace is opened: what was sent before still counts.
@@ -272,17 +293,16 @@ pub(crate) async fn resume(ctx: &Ctx) -> Result<(), Refused> {
     let table = ctx.ws.registry.connections();
     let now = ctx.now_ms();
     for (name, row) in table.iter() {
-        let Some((_, per)) = Limits::of(&row.connection).rate else { continue };
         let mut line = Line::default();
-        if per <= SHORT {
+        if let Some((_, per)) = Limits::of(&row.connection).rate.filter(|(_, per)| *per <= SHORT) {
             line.gate.hold(now + per);
-        } else {
-            let wants = vec![Want::Key(rows::use_key(ctx.ws.id, name))];
-            let view = ctx.core.ports.store.read(ctx.ws.shard, wants).await?;
-            if let Some((key, value)) = view.rows.into_iter().flatten().next() {
-                let used: UseRow = tables::decode(&key, &value)?;
-                line.gate.resume(&used.window, now);
-            }
+        }
+        let wants = vec![Want::Key(rows::use_key(ctx.ws.id, name))];
+        let view = ctx.core.ports.store.read(ctx.ws.shard, wants).await?;
+        if let Some((key, value)) = view.rows.into_iter().flatten().next() {
+            let used: UseRow = tables::decode(&key, &value)?;
+            line.gate.resume(&used.window, now);
+            line.gate.hold(used.held_until_ms.unwrap_or(0).min(now + HOLD_MOST));
         }
         ctx.ws.gates.lock().insert(name.clone(), line);
     }

@@ -48,8 +48,8 @@ impl OutboundHttp {
     }
 
     /// The client for a request: that of its connection, if it has one.
-    fn client(&self, request: &HttpRequest) -> Result<Client, OutsideError> {
-        let Some(link) = request.link.as_ref().filter(|link| ***link != Link::default()) else {
+    fn client(&self, link: Option<&Arc<Link>>) -> Result<Client, OutsideError> {
+        let Some(link) = link.filter(|link| ***link != Link::default()) else {
             return Ok(self.plain.clone());
         };
         let mut linked = self.linked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -137,17 +137,27 @@ impl Client {
         }
         Err(OutboundPolicy::plain_http_refusal(name))
     }
+}
+
+impl OutboundHttp {
+    /// For another host than the connection's: it reaches no other networks than that one, and nothing of what was
+    /// meant for that host alone goes along: whom it trusts, who we are, that it may be spoken to in the clear.
+    fn elsewhere(&self, link: Option<&Arc<Link>>) -> Result<Client, OutsideError> {
+        let networks = link.map(|link| link.private_networks.clone()).unwrap_or_default();
+        self.client(Some(&Arc::new(Link { private_networks: networks, ..Link::default() })))
+    }
 
     async fn exchange(&self, request: &HttpRequest) -> Result<HttpResponse, OutsideError> {
+        let mut client = self.client(request.link.as_ref())?;
         let mut method = Method::from_bytes(request.method.as_bytes())
             .map_err(|_| refused("invalid_request", format!("`{}` is not an HTTP method", request.method)))?;
         let mut headers = header_map(request)?;
         let mut body = request.body.clone();
-        let mut url = self.check_url(&request.url)?;
+        let mut url = client.check_url(&request.url)?;
         let mut sent = false;
         for _ in 0..=request.max_redirects {
-            self.check_plain_http(&url).await.map_err(|e| after(sent, e))?;
-            let answer = self
+            client.check_plain_http(&url).await.map_err(|e| after(sent, e))?;
+            let answer = client
                 .client
                 .request(method.clone(), url.clone())
                 .headers(headers.clone())
@@ -162,7 +172,11 @@ impl Client {
             if request.max_redirects == 0 {
                 return read_answer(answer, &url, request.max_response_bytes).await;
             }
-            let next = self.check_url(next?.as_str()).map_err(|e| after(sent, e))?;
+            let next = next?;
+            if next.origin() != url.origin() {
+                client = self.elsewhere(request.link.as_ref()).map_err(|e| after(sent, e))?;
+            }
+            let next = client.check_url(next.as_str()).map_err(|e| after(sent, e))?;
             if becomes_get(answer.status(), &method) {
                 method = Method::GET;
                 body = Bytes::new();
@@ -196,9 +210,8 @@ impl Client {
 #[async_trait]
 impl HttpClient for OutboundHttp {
     async fn send(&self, request: &HttpRequest) -> Result<HttpResponse, OutsideError> {
-        let client = self.client(request)?;
         let limit = Duration::from_millis(request.timeout_ms);
-        match tokio::time::timeout(limit, client.exchange(request)).await {
+        match tokio::time::timeout(limit, self.exchange(request)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(unknown(
                 "timeout",
@@ -397,6 +410,21 @@ mod tests {
 
     fn dev() -> OutboundPolicy {
         OutboundPolicy { allow_loopback: true, ..OutboundPolicy::default() }
+    }
+
+    #[tokio::test]
+    async fn what_a_connection_says_of_its_host_counts_for_no_other() {
+        let networks = vec!["10.1.0.0/16".parse().unwrap()];
+        let link = Arc::new(Link { plain_http: true, private_networks: networks.clone(), ..Link::default() });
+        let policy = OutboundPolicy { allow_private: vec!["10.0.0.0/8".parse().unwrap()], ..dev() };
+        let http = client(policy);
+        let own = http.client(Some(&link)).unwrap().policy;
+        let other = http.elsewhere(Some(&link)).unwrap().policy;
+        assert_eq!((own.allow_plain_http, other.allow_plain_http), (true, false));
+        // Nor does a redirect open networks that the connection keeps closed.
+        assert_eq!((&own.allow_private, &other.allow_private), (&networks, &networks));
+        let linked: Vec<_> = http.linked.lock().unwrap().keys().map(|link| link.plain_http).collect();
+        assert_eq!(linked.len(), 2, "each has a client of its own");
     }
 
     fn request(method: &str, url: String) -> HttpRequest {

@@ -1,5 +1,5 @@
-//! Connections of a workspace, `connections / name`; and what was sent of late through those whose rate is over a long
-//! time, `counters / connection / name`.
+//! Connections of a workspace, `connections / name`; and, `counters / connection / name`, what was sent of late through
+//! those whose rate is over a long time, and until when one is to be left alone.
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use stepwell_store::keys::{KeyBuilder, Space};
@@ -26,9 +26,13 @@ pub(crate) struct ConnectionRow {
     pub updated_ms: i64,
 }
 
-/// Points in time, and how many requests count from each on.
+/// What of the use of a connection counts after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct UseRow {
+    /// Points in time, and how many requests count from each on.
     #[serde(rename = "w")]
     pub window: Vec<(i64, u32)>,
+    /// The other side asked to be left alone until then.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    pub held_until_ms: Option<i64>,
 }

@@ -160,6 +160,9 @@ impl Connection {
 
     /// The whole address for a `url` of a step: a path below `base_url`, or an address on the same host.
     pub fn address(&self, url: &str) -> Result<String, String> {
+        if url.is_empty() {
+            return Ok(self.base_url.clone());
+        }
         if url.starts_with('/') {
             return Ok(format!("{}{url}", self.base_url.trim_end_matches('/')));
         }
@@ -299,6 +302,7 @@ impl Reading<'_> {
             !name.is_empty()
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
         };
+        // What differs by request, or is the client's own.
         let kept = ["host", "content-length", "transfer-encoding", "connection", "idempotency-key"];
         for name in connection.headers.keys() {
             let path = format!("headers.{name}");
@@ -312,6 +316,12 @@ impl Reading<'_> {
         }
         if let Some(Auth::ApiKey(key)) = &connection.auth {
             match (&key.header, &key.query) {
+                (Some(name), None) if kept.contains(&name.to_ascii_lowercase().as_str()) => self.tell(
+                    "auth.api_key.header",
+                    "invalid_value",
+                    format!("the header `{name}` follows from each request, and can carry no key"),
+                    "write `header: X-Api-Key`",
+                ),
                 (Some(name), None) if header(name) => {}
                 (None, Some(name)) if !name.is_empty() => {}
                 (Some(name), None) => self.tell(
@@ -368,7 +378,8 @@ fn is_network(text: &str) -> bool {
     let (address, bits) = text.trim().split_once('/').map_or((text.trim(), None), |(a, b)| (a, Some(b)));
     let Ok(address) = address.parse::<IpAddr>() else { return false };
     let most = if address.is_ipv4() { 32 } else { 128 };
-    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
+    // As they are written: no sign, no zero in front.
+    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|n| n <= most && n.to_string() == bits))
 }
 
 #[cfg(test)]

@@ -40,8 +40,26 @@ fn a_path_goes_below_the_base_and_another_host_is_refused() {
     let connection = good("base_url: https://api.example.com/v1/\n");
     assert_eq!(connection.address("/people?x=1").unwrap(), "https://api.example.com/v1/people?x=1");
     assert_eq!(connection.address("https://api.example.com/v2/x").unwrap(), "https://api.example.com/v2/x");
+    assert_eq!(connection.address("").unwrap(), "https://api.example.com/v1/");
+    assert_eq!(
+        connection.address("/fetch?src=https://x.example/a").unwrap(),
+        "https://api.example.com/v1/fetch?src=https://x.example/a"
+    );
     for other in ["https://evil.example/x", "http://api.example.com/x", "https://api.example.com:444/"] {
         assert!(connection.address(other).unwrap_err().contains("write the path alone"), "{other}");
+    }
+}
+
+#[test]
+fn networks_and_headers_are_as_those_who_use_them_read_them() {
+    for network in ["10.1.0.0/+16", "10.1.0.0/016", "10.1.0.0/33", "10.1.0.0/"] {
+        let told = told(&format!("base_url: https://a.example\nallow_private_hosts: ['{network}']\n"));
+        assert!(told.contains("neither an address nor a network"), "{network}: {told}");
+    }
+    for header in ["Idempotency-Key", "host", "Content-Length"] {
+        let auth = format!("auth: {{ api_key: {{ header: {header}, value: '{{{{ secrets.K }}}}' }} }}\n");
+        let told = told(&format!("base_url: https://a.example\n{auth}"));
+        assert!(told.contains("can carry no key"), "{header}: {told}");
     }
 }
 

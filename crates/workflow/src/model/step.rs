@@ -525,7 +525,7 @@ impl HttpRequest {
     /// What `url` is: a path below a connection's address, or a whole address.
     pub fn url_mode(&self) -> Mode {
         match self.connection {
-            Some(_) if !self.url.contains("://") => Mode::Path,
+            Some(_) if self.url.starts_with('/') || !self.url.contains("://") => Mode::Path,
             _ => Mode::Url,
         }
     }

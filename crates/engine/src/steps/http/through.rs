@@ -3,6 +3,7 @@ use super::{revealed, set_query};
 use crate::outside::parse_network;
 use crate::ports::Link;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ipnet::IpNet;
 use stepwell_workflow::connection::{ApiKey, Auth, Connection, PlainHttp, filled};
 use stepwell_workflow::machine::Failure;
 use url::Url;
@@ -13,6 +14,7 @@ pub(crate) struct Through {
     auth: Option<Auth>,
     headers: Vec<(String, String, bool)>,
     client_key: Option<String>,
+    networks: Vec<IpNet>,
 }
 
 impl Through {
@@ -42,7 +44,11 @@ impl Through {
         }
         let key = connection.tls.as_ref().and_then(|tls| tls.client_key.as_ref());
         let client_key = key.map(|key| fill(key)).transpose()?.map(|(key, _)| key);
-        Ok(Self { connection: connection.clone(), auth, headers, client_key })
+        let networks = connection.allow_private_hosts.iter().map(|text| parse_network(text));
+        // None at all would mean all of them.
+        let networks = networks.collect::<Result<_, _>>();
+        let networks = networks.map_err(|error| Failure::engine("invalid_request", error.to_string()))?;
+        Ok(Self { connection: connection.clone(), auth, headers, client_key, networks })
     }
 
     /// Puts it into a request; what the step itself says counts.
@@ -80,10 +86,7 @@ impl Through {
         Link {
             ca: tls.ca,
             identity: tls.client_certificate.zip(self.client_key),
-            // What is no network was refused when it was stored.
-            private_networks: (self.connection.allow_private_hosts.iter())
-                .filter_map(|text| parse_network(text).ok())
-                .collect(),
+            private_networks: self.networks,
             plain_http: self.connection.plain_http == PlainHttp::Allow,
         }
     }
