@@ -152,3 +152,25 @@ steps: [{ id: done, type: set, values: { ok: true } }]
     assert_eq!((&again["status"], &again["output"]["made"]), (&json!("completed"), &json!(0)), "{again:#}");
     assert_eq!(server.get("/api/v1/records/task?limit=1").await.expect(200)["total"], json!(made + 1));
 }
+
+#[tokio::test]
+async fn a_bulk_of_single_runs_keeps_within_the_slots_and_fails_for_no_limit() {
+    let server = Server::dev();
+    let folder = guests::root().join("examples/workflows/bulk-each");
+    for name in ["call-person", "bulk-each"] {
+        let text = std::fs::read_to_string(folder.join(format!("{name}.yaml"))).unwrap();
+        server.activate(name, &text).await;
+    }
+    for n in 0..300 {
+        let person = json!({"city": "Rome", "emails": {"primaryEmail": format!("p{n}@example.com")}});
+        server.post("/api/v1/records/person", &person).await.expect(201);
+    }
+    let all = json!({"filter": {"field": "city", "is": "Rome"}, "input": {"title": "Say hello"}});
+    let run = server.post("/api/v1/workflows/bulk-each/run", &all).await.expect(202);
+    let done = server.ended(run["run_id"].as_str().unwrap()).await;
+    let output = json!({"selected": 300, "done": 300, "failed": 0});
+    assert_eq!((&done["status"], &done["output"]), (&json!("completed"), &output), "{done:#}");
+    let page = server.get("/api/v1/runs?workflow=call-person&status=completed&limit=500").await.expect(200);
+    assert_eq!(page["runs"].as_array().unwrap().len(), 300);
+    assert_eq!(server.get("/api/v1/records/task?limit=1").await.expect(200)["total"], 300);
+}
