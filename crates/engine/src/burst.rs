@@ -80,6 +80,8 @@ const TRUST_STAMPS_FOR: Duration = Duration::from_secs(5);
 /// Room that a transaction keeps for the run's own rows, below the store's limits of 700 rows and 1 MB.
 const HARD_ROWS: usize = 600;
 const HARD_BYTES: usize = 700 << 10;
+/// Messages that are read at once.
+const MESSAGES: usize = 100;
 /// Record events share one row of the log with the pointer to their run.
 const HARD_EVENT_BYTES: usize = MAX_VALUE_BYTES - (64 << 10);
 /// A snapshot of a run with items is kept below this, as far as it can be.
@@ -112,6 +114,10 @@ struct Going<'r> {
     events: EventPage,
     /// What the workflow keeps, where it is not as the run knows it: told before the next event.
     unread: Option<Payload>,
+    /// Of what was to be folded in, the part that had to be left to the next burst.
+    incoming: Vec<Event>,
+    /// Timers that are not to fire any more.
+    cleared: Vec<Timestamp>,
     /// Runs that it starts, and runs that find something in their inbox; true: they are to end.
     children: Vec<Put>,
     told: Vec<(RunId, bool)>,
@@ -120,11 +126,11 @@ struct Going<'r> {
     through: Vec<String>,
     blobs: Vec<[u8; 32]>,
     steps: usize,
-    /// Steps, timers, and turns of iterators.
+    /// Steps, what came from outside, and turns of iterators.
     done: usize,
     began: Duration,
     full: bool,
-    /// Timers that are due had to be left to the next burst.
+    /// Something that came from outside had to be left to the next burst.
     late: bool,
     finished: Option<Finished>,
     answer: Option<Answer>,
@@ -150,6 +156,8 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         switch: base.switch.clone(),
         events: EventPage::default(),
         unread: None,
+        incoming: Vec::new(),
+        cleared: Vec::new(),
         children: Vec::new(),
         told: Vec::new(),
         send: Vec::new(),
@@ -265,47 +273,81 @@ impl Going<'_> {
             }
         }
         self.read_state().await?;
-        for event in self.base.incoming.clone() {
-            self.apply(event, NoteRef::default()).await?;
+        let base = self.base;
+        for (place, event) in base.incoming.iter().enumerate() {
+            if !self.has_room() {
+                self.incoming = base.incoming[place..].to_vec();
+                return Ok(());
+            }
+            self.done += 1;
+            self.apply(event.clone(), NoteRef::default()).await?;
         }
         if self.head.inbox > 0 {
-            let mut messages = Vec::new();
-            for (key, value) in self.txn.range(inbox::of_run(ws, run), usize::MAX, false).await? {
-                let message: inbox::Message = tables::decode(&key, &value)?;
-                if let Some(actions) = message.actions {
-                    // Known before anything of this commit is applied, as whoever reads the journal knows it.
-                    self.switch = Some(Switch { version: self.head.version, actions });
-                }
-                let mut event = message.event;
-                history::fill(self.ctx, &mut event).await?;
-                messages.push(event);
-                self.txn.delete(key);
-            }
-            if let Some(switch) = &self.switch {
-                switch.apply(&mut self.state);
-            }
-            for event in messages {
-                self.apply(event, NoteRef::default()).await?;
-            }
-            self.head.inbox = 0;
+            self.take_messages().await?;
         }
         let now = self.ctx.core.ports.clock.now();
         let due: Vec<_> = self.timers.iter().filter(|(_, due)| *due <= now).cloned().collect();
-        for (place, (timer, due)) in due.into_iter().enumerate() {
+        for (timer, due) in due {
             // Once the run has ended, its end takes the others.
-            if self.finished.is_some() {
+            if self.finished.is_some() || !self.has_room() {
                 break;
             }
-            if place > 0 && self.has_enough() {
-                (self.full, self.late) = (true, true);
-                break;
+            let set = (timer, due);
+            if !self.timers.contains(&set) {
+                // What it was set for has come with another one.
+                continue;
             }
+            self.timers.retain(|known| *known != set);
+            let (timer, due) = set;
             self.txn.delete(timers::key(ws, run, &timer, due));
-            self.timers.retain(|(known, _)| *known != timer);
             self.done += 1;
             self.apply(Event::TimerFired { timer, at: now }, NoteRef::default()).await?;
         }
         Ok(())
+    }
+
+    /// Folds in what lies in the inbox, as far as one commit takes it. Ends of other runs are large, and many may come
+    /// at once.
+    async fn take_messages(&mut self) -> Result<(), Refused> {
+        let (ws, run) = (self.ctx.ws.id, self.base.run);
+        let rows = self.txn.range(inbox::of_run(ws, run), MESSAGES, false).await?;
+        let all = rows.len() < MESSAGES;
+        for (key, value) in rows {
+            if self.finished.is_some() || !self.has_room() {
+                return Ok(());
+            }
+            let message: inbox::Message = tables::decode(&key, &value)?;
+            if let Some(actions) = message.actions {
+                if !self.page.is_empty() {
+                    // Known before anything of its commit is applied, as whoever reads the journal knows it.
+                    (self.full, self.late) = (true, true);
+                    return Ok(());
+                }
+                let switch = Switch { version: self.head.version, actions };
+                switch.apply(&mut self.state);
+                self.switch = Some(switch);
+            }
+            self.txn.delete(key);
+            let mut event = message.event;
+            history::fill(self.ctx, &mut event).await?;
+            self.done += 1;
+            self.apply(event, NoteRef::default()).await?;
+        }
+        if all {
+            self.head.inbox = 0;
+        } else {
+            (self.full, self.late) = (true, true);
+        }
+        Ok(())
+    }
+
+    /// Whether this burst takes in more of what came from outside. What it leaves begins the next one.
+    fn has_room(&mut self) -> bool {
+        let left = self.late || (self.done > 0 && self.has_enough());
+        if left {
+            (self.full, self.late) = (true, true);
+        }
+        !left
     }
 
     /// What the workflow keeps is read once a burst: all that is rendered in it sees the same, and the commit rests
@@ -370,6 +412,13 @@ impl Going<'_> {
                     let key = timers::key(self.ctx.ws.id, self.base.run, &timer, due);
                     self.txn.put(key, vec![tables::FORMAT]);
                     self.timers.push((timer, due));
+                }
+                Command::ClearTimer { timer, due } => {
+                    let due = whole_ms(due);
+                    self.txn.delete(timers::key(self.ctx.ws.id, self.base.run, &timer, due));
+                    let set = (timer, due);
+                    self.timers.retain(|known| *known != set);
+                    self.cleared.push(due);
                 }
                 Command::Respond(answer) => self.answer = Some(answer),
                 Command::Finished(finished) => self.finished = Some(finished),
@@ -499,18 +548,16 @@ impl Going<'_> {
         self.done(id, result, now_ms, note).await
     }
 
-    /// What the workflow keeps is written with the step's end. A call that was made in an earlier burst is made again:
-    /// it counts on what is kept now.
+    /// What the workflow keeps is written with the step's end. The call is made again: it counts on what is kept now,
+    /// which an earlier burst, or a step beside it, did not know.
     async fn state_step(&mut self, id: &CallId, mut execute: Arc<Execute>) -> Result<(), Refused> {
         let began_ms = self.ctx.now_ms();
         let mut rendered = Ok(());
-        if self.base.open.contains_key(id) {
-            self.tell_state().await?;
-            match machine::call_now(&self.base.flow.graph, &self.state, &id.0) {
-                Some(Ok(now)) => execute = Arc::new(now),
-                Some(Err(failure)) => rendered = Err(failure),
-                None => return Ok(()),
-            }
+        self.tell_state().await?;
+        match machine::call_now(&self.base.flow.graph, &mut self.state, &id.0) {
+            Some(Ok(now)) => execute = Arc::new(now),
+            Some(Err(failure)) => rendered = Err(failure),
+            None => return Ok(()),
         }
         let Call::SetState(call) = &execute.call else { return Ok(()) };
         let kept = self.state.kept.as_ref().and_then(|kept| kept.value()?.as_object()).cloned();
@@ -682,6 +729,13 @@ impl Going<'_> {
                 let key = timers::key(ws, run, &timer, due);
                 if self.rows() < HARD_ROWS { self.txn.delete(key) } else { left.push(key) }
             }
+            if self.head.inbox > 0 {
+                // What it did not come to hear goes with it.
+                for (key, _) in self.txn.range(inbox::of_run(ws, run), usize::MAX, false).await? {
+                    if self.rows() < HARD_ROWS { self.txn.delete(key) } else { left.push(key) }
+                }
+                self.head.inbox = 0;
+            }
             if self.base.stored {
                 self.txn.delete(runs::live_key(ws, run));
             }
@@ -734,12 +788,18 @@ impl Going<'_> {
             if *ends { self.ctx.wake_at_once(*run) } else { self.ctx.wake(*run) }
         }
         crate::timers::sweep(self.ctx, run, &left).await;
+        for due in self.cleared {
+            // Others may be due at the same time.
+            if !self.timers.iter().any(|(_, other)| *other == due) {
+                self.ctx.core.timers.remove(due.as_millisecond(), self.ctx.ws.id, run);
+            }
+        }
         let next = Base {
             run,
             flow: self.base.flow.clone(),
             head: self.head,
             state: self.state,
-            incoming: Vec::new(),
+            incoming: self.incoming,
             timers: self.timers,
             frozen: self.frozen,
             open: self.open,
@@ -773,9 +833,10 @@ impl Going<'_> {
 
     /// The snapshot that the next burst starts from, if this process does not make it.
     async fn write_snapshot(&mut self) -> Result<Option<[u8; 32]>, Refused> {
-        let parked = self.open.is_empty();
+        let parked = self.open.is_empty() && self.incoming.is_empty();
         let key = runs::live_key(self.ctx.ws.id, self.base.run);
-        self.snapshot(key, Live { parked, ..Live::default() }).await
+        let incoming = self.incoming.clone();
+        self.snapshot(key, Live { parked, incoming, ..Live::default() }).await
     }
 
     /// The last snapshot of a run with items: a retry, and whoever looks at the run, start from it.

@@ -161,6 +161,7 @@ impl<'a> Dry<'a> {
             match command {
                 Command::Execute(execute) => self.queue.push_back(*execute),
                 Command::SetTimer { timer, due } => self.timers.push((timer, due)),
+                Command::ClearTimer { timer, due } => self.timers.retain(|set| *set != (timer.clone(), due)),
                 Command::Finished(finished) => self.finished = Some(finished),
                 Command::Respond(_) | Command::CancelRun { .. } | Command::Item(_) => {}
             }
@@ -209,7 +210,16 @@ impl<'a> Dry<'a> {
                 let result = self.child(txn, call).await?;
                 self.done(&execute, result, plain).await
             }
-            Call::SetState(call) => {
+            Call::SetState(_) => {
+                // A step beside it may have written since the call was made.
+                let now = machine::call_now(&self.flow.graph, &mut self.state, &execute.path);
+                let execute = match now {
+                    Some(Ok(now)) => now,
+                    Some(Err(failure)) => return self.done(&execute, Err(failure), plain).await,
+                    None => return Ok(()),
+                };
+                let Call::SetState(call) = &execute.call else { return Ok(()) };
+                let plain = NoteRef { input: Some(Shown::Call(&execute.call)), ..plain };
                 let kept = self.state.kept.as_ref().and_then(|kept| kept.value()?.as_object()).cloned();
                 let run = self.run()?;
                 let before = txn.savepoint();

@@ -73,6 +73,7 @@ pub(crate) async fn fold(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Folde
                     Command::Respond(answer) => folded.answer = Some(answer),
                     Command::Execute(_)
                     | Command::SetTimer { .. }
+                    | Command::ClearTimer { .. }
                     | Command::CancelRun { .. }
                     | Command::Item(_) => {}
                 }
@@ -322,7 +323,14 @@ impl Steps {
                 }
             }
             Event::RunEnded { path, result, at, .. } => {
+                let expired = self.expired;
                 let step = self.step(&path);
+                (step.status, step.output) = match &result {
+                    Ok(_) if expired => (StepStatus::Completed, Some(EXPIRED)),
+                    Ok(output) => (StepStatus::Completed, Some(shown(output))),
+                    Err(_) => (StepStatus::Failed, None),
+                };
+                step.error = result.as_ref().err().map(FailureDetail::from);
                 if let Some(last) = step.attempts.last_mut()
                     && last.outcome == AttemptOutcome::Running
                 {

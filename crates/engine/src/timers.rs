@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use stepwell_store::{Key, Refused, Shard, Want, WorkspaceId, transact};
 use tokio::sync::Notify;
 
-/// Runs to wake, by time in milliseconds. Waking one too often is harmless, so nothing is ever taken out.
+/// Runs to wake, by time in milliseconds. Waking one too often is harmless.
 #[derive(Default)]
 pub(crate) struct Timers {
     due: Mutex<BTreeSet<(i64, WorkspaceId, RunId)>>,
@@ -40,6 +40,11 @@ impl Timers {
         if first {
             self.changed.notify_one();
         }
+    }
+
+    /// Call it once the timer is gone from the disk, if the run has no other for this time.
+    pub(crate) fn remove(&self, at_ms: i64, workspace: WorkspaceId, run: RunId) {
+        self.lock().remove(&(at_ms, workspace, run));
     }
 
     /// How many are set.

@@ -158,3 +158,63 @@ steps:
         engine.close().await;
     });
 }
+
+#[test]
+fn a_run_that_is_retried_counts_on_what_is_kept_by_then() {
+    const RETRIED: &str = r#"
+name: retried
+trigger: { type: manual }
+steps:
+  - { id: try, type: code, action: moody, input: { fails: 1 } }
+  - { id: next, type: set_state, values: { n: "{{ state.n | default(0) + 1 }}" } }
+output: "{{ next.n }}"
+"#;
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[Module::new("moody", "1.0.0", "moody")], &[RETRIED]).await;
+        let workflows = workspace.workflows();
+        workflows.set_state("retried", "n", json!(5)).await.unwrap();
+        let run = workflows.run("retried", json!({}), Some(WAIT)).await.unwrap();
+        assert_eq!(run.status, RunStatus::Failed);
+        workflows.set_state("retried", "n", json!(15)).await.unwrap();
+        workspace.runs().retry(&run.run_id, false).await.unwrap();
+        let run = workspace.runs().wait(&run.run_id, WAIT).await.unwrap();
+        assert_eq!(run.output, Some(Payload::Value(json!(16))), "{run:#?}");
+        assert_eq!(kept(&workspace, "retried").await, json!({ "n": 16 }));
+        engine.close().await;
+    });
+}
+
+#[test]
+fn steps_beside_each_other_each_have_a_turn_of_their_own() {
+    const BESIDE: &str = r#"
+name: beside
+trigger: { type: manual }
+steps:
+  - id: both
+    type: parallel
+    steps:
+      - { id: a, type: set_state, values: { n: "{{ state.n | default(0) + 1 }}" } }
+      - { id: b, type: set_state, values: { n: "{{ state.n | default(0) + 1 }}" } }
+  - id: each
+    type: iterator
+    over: "{{ range(6) }}"
+    concurrency: 3
+    do:
+      - { id: turn, type: set_state, values: { n: "{{ state.n + 1 }}" } }
+output: "{{ [a.n, b.n] + (each.results | map(attribute='n') | list) }}"
+"#;
+    for steps in [64, 1] {
+        in_world(|mut world| async move {
+            world.config.burst.steps = steps;
+            let (engine, workspace) = world.set_up(&[], &[BESIDE]).await;
+            let workflows = workspace.workflows();
+            let tried = workflows.test("beside", None, json!({})).await.unwrap();
+            let run = workflows.run("beside", json!({}), Some(WAIT)).await.unwrap();
+            for output in [tried.output, run.output] {
+                assert_eq!(output, Some(json!([1, 2, 3, 4, 5, 6, 7, 8])), "with bursts of {steps}");
+            }
+            assert_eq!(kept(&workspace, "beside").await, json!({ "n": 8 }));
+            engine.close().await;
+        });
+    }
+}

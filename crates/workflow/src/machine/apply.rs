@@ -60,9 +60,9 @@ pub fn outstanding(graph: &Graph, state: &State) -> Vec<Command> {
 }
 
 /// The call of the attempt that a step is at, by what the run knows now; nothing when the step is at none.
-pub fn call_now(graph: &Graph, state: &State, path: &StepPath) -> Option<Result<Execute, Failure>> {
-    let mut state = state.clone();
-    let machine = Machine::new(graph, &mut state);
+/// The state is lent, and stays as it is.
+pub fn call_now(graph: &Graph, state: &mut State, path: &StepPath) -> Option<Result<Execute, Failure>> {
+    let machine = Machine::new(graph, state);
     let attempt = machine.state.step(path)?.attempt;
     let id = machine.calling(path, attempt)?;
     Some(machine.execute(id, path))
@@ -117,11 +117,12 @@ impl Machine<'_> {
                 self.retry();
                 true
             }
-            _ if self.state.status.is_final() => false,
+            // Before anything else, so before the retry of a run that has failed.
             Event::StateRead { values } => {
                 self.state.kept = Some(values.clone());
                 true
             }
+            _ if self.state.status.is_final() => false,
             Event::AttemptStarted { path, attempt, run, at } => {
                 let Some(id) = self.calling(path, *attempt) else { return false };
                 let NodeKind::Call(plan) = &self.graph.node(id).kind else { return false };
@@ -130,7 +131,7 @@ impl Machine<'_> {
                         step.sent = true;
                         step.first_sent.get_or_insert(*at);
                     }
-                    Some(_) if plan.waits() => self.wait_for(id, path.clone(), plan, run.clone()),
+                    Some(_) if plan.waits() => self.wait_for(id, path.clone(), plan, run.clone(), *at),
                     _ => return false,
                 }
                 true
@@ -158,7 +159,10 @@ impl Machine<'_> {
             }
             Event::TimerFired { timer, at } => {
                 let Some(step) = self.state.step(&timer.path) else { return false };
-                let expected = step.status == StepStatus::Waiting && step.attempt == timer.attempt;
+                // Another attempt may have set a timer of the same name since.
+                let too_early = timer.kind == TimerKind::Timeout && step.due.is_none_or(|due| *at < due);
+                let expected =
+                    step.status == StepStatus::Waiting && step.attempt == timer.attempt && !too_early;
                 let (attempt, due) = (step.attempt + 1, step.due);
                 let id = self.graph.find(&timer.path).filter(|id| self.timer_of(*id, step) == timer.kind);
                 let Some(id) = id.filter(|_| expected) else { return false };
@@ -185,7 +189,7 @@ impl Machine<'_> {
     }
 
     /// What a step waits for, when it waits.
-    fn timer_of(&self, id: NodeId, step: &StepState) -> TimerKind {
+    pub(super) fn timer_of(&self, id: NodeId, step: &StepState) -> TimerKind {
         let node = self.graph.node(id);
         match node.kind {
             NodeKind::Delay(_) => TimerKind::Delay,
@@ -195,6 +199,7 @@ impl Machine<'_> {
     }
 
     fn done(&mut self, id: NodeId, path: StepPath, result: Result<Payload, Failure>) {
+        self.clear_timer(id, &path);
         match (result, self.iterator(id)) {
             (Ok(answer), Some(plan)) => self.iterator_done(id, path, plan, answer),
             (Ok(answer), None) if self.pagination(id).is_some() => self.page_done(id, path, answer),

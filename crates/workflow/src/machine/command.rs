@@ -23,6 +23,8 @@ pub enum Command {
     Execute(Box<Execute>),
     /// Report `TimerFired` at `due`, not before.
     SetTimer { timer: Timer, due: Timestamp },
+    /// What the timer was set for has come before it: it is not to fire.
+    ClearTimer { timer: Timer, due: Timestamp },
     /// Answer whoever waits for the run's result, if somebody still does.
     Respond(Answer),
     /// The run is over; its timers and inbox can go.

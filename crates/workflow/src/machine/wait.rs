@@ -8,15 +8,23 @@ use super::path::StepPath;
 use super::retry::after;
 use super::state::{StepState, StepStatus};
 use crate::graph::{CallPlan, NodeId};
+use jiff::Timestamp;
 
 impl Machine<'_> {
-    /// What a step waits for has begun.
-    pub(super) fn wait_for(&mut self, id: NodeId, path: StepPath, plan: &CallPlan, run: Option<String>) {
+    /// What a step waits for has begun, at a time that the run's clock may not have come to.
+    pub(super) fn wait_for(
+        &mut self,
+        id: NodeId,
+        path: StepPath,
+        plan: &CallPlan,
+        run: Option<String>,
+        at: Timestamp,
+    ) {
         let timeout = match plan {
             CallPlan::Run { wait: true, .. } => self.graph.node(id).timeout_ms,
             _ => None,
         };
-        let due = timeout.and_then(|ms| after(self.state.clock, ms));
+        let due = timeout.and_then(|ms| after(self.state.clock.max(at), ms));
         let mut attempt = 0;
         self.set(&path, |step| {
             step.status = StepStatus::Waiting;
@@ -29,6 +37,17 @@ impl Machine<'_> {
             let timer = Timer { path, kind: TimerKind::Timeout, attempt };
             self.commands.push(Command::SetTimer { timer, due });
         }
+    }
+
+    /// It has come: its timer is not waited for any more.
+    pub(super) fn clear_timer(&mut self, id: NodeId, path: &StepPath) {
+        let Some(step) = self.state.step(path).filter(|step| step.status == StepStatus::Waiting) else {
+            return;
+        };
+        let Some(due) = step.due else { return };
+        let timer = Timer { path: path.clone(), kind: self.timer_of(id, step), attempt: step.attempt };
+        self.set(path, |step| step.due = None);
+        self.commands.push(Command::ClearTimer { timer, due });
     }
 
     /// It has not come in time.

@@ -99,13 +99,40 @@ fn past_its_time_it_is_cancelled_and_the_next_attempt_is_another_run() {
     run.event(started("sub", 1, "r1"));
     run.crash();
     let (timer, due) = run.timers().remove(0);
-    assert_eq!((timer.kind, due), (TimerKind::Timeout, time(10)));
+    assert_eq!((timer.kind, due), (TimerKind::Timeout, time(11)));
     let commands = run.event(Event::TimerFired { timer, at: due });
     assert_eq!(asked(&commands), ["r1"]);
     assert!(run.event(ended("sub", "r1", Ok(json!(1)))).is_empty(), "nobody waits for it any more");
     run.fire();
     let Call::Run(call) = run.call("sub").call else { panic!("no run") };
     assert_eq!(call.run, None);
+}
+
+#[test]
+fn a_timer_goes_with_what_it_was_set_for_and_one_that_is_left_does_nothing() {
+    let graph = steps(json!([child("sub", json!({"timeout": "10s", "on_error": "pause"}))]));
+    let mut run = Driven::start(&graph, json!({"n": 3}));
+    run.event(started("sub", 1, "r1"));
+    let (timer, due) = run.timers().remove(0);
+    let commands = run.event(ended("sub", "r1", Err(failure("busy", true))));
+    assert_eq!(commands, [Command::ClearTimer { timer: timer.clone(), due }]);
+    // Its number is that of the first attempt again.
+    run.event(Event::Resumed { path: "sub".into(), how: Resume::Retry, at: time(62) });
+    run.event(started("sub", 1, "r1"));
+    assert_eq!(run.timers(), [(timer.clone(), time(72))]);
+    assert!(run.event(Event::TimerFired { timer: timer.clone(), at: due }).is_empty());
+    assert_eq!(run.status("sub"), Some(StepStatus::Waiting));
+    assert_eq!(asked(&run.event(Event::TimerFired { timer, at: time(72) })), ["r1"]);
+}
+
+#[test]
+fn a_timeout_counts_from_when_the_run_is_there() {
+    let graph = steps(json!([code("slow", json!({})), child("sub", json!({"timeout": "5s"}))]));
+    let mut run = Driven::start(&graph, json!({"n": 3}));
+    // Nobody tells the run what time it is when code is done.
+    run.answer_at("slow", Ok(json!({})), time(8));
+    run.event(Event::AttemptStarted { path: "sub".into(), attempt: 1, run: Some("r1".into()), at: time(8) });
+    assert_eq!(run.timers()[0].1, time(13));
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn a_run_reads_what_was_kept_and_what_it_writes() {
     assert_eq!(written(&run), json!({"n": 1}));
     // Read again before it is written: the call is made anew.
     run.event(read(json!({"n": 7, "other": true})));
-    let Some(Ok(now)) = call_now(&graph, &run.state, &"next".into()) else { panic!("no call") };
+    let Some(Ok(now)) = call_now(&graph, &mut run.state, &"next".into()) else { panic!("no call") };
     let Call::SetState(call) = now.call else { panic!("{now:?}") };
     assert_eq!(Value::from(call.values), json!({"n": 8}));
     run.crash();
@@ -76,6 +76,20 @@ fn a_step_that_fails_or_is_given_an_output_by_hand_keeps_nothing() {
     assert_eq!(run.result(), json!({"all": {}}));
 }
 
+#[test]
+fn what_is_read_before_a_retry_is_what_it_counts_on() {
+    let graph = steps(json!([http("ask", json!({})), counts()[0]]));
+    let mut run = Driven::start(&graph, json!({}));
+    run.event(read(json!({"n": 5})));
+    run.fail("ask", "refused");
+    assert_eq!(run.state.status, RunStatus::Failed);
+    assert!(run.event(read(json!({"n": 15}))).is_empty());
+    assert_eq!(run.state.status, RunStatus::Failed);
+    run.event(Event::RetryRequested { at: time(9) });
+    run.ok("ask", json!({}));
+    assert_eq!(written(&run), json!({"n": 16}));
+}
+
 proptest! {
     /// Whatever is read in between: a journal gives its state again, and a step writes what it was made with last.
     #[test]
@@ -90,7 +104,7 @@ proptest! {
         if at < reads.len() {
             run.crash();
         }
-        let Some(Ok(now)) = call_now(&graph, &run.state, &"next".into()) else { panic!("no call") };
+        let Some(Ok(now)) = call_now(&graph, &mut run.state, &"next".into()) else { panic!("no call") };
         let Call::SetState(call) = now.call else { panic!("no state is set") };
         let wanted = last.unwrap_or(0) + 1;
         prop_assert_eq!(&call.values["n"], &json!(wanted));
