@@ -60,6 +60,15 @@ pub enum Command {
     /// Records of the built-in store
     #[command(subcommand)]
     Record(Record),
+    /// Objects: what kinds of records there are, and their fields
+    #[command(subcommand)]
+    Object(Object),
+    /// Schema files: objects, fields and views that a folder of workflows needs
+    #[command(subcommand)]
+    Schema(Schema),
+    /// Views: filters and orders saved under a name, for searches to use
+    #[command(subcommand)]
+    View(View),
     /// E-mail that a --dev server caught
     #[command(subcommand)]
     Mailbox(Mailbox),
@@ -69,6 +78,9 @@ pub enum Command {
     /// Schedules: when active workflows start by themselves
     #[command(subcommand)]
     Schedule(Schedule),
+    /// Webhooks: which there are, what came in at them, and starting it again
+    #[command(subcommand)]
+    Webhook(Webhook),
     /// Settings: values that workflows read as settings.NAME
     #[command(subcommand)]
     Setting(Setting),
@@ -382,6 +394,77 @@ pub enum Record {
     Get { object: String, id: String },
     /// Bring a deleted record back
     Restore { object: String, id: String },
+    /// Write the records of a file: JSON lines, or CSV with the fields' names in its first line
+    Import {
+        object: String,
+        /// Ending in .csv, or else JSON lines; - for JSON lines from stdin
+        file: PathBuf,
+        /// create, update, upsert, delete or restore
+        #[arg(long, default_value = "create")]
+        action: String,
+        /// Of an upsert: the unique set by which records are found, with commas between
+        #[arg(long = "match", value_name = "FIELDS", value_delimiter = ',')]
+        match_on: Vec<String>,
+        /// Of an upsert: fields that only a new record gets
+        #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+        create_only: Vec<String>,
+        /// Start no workflows
+        #[arg(long)]
+        no_events: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Object {
+    /// List objects
+    List,
+    /// Show an object: its fields, unique sets and indexes
+    Get { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Schema {
+    /// Say what applying would change
+    Plan {
+        /// A schema file, or a folder with a schema.yaml
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+    /// Bring the workspace to the schema; what the file does not name stays
+    Apply {
+        /// A schema file, or a folder with a schema.yaml
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// How long to wait for unique sets and indexes to be built
+        #[arg(long, default_value = "30s", value_name = "TIME")]
+        wait: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum View {
+    /// List views
+    List {
+        /// Only those of this object
+        object: Option<String>,
+    },
+    /// Show a view
+    Get { object: String, name: String },
+    /// Save a view, over one of the same name if there is one
+    Save {
+        object: String,
+        name: String,
+        /// Filter as JSON, or @FILE; every record when left out
+        #[arg(long, value_name = "JSON")]
+        filter: Option<String>,
+        /// Field to sort by; a leading - turns it round (repeatable)
+        #[arg(long, allow_hyphen_values = true)]
+        sort: Vec<String>,
+    },
+    /// Give a view another name that no active workflow uses
+    Rename { object: String, name: String, to: String },
+    /// Take a view away that no active workflow uses
+    Delete { object: String, name: String },
 }
 
 #[derive(Debug, Subcommand)]
@@ -402,6 +485,26 @@ pub enum Workspace {
 pub enum Schedule {
     /// List schedules with their next times
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Webhook {
+    /// List the webhooks that active workflows listen on
+    List,
+    /// List what came in, newest first, the refused ones with the reason
+    Deliveries {
+        /// Below /hooks/WORKSPACE/, such as web-form
+        path: String,
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Go on where the last page ended
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// Show one delivery with what was sent, as far as it is kept
+    Show { path: String, id: String },
+    /// Start a run with what was delivered
+    Replay { path: String, id: String },
 }
 
 #[derive(Debug, Subcommand)]

@@ -104,6 +104,7 @@ impl NewRun {
             peak_memory_bytes: 0,
             error: None,
             hook_key: None,
+            hook: None,
             payloads_expired: false,
             payloads_left: false,
             depth,

@@ -3,7 +3,9 @@ use crate::api::KeyInfo;
 use crate::connections::Gates;
 use crate::error::{EngineError, ErrorKind, Problem};
 use crate::events::Dispatcher;
+use crate::hooks::deliveries::Deliveries;
 use crate::id::{IdMaker, RunId};
+use crate::indexer::Indexer;
 use crate::pace::Lane;
 use crate::ports::Ports;
 use crate::registry::Registry;
@@ -66,6 +68,8 @@ pub(crate) struct WorkspaceCore {
     /// Where requests through connections wait for their turn.
     pub gates: Gates,
     pub kept: Kept,
+    pub deliveries: Deliveries,
+    pub indexer: Indexer,
 }
 
 /// An engine and one of its workspaces: what most code works in. Cheap to clone.

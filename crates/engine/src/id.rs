@@ -19,6 +19,13 @@ impl RunId {
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
+
+    /// When it was made, in milliseconds.
+    pub(crate) fn made_ms(&self) -> i64 {
+        let mut bytes = [0; 8];
+        bytes[2..].copy_from_slice(&self.0.as_bytes()[..6]);
+        i64::from_be_bytes(bytes)
+    }
 }
 
 impl fmt::Display for RunId {

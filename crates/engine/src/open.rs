@@ -5,7 +5,9 @@ use crate::error::{EngineError, OpenError};
 use crate::registry::{Registry, workflows};
 use crate::schedule::Schedule;
 use crate::tables::{self, inbox, names, runs};
-use crate::{EngineConfig, Ports, connections, driver, events, keys, retention, secrets, timers, timetables};
+use crate::{
+    EngineConfig, Ports, connections, driver, events, indexer, keys, retention, secrets, timers, timetables,
+};
 use futures::FutureExt;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -55,6 +57,7 @@ pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>
 pub(crate) fn start_triggers(ctx: &Ctx) {
     events::start(ctx);
     timetables::start(ctx);
+    indexer::start(ctx);
 }
 
 /// A workspace in memory.
@@ -73,6 +76,8 @@ async fn add(core: &Arc<Core>, row: names::WorkspaceRow) -> Result<Ctx, EngineEr
         schema: Default::default(),
         gates: Default::default(),
         kept: Default::default(),
+        deliveries: Default::default(),
+        indexer: Default::default(),
     });
     let ctx = Ctx { core: core.clone(), ws: ws.clone() };
     ctx.ws.registry.load(&ctx).await?;

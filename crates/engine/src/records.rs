@@ -3,13 +3,14 @@ use crate::api::{RecordPage, RecordQuery, RecordWritten};
 use crate::core::Ctx;
 use crate::error::{EngineError, Problem};
 use crate::feed::EventPage;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
 use stepwell_records::filter::{Allowed, Filter};
-use stepwell_records::schema::{NewField, NewObject, Schema};
-use stepwell_records::{MAX_LIMIT, Origin, Query, Records, RecordsError, Upsert, WriteContext, record_id};
+use stepwell_records::schema::Schema;
+use stepwell_records::{
+    MAX_LIMIT, Origin, Query, Records, RecordsError, Upsert, WriteContext, Written, record_id,
+};
 use stepwell_store::{Txn, transact};
 use uuid::Uuid;
 
@@ -92,6 +93,31 @@ pub(crate) enum Write<'a> {
     Upsert { fields: &'a Map<String, Value>, upsert: Upsert<'a> },
 }
 
+impl Write<'_> {
+    pub(crate) async fn apply(
+        &self,
+        records: &mut Records<'_>,
+        context: &WriteContext,
+        object: &str,
+    ) -> Result<Written, RecordsError> {
+        match self {
+            Write::Create { fields } => records.create(context, object, fields).await,
+            Write::Update { id, fields, if_version } => {
+                records.update(context, object, id, fields, *if_version).await
+            }
+            Write::Delete { id, if_version } => records.delete(context, object, id, *if_version).await,
+            Write::Restore { id, if_version } => records.restore(context, object, id, *if_version).await,
+            Write::Upsert { fields, upsert } => records.upsert(context, object, fields, upsert.clone()).await,
+        }
+    }
+}
+
+/// `created`, `updated`, …
+pub(crate) fn outcome_name(written: &Written) -> String {
+    let outcome = serde_json::to_value(written.outcome).ok();
+    outcome.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
 /// One write. A conflict does it again, with the same time and the same id.
 pub(crate) async fn write(
     ctx: &Ctx,
@@ -108,21 +134,8 @@ pub(crate) async fn write(
     let written = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
         Box::pin(async move {
             let mut records = Records::open(&mut tx, ctx.ws.id).await?;
-            let written = match write {
-                Write::Create { fields } => records.create(context, object, fields).await?,
-                Write::Update { id, fields, if_version } => {
-                    records.update(context, object, id, fields, *if_version).await?
-                }
-                Write::Delete { id, if_version } => records.delete(context, object, id, *if_version).await?,
-                Write::Restore { id, if_version } => {
-                    records.restore(context, object, id, *if_version).await?
-                }
-                Write::Upsert { fields, upsert } => {
-                    records.upsert(context, object, fields, upsert.clone()).await?
-                }
-            };
-            let outcome = serde_json::to_value(written.outcome).ok();
-            let outcome = outcome.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+            let written = write.apply(&mut records, context, object).await?;
+            let outcome = outcome_name(&written);
             let record = written.record;
             if let Some(event) = &written.event {
                 let mut events = EventPage::default();
@@ -138,43 +151,4 @@ pub(crate) async fn write(
 pub(crate) async fn schema(ctx: &Ctx) -> Result<Arc<Schema>, EngineError> {
     let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
     Ok(Schema::load(&mut txn, ctx.ws.id).await?)
-}
-
-pub(crate) async fn create_object(ctx: &Ctx, object: Value) -> Result<Value, EngineError> {
-    change(ctx, Change::Object(read(object, "object")?)).await
-}
-
-pub(crate) async fn add_field(ctx: &Ctx, object: &str, field: Value) -> Result<Value, EngineError> {
-    change(ctx, Change::Field(object.to_owned(), read(field, "field")?)).await
-}
-
-enum Change {
-    Object(NewObject),
-    Field(String, NewField),
-}
-
-fn read<T: DeserializeOwned>(json: Value, what: &str) -> Result<T, EngineError> {
-    serde_json::from_value(json)
-        .map_err(|error| EngineError::invalid("invalid_schema", format!("this is no {what}: {error}")))
-}
-
-/// Changes the schema, and shows the object as it is then.
-async fn change(ctx: &Ctx, change: Change) -> Result<Value, EngineError> {
-    ctx.check_open()?;
-    let change = &change;
-    let name = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
-        Box::pin(async move {
-            let mut records = Records::open(&mut tx, ctx.ws.id).await?;
-            let object = match change {
-                Change::Object(new) => records.create_object(new).await?,
-                Change::Field(object, new) => records.add_field(object, new).await?,
-            };
-            Ok::<_, RecordsError>(object.name.clone())
-        })
-    })
-    .await?;
-    ctx.ws.schema.forget();
-    let schema = schema(ctx).await?;
-    let object = schema.object(&name)?;
-    Ok(schema.describe(object))
 }

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 use stepwell_engine::{
@@ -55,7 +55,14 @@ pub async fn take(
     if let Err(error) = workspace.hook_admits(&request) {
         return Err(refused(&workspace, &request.path, error, trusted).await);
     }
-    request.body = body::read(&app, &parts.headers, body, app.config().hook_body_bytes).await?;
+    match body::read(&app, &parts.headers, body, app.config().hook_body_bytes).await {
+        Ok(body) => request.body = body,
+        Err(problem) => {
+            let why = EngineError::new(ErrorKind::Invalid, problem.code.clone(), problem.detail.clone());
+            workspace.hook_unread(&request, &why);
+            return Err(problem);
+        }
+    }
     let path = request.path.clone();
     match workspace.hook(request).await {
         Ok(answer) => reply(answer, trusted),
@@ -79,7 +86,11 @@ async fn refused(workspace: &Workspace, path: &str, error: EngineError, trusted:
             let allow = methods.collect::<Vec<_>>().join(", ");
             Problem { allow: Some(allow), ..Problem::from(error) }
         }
-        // How the author makes the key is not a stranger's to read.
+        // How the author makes the key or the answer is not a stranger's to read.
+        ErrorKind::Invalid if !trusted && error.code == "invalid_handshake" => {
+            let message = "the challenge cannot be answered";
+            Problem::from(EngineError { message: message.into(), problems: Vec::new(), ..error })
+        }
         ErrorKind::Invalid if !trusted && error.code == "invalid_idempotency_key" => {
             let message = "the request does not have what this webhook tells repeats by";
             Problem::from(EngineError { message: message.into(), problems: Vec::new(), ..error })
@@ -126,6 +137,12 @@ fn reply(answer: HookAnswer, trusted: bool) -> Answer<Response> {
         }
         HookReply::Result { output, .. } => (StatusCode::OK, Json(output)).into_response(),
         HookReply::Custom { status, headers, body } => custom(status, &headers, body),
+        HookReply::Handshake { status, headers, body } => {
+            let mut response = custom(status, &headers, Some(body));
+            // A stranger chose the text: no browser is to take it for a page.
+            response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            return Ok(response);
+        }
         HookReply::Failed(why) => return Err(failed(run_failed(why, trusted))),
         HookReply::Cancelled => {
             let status = StatusCode::INTERNAL_SERVER_ERROR;

@@ -32,6 +32,8 @@ mod settings;
 mod state;
 mod stream;
 mod unread;
+mod views;
+mod webhooks;
 mod workflows;
 mod workspaces;
 

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use stepwell_engine::{RecordPage, RecordQuery, RecordWritten};
+use stepwell_engine::{BulkResult, BulkWrite, RecordPage, RecordQuery, RecordWritten};
 
 use crate::App;
 use crate::auth::{Reader, Writer};
@@ -120,6 +120,18 @@ pub async fn upsert(
         workspace.records().upsert(&object, &body.match_on, body.record, &body.create_only).await?;
     let status = if written.outcome == "created" { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(written)).into_response())
+}
+
+pub async fn bulk(
+    State(app): State<App>,
+    Writer(workspace): Writer,
+    Path(object): Path<String>,
+    request: Request,
+) -> Answer<Json<BulkResult>> {
+    let bytes = body::whole(&app, request).await?;
+    let write: BulkWrite =
+        body::object(&bytes, "a bulk write (`{\"action\": \"create\", \"records\": […]}`)")?;
+    Ok(Json(workspace.records().bulk(&object, write).await?))
 }
 
 async fn fields(app: &App, request: Request) -> Answer<Map<String, Value>> {

@@ -9,7 +9,8 @@ use http::StatusCode;
 use crate::problem::Problem;
 use crate::{
     App, actions, dev, events, guard, health, hooks, keys, lasting, links, mailbox, metrics, objects,
-    openapi, parameters, records, runs, schedules, secrets, settings, state, workflows, workspaces,
+    openapi, parameters, records, runs, schedules, secrets, settings, state, views, webhooks, workflows,
+    workspaces,
 };
 
 /// Webhooks: every method, since a trigger says which it takes.
@@ -37,12 +38,27 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/runs/{id}/resume", post(runs::resume)),
         ("/api/v1/records/{object}", get(records::list).post(records::create)),
         ("/api/v1/records/{object}/upsert", post(records::upsert)),
+        ("/api/v1/records/{object}/bulk", post(records::bulk)),
         ("/api/v1/records/{object}/{id}", get(records::get).patch(records::update).delete(records::delete)),
         ("/api/v1/records/{object}/{id}/restore", post(records::restore)),
         ("/api/v1/objects", get(objects::list).post(objects::create)),
-        ("/api/v1/objects/{name}", get(objects::get)),
+        ("/api/v1/objects/{name}", get(objects::get).delete(objects::remove)),
         ("/api/v1/objects/{name}/fields", post(objects::add_field)),
+        (
+            "/api/v1/objects/{name}/fields/{field}",
+            axum::routing::patch(objects::change_field).delete(objects::remove_field),
+        ),
+        ("/api/v1/schema/apply", post(objects::apply)),
+        ("/api/v1/views", get(views::list)),
+        (
+            "/api/v1/views/{object}/{name}",
+            get(views::get).put(views::put).patch(views::rename).delete(views::delete),
+        ),
         ("/api/v1/schedules", get(schedules::list)),
+        ("/api/v1/webhooks", get(webhooks::list)),
+        ("/api/v1/webhooks/{path}/deliveries", get(webhooks::deliveries)),
+        ("/api/v1/webhooks/{path}/deliveries/{id}", get(webhooks::delivery)),
+        ("/api/v1/webhooks/{path}/deliveries/{id}/replay", post(webhooks::replay)),
         ("/api/v1/settings", get(settings::list)),
         ("/api/v1/settings/{name}", get(settings::get).put(settings::put).delete(settings::delete)),
         ("/api/v1/secrets", get(secrets::list)),
@@ -65,6 +81,7 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
 fn trials() -> Vec<(&'static str, MethodRouter<App>)> {
     vec![
         ("/api/v1/actions/{name}/test", post(actions::test)),
+        ("/api/v1/schema/plan", post(objects::plan)),
         ("/api/v1/workflows/{name}/check", post(workflows::check)),
         ("/api/v1/workflows/{name}/test", post(workflows::test)),
     ]

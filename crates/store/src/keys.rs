@@ -104,7 +104,7 @@ spaces! {
     Hooks = 0x40, "hooks";
     /// Idempotency keys of hooks to the run each started. `path: str | key: str`.
     HookKeys = 0x41, "hook-keys";
-    /// What came in at hooks and what was answered. `path: str | time | ...`.
+    /// What came in at hooks and started no run. `kind: u8 | path: str | delivery id`.
     Deliveries = 0x42, "deliveries";
     /// E-mail that was caught instead of sent. `time | id`.
     Mailbox = 0x43, "mailbox";

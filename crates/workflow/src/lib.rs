@@ -12,4 +12,5 @@ pub mod model;
 pub mod problem;
 pub mod schema;
 pub mod schema_cost;
+pub mod schema_file;
 pub mod timetable;

@@ -187,6 +187,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("unknown_action", "No action, or none in this version, has that name."),
     ("unknown_workflow", "No workflow has that name."),
     ("unknown_object", "No object has that name."),
+    ("unknown_view", "No view of the object has that name."),
     ("unknown_field", "The object has no such field."),
     ("invalid_input", "A code step's input cannot fit the action's schema."),
     ("invalid_field_value", "A value that the field cannot hold."),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use stepwell_workflow::check::{Checked, NoCatalog, StandardObjects, check, check_as, check_bytes};
 use stepwell_workflow::problem::{CODES, render_all};
+use stepwell_workflow::schema_file::{self, WithSchema};
 
 use common::Workspace;
 
@@ -155,9 +156,14 @@ fn the_examples_pass() {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let file = folder.join(format!("{name}.yaml"));
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
-        let problems = match WITH_OWN_FIELDS.contains(&&*name) {
-            true => check(&text, &NoCatalog).problems,
-            false => check(&text, &StandardObjects).problems,
+        let schema = std::fs::read_to_string(folder.join(schema_file::FILE));
+        let problems = match (schema, WITH_OWN_FIELDS.contains(&&*name)) {
+            (Ok(schema), _) => {
+                let wanted = schema_file::read(&schema).unwrap_or_else(|told| panic!("{name}: {told:?}"));
+                check(&text, &WithSchema::new(&wanted).unwrap()).problems
+            }
+            (Err(_), true) => check(&text, &NoCatalog).problems,
+            (Err(_), false) => check(&text, &StandardObjects).problems,
         };
         assert!(problems.is_empty(), "{}", render_all(&problems, &file.to_string_lossy(), &text));
         seen += 1;

@@ -10,6 +10,7 @@ use stepwell_workflow::connection::CONNECTION;
 use stepwell_workflow::document::{COMMON, Field, Form, Need, STEPS, Shape, TOP, TRIGGERS};
 use stepwell_workflow::problem::CODES;
 use stepwell_workflow::schema::{connection_schema, json_schema};
+use stepwell_workflow::schema_file::SCHEMA;
 
 fn docs(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(name)
@@ -136,6 +137,7 @@ fn table(name: &str) -> String {
             }
         }
         "connection" => rows(&mut out, CONNECTION.fields),
+        "schema files" => rows(&mut out, SCHEMA.fields),
         "codes" => {
             out.push_str("| code | means |\n|---|---|\n");
             for (code, about) in CODES {

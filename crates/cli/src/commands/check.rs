@@ -1,17 +1,22 @@
 //! `workflow check` and `workflow graph`: on files; a server is asked only when it is wished.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::json;
-use stepwell_workflow::check::{self, Catalog, Checked, NoCatalog, Together};
+use stepwell_records::schema::Schema;
+use stepwell_workflow::check::{
+    self, Catalog, Checked, NoCatalog, StandardObjects, Together, WorkflowLookup,
+};
 use stepwell_workflow::graph::Graph;
 use stepwell_workflow::graph_draw::{self, Drawing};
 use stepwell_workflow::model::{StepKind, Workflow};
 use stepwell_workflow::problem::{Problem, render_all};
+use stepwell_workflow::schema_file::{self, WithSchema};
 
 use super::Bad;
 use super::workflow::name_of;
@@ -47,8 +52,25 @@ pub async fn check(
     }
     let mut not_asked = BTreeSet::new();
     let known = together(files);
+    let mut schemas = BTreeMap::new();
     for file in files {
-        let (text, checked) = read(file, &known)?;
+        let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+        let catalog = match schemas.entry(folder) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let (catalog, told) = catalog_of(new.key())?;
+                if let Some((file, text, problems)) = told {
+                    bad += 1;
+                    if global.json {
+                        reports.push(json!({ "file": file, "problems": problems }));
+                    } else {
+                        output::line(render_all(&problems, &file.display().to_string(), &text).trim_end());
+                    }
+                }
+                new.insert(catalog)
+            }
+        };
+        let (text, checked) = read(file, &Place { folder: &**catalog, known: &known })?;
         let mut problems = checked.problems;
         match &client {
             Some(client) => {
@@ -97,11 +119,53 @@ fn together(files: &[PathBuf]) -> Together {
     files.iter().filter_map(of).collect()
 }
 
+/// Where a file is checked: its folder's schema, and the files that are checked with it.
+struct Place<'a> {
+    folder: &'a dyn Catalog,
+    known: &'a Together,
+}
+
+impl Catalog for Place<'_> {
+    fn schema(&self) -> Option<Arc<Schema>> {
+        self.folder.schema()
+    }
+
+    fn views(&self, object: &str) -> Option<Vec<String>> {
+        self.folder.views(object)
+    }
+
+    fn plain_http(&self, host: &str) -> Option<bool> {
+        self.folder.plain_http(host)
+    }
+
+    fn workflow(&self, name: &str) -> WorkflowLookup {
+        self.known.workflow(name)
+    }
+}
+
+/// A schema file with problems: its text, and what is wrong with it.
+type BadSchema = (PathBuf, String, Vec<Problem>);
+
+/// What is known of a workspace that has what the folder's schema file asks for.
+fn catalog_of(folder: &Path) -> anyhow::Result<(Box<dyn Catalog>, Option<BadSchema>)> {
+    let file = folder.join(schema_file::FILE);
+    if !file.is_file() {
+        return Ok((Box::new(StandardObjects), None));
+    }
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let made = schema_file::read(&text)
+        .and_then(|wanted| WithSchema::new(&wanted).map_err(|error| schema_file::told(&text, &error)));
+    Ok(match made {
+        Ok(catalog) => (Box::new(catalog), None),
+        Err(problems) => (Box::new(NoCatalog), Some((file, text, problems))),
+    })
+}
+
 fn not_checked(actions: &BTreeSet<String>) -> String {
     let names: Vec<&str> = actions.iter().map(String::as_str).collect();
     let named = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
     format!(
-        "not checked without a server: actions{named}, objects and fields of your own, connections, secrets, limits; --online asks --server"
+        "not checked without a server: actions{named}, objects and fields that no schema.yaml beside it has, connections, secrets, limits; --online asks --server"
     )
 }
 

@@ -28,6 +28,10 @@ pub async fn main(command: Record, global: &Global) -> anyhow::Result<()> {
             show_page(&page);
             Ok(())
         }
+        Record::Import { object, file, action, match_on, create_only, no_events } => {
+            let how = super::import::How { action, match_on, create_only, no_events };
+            super::import::import(&client, &object, &file, &how, global.json).await
+        }
         Record::Get { object, id } => {
             let record: Value = client.json(client.get(&["records", &object, &id])).await?;
             output::json(&record)

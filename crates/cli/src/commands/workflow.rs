@@ -1,5 +1,6 @@
 //! `stepwell workflow`: checking and testing files without a server; applying, activating and running them on one.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -27,6 +28,9 @@ pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
         Workflow::Graph { file, format } => super::check::graph(&file, format, global.json),
         Workflow::Apply { files, activate } => {
             let (client, connections) = (Client::new(global)?, connection_files(&files)?);
+            for folder in &files {
+                apply_schema(&client, folder, activate, global.json).await?;
+            }
             // Workflows are checked against them.
             let (_, bad) = super::connection::apply(&client, &connections, global.json).await?;
             let applied = apply(&client, &workflow_files(&files)?, activate, global.json).await;
@@ -175,6 +179,25 @@ async fn run(global: &Global, name: &str, input: Value, wait: &str) -> anyhow::R
     }
 }
 
+/// Brings the workspace to a folder's schema first; with `activate` together with the folder's workflows, so that
+/// neither is without the other.
+async fn apply_schema(client: &Client, folder: &Path, activate: bool, json: bool) -> anyhow::Result<()> {
+    let Some(file) = super::schema::of_folder(folder) else { return Ok(()) };
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut workflows = BTreeMap::new();
+    if activate {
+        for file in workflow_files(std::slice::from_ref(&folder.to_owned()))? {
+            let text =
+                std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            workflows.insert(name_of(&file)?, text);
+        }
+    }
+    if !json {
+        super::schema::show(&super::schema::plan(client, &text, &workflows).await?.changes);
+    }
+    super::schema::ended(&super::schema::apply(client, &text, &workflows, "30s").await?)
+}
+
 async fn apply(client: &Client, files: &[PathBuf], activate: bool, json: bool) -> anyhow::Result<()> {
     let mut saved = Vec::new();
     let mut bad = 0;
@@ -250,6 +273,7 @@ fn workflow_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             continue;
         }
         let mut inside = documents_in(path)?;
+        inside.retain(|p| p.file_name().is_none_or(|name| name != stepwell_workflow::schema_file::FILE));
         if inside.is_empty() {
             anyhow::bail!("{} holds no .yaml, .yml or .json file", path.display());
         }

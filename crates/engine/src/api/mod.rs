@@ -8,14 +8,21 @@ mod records;
 mod runs;
 mod schedules;
 mod values;
+mod views;
 mod workflows;
 
 pub use actions::{ActionDetail, ActionInfo, ActionPut, ActionTest, ActionTotals, Actions};
 pub use connections::{ConnectionInfo, ConnectionSaved, Connections};
 pub use feed::{FeedBody, FeedEvent, MailboxEntry};
-pub use hooks::{HookAnswer, HookInfo, HookReply, HookRequest};
+pub use hooks::{
+    Deliveries, Delivery, DeliveryDetail, DeliveryOutcome, DeliveryPage, HookAnswer, HookInfo, HookReply,
+    HookRequest,
+};
 pub use keys::{Caller, KeyInfo, Keys, NewKey, Scope};
-pub use records::{Objects, RecordPage, RecordQuery, RecordWritten, Records};
+pub use records::{
+    BulkAction, BulkEvents, BulkResult, BulkRow, BulkWrite, Objects, RecordPage, RecordQuery, RecordWritten,
+    Records, SchemaApplied, SchemaChange, SchemaPlan,
+};
 pub use runs::{
     AttemptDetail, AttemptOutcome, FailureDetail, ItemCounts, ItemDetail, ItemFilter, ParentRun, Payload,
     PayloadExpired, ResumeAction, ResumeRun, RunDetail, RunFilter, RunStatus, RunSummary, RunUpdate, Runs,
@@ -24,13 +31,14 @@ pub use runs::{
 pub(crate) use runs::{brief_failure, run_failure, run_status};
 pub use schedules::ScheduleInfo;
 pub use values::{Put, SecretInfo, Secrets, SettingInfo, Settings};
+pub use views::{ViewInfo, Views};
 pub use workflows::{
     DraftSaved, RunStarted, StateInfo, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo, WorkflowTest,
     Workflows,
 };
 
 use crate::core::{Core, Ctx};
-use crate::{EngineConfig, EngineError, OpenError, Ports, open, start};
+use crate::{EngineConfig, EngineError, OpenError, Ports, hooks as webhooks, open};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
@@ -154,13 +162,29 @@ impl Workspace {
 
     /// Takes a webhook. When this returns, its run is on disk.
     pub async fn hook(&self, request: HookRequest) -> Result<HookAnswer, EngineError> {
-        start::hook(&self.ctx, request).await
+        webhooks::take(&self.ctx, request).await
     }
 
     /// Whether an active workflow listens for such a request and its sender may send it, as far as can be told
     /// before the body is there (a signature is over the body).
     pub fn hook_admits(&self, request: &HookRequest) -> Result<(), EngineError> {
-        start::admits(&self.ctx, request)
+        webhooks::admits(&self.ctx, request)
+    }
+
+    /// A webhook's request whose body could not be read is kept with the deliveries.
+    pub fn hook_unread(&self, request: &HookRequest, why: &EngineError) {
+        webhooks::unread(&self.ctx, request, why);
+    }
+
+    /// Signs a request, or gives it a key, as the webhook that it goes to asks of its sender: for tests of workflows.
+    pub fn hook_signed(&self, mut request: HookRequest) -> Result<HookRequest, EngineError> {
+        webhooks::sign(&self.ctx, &mut request)?;
+        Ok(request)
+    }
+
+    /// What came in at webhooks.
+    pub fn deliveries(&self) -> Deliveries {
+        Deliveries { ctx: self.ctx.clone() }
     }
 
     /// A webhook's path that resembles one that nothing listens on; not for strangers, who could guess paths by it.
@@ -196,6 +220,11 @@ impl Workspace {
     /// The schedules of active workflows, with their next times.
     pub async fn schedules(&self, page: PageRequest) -> Result<Page<ScheduleInfo>, EngineError> {
         crate::timetables::list(&self.ctx, page).await
+    }
+
+    /// Saved filters.
+    pub fn views(&self) -> Views {
+        Views { ctx: self.ctx.clone() }
     }
 
     /// Values that workflows read as `settings.NAME`.

@@ -1,10 +1,13 @@
 //! Records and objects of a workspace, for the API. Workflows' own writes go through a run's burst instead.
 use crate::core::Ctx;
 use crate::records::Write;
-use crate::{EngineError, records};
+use crate::{EngineError, Problem, bulk, records, schemas};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+pub use stepwell_records::schema::Step as SchemaChange;
 use stepwell_records::{Origin, Upsert};
 
 /// Which records are wanted.
@@ -102,6 +105,11 @@ impl Records {
         records::write(&self.ctx, self.origin(), object, Write::Restore { id, if_version }).await
     }
 
+    /// Many writes of one kind, with what came of each.
+    pub async fn bulk(&self, object: &str, write: BulkWrite) -> Result<BulkResult, EngineError> {
+        bulk::write(&self.ctx, self.origin(), object, write).await
+    }
+
     /// `match_on` names one unique field set of the object.
     pub async fn upsert(
         &self,
@@ -124,21 +132,136 @@ pub struct Objects {
 impl Objects {
     /// Each as JSON: name, label, fields, unique sets.
     pub async fn list(&self) -> Result<Vec<Value>, EngineError> {
-        let schema = records::schema(&self.ctx).await?;
-        Ok(schema.objects().map(|object| schema.describe(object)).collect())
+        schemas::list(&self.ctx).await
     }
 
     pub async fn get(&self, name: &str) -> Result<Value, EngineError> {
-        let schema = records::schema(&self.ctx).await?;
-        let object = schema.object(name)?;
-        Ok(schema.describe(object))
+        schemas::get(&self.ctx, name).await
     }
 
     pub async fn create(&self, object: Value) -> Result<Value, EngineError> {
-        records::create_object(&self.ctx, object).await
+        schemas::create_object(&self.ctx, object).await
     }
 
     pub async fn add_field(&self, object: &str, field: Value) -> Result<Value, EngineError> {
-        records::add_field(&self.ctx, object, field).await
+        schemas::add_field(&self.ctx, object, field).await
+    }
+
+    /// What bringing the workspace to a schema would change: a file's text, or what it says. `workflows` are texts by
+    /// name that become active with it.
+    pub async fn plan(
+        &self,
+        schema: Value,
+        workflows: &BTreeMap<String, String>,
+    ) -> Result<SchemaPlan, EngineError> {
+        schemas::plan(&self.ctx, schemas::Given::new(schema)?, workflows).await
+    }
+
+    /// Brings the workspace to a schema, and waits so long for what is built in the background.
+    pub async fn apply(
+        &self,
+        schema: Value,
+        workflows: &BTreeMap<String, String>,
+        wait: Option<Duration>,
+    ) -> Result<SchemaApplied, EngineError> {
+        schemas::apply(&self.ctx, schemas::Given::new(schema)?, workflows, wait).await
+    }
+}
+
+/// What would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaPlan {
+    pub changes: Vec<SchemaChange>,
+}
+
+/// What was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaApplied {
+    pub changes: Vec<SchemaChange>,
+    /// Workflows that came with it.
+    #[serde(default)]
+    pub activated: Vec<String>,
+    /// Whether unique sets or indexes are still being built.
+    pub building: bool,
+    /// Unique sets that records contradict, with the records.
+    pub refused: Vec<String>,
+}
+
+/// Many writes of one kind.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BulkWrite {
+    pub action: BulkAction,
+    /// Fields; with `id`, and `if_version` if wanted, for all but `create` and `upsert`.
+    pub records: Vec<Value>,
+    /// Of an upsert: one unique set.
+    #[serde(default, rename = "match")]
+    pub match_on: Vec<String>,
+    /// Of an upsert: fields that only a new record gets.
+    #[serde(default)]
+    pub create_only: Vec<String>,
+    #[serde(default)]
+    pub events: BulkEvents,
+    /// All of them or none, in one transaction.
+    #[serde(default)]
+    pub atomic: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BulkAction {
+    Create,
+    Update,
+    Upsert,
+    Delete,
+    Restore,
+}
+
+/// Whether workflows and the feed hear of the writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BulkEvents {
+    #[default]
+    Emit,
+    None,
+}
+
+/// What came of each record, in their order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BulkResult {
+    pub results: Vec<BulkRow>,
+    pub created: usize,
+    pub updated: usize,
+    pub unchanged: usize,
+    pub deleted: usize,
+    pub restored: usize,
+    pub failed: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BulkRow {
+    pub index: usize,
+    /// `created`, `updated`, `unchanged`, `deleted`, `restored` or `failed`.
+    pub outcome: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Problem>,
+}
+
+impl BulkResult {
+    pub(crate) fn of(results: Vec<BulkRow>) -> Self {
+        let count = |outcome: &str| results.iter().filter(|row| row.outcome == outcome).count();
+        Self {
+            created: count("created"),
+            updated: count("updated"),
+            unchanged: count("unchanged"),
+            deleted: count("deleted"),
+            restored: count("restored"),
+            failed: count("failed"),
+            results,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What `workflow check` may know of a workspace: its objects, its actions, the host's limits.
 use crate::core::Ctx;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use stepwell_records::schema::Schema;
 use stepwell_workflow::check::{ActionInfo, ActionLookup, Catalog, ConnectionLookup, WorkflowLookup};
@@ -9,17 +10,23 @@ use stepwell_workflow::model::{ActionRef, ByteSize, Limits, Workflow};
 pub(crate) struct WorkspaceCatalog {
     ctx: Ctx,
     schema: Arc<Schema>,
+    /// By object.
+    views: BTreeMap<String, Vec<String>>,
 }
 
 impl WorkspaceCatalog {
-    pub(crate) fn new(ctx: &Ctx, schema: Arc<Schema>) -> Self {
-        Self { ctx: ctx.clone(), schema }
+    pub(crate) fn new(ctx: &Ctx, schema: Arc<Schema>, views: BTreeMap<String, Vec<String>>) -> Self {
+        Self { ctx: ctx.clone(), schema, views }
     }
 }
 
 impl Catalog for WorkspaceCatalog {
     fn schema(&self) -> Option<Arc<Schema>> {
         Some(self.schema.clone())
+    }
+
+    fn views(&self, object: &str) -> Option<Vec<String>> {
+        Some(self.views.get(object).cloned().unwrap_or_default())
     }
 
     fn action(&self, wanted: &ActionRef) -> ActionLookup {

@@ -30,11 +30,22 @@ impl HookTable {
         let Some(flows) = self.by_path.get(clean(path)) else {
             return Err(EngineError::unknown_hook(path));
         };
-        let taken = |flow: &&Arc<Compiled>| webhook(flow).is_some_and(|hook| takes(hook, method));
-        flows.iter().find(taken).ok_or_else(|| {
-            let message = format!("`{path}` does not take {method}; it takes {}", methods(flows).join(", "));
-            EngineError::new(ErrorKind::MethodNotAllowed, "method_not_allowed", message)
-        })
+        let heard = |flow: &&Arc<Compiled>| {
+            webhook(flow).is_some_and(|hook| hook.heard().any(|heard| heard.as_str() == method))
+        };
+        flows.iter().find(heard).ok_or_else(|| self.not_taken(method, path))
+    }
+
+    /// The refusal of a method that starts no run.
+    pub(crate) fn not_taken(&self, method: &str, path: &str) -> EngineError {
+        let flows = self.by_path.get(clean(path)).map(Vec::as_slice).unwrap_or_default();
+        let message = format!("`{path}` does not take {method}; it takes {}", methods(flows).join(", "));
+        EngineError::new(ErrorKind::MethodNotAllowed, "method_not_allowed", message)
+    }
+
+    /// The path as it is kept, if something listens on it.
+    pub(crate) fn known(&self, path: &str) -> Option<String> {
+        self.by_path.get_key_value(clean(path)).map(|(path, _)| path.clone())
     }
 
     /// A path that resembles this one.
@@ -47,7 +58,7 @@ impl HookTable {
         let flows = self.by_path.get(clean(&wanted.path))?;
         let others = flows.iter().filter(|flow| flow.name != name);
         others.filter_map(|flow| Some((flow, webhook(flow)?))).find_map(|(flow, hook)| {
-            let both = wanted.methods.iter().find(|method| hook.methods.contains(method))?;
+            let both = wanted.heard().find(|method| hook.heard().any(|heard| heard == *method))?;
             Some((flow.name.as_str(), both.as_str().to_owned()))
         })
     }
@@ -74,10 +85,6 @@ pub(crate) fn webhook(flow: &Compiled) -> Option<&Webhook> {
         Trigger::Webhook(hook) => Some(hook),
         Trigger::Schedule(_) | Trigger::RecordEvent(_) | Trigger::Manual(_) => None,
     }
-}
-
-fn takes(hook: &Webhook, method: &str) -> bool {
-    hook.methods.iter().any(|known| known.as_str() == method)
 }
 
 fn methods(flows: &[Arc<Compiled>]) -> Vec<String> {

@@ -11,8 +11,8 @@ use crate::timetables;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use stepwell_records::Records;
 use stepwell_records::filter::Allowed;
-use stepwell_records::schema::Schema;
 use stepwell_store::limits::MAX_VALUE_BYTES;
 use stepwell_store::{Key, Refused, Txn, Want, transact};
 use stepwell_workflow::check::{Catalog, Checked, check_as};
@@ -261,10 +261,11 @@ pub(crate) async fn active(ctx: &Ctx, name: &str) -> Result<Arc<Compiled>, Engin
     ctx.ws.registry.flow(ctx, name, version).await
 }
 
-async fn catalog(ctx: &Ctx) -> Result<WorkspaceCatalog, EngineError> {
+pub(crate) async fn catalog(ctx: &Ctx) -> Result<WorkspaceCatalog, EngineError> {
     let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
-    let schema = Schema::load(&mut txn, ctx.ws.id).await?;
-    Ok(WorkspaceCatalog::new(ctx, schema))
+    let records = Records::open(&mut txn, ctx.ws.id).await?;
+    let views = records.view_names().await?;
+    Ok(WorkspaceCatalog::new(ctx, records.schema().clone(), views))
 }
 
 /// Checks a text against what the workspace has.
@@ -273,7 +274,7 @@ async fn checked(ctx: &Ctx, name: &str, text: &str) -> Result<(Checked, Vec<Prob
     Ok(checked_against(&catalog, name, text))
 }
 
-fn checked_against(catalog: &dyn Catalog, name: &str, text: &str) -> (Checked, Vec<Problem>) {
+pub(crate) fn checked_against(catalog: &dyn Catalog, name: &str, text: &str) -> (Checked, Vec<Problem>) {
     let checked = check_as(text, name, catalog);
     let problems = checked.problems.iter().map(Problem::from).collect();
     (checked, problems)
@@ -443,7 +444,7 @@ pub(crate) async fn activate(
     let listens = listens(ctx, name, &row, &definition).await?;
     stored.definition = Some(definition);
     let flow = compile(name, number, &stored)?;
-    let unfit = crate::signature::unfit(ctx, &flow);
+    let unfit = crate::hooks::signature::unfit(ctx, &flow);
     if !unfit.is_empty() {
         return Err(refused(name, unfit));
     }

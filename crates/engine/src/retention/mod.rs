@@ -4,6 +4,7 @@ mod run;
 use crate::core::{Core, Ctx};
 use crate::error::{EngineError, ErrorKind};
 use crate::feed::LogRow;
+use crate::hooks::deliveries;
 use crate::id::RunId;
 use crate::tables::runs::{self, RunHead};
 use crate::tables::{self, hooks, mailbox};
@@ -66,6 +67,7 @@ pub(crate) struct Removed {
     pub payloads: u64,
     pub hook_keys: u64,
     pub mails: u64,
+    pub deliveries: u64,
     pub log_rows: u64,
 }
 
@@ -109,6 +111,7 @@ pub(crate) async fn round(ctx: &Ctx) -> Result<Removed, EngineError> {
     };
     removed.runs = ended_runs(ctx).await?;
     removed.mails = rows(ctx, mailbox::before(ctx.ws.id, before(ctx, keep.mailbox_for))).await?;
+    removed.deliveries = deliveries::expire(ctx, before(ctx, keep.payloads_for)).await?;
     removed.log_rows = log(ctx).await?;
     Ok(removed)
 }

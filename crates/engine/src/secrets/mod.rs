@@ -17,7 +17,7 @@ use crate::registry::workflows;
 use crate::settings::{in_use, write};
 use crate::tables::secrets::{self as rows, ProbeRow, SecretRow};
 use crate::tables::{self, names, runs::timestamp};
-use crate::{registry, signature};
+use crate::{hooks::signature, registry};
 use redact::Redactor;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -141,7 +141,7 @@ pub(crate) async fn put(ctx: &Ctx, name: &str, value: &str) -> Result<(SecretInf
     }
     let _one = ctx.ws.registry.changing.lock().await;
     if !signature::is_key(value) {
-        let signed = |flow: &registry::Compiled| signature::secrets_of(flow).contains(&name);
+        let signed = |flow: &registry::Compiled| signature::needs_base64(flow, name);
         if let Some(user) = workflows::active_that(ctx, signed).await?.first() {
             let message =
                 format!("`{name}` signs the webhook of the active workflow `{user}`: {}", signature::A_KEY);

@@ -22,6 +22,7 @@ pub(crate) async fn list(
     run: RunId,
 ) -> Done {
     let query = Query {
+        view: call.view.clone(),
         filter: call.filter.clone(),
         sort: call.sort.clone(),
         limit: Some(MAX_LIMIT),
@@ -31,6 +32,11 @@ pub(crate) async fn list(
     };
     let page = match records.search(&call.object, &query, execute.started_at).await {
         Ok(page) => page,
+        Err(error) if call.view.is_some() && error.problems().iter().any(|p| p.path == "cursor") => {
+            let view = call.view.as_deref().unwrap_or_default();
+            let message = format!("the view `{view}` was changed while its records were listed; try again");
+            return Ok(Err(Failure::engine("view_changed", message)));
+        }
         Err(error) => return refused(error),
     };
     let ids = page.records.iter().filter_map(|record| record["id"].as_str()?.parse().ok());
@@ -73,7 +79,8 @@ pub(crate) async fn item(
         Err(_) => return Ok(Err(Failure::engine("internal", "an iterator's records cannot be asked for"))),
     };
     let filter = Filter::All(std::iter::once(filter).chain(call.filter.clone()).collect());
-    let query = Query { filter: Some(filter), limit: Some(MAX_LIMIT), ..Query::default() };
+    let view = call.view.clone();
+    let query = Query { view, filter: Some(filter), limit: Some(MAX_LIMIT), ..Query::default() };
     let page = match records.search(&call.object, &query, execute.started_at).await {
         Ok(page) => page,
         // The object itself is gone: so are its records.

@@ -105,6 +105,7 @@ pub(crate) async fn execute(
     let written = match &execute.call {
         Call::Search(call) => {
             let query = Query {
+                view: call.view.clone(),
                 filter: call.filter.clone(),
                 sort: call.sort.clone(),
                 limit: call.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),

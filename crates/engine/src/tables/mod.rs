@@ -1,5 +1,6 @@
 //! The rows the engine keeps: a file a table, with the codec of its keys and values beside it.
 pub(crate) mod connections;
+pub(crate) mod deliveries;
 pub(crate) mod dispatch;
 pub(crate) mod hooks;
 pub(crate) mod inbox;

@@ -90,6 +90,9 @@ pub(crate) struct RunHead {
     /// The idempotency key that it took, in hexadecimal: it is given back when it has served its time.
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
     pub hook_key: Option<String>,
+    /// Method and path of the webhook that started it.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
     /// How many runs lie between it and what nobody's run did: each was started by what the one before wrote.
     #[serde(rename = "g", default, skip_serializing_if = "crate::tables::is_zero")]
     pub depth: u32,

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use stepwell_workflow::check::{Rehearsal, check_as};
+use stepwell_workflow::check::{Catalog, Rehearsal, check_as};
 use stepwell_workflow::document::{Data, Source, parse};
 use stepwell_workflow::model::{StepKind, Workflow};
 use stepwell_workflow::problem::render_all;
+use stepwell_workflow::schema_file::{self, WithSchema};
 
 use crate::build::{BuildOptions, build};
 use crate::error::HarnessError;
@@ -23,6 +24,8 @@ pub(super) struct Flow {
 
 /// What is the same for all tests of a folder.
 pub(super) struct Folder {
+    /// The text of its schema file.
+    pub schema: Option<String>,
     pub flows: Vec<Flow>,
     /// Those of its `connections/`.
     pub connections: Vec<Flow>,
@@ -39,13 +42,14 @@ impl Folder {
             return Err(HarnessError::file(folder, "there is no such folder"));
         }
         let tests = tests(folder)?;
-        let (flows, wanted) = flows(folder)?;
+        let (schema, catalog) = schema(folder)?;
+        let (flows, wanted) = flows(folder, &*catalog)?;
         let mut actions = BTreeMap::new();
         for (name, by) in wanted {
             let module = module(folder, &name, &by, options).await?;
             actions.insert(name, module);
         }
-        Ok(Self { flows, connections: connections(folder)?, actions, tests })
+        Ok(Self { schema, flows, connections: connections(folder)?, actions, tests })
     }
 }
 
@@ -102,7 +106,25 @@ fn connections(folder: &Path) -> Result<Vec<Flow>, HarnessError> {
 /// The actions that are named, and by which file.
 type Wanted = BTreeMap<String, PathBuf>;
 
-fn flows(folder: &Path) -> Result<(Vec<Flow>, Wanted), HarnessError> {
+/// The folder's schema file, and what it makes of a workspace.
+fn schema(folder: &Path) -> Result<(Option<String>, Box<dyn Catalog>), HarnessError> {
+    let file = folder.join(schema_file::FILE);
+    if !file.is_file() {
+        return Ok((None, Box::new(Rehearsal)));
+    }
+    let text = std::fs::read_to_string(&file).map_err(HarnessError::io(&file))?;
+    let made = schema_file::read(&text)
+        .and_then(|wanted| WithSchema::new(&wanted).map_err(|error| schema_file::told(&text, &error)));
+    match made {
+        Ok(catalog) => Ok((Some(text), Box::new(catalog.rehearsal()))),
+        Err(problems) => {
+            let told = render_all(&problems, &file.display().to_string(), &text);
+            Err(HarnessError::Test(told.trim_end().to_owned()))
+        }
+    }
+}
+
+fn flows(folder: &Path, catalog: &dyn Catalog) -> Result<(Vec<Flow>, Wanted), HarnessError> {
     let (mut flows, mut wanted) = (Vec::new(), Wanted::new());
     for file in files(folder, &["yaml", "yml", "json"])? {
         let text = std::fs::read_to_string(&file).map_err(HarnessError::io(&file))?;
@@ -110,7 +132,7 @@ fn flows(folder: &Path) -> Result<(Vec<Flow>, Wanted), HarnessError> {
             continue;
         }
         let name = stem(&file);
-        let checked = check_as(&text, &name, &Rehearsal);
+        let checked = check_as(&text, &name, catalog);
         let (Some(workflow), true) = (checked.workflow, checked.problems.is_empty()) else {
             let told = render_all(&checked.problems, &file.display().to_string(), &text);
             return Err(HarnessError::Test(told.trim_end().to_owned()));

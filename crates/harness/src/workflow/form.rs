@@ -90,6 +90,11 @@ static TRIGGER: Form = Form {
         ),
         optional("query", Shape::Values, "What stands behind the `?` of the request's address."),
         optional("method", METHODS, "The request's method; the first that the webhook takes when absent."),
+        optional(
+            "auth",
+            Shape::Choice(&["none"]),
+            "`none`: without the signature or API key that the webhook asks for; it comes along when absent.",
+        ),
     ],
 };
 

@@ -15,6 +15,7 @@ use stepwell_store::{MemoryBlobs, MemoryStore};
 use stepwell_workflow::expr::Values;
 use stepwell_workflow::model::Millis;
 use stepwell_workflow::problem::{Problem, render_all};
+use stepwell_workflow::schema_file;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -83,6 +84,7 @@ struct Trigger {
     #[serde(default)]
     query: Map<String, Value>,
     method: Option<String>,
+    auth: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -150,6 +152,11 @@ impl World {
             asked: None,
             came: None,
         };
+        if let Some(schema) = &folder.schema {
+            let applied =
+                world.workspace.objects().apply(schema.as_str().into(), &BTreeMap::new(), None).await;
+            applied.map_err(failed(schema_file::FILE))?;
+        }
         world.values(test).await?;
         world.http = Arc::new(CannedHttp::new(test.canned(&world.scope)?));
         http.set(world.http.clone());
@@ -278,7 +285,12 @@ impl World {
         let hook = hooks.into_iter().find(|hook| hook.workflow == name).filter(|_| trigger.input.is_none());
         self.asked = Some(match hook {
             Some(hook) => {
-                let request = request(trigger, &hook.path, hook.methods.first());
+                let signed = trigger.auth.as_deref() != Some("none");
+                let mut request = request(trigger, &hook.path, hook.methods.first());
+                if signed {
+                    // One that no webhook takes is refused as it is.
+                    request = workspace.hook_signed(request.clone()).unwrap_or(request);
+                }
                 tokio::spawn(async move { workspace.hook(request).await.map(Came::Answer) })
             }
             None if trigger.body.is_some() || trigger.text.is_some() => {
@@ -367,7 +379,7 @@ impl World {
     /// Of the run that started last, its id.
     pub async fn last_run(&self) -> Result<Option<String>, String> {
         match &self.came {
-            Some(Came::Answer(answer)) => Ok(Some(answer.run_id.clone())),
+            Some(Came::Answer(answer)) => Ok(Some(answer.run_id.clone()).filter(|run| !run.is_empty())),
             Some(Came::Started(started)) => Ok(Some(started.run_id.clone())),
             Some(Came::Refused(_)) => Ok(None),
             None => {
@@ -434,7 +446,12 @@ pub(super) fn answered(answer: &HookAnswer) -> Value {
         HookReply::Result { output, .. } => body(200, output.clone()),
         HookReply::Failed(_) => body(500, json!({ "code": "run_failed", "run_id": answer.run_id })),
         HookReply::Cancelled => body(500, json!({ "code": "run_cancelled", "run_id": answer.run_id })),
-        HookReply::Custom { status, headers, body } => {
+        HookReply::Custom { .. } | HookReply::Handshake { .. } => {
+            let (status, headers, body) = match &answer.reply {
+                HookReply::Custom { status, headers, body } => (status, headers, body.clone()),
+                HookReply::Handshake { status, headers, body } => (status, headers, Some(body.clone())),
+                _ => return Value::Null,
+            };
             let headers: Map<String, Value> =
                 headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), json!(value))).collect();
             json!({ "status": status, "headers": headers, "body": body })

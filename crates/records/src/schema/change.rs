@@ -69,27 +69,40 @@ pub struct NewField {
     pub unique: bool,
     #[serde(default)]
     pub indexed: bool,
+    /// What it was called before, where a schema is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<String>,
+}
+
+impl NewObject {
+    /// How it is called, once nothing else is.
+    pub(super) fn naming(&self, schema: &Schema, at: &str, problems: &mut Problems) -> Naming {
+        let path = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") };
+        check_name(&self.name, &path("name"), NameOf::Object, problems);
+        let plural = self.plural.clone().unwrap_or_else(|| format!("{}s", self.name));
+        check_name(&plural, &path("plural"), NameOf::Object, problems);
+        for (key, name) in [("name", &self.name), ("plural", &plural)] {
+            if schema.objects().any(|object| object.name == *name || object.plural == *name) {
+                problems.push(Problem::new(path(key), format!("there is an object called `{name}` already")));
+            }
+        }
+        Naming {
+            name: self.name.clone(),
+            plural,
+            label: self.label.clone().unwrap_or_else(|| self.name.clone()),
+        }
+    }
 }
 
 impl Records<'_> {
     /// A new object; its records can be written in the same transaction.
     pub async fn create_object(&mut self, new: &NewObject) -> Result<Arc<Object>, RecordsError> {
         let mut problems = Problems::default();
-        check_name(&new.name, "name", NameOf::Object, &mut problems);
-        let plural = new.plural.clone().unwrap_or_else(|| format!("{}s", new.name));
-        check_name(&plural, "plural", NameOf::Object, &mut problems);
-        for (path, name) in [("name", &new.name), ("plural", &plural)] {
-            if self.schema.objects().any(|object| object.name == *name || object.plural == *name) {
-                problems.push(Problem::new(path, format!("there is an object called `{name}` already")));
-            }
-        }
+        let naming = new.naming(&self.schema, "", &mut problems);
         if self.schema.objects.len() >= MAX_OBJECTS {
             problems.push(Problem::new("name", format!("a workspace has at most {MAX_OBJECTS} objects")));
         }
-        let highest = self.schema.objects().map(|object| object.id.0).max().unwrap_or(0);
-        let id = ObjectId(highest.max(FIRST_CUSTOM - 1) + 1);
-        let label = new.label.clone().unwrap_or_else(|| new.name.clone());
-        let naming = Naming { name: new.name.clone(), plural, label };
+        let id = ObjectId(self.schema.last_object.max(FIRST_CUSTOM - 1) + 1);
         let mut change =
             Change::of(&self.schema, id, Additions { own: Some(naming), ..Additions::default() });
         for (i, field) in new.fields.iter().enumerate() {
@@ -108,6 +121,9 @@ impl Records<'_> {
     pub async fn add_field(&mut self, object: &str, new: &NewField) -> Result<Arc<Object>, RecordsError> {
         let mut problems = Problems::default();
         let mut change = self.change_of(object).await?;
+        if new.renamed_from.is_some() {
+            problems.push(Problem::new("renamed_from", "a new field has no name from before"));
+        }
         change.add_field(&self.schema, new, "", &mut problems);
         self.save(change, problems).await
     }
@@ -228,13 +244,34 @@ impl Records<'_> {
 }
 
 /// An object being changed: what is stored of it, and what it looks like with that.
-struct Change {
-    additions: Additions,
-    object: Object,
+pub(super) struct Change {
+    pub additions: Additions,
+    pub object: Object,
+}
+
+/// The default that a field is asked to have.
+pub(super) fn default_of(
+    object: &Object,
+    field: &Field,
+    new: &NewField,
+    path: &dyn Fn(&str) -> String,
+    problems: &mut Problems,
+) -> Option<Value> {
+    let default = new.default.as_ref().filter(|default| !default.is_null())?;
+    if !field.kind.parts().is_empty() {
+        return crate::value::merge(object, field, None, default, problems).filter(|value| !value.is_null());
+    }
+    match normalise(&Target::Field { field, part: None }, default) {
+        Ok(value) => Some(value),
+        Err(misfit) => {
+            problems.push(Problem { path: path("default"), message: misfit.message, hint: misfit.hint });
+            None
+        }
+    }
 }
 
 impl Change {
-    fn of(schema: &Schema, id: ObjectId, additions: Additions) -> Change {
+    pub fn of(schema: &Schema, id: ObjectId, additions: Additions) -> Change {
         let object = match (schema.object_by_id(id), &additions.own) {
             (Some(object), _) => object.as_ref().clone(),
             (None, own) => {
@@ -259,7 +296,7 @@ impl Change {
     }
 
     /// No record can have a value in the field yet, so an index on it is ready at once.
-    fn add_field(&mut self, schema: &Schema, new: &NewField, at: &str, problems: &mut Problems) {
+    pub fn add_field(&mut self, schema: &Schema, new: &NewField, at: &str, problems: &mut Problems) {
         let path = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") };
         let before = problems.len();
         check_name(&new.name, &path("name"), NameOf::Field, problems);
@@ -272,8 +309,10 @@ impl Change {
         }
         let kind = field_type(schema, &self.object, new, &path, problems);
         let Some(kind) = kind.filter(|_| problems.len() == before) else { return };
-        let id =
-            self.object.fields.iter().map(|field| field.id.0).max().unwrap_or(0).max(FIRST_CUSTOM - 1) + 1;
+        // A number is never given again: records may still have a value under it.
+        let last = self.object.fields.iter().map(|field| field.id.0).max().unwrap_or(0);
+        let id = last.max(self.additions.last_field).max(FIRST_CUSTOM - 1) + 1;
+        self.additions.last_field = id;
         let mut field = Field {
             id: FieldId(id),
             name: new.name.clone(),
@@ -282,21 +321,7 @@ impl Change {
             required: new.required,
             default: None,
         };
-        if let Some(default) = new.default.as_ref().filter(|default| !default.is_null()) {
-            if field.kind.parts().is_empty() {
-                match normalise(&Target::Field { field: &field, part: None }, default) {
-                    Ok(value) => field.default = Some(value),
-                    Err(misfit) => {
-                        let problem =
-                            Problem { path: path("default"), message: misfit.message, hint: misfit.hint };
-                        problems.push(problem);
-                    }
-                }
-            } else {
-                let merged = crate::value::merge(&self.object, &field, None, default, problems);
-                field.default = merged.filter(|value| !value.is_null());
-            }
-        }
+        field.default = default_of(&self.object, &field, new, &path, problems);
         let name = match field.kind.parts().first() {
             Some((part, _)) => format!("{}.{part}", field.name),
             None => field.name.clone(),
@@ -359,7 +384,7 @@ impl Change {
         room
     }
 
-    fn add_unique(&mut self, names: &[String], at: &str, state: IndexState, problems: &mut Problems) {
+    pub fn add_unique(&mut self, names: &[String], at: &str, state: IndexState, problems: &mut Problems) {
         if names.is_empty() || names.len() > 4 || names.iter().collect::<HashSet<_>>().len() < names.len() {
             problems.push(Problem::new(at, "a unique set has one to four different fields"));
             return;
@@ -378,7 +403,7 @@ impl Change {
         }
     }
 
-    fn add_index(&mut self, name: &str, at: &str, state: IndexState, problems: &mut Problems) {
+    pub fn add_index(&mut self, name: &str, at: &str, state: IndexState, problems: &mut Problems) {
         let Some(path) = self.paths(&[name.to_owned()], at, problems).and_then(|mut paths| paths.pop())
         else {
             return;

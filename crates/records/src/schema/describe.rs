@@ -5,21 +5,32 @@ use serde_json::{Map, Value, json};
 use super::Schema;
 use super::field::{Field, FieldType};
 use super::object::Object;
+use crate::backfill::{Backfill, Built};
 
 impl Schema {
-    /// An object as the API shows it.
-    pub fn describe(&self, object: &Object) -> Value {
+    /// An object as the API shows it; `done` says how many records a set or an index that is being built has seen.
+    pub fn describe(&self, object: &Object, done: &dyn Fn(Backfill) -> Option<u64>) -> Value {
+        let done = |of: Built| done(Backfill { object: object.id, of });
         let unique: Vec<Value> = (object.unique.iter())
             .map(|unique| {
                 let mut set = json!({"fields": object.unique_names(unique), "state": unique.state.name()});
                 if let Some(problem) = &unique.problem {
                     set["problem"] = problem.clone().into();
                 }
+                if let Some(done) = done(Built::Unique(unique.id)) {
+                    set["records_done"] = done.into();
+                }
                 set
             })
             .collect();
         let indexes: Vec<Value> = (object.indexes.iter())
-            .map(|index| json!({"field": object.path_name(&index.path), "state": index.state.name()}))
+            .map(|index| {
+                let mut shown = json!({"field": object.path_name(&index.path), "state": index.state.name()});
+                if let Some(done) = done(Built::Index(index.id)) {
+                    shown["records_done"] = done.into();
+                }
+                shown
+            })
             .collect();
         json!({
             "name": object.name,

@@ -7,6 +7,7 @@ mod checks;
 mod describe;
 mod field;
 mod object;
+mod plan;
 mod standard;
 mod stored;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use change::{NewField, NewObject};
 pub use field::{Field, FieldId, FieldType, Kind, ObjectId, Part};
 pub(crate) use object::unknown_part;
 pub use object::{Index, IndexState, Object, Path, System, Target, Unique, UnknownName};
+pub use plan::{Plan, Removed, Step, Wanted, WantedObject, WantedView};
 pub use standard::{COMPANY, NOTE, NOTE_TARGET, OPPORTUNITY, PERSON, TASK, TASK_TARGET, standard};
 
 use crate::error::RecordsError;
@@ -29,6 +31,8 @@ pub struct Schema {
     pub(crate) objects: Vec<Arc<Object>>,
     /// Whether anything was added to the standard objects.
     pub(crate) customised: bool,
+    /// The highest number that an object ever had: that of one taken away is not given again.
+    pub(crate) last_object: u32,
 }
 
 impl Schema {

@@ -20,7 +20,11 @@ pub const TASK_TARGET: ObjectId = ObjectId(7);
 pub(super) const FIRST_CUSTOM: u32 = 1_000;
 
 static STANDARD: LazyLock<Arc<Schema>> = LazyLock::new(|| {
-    Arc::new(Schema { objects: objects().into_iter().map(Arc::new).collect(), customised: false })
+    Arc::new(Schema {
+        objects: objects().into_iter().map(Arc::new).collect(),
+        customised: false,
+        last_object: TASK_TARGET.0,
+    })
 });
 
 /// The schema of a workspace in which nothing was added.

@@ -7,6 +7,7 @@
 //! Standard objects come from the program, so a new version of it can add fields to them; a workspace without
 //! additions has no rows.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,6 +22,9 @@ use crate::error::RecordsError;
 
 /// Objects that one workspace may have.
 pub(super) const MAX_OBJECTS: usize = 300;
+
+/// With those that were taken away.
+const MAX_ROWS: usize = 10_000;
 
 /// What a workspace added to an object; for an object of its own, all of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,6 +41,12 @@ pub(super) struct Additions {
     /// The highest number that a set or index of it ever had: their keys may outlive them for a while.
     #[serde(default)]
     pub last_id: u32,
+    /// The same of its fields.
+    #[serde(default)]
+    pub last_field: u32,
+    /// It was taken away; its number stays taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,16 +90,21 @@ impl Additions {
 impl Schema {
     /// The workspace's schema; the commit rests on it, so a write never misses a new index or unique set.
     pub async fn load(txn: &mut Txn, workspace: WorkspaceId) -> Result<Arc<Schema>, RecordsError> {
-        let rows = txn.range(all(workspace), MAX_OBJECTS + 1, false).await?;
+        let rows = txn.range(all(workspace), MAX_ROWS, false).await?;
         if rows.is_empty() {
             return Ok(standard());
         }
         let mut objects = standard().objects.clone();
+        let mut last_object = standard().last_object;
         for (key, value) in rows {
             let damaged = |why: String| RecordsError::Damaged(format!("the object in `{key}`: {why}"));
             let id =
                 KeyReader::new(&key).and_then(|mut key| key.u32()).map_err(|e| damaged(e.to_string()))?;
             let additions: Additions = serde_json::from_slice(&value).map_err(|e| damaged(e.to_string()))?;
+            last_object = last_object.max(id);
+            if additions.removed {
+                continue;
+            }
             let id = ObjectId(id);
             let at = objects.iter().position(|object| object.id == id);
             let object = additions
@@ -100,8 +115,24 @@ impl Schema {
                 None => objects.push(Arc::new(object)),
             }
         }
-        Ok(Arc::new(Schema { objects, customised: true }))
+        Ok(Arc::new(Schema { objects, customised: true, last_object }))
     }
+}
+
+/// What is stored of all objects' additions; the commit rests on it.
+pub(super) async fn all_additions(
+    txn: &mut Txn,
+    workspace: WorkspaceId,
+) -> Result<BTreeMap<ObjectId, Additions>, RecordsError> {
+    let rows = txn.range(all(workspace), MAX_ROWS, false).await?;
+    rows.iter()
+        .map(|(key, value)| {
+            let damaged = |why: String| RecordsError::Damaged(format!("the object in `{key}`: {why}"));
+            let id = KeyReader::new(key).and_then(|mut key| key.u32()).map_err(|e| damaged(e.to_string()))?;
+            let additions = serde_json::from_slice(value).map_err(|e| damaged(e.to_string()))?;
+            Ok((ObjectId(id), additions))
+        })
+        .collect()
 }
 
 /// What is stored of an object's additions; the commit rests on it.

@@ -107,19 +107,20 @@ impl Records<'_> {
     ) -> Result<Page, RecordsError> {
         let object = self.object(object)?;
         let wrong = |problem| RecordsError::Query { object: object.name.clone(), problem };
-        let filter = match (&query.view, &query.filter) {
-            (None, filter) => filter.clone(),
-            (Some(view), filter) => {
-                let saved = self.view(&object.name, view).await?.filter;
-                Some(match filter {
-                    None => saved,
-                    Some(filter) => Filter::All(vec![saved, filter.clone()]),
-                })
+        let (filter, sort) = match &query.view {
+            None => (query.filter.clone(), query.sort.clone()),
+            Some(view) => {
+                let saved = self.view(&object.name, view).await?;
+                let filter = match (saved.filter, &query.filter) {
+                    (Some(saved), Some(filter)) => Some(Filter::All(vec![saved, filter.clone()])),
+                    (saved, filter) => saved.or_else(|| filter.clone()),
+                };
+                (filter, if query.sort.is_empty() { saved.sort } else { query.sort.clone() })
             }
         };
         let filter = filter.map(|filter| filter.bind(&object)).transpose();
         let filter = filter.map_err(|problems| filter_error(&object, problems))?;
-        let order = Order::parse(&object, &query.sort).map_err(wrong)?;
+        let order = Order::parse(&object, &sort).map_err(wrong)?;
         let limit = match query.limit {
             None => DEFAULT_LIMIT,
             Some(limit @ 1..=MAX_LIMIT) => limit,
@@ -130,7 +131,7 @@ impl Records<'_> {
         };
         let keep = projection(&object, &query.fields).map_err(wrong)?;
         let life = if query.deleted { Life::Deleted } else { Life::Live };
-        let fingerprint = cursor::fingerprint(&object, filter.as_ref(), &query.sort, query.deleted);
+        let fingerprint = cursor::fingerprint(&object, filter.as_ref(), &sort, query.deleted);
         let after = query.cursor.as_deref().map(|text| Cursor::parse(text, &fingerprint)).transpose();
         let after = after.map_err(wrong)?;
 

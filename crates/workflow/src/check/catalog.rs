@@ -27,6 +27,11 @@ pub trait Catalog {
         Limits::default()
     }
 
+    /// The names of the views that are saved of an object.
+    fn views(&self, _object: &str) -> Option<Vec<String>> {
+        None
+    }
+
     /// The names of the settings.
     fn settings(&self) -> Option<Vec<String>> {
         None

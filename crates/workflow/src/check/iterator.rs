@@ -104,7 +104,8 @@ impl<'w> Checker<'w> {
     }
 
     fn record_set(&mut self, search: &'w RecordSet) -> Rc<Ty> {
-        let object = self.which_records(&search.object, search.filter.as_ref(), &search.sort);
+        let (view, filter) = (search.view.as_ref(), search.filter.as_ref());
+        let object = self.which_records(&search.object, view, filter, &search.sort);
         self.record_type(object.as_deref())
     }
 }

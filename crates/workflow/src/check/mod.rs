@@ -24,6 +24,7 @@ mod scope;
 mod steps;
 mod templates;
 mod types;
+mod webhook;
 
 use crate::document::{self, Source};
 use crate::model::Workflow;

@@ -20,10 +20,14 @@ impl<'w> Checker<'w> {
     pub(super) fn which_records(
         &mut self,
         object: &'w str,
+        view: Option<&'w String>,
         filter: Option<&'w Value>,
         sort: &'w [String],
     ) -> Option<Arc<Object>> {
         let object = self.object(object);
+        if let (Some(object), Some(view)) = (&object, view) {
+            self.under("view", |me| me.view(view, object));
+        }
         if let Some(filter) = filter {
             self.under("filter", |me| {
                 me.value(filter, Mode::Value);
@@ -44,8 +48,25 @@ impl<'w> Checker<'w> {
         object
     }
 
+    fn view(&mut self, view: &str, object: &Object) {
+        let Some(names) = self.catalog.views(&object.name) else { return };
+        if names.iter().any(|name| name == view) {
+            return;
+        }
+        let hint = match nearest(view, names.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => {
+                "none is saved: stepwell view save, or `views` in schema.yaml".to_owned()
+            }
+            None => format!("there are {}", names.join(", ")),
+        };
+        let message = format!("{} has no view `{view}`", object.name);
+        self.tell("unknown_view", message).set_hint(hint);
+    }
+
     pub(super) fn search(&mut self, search: &'w SearchRecords) -> Rc<Ty> {
-        let object = self.which_records(&search.object, search.filter.as_ref(), &search.sort);
+        let (view, filter) = (search.view.as_ref(), search.filter.as_ref());
+        let object = self.which_records(&search.object, view, filter, &search.sort);
         if let Some(limit) = &search.limit {
             self.under("limit", |me| me.value(limit, Mode::Value));
         }

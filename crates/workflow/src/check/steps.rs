@@ -4,13 +4,13 @@ use std::rc::Rc;
 
 use super::checker::{Checker, Outcome};
 use super::outside::Sender;
-use super::scope::{ListKind, Place};
+use super::scope::ListKind;
 use super::types::{Rule, Ty};
 use crate::document::Data;
 use crate::expr::Mode;
 use crate::model::{
-    Answer, Auth, Branch, Delay, Fields, Millis, Retry, SendEmail, SetState, Step, StepKind, Stop,
-    StopStatus, Trigger,
+    Answer, Branch, Delay, Fields, Millis, Retry, SendEmail, SetState, Step, StepKind, Stop, StopStatus,
+    Trigger,
 };
 use serde_json::Value;
 use stepwell_records::filter::{Allowed, Filter, Subject};
@@ -26,49 +26,21 @@ impl<'w> Checker<'w> {
             return;
         }
         self.trigger = Rc::new(match trigger {
-            Trigger::Webhook(webhook) => Ty::object(
-                "a webhook's trigger",
-                vec![
-                    ("type", Ty::Text),
-                    ("method", Ty::Text),
-                    ("path", Ty::Text),
-                    ("headers", open(Ty::Text)),
-                    ("query", open(Ty::Any)),
-                    ("body", schema_or_any(webhook.body_schema.as_ref(), "the trigger's `body_schema`")),
-                ],
-            ),
+            Trigger::Webhook(webhook) => {
+                let body = schema_or_any(webhook.body_schema.as_ref(), "the trigger's `body_schema`");
+                super::webhook::trigger(body, &[])
+            }
             Trigger::Schedule(schedule) => self.schedule(schedule),
             Trigger::RecordEvent(event) => self.record_event(event),
             Trigger::Manual(manual) => self.manual(manual),
         });
-        let Trigger::Webhook(webhook) = trigger else {
-            return;
-        };
-        self.path.key("trigger");
-        self.place = Place::Trigger;
-        if let Some(key) = &webhook.idempotency_key {
-            self.under("idempotency_key", |me| me.template(key, Mode::Line));
+        if let Trigger::Webhook(webhook) = trigger {
+            self.webhook(webhook);
         }
-        self.place = Place::Secret;
-        if let Auth::Hmac(hmac) = &webhook.auth {
-            self.under("auth", |me| {
-                me.under("hmac", |me| {
-                    me.under("secret", |me| {
-                        for (index, secret) in hmac.secrets.iter().enumerate() {
-                            me.path.index(index);
-                            me.secret(secret);
-                            me.path.pop();
-                        }
-                    })
-                })
-            });
-        }
-        self.place = Place::Steps;
-        self.path.pop();
     }
 
     /// A secret is written down in one way only, so that no file ever holds one.
-    fn secret(&mut self, text: &'w str) {
+    pub(super) fn secret(&mut self, text: &'w str) {
         let before = self.problems.len();
         self.template(text, Mode::Secrets);
         let inner = text.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
@@ -418,7 +390,7 @@ impl<'w> Checker<'w> {
     }
 }
 
-fn open(ty: Ty) -> Ty {
+pub(super) fn open(ty: Ty) -> Ty {
     Ty::Object(super::types::Object {
         label: None,
         fields: Vec::new(),

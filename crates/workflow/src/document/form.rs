@@ -199,7 +199,13 @@ pub static TRIGGERS: &[Kind] = &[
                 key: "idempotency_key",
                 shape: Shape::Template,
                 need: Need::Default("the `Idempotency-Key` header"),
-                about: "A template over `trigger`; a second request with the same key starts no second run.",
+                about: "A template over `trigger`; a second request with the same key starts no second run, and one with the same key and another body is refused.",
+            },
+            Field {
+                key: "handshake",
+                shape: Shape::Form(&HANDSHAKE),
+                need: Need::Optional,
+                about: "How the other side makes sure that somebody is there: a request with a challenge is answered and starts no run.",
             },
         ],
     },
@@ -364,14 +370,57 @@ static AUTH: Form = Form {
     }],
 };
 
+static HANDSHAKE: Form = Form {
+    name: "a handshake",
+    fields: &[
+        Field {
+            key: "challenge",
+            shape: Shape::Template,
+            need: Need::Required,
+            about: "Where the challenge stands, such as `{{ trigger.query.challenge }}`; a request without it is no handshake.",
+        },
+        Field {
+            key: "method",
+            shape: Shape::OneOrMany(&METHODS),
+            need: Need::Default("the webhook's"),
+            about: "The methods that it comes with beside the webhook's; those start no run.",
+        },
+        Field {
+            key: "hmac",
+            shape: Shape::Form(&CHALLENGE_HMAC),
+            need: Need::Optional,
+            about: "Gives `trigger.challenge_hmac`, the challenge signed with HMAC-SHA256; only where `auth.hmac` has checked who asks.",
+        },
+        Field {
+            key: "respond",
+            shape: Shape::Form(&ANSWER),
+            need: Need::Default("200 with the challenge as text"),
+            about: "The answer, by templates over `trigger`, which has `challenge` beside the rest.",
+        },
+    ],
+};
+
+static CHALLENGE_HMAC: Form = Form {
+    name: "a signature of the challenge",
+    fields: &[
+        Field { key: "secret", shape: Shape::Template, need: Need::Required, about: "`{{ secrets.NAME }}`." },
+        Field {
+            key: "encoding",
+            shape: Shape::Choice(&["hex", "base64"]),
+            need: Need::Default("hex"),
+            about: "How it is written.",
+        },
+    ],
+};
+
 static HMAC: Form = Form {
     name: "a signature",
     fields: &[
         Field {
             key: "scheme",
-            shape: Shape::Choice(&["standard_webhooks"]),
+            shape: Shape::Choice(&["standard_webhooks", "github", "stripe", "shopify", "slack", "zoom"]),
             need: Need::Default("standard_webhooks"),
-            about: "How it is made: `webhook-id`, `webhook-timestamp` and `webhook-signature` headers.",
+            about: "How it is made, and in which [headers](#who-signs) it stands.",
         },
         Field {
             key: "secret",
@@ -383,7 +432,7 @@ static HMAC: Form = Form {
             key: "tolerance",
             shape: Shape::Duration { max_ms: HOUR },
             need: Need::Default("5m"),
-            about: "How far the signed time may be from now.",
+            about: "How far the signed time may be from now, where the scheme has one.",
         },
     ],
 };

@@ -122,6 +122,13 @@ const OBJECT: Field =
 
 const RECORD: Field =
     Field { key: "record", shape: Shape::Values, need: Need::Required, about: "Fields and their values." };
+const VIEW: Field = Field {
+    key: "view",
+    shape: Shape::Text,
+    need: Need::Optional,
+    about: "A [saved view](filters.md#views) of the object: its filter holds beside `filter`, and its order where there is no `sort`.",
+};
+
 const FILTER: Field = Field {
     key: "filter",
     shape: Shape::RecordFilter,
@@ -170,6 +177,7 @@ pub static STEPS: &[Kind] = &[
         output: "`{records, total, index}`",
         fields: &[
             OBJECT,
+            VIEW,
             FILTER,
             SORT,
             Field {
@@ -548,7 +556,7 @@ pub static STEPS: &[Kind] = &[
     },
 ];
 
-static RECORD_SET: Form = Form { name: "a search", fields: &[OBJECT, FILTER, SORT] };
+static RECORD_SET: Form = Form { name: "a search", fields: &[OBJECT, VIEW, FILTER, SORT] };
 
 static TOLERATE: Form = Form {
     name: "what is tolerated",

@@ -136,6 +136,7 @@ impl Compiler {
             }),
             StepKind::SearchRecords(search) => NodeKind::Call(CallPlan::Search {
                 object: search.object.clone(),
+                view: search.view.clone(),
                 filter: search.filter.as_ref().and_then(|f| self.filter("filter", f, Allowed::FIELDS)),
                 sort: search.sort.clone(),
                 limit: self.optional("limit", search.limit.as_ref(), Mode::Value),
@@ -216,6 +217,7 @@ impl Compiler {
                     (Some(over), None) => ItemsPlan::List(self.document("over", over, Mode::Value)),
                     (None, Some(search)) => ItemsPlan::Search {
                         object: search.object.clone(),
+                        view: search.view.clone(),
                         filter: search
                             .filter
                             .as_ref()

@@ -116,7 +116,7 @@ pub struct IteratorPlan {
 #[derive(Debug)]
 pub enum ItemsPlan {
     List(Document),
-    Search { object: String, filter: Option<FilterPlan>, sort: Vec<String> },
+    Search { object: String, view: Option<String>, filter: Option<FilterPlan>, sort: Vec<String> },
 }
 
 /// How long a delay waits.
@@ -156,14 +156,45 @@ pub enum OnErrorPlan {
 /// A call with its templates.
 #[derive(Debug)]
 pub enum CallPlan {
-    Code { action: String, input: Document, limits: Limits },
-    Search { object: String, filter: Option<FilterPlan>, sort: Vec<String>, limit: Option<Document> },
-    Create { object: String, record: Document },
-    Update { object: String, record_id: Template, record: Document, if_version: Option<Document> },
-    Delete { object: String, record_id: Template, if_version: Option<Document> },
-    Upsert { object: String, match_on: Vec<String>, record: Document, create_only: Vec<String> },
+    Code {
+        action: String,
+        input: Document,
+        limits: Limits,
+    },
+    Search {
+        object: String,
+        view: Option<String>,
+        filter: Option<FilterPlan>,
+        sort: Vec<String>,
+        limit: Option<Document>,
+    },
+    Create {
+        object: String,
+        record: Document,
+    },
+    Update {
+        object: String,
+        record_id: Template,
+        record: Document,
+        if_version: Option<Document>,
+    },
+    Delete {
+        object: String,
+        record_id: Template,
+        if_version: Option<Document>,
+    },
+    Upsert {
+        object: String,
+        match_on: Vec<String>,
+        record: Document,
+        create_only: Vec<String>,
+    },
     SetState(Document),
-    Run { workflow: String, input: Document, wait: bool },
+    Run {
+        workflow: String,
+        input: Document,
+        wait: bool,
+    },
     Http(Box<HttpPlan>),
     Email(Box<EmailPlan>),
 }

@@ -109,6 +109,9 @@ pub struct CodeCall {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SearchCall {
     pub object: String,
+    /// A saved filter, which holds too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<String>,
     /// Every value filled in; `None` matches everything.
     pub filter: Option<Filter>,
     pub sort: Vec<String>,
@@ -221,6 +224,8 @@ pub struct EmailCall {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ListCall {
     pub object: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<String>,
     /// Every value filled in; `None` matches everything.
     pub filter: Option<Filter>,
     pub sort: Vec<String>,
@@ -240,6 +245,8 @@ pub struct ItemCall {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ItemRecords {
     pub object: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<String>,
     /// Asked again: it may no longer hold.
     pub filter: Option<Filter>,
     /// Whose list.

@@ -58,7 +58,7 @@ impl<'a> Machine<'a> {
         path: &StepPath,
         scope: &dyn Scope,
     ) -> Result<Call, Failure> {
-        let ItemsPlan::Search { object, filter, sort } = &plan.items else {
+        let ItemsPlan::Search { object, view, filter, sort } = &plan.items else {
             return Ok(Call::Item(ItemCall { records: None }));
         };
         let (owner, item) = match path.of_item() {
@@ -70,10 +70,11 @@ impl<'a> Machine<'a> {
         let gone = || Failure::engine(code::INVALID_STEP, format!("step `{owner}` goes over nothing"));
         let iterator = self.state.step(&owner).ok_or_else(gone)?;
         let items = iterator.items.as_ref().ok_or_else(gone)?;
-        let object = object.clone();
+        let (object, view) = (object.clone(), view.clone());
         Ok(match item {
             None => Call::List(ListCall {
                 object,
+                view,
                 filter,
                 sort: sort.clone(),
                 page: iterator.attempt.saturating_sub(1),
@@ -84,8 +85,8 @@ impl<'a> Machine<'a> {
                 let count = plan.batch.unwrap_or(1).min(items.found.saturating_sub(from));
                 let batch = plan.batch.is_some();
                 let generation = iterator.generation;
-                let records =
-                    ItemRecords { object, filter, iterator: owner.clone(), generation, from, count, batch };
+                let iterator = owner.clone();
+                let records = ItemRecords { object, view, filter, iterator, generation, from, count, batch };
                 Call::Item(ItemCall { records: Some(Box::new(records)) })
             }
         })

@@ -29,8 +29,9 @@ pub(super) fn call(
             input: document("input", input, scope)?,
             limits: *limits,
         }),
-        CallPlan::Search { object, filter, sort, limit } => Call::Search(SearchCall {
+        CallPlan::Search { object, view, filter, sort, limit } => Call::Search(SearchCall {
             object: object.clone(),
+            view: view.clone(),
             filter: filter.as_ref().map(|plan| plan.render(scope)).transpose().map_err(filter_failure)?,
             sort: sort.clone(),
             limit: number("limit", limit.as_ref(), scope)?,

@@ -18,8 +18,8 @@ pub use step::{
     StepKind, Stop, StopStatus, Tolerate, UpdateRecord, UpsertRecord,
 };
 pub use trigger::{
-    Answer, Auth, Hmac, HmacScheme, Manual, Method, Missed, OnRecords, Overlap, RecordChange, RecordEvent,
-    Respond, Schedule, Select, Trigger, Webhook, Writers,
+    Answer, Auth, ChallengeHmac, Encoding, Handshake, Hmac, HmacScheme, Manual, Method, Missed, OnRecords,
+    Overlap, RecordChange, RecordEvent, Respond, Schedule, Select, Trigger, Webhook, Writers,
 };
 pub use units::{ByteSize, Millis};
 

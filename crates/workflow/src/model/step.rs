@@ -163,6 +163,9 @@ impl Limits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SearchRecords {
     pub object: String,
+    /// A saved filter and sort; what is beside it narrows it further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Value>,
     /// Field paths, `-` in front for descending.
@@ -312,6 +315,9 @@ impl Iterate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecordSet {
     pub object: String,
+    /// A saved filter and sort; what is beside it narrows it further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Value>,
     /// Field paths, `-` in front for descending.

@@ -50,6 +50,9 @@ pub struct Webhook {
     /// An expression over `trigger`; the `Idempotency-Key` header when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<Template>,
+    /// How the other side makes sure that somebody is there; it starts no run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handshake: Option<Box<Handshake>>,
 }
 
 impl Webhook {
@@ -58,6 +61,48 @@ impl Webhook {
     fn default_respond_within() -> Millis {
         Self::DEFAULT_RESPOND_WITHIN
     }
+
+    /// Whether a request with such a method starts a run.
+    pub fn takes(&self, method: &str) -> bool {
+        self.methods.iter().any(|known| known.as_str() == method)
+    }
+
+    /// The methods that are heard: those that start runs, and those of the handshake.
+    pub fn heard(&self) -> impl Iterator<Item = Method> + '_ {
+        self.methods.iter().chain(self.handshake.iter().flat_map(|handshake| &handshake.methods)).copied()
+    }
+}
+
+/// The other side sends a challenge, and wants to see that it came here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Handshake {
+    /// Where the challenge stands; a request that has it is a handshake.
+    pub challenge: Template,
+    /// With which methods it comes beside those of the webhook.
+    #[serde(rename = "method", with = "one_or_many", default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<Method>,
+    /// Makes `trigger.challenge_hmac`, for who wants the challenge back signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hmac: Option<ChallengeHmac>,
+    /// The challenge as text unless it says something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub respond: Option<Answer>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChallengeHmac {
+    pub secret: Template,
+    #[serde(default)]
+    pub encoding: Encoding,
+}
+
+/// How bytes are written as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    #[default]
+    Hex,
+    Base64,
 }
 
 fn post() -> Vec<Method> {
@@ -161,6 +206,35 @@ pub enum HmacScheme {
     /// `webhook-id`, `webhook-timestamp`, `webhook-signature`.
     #[default]
     StandardWebhooks,
+    /// `x-hub-signature-256: sha256=HEX`.
+    Github,
+    /// `stripe-signature: t=SECONDS,v1=HEX`.
+    Stripe,
+    /// `x-shopify-hmac-sha256: BASE64`.
+    Shopify,
+    /// `x-slack-request-timestamp`, `x-slack-signature: v0=HEX`.
+    Slack,
+    /// `x-zm-request-timestamp`, `x-zm-signature: v0=HEX`.
+    Zoom,
+}
+
+impl HmacScheme {
+    /// As documents write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            HmacScheme::StandardWebhooks => "standard_webhooks",
+            HmacScheme::Github => "github",
+            HmacScheme::Stripe => "stripe",
+            HmacScheme::Shopify => "shopify",
+            HmacScheme::Slack => "slack",
+            HmacScheme::Zoom => "zoom",
+        }
+    }
+
+    /// Whether the signed time comes along.
+    pub fn has_time(self) -> bool {
+        !matches!(self, HmacScheme::Github | HmacScheme::Shopify)
+    }
 }
 
 /// Times at which a run starts.

@@ -132,6 +132,10 @@ impl Catalog for Workspace {
         WorkflowLookup::Found(Arc::new(check(text, &NoCatalog).workflow.unwrap()))
     }
 
+    fn views(&self, object: &str) -> Option<Vec<String>> {
+        Some(if object == "person" { vec!["subscribers".into()] } else { Vec::new() })
+    }
+
     fn secrets(&self) -> Option<Vec<String>> {
         Some(vec!["API_KEY".into()])
     }

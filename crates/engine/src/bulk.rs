@@ -1,0 +1,221 @@
+//! Many writes of records in one call: in chunks that fit a commit each, or all in one.
+use crate::api::{BulkAction, BulkEvents, BulkResult, BulkRow, BulkWrite};
+use crate::core::Ctx;
+use crate::error::{EngineError, ErrorKind, Problem};
+use crate::feed::EventPage;
+use crate::records::{Write, outcome_name};
+use serde_json::{Map, Value};
+use stepwell_records::schema::Schema;
+use stepwell_records::{Origin, Records, RecordsError, Upsert, WriteContext, record_id};
+use stepwell_store::{Refused, Txn, transact};
+
+/// Rows of one call.
+pub(crate) const MAX_ROWS: usize = 1_000;
+
+/// A row as it was read.
+struct Row {
+    id: String,
+    if_version: Option<u64>,
+    fields: Map<String, Value>,
+    unique: [u8; 10],
+}
+
+pub(crate) async fn write(
+    ctx: &Ctx,
+    origin: Origin,
+    object: &str,
+    bulk: BulkWrite,
+) -> Result<BulkResult, EngineError> {
+    ctx.check_open()?;
+    if bulk.records.len() > MAX_ROWS {
+        let message = format!(
+            "{} records in one call; at most {MAX_ROWS} are taken, send them in parts",
+            bulk.records.len()
+        );
+        return Err(EngineError::new(ErrorKind::TooLarge, "too_large", message));
+    }
+    let upsert = bulk.action == BulkAction::Upsert;
+    if upsert == bulk.match_on.is_empty() || (!upsert && !bulk.create_only.is_empty()) {
+        let message = match upsert {
+            true => "an upsert says by which unique set of fields records are found: `match`",
+            false => "`match` and `create_only` are for `upsert` alone",
+        };
+        return Err(EngineError::invalid("invalid_match", message));
+    }
+    // Unknown objects are told once, not by every row.
+    crate::records::schema(ctx).await?.object(object)?;
+    let rows: Vec<Result<Row, EngineError>> =
+        bulk.records.iter().map(|record| read(ctx, &bulk, record)).collect();
+    let mut results: Vec<BulkRow> = Vec::with_capacity(rows.len());
+    while results.len() < rows.len() {
+        let from = results.len();
+        let chunk = chunk(ctx, &origin, object, &bulk, &rows[from..]).await?;
+        if bulk.atomic {
+            return atomic(chunk, rows.len());
+        }
+        for (offset, done) in chunk.into_iter().enumerate() {
+            results.push(shown(from + offset, done));
+        }
+    }
+    Ok(BulkResult::of(results))
+}
+
+/// All rows or none: what did not go well is told of each.
+fn atomic(chunk: Vec<Done>, rows: usize) -> Result<BulkResult, EngineError> {
+    let failed = chunk.iter().enumerate().filter_map(|(index, done)| Some((index, done.as_ref().err()?)));
+    let problems: Vec<Problem> = failed
+        .map(|(index, error)| Problem {
+            code: error.code.to_string(),
+            message: error.message.clone(),
+            path: Some(format!("records[{index}]")),
+            ..Problem::default()
+        })
+        .collect();
+    if !problems.is_empty() {
+        let message = format!("{} of {rows} records cannot be written; none was", problems.len());
+        return Err(EngineError::invalid("bulk_refused", message).with_problems(problems));
+    }
+    let results = chunk.into_iter().enumerate().map(|(index, done)| shown(index, done));
+    Ok(BulkResult::of(results.collect()))
+}
+
+fn shown(index: usize, done: Done) -> BulkRow {
+    match done {
+        Ok((outcome, record)) => BulkRow {
+            index,
+            outcome,
+            id: record["id"].as_str().map(str::to_owned),
+            version: record["version"].as_u64(),
+            error: None,
+        },
+        Err(error) => BulkRow {
+            index,
+            outcome: "failed".into(),
+            id: None,
+            version: None,
+            error: Some(Problem {
+                code: error.code.to_string(),
+                message: error.message.clone(),
+                path: error.problems.first().and_then(|problem| problem.path.clone()),
+                hint: error.problems.first().and_then(|problem| problem.hint.clone()),
+                ..Problem::default()
+            }),
+        },
+    }
+}
+
+/// A row: the fields, with `id` and `if_version` beside them where the action takes them.
+fn read(ctx: &Ctx, bulk: &BulkWrite, record: &Value) -> Result<Row, EngineError> {
+    let wrong = |message: String| EngineError::invalid("invalid_record", message);
+    let Value::Object(fields) = record else {
+        return Err(wrong("a record is an object of fields".into()));
+    };
+    let mut fields = fields.clone();
+    let (mut id, mut if_version) = (String::new(), None);
+    if matches!(bulk.action, BulkAction::Update | BulkAction::Delete | BulkAction::Restore) {
+        id = match fields.remove("id") {
+            Some(Value::String(id)) => id,
+            _ => return Err(wrong("the record has no `id`, by which it would be found".into())),
+        };
+        if_version = match fields.remove("if_version") {
+            None | Some(Value::Null) => None,
+            Some(version) => Some(
+                version.as_u64().ok_or_else(|| wrong("`if_version` is the number of a version".into()))?,
+            ),
+        };
+        if bulk.action != BulkAction::Update && !fields.is_empty() {
+            return Err(wrong("only `id` and `if_version` are said of it here".into()));
+        }
+    }
+    let mut unique = [0; 10];
+    ctx.core.ports.random.fill(&mut unique);
+    Ok(Row { id, if_version, fields, unique })
+}
+
+fn write_of<'a>(bulk: &'a BulkWrite, row: &'a Row) -> Write<'a> {
+    let (id, if_version, fields) = (row.id.as_str(), row.if_version, &row.fields);
+    match bulk.action {
+        BulkAction::Create => Write::Create { fields },
+        BulkAction::Update => Write::Update { id, fields, if_version },
+        BulkAction::Delete => Write::Delete { id, if_version },
+        BulkAction::Restore => Write::Restore { id, if_version },
+        BulkAction::Upsert => {
+            let upsert =
+                Upsert { match_on: &bulk.match_on, create_only: &bulk.create_only, if_version: None };
+            Write::Upsert { fields, upsert }
+        }
+    }
+}
+
+type Done = Result<(String, Value), EngineError>;
+
+/// As many of the rows as fit a commit, at least one. A conflict does all of them again, with the same times and ids.
+async fn chunk(
+    ctx: &Ctx,
+    origin: &Origin,
+    object: &str,
+    bulk: &BulkWrite,
+    rows: &[Result<Row, EngineError>],
+) -> Result<Vec<Done>, EngineError> {
+    let now = ctx.core.ports.clock.now();
+    let done = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+        Box::pin(async move {
+            let schema = Schema::load(&mut tx, ctx.ws.id).await?;
+            let start = tx.savepoint();
+            let mut events = EventPage::default();
+            let mut done: Vec<Done> = Vec::new();
+            for row in rows {
+                if !done.is_empty() && is_full(&tx, &events) {
+                    if !bulk.atomic {
+                        break;
+                    }
+                    let message = format!(
+                        "{} records fill a transaction; with `atomic` all have to fit one",
+                        done.len()
+                    );
+                    return Err(RecordsError::Store(Refused::TooBig(message)));
+                }
+                let row = match row {
+                    Ok(row) => row,
+                    Err(error) => {
+                        done.push(Err(error.clone()));
+                        continue;
+                    }
+                };
+                let context =
+                    WriteContext { now, new_id: record_id(now, row.unique), origin: origin.clone() };
+                let (before, told) = (tx.savepoint(), events.bytes());
+                let mut records = Records::with_schema(&mut tx, ctx.ws.id, schema.clone());
+                match write_of(bulk, row).apply(&mut records, &context, object).await {
+                    Ok(written) => {
+                        if let (Some(event), BulkEvents::Emit) = (&written.event, bulk.events) {
+                            events.push(event)?;
+                        }
+                        done.push(Ok((outcome_name(&written), written.record)));
+                    }
+                    Err(
+                        error @ (RecordsError::Store(_) | RecordsError::Damaged(_) | RecordsError::Misuse(_)),
+                    ) => return Err(error),
+                    Err(error) => {
+                        tx.rollback_to(before);
+                        events.back_to(told);
+                        done.push(Err(error.into()));
+                    }
+                }
+            }
+            if bulk.atomic && done.iter().any(Result::is_err) {
+                tx.rollback_to(start);
+            } else if events.bytes() > 0 {
+                tx.append(ctx.ws.log, events.row(now.as_millisecond(), None)?);
+            }
+            Ok::<_, RecordsError>(done)
+        })
+    });
+    Ok(done.await?)
+}
+
+/// Whether a commit is full enough: one more record, with its event, still fits.
+fn is_full(tx: &Txn, events: &EventPage) -> bool {
+    const MAX_BYTES: usize = 384 << 10;
+    crate::begin::is_full(tx) || tx.bytes() + events.bytes() >= MAX_BYTES
+}

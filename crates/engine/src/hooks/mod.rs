@@ -1,0 +1,300 @@
+//! Webhooks: a request is let in, read, told from its repeats, and answered when its run is on disk.
+mod body;
+pub(crate) mod deliveries;
+mod handshake;
+pub(crate) mod signature;
+
+use crate::api::{Caller, HookAnswer, HookReply, HookRequest, RunStatus, Scope, run_failure, run_status};
+use crate::core::Ctx;
+use crate::error::{EngineError, ErrorKind};
+use crate::history;
+use crate::id::RunId;
+use crate::registry::{Compiled, hooks as registered, schema, workflows};
+use crate::secrets::Opened;
+use crate::start::{self, Wanted, ended, seen, value_of};
+use crate::stats::add;
+use crate::tables::hooks;
+use crate::waiters::Ended;
+use deliveries::Came;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use stepwell_store::Key;
+use stepwell_workflow::expr::Values;
+use stepwell_workflow::model::{Auth, Respond, Webhook};
+
+/// Headers that say who the caller is; they are checked and then gone.
+const SECRET_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+const MAX_IDEMPOTENCY_KEY: usize = 512;
+
+/// When a request came, as far as it matters for who may send it.
+#[derive(Clone, Copy)]
+enum Sent {
+    Now,
+    /// It came then, and somebody who may sends it again.
+    Before(Timestamp),
+}
+
+/// Takes a webhook.
+pub(crate) async fn take(ctx: &Ctx, request: HookRequest) -> Result<HookAnswer, EngineError> {
+    let answer = accept(ctx, &request, Sent::Now).await;
+    let stats = &ctx.core.stats;
+    match &answer {
+        Err(error) => {
+            add(&stats.hooks_refused, 1);
+            deliveries::note(ctx, &request, Came::Refused(error), true);
+        }
+        Ok(answer) => {
+            add(&stats.hooks_accepted, 1);
+            match &answer.reply {
+                HookReply::Handshake { .. } => deliveries::note(ctx, &request, Came::Handshake, false),
+                _ if !answer.first => {
+                    deliveries::note(ctx, &request, Came::Repeated(&answer.run_id), false);
+                }
+                // The run says it.
+                _ => {}
+            }
+        }
+    }
+    answer
+}
+
+async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnswer, EngineError> {
+    let table = ctx.ws.registry.hooks();
+    let flow = table.find(&request.method, &request.path)?.clone();
+    let Some(hook) = registered::webhook(&flow) else {
+        return Err(EngineError::internal("a workflow without webhook is in the table of webhooks"));
+    };
+    let limit = ctx.core.config.hook_body_bytes;
+    if request.body.len() > limit {
+        let message = format!("the body has {} bytes; a webhook takes at most {limit}", request.body.len());
+        return Err(EngineError::new(ErrorKind::TooLarge, "body_too_large", message));
+    }
+    if let Some(handshake) = &hook.handshake
+        && let Ok(body) = body::read(request).await
+        && let Some(challenge) = handshake::challenge(ctx, handshake, &trigger(request, body))?
+    {
+        if handshake.hmac.is_some() {
+            authenticate(ctx, hook, request, sent)?;
+        }
+        return handshake::answer(ctx, handshake, challenge);
+    }
+    if !hook.takes(&request.method) {
+        return Err(table.not_taken(&request.method, &request.path));
+    }
+    authenticate(ctx, hook, request, sent)?;
+    let body = body::read(request).await?;
+    fits(&flow, &body)?;
+    let digest = body::digest(request, &body);
+    let trigger = seen(ctx, &flow, trigger(request, body));
+    let hook_key = idempotency_key(ctx, hook, request, &trigger, digest)?;
+    let listen = !matches!(hook.respond, Respond::Accepted);
+    let within = hook.respond_within.as_duration();
+    let label = Some(label(&request.method, &hook.path));
+    let wanted = Wanted { flow: flow.clone(), trigger, hook: label, hook_key, listen };
+    let started = start::start(ctx, wanted).await?;
+    let reply = match (listen, started.seen) {
+        (false, _) => HookReply::Accepted,
+        (true, Some(seen)) => match ended(ctx, seen, within).await {
+            Some(ended) => reply(hook, &ended),
+            None => HookReply::Accepted,
+        },
+        // A repeat gets the answer of the first.
+        (true, None) => match history::wait_for_end(ctx, started.run, within).await? {
+            Some(ended) => reply(hook, &ended),
+            None => HookReply::Accepted,
+        },
+    };
+    Ok(HookAnswer { run_id: started.run.to_string(), first: started.first, reply })
+}
+
+/// How a run names the webhook that started it.
+fn label(method: &str, path: &str) -> String {
+    format!("{method} {}", path.trim_matches('/'))
+}
+
+fn fits(flow: &Compiled, body: &Value) -> Result<(), EngineError> {
+    let Some(validator) = &flow.input_schema else { return Ok(()) };
+    let problems = schema::problems(validator, body);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let path = registered::webhook(flow).map_or("", |hook| &hook.path);
+    let message = format!("the body does not fit the schema of webhook `{path}`");
+    Err(EngineError::invalid("body_schema", message).with_problems(problems))
+}
+
+/// What a caller who waits for the result is told.
+fn reply(hook: &Webhook, ended: &Ended) -> HookReply {
+    if let Some(error) = &ended.finished.error {
+        return HookReply::Failed(run_failure(error));
+    }
+    let status = run_status(ended.finished.status);
+    if status == RunStatus::Cancelled {
+        return HookReply::Cancelled;
+    }
+    match (&hook.respond, &ended.answer) {
+        (Respond::Answer(_), Some(answer)) => HookReply::Custom {
+            status: answer.status,
+            headers: answer.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            body: answer.body.clone(),
+        },
+        _ => HookReply::Result { status, output: value_of(&ended.finished.output) },
+    }
+}
+
+/// What can be said of a webhook's request before its body is read.
+pub(crate) fn admits(ctx: &Ctx, request: &HookRequest) -> Result<(), EngineError> {
+    let table = ctx.ws.registry.hooks();
+    let admitted = match registered::webhook(table.find(&request.method, &request.path)?) {
+        // A signature is over the body, and a challenge may stand in it.
+        Some(hook) if hook.handshake.is_none() && !matches!(hook.auth, Auth::Hmac(_)) => {
+            authenticate(ctx, hook, request, Sent::Now)
+        }
+        _ => Ok(()),
+    };
+    if let Err(error) = &admitted {
+        deliveries::note(ctx, request, Came::Refused(error), false);
+    }
+    admitted
+}
+
+/// A request whose body could not be read.
+pub(crate) fn unread(ctx: &Ctx, request: &HookRequest, why: &EngineError) {
+    deliveries::note(ctx, request, Came::Refused(why), false);
+}
+
+fn authenticate(ctx: &Ctx, hook: &Webhook, request: &HookRequest, sent: Sent) -> Result<(), EngineError> {
+    match (&hook.auth, sent) {
+        // Its key was not kept: the one of who sends it again stands in for it.
+        (Auth::None, _) | (Auth::ApiKey, Sent::Before(_)) => Ok(()),
+        (Auth::ApiKey, Sent::Now) => match &request.caller {
+            Some(caller) if may_call(caller, &ctx.ws.name) => Ok(()),
+            Some(_) => {
+                let message = "this key may not call the webhooks of this workspace";
+                Err(EngineError::new(ErrorKind::Forbidden, "forbidden", message))
+            }
+            None => {
+                let message = "this webhook asks for an API key: send `Authorization: Bearer KEY`";
+                Err(EngineError::new(ErrorKind::Unauthorized, "unauthorized", message))
+            }
+        },
+        (Auth::Hmac(hmac), sent) => {
+            let at = match sent {
+                Sent::Now => ctx.core.ports.clock.now(),
+                Sent::Before(at) => at,
+            };
+            let mut secrets = Opened::default();
+            signature::check(hmac, request, at, |name| secrets.reveal(ctx, name))
+        }
+    }
+}
+
+fn may_call(caller: &Caller, workspace: &str) -> bool {
+    caller.may(Scope::Admin) || (caller.workspace == workspace && caller.may(Scope::Hooks))
+}
+
+/// Adds what an active workflow's webhook asks of its sender, for tests of workflows.
+pub(crate) fn sign(ctx: &Ctx, request: &mut HookRequest) -> Result<(), EngineError> {
+    let table = ctx.ws.registry.hooks();
+    let flow = table.find(&request.method, &request.path)?;
+    match registered::webhook(flow).map(|hook| &hook.auth) {
+        Some(Auth::ApiKey) => {
+            request.caller = Some(Caller {
+                key_id: "test".into(),
+                workspace: ctx.ws.name.clone(),
+                scopes: vec![Scope::Hooks],
+            });
+            Ok(())
+        }
+        Some(Auth::Hmac(hmac)) => {
+            let mut secrets = Opened::default();
+            signature::sign(hmac, request, ctx.core.ports.clock.now(), |name| secrets.reveal(ctx, name))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Names and values as an object; a name that comes again makes a list.
+fn pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl Iterator<Item = (N, V)>) -> Value {
+    let mut object = Map::new();
+    for (name, value) in pairs {
+        let value = Value::String(value.as_ref().to_owned());
+        match object.get_mut(name.as_ref()) {
+            None => {
+                object.insert(name.as_ref().to_owned(), value);
+            }
+            Some(Value::Array(list)) => list.push(value),
+            Some(known) => *known = Value::Array(vec![known.take(), value]),
+        }
+    }
+    Value::Object(object)
+}
+
+fn trigger(request: &HookRequest, body: Value) -> Value {
+    let mut headers = Map::new();
+    for (name, value) in &request.headers {
+        let name = name.to_ascii_lowercase();
+        if !SECRET_HEADERS.contains(&name.as_str()) {
+            headers.insert(name, Value::String(value.clone()));
+        }
+    }
+    json!({
+        "type": "webhook",
+        "method": request.method,
+        "path": request.path.trim_matches('/'),
+        "headers": headers,
+        "query": pairs(request.query.iter().map(|(name, value)| (name, value))),
+        "body": body,
+    })
+}
+
+fn header<'r>(request: &'r HookRequest, name: &str) -> Option<&'r str> {
+    let found = request.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.as_str())
+}
+
+/// The key under which a repeat of this request is known: an expression of the trigger, or the header.
+fn idempotency_key(
+    ctx: &Ctx,
+    hook: &Webhook,
+    request: &HookRequest,
+    trigger: &Value,
+    body_sha256: String,
+) -> Result<Option<(Key, hooks::HookKey)>, EngineError> {
+    let key = match &hook.idempotency_key {
+        Some(template) => {
+            let scope =
+                Values { now: ctx.core.ports.clock.now(), ..Values::new([("trigger", trigger.clone())]) };
+            let key = workflows::render_text(template, &scope).map_err(|why| {
+                EngineError::invalid("invalid_idempotency_key", format!("`idempotency_key`: {why}"))
+            })?;
+            Some(key)
+        }
+        None => header(request, "idempotency-key").map(|key| key.trim().to_owned()),
+    };
+    let Some(key) = key.filter(|key| !key.is_empty()) else { return Ok(None) };
+    if key.len() > MAX_IDEMPOTENCY_KEY {
+        let message = format!("the idempotency key has {} bytes, at most {MAX_IDEMPOTENCY_KEY}", key.len());
+        return Err(EngineError::invalid("invalid_idempotency_key", message));
+    }
+    let row = hooks::HookKey {
+        // Filled in when the run gets its id.
+        run: RunId::from_bytes([0; 16]),
+        body_sha256,
+        at_ms: ctx.now_ms(),
+    };
+    Ok(Some((hooks::key(ctx.ws.id, hook.path.trim_matches('/'), &key), row)))
+}
+
+/// Starts a run of the webhook's active workflow with what came before.
+async fn again(ctx: &Ctx, flow: Arc<Compiled>, trigger: Value) -> Result<RunId, EngineError> {
+    let Some(hook) = registered::webhook(&flow) else {
+        return Err(EngineError::internal("a workflow without webhook is in the table of webhooks"));
+    };
+    fits(&flow, &trigger["body"])?;
+    let label = label(trigger["method"].as_str().unwrap_or_default(), &hook.path);
+    let trigger = seen(ctx, &flow, trigger);
+    let wanted = Wanted { flow, trigger, hook: Some(label), hook_key: None, listen: false };
+    Ok(start::start(ctx, wanted).await?.run)
+}

@@ -1,0 +1,238 @@
+//! Objects and fields of a workspace: shown, added one by one, or brought to what a file says, with a plan first and
+//! never under the feet of an active workflow.
+use crate::api::{SchemaApplied, SchemaPlan, TextFormat};
+use crate::core::Ctx;
+use crate::error::{EngineError, Problem};
+use crate::indexer;
+use crate::records::schema;
+use crate::registry::catalog::WorkspaceCatalog;
+use crate::registry::workflows;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use stepwell_records::schema::{IndexState, NewField, NewObject, Plan, Schema, Wanted};
+use stepwell_records::{Backfill, Records, RecordsError};
+use stepwell_store::{Txn, transact};
+use stepwell_workflow::schema_file;
+
+pub(crate) async fn list(ctx: &Ctx) -> Result<Vec<Value>, EngineError> {
+    let (schema, done) = (schema(ctx).await?, indexer::progress(ctx).await?);
+    Ok(schema
+        .objects()
+        .map(|object| schema.describe(object, &|of: Backfill| done.get(&of).copied()))
+        .collect())
+}
+
+pub(crate) async fn get(ctx: &Ctx, name: &str) -> Result<Value, EngineError> {
+    let (schema, done) = (schema(ctx).await?, indexer::progress(ctx).await?);
+    let object = schema.object(name)?;
+    Ok(schema.describe(object, &|of: Backfill| done.get(&of).copied()))
+}
+
+fn read<T: DeserializeOwned>(json: Value, what: &str) -> Result<T, EngineError> {
+    serde_json::from_value(json)
+        .map_err(|error| EngineError::invalid("invalid_schema", format!("this is no {what}: {error}")))
+}
+
+pub(crate) async fn create_object(ctx: &Ctx, object: Value) -> Result<Value, EngineError> {
+    let new: NewObject = read(object, "object")?;
+    let new = &new;
+    ctx.check_open()?;
+    transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+        Box::pin(async move {
+            Records::open(&mut tx, ctx.ws.id).await?.create_object(new).await?;
+            Ok::<_, RecordsError>(())
+        })
+    })
+    .await?;
+    ctx.ws.schema.forget();
+    get(ctx, &new.name).await
+}
+
+pub(crate) async fn add_field(ctx: &Ctx, object: &str, field: Value) -> Result<Value, EngineError> {
+    let new: NewField = read(field, "field")?;
+    let new = &new;
+    ctx.check_open()?;
+    transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+        Box::pin(async move {
+            Records::open(&mut tx, ctx.ws.id).await?.add_field(object, new).await?;
+            Ok::<_, RecordsError>(())
+        })
+    })
+    .await?;
+    ctx.ws.schema.forget();
+    get(ctx, object).await
+}
+
+/// A schema as it was given: a file's text, or what it says.
+pub(crate) struct Given {
+    wanted: Wanted,
+    text: Option<String>,
+}
+
+impl Given {
+    pub(crate) fn new(schema: Value) -> Result<Self, EngineError> {
+        match schema {
+            Value::String(text) => match schema_file::read(&text) {
+                Ok(wanted) => Ok(Self { wanted, text: Some(text) }),
+                Err(problems) => Err(refused(problems.iter().map(Problem::from).collect())),
+            },
+            Value::Null => Ok(Self { wanted: Wanted::default(), text: None }),
+            schema => Ok(Self { wanted: read(schema, "schema")?, text: None }),
+        }
+    }
+
+    /// An error of the records, with the lines of the file.
+    fn told(&self, error: RecordsError) -> EngineError {
+        match (&self.text, &error) {
+            (Some(text), RecordsError::Schema { .. }) => {
+                refused(schema_file::told(text, &error).iter().map(Problem::from).collect())
+            }
+            _ => error.into(),
+        }
+    }
+}
+
+fn refused(problems: Vec<Problem>) -> EngineError {
+    let message = match problems.len() {
+        1 => "the schema cannot be applied".to_owned(),
+        n => format!("the schema cannot be applied: {n} problems"),
+    };
+    EngineError::invalid("invalid_schema", message).with_problems(problems)
+}
+
+/// What applying would change.
+pub(crate) async fn plan(
+    ctx: &Ctx,
+    given: Given,
+    texts: &BTreeMap<String, String>,
+) -> Result<SchemaPlan, EngineError> {
+    let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
+    let mut records = Records::open(&mut txn, ctx.ws.id).await?;
+    let plan = records.plan_schema(&given.wanted).await.map_err(|error| given.told(error))?;
+    fits(ctx, &given.wanted, &plan, texts).await?;
+    Ok(SchemaPlan { changes: plan.steps })
+}
+
+/// Refuses a schema that active workflows, but for those that change along, or the texts given do not go with.
+async fn fits(
+    ctx: &Ctx,
+    wanted: &Wanted,
+    plan: &Plan,
+    texts: &BTreeMap<String, String>,
+) -> Result<(), EngineError> {
+    let now = workflows::catalog(ctx).await?;
+    let then = catalog(ctx, wanted, plan).await?;
+    let mut problems = Vec::new();
+    for (name, number) in ctx.ws.registry.active() {
+        if texts.contains_key(&name) || plan.steps.is_empty() {
+            continue;
+        }
+        let text = workflows::version(ctx, &name, number).await?.text;
+        let known: BTreeSet<String> =
+            workflows::checked_against(&now, &name, &text).1.into_iter().map(|p| p.message).collect();
+        let new = workflows::checked_against(&then, &name, &text).1;
+        problems.extend(new.into_iter().filter(|p| !known.contains(&p.message)).map(|problem| Problem {
+            code: "schema_in_use".into(),
+            message: format!("the active workflow `{name}`: {}", problem.message),
+            hint: Some(format!(
+                "deactivate `{name}`, or apply a version of it that fits together with the schema"
+            )),
+            step: problem.step,
+            ..Problem::default()
+        }));
+    }
+    if !problems.is_empty() {
+        let message = "active workflows use what would no longer be there";
+        return Err(EngineError::conflict("schema_in_use", message).with_problems(problems));
+    }
+    for (name, text) in texts {
+        let new = workflows::checked_against(&then, name, text).1;
+        problems.extend(new.into_iter().map(|problem| Problem {
+            message: format!("workflow `{name}`: {}", problem.message),
+            ..problem
+        }));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let message = "the workflows that come with the schema have problems; nothing was changed";
+    Err(EngineError::invalid("invalid_workflow", message).with_problems(problems))
+}
+
+/// The workspace as it would be.
+async fn catalog(ctx: &Ctx, wanted: &Wanted, plan: &Plan) -> Result<WorkspaceCatalog, EngineError> {
+    let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
+    let records = Records::open(&mut txn, ctx.ws.id).await?;
+    let before = records.schema().clone();
+    let mut views: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (object, names) in records.view_names().await? {
+        let id = before.object(&object)?.id;
+        let Some(object) = plan.schema.object_by_id(id) else { continue };
+        views.entry(object.name.clone()).or_default().extend(names);
+    }
+    for view in &wanted.views {
+        let object = plan.schema.object(&view.object)?.name.clone();
+        views.entry(object).or_default().push(view.name.clone());
+    }
+    Ok(WorkspaceCatalog::new(ctx, plan.schema.clone(), views))
+}
+
+/// Changes the schema, and makes the workflows that come with it active: both or, where they do not go together,
+/// neither.
+pub(crate) async fn apply(
+    ctx: &Ctx,
+    given: Given,
+    texts: &BTreeMap<String, String>,
+    wait: Option<Duration>,
+) -> Result<SchemaApplied, EngineError> {
+    ctx.check_open()?;
+    let steps = {
+        let _one = ctx.ws.registry.changing.lock().await;
+        let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
+        let mut records = Records::open(&mut txn, ctx.ws.id).await?;
+        let planned = records.plan_schema(&given.wanted).await.map_err(|error| given.told(error))?;
+        fits(ctx, &given.wanted, &planned, texts).await?;
+        if planned.steps.is_empty() {
+            Vec::new()
+        } else {
+            let wanted = &given.wanted;
+            let applied = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+                Box::pin(async move { Records::open(&mut tx, ctx.ws.id).await?.apply_schema(wanted).await })
+            });
+            let plan = applied.await.map_err(|error| given.told(error))?;
+            ctx.ws.schema.forget();
+            plan.steps
+        }
+    };
+    // They were checked against the schema that is there now.
+    let mut activated = Vec::new();
+    for (name, text) in texts {
+        let format = if text.trim_start().starts_with('{') { TextFormat::Json } else { TextFormat::Yaml };
+        workflows::put_draft(ctx, name, text, format).await?;
+        workflows::activate(ctx, name, None).await?;
+        activated.push(name.clone());
+    }
+    indexer::look(ctx);
+    if let Some(within) = wait {
+        indexer::idle(ctx, within).await;
+    }
+    let schema = schema(ctx).await?;
+    let building = !schema.backfills().is_empty();
+    Ok(SchemaApplied { changes: steps, activated, building, refused: given_up(&schema) })
+}
+
+/// Unique sets that records contradict.
+fn given_up(schema: &Schema) -> Vec<String> {
+    let of_object = |object: &stepwell_records::schema::Object| {
+        let sets = object.unique.iter().filter(|set| {
+            matches!(set.state, IndexState::Refused | IndexState::Clearing) && set.problem.is_some()
+        });
+        let told = sets.map(|set| {
+            format!("{} is not unique: {}", object.name, set.problem.as_deref().unwrap_or_default())
+        });
+        told.collect::<Vec<_>>()
+    };
+    schema.objects().flat_map(|object| of_object(object)).collect()
+}

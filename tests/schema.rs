@@ -1,0 +1,278 @@
+//! Objects, fields, views and many records at once, through API and command line.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{self, Server};
+
+async fn apply(server: &Server, schema: &str) -> Value {
+    server.post("/api/v1/schema/apply?wait=30s", &json!({ "schema": schema })).await.expect(200)
+}
+
+fn changes(plan: &Value) -> Vec<String> {
+    let changes = plan["changes"].as_array().unwrap();
+    changes.iter().map(|change| change["about"].as_str().unwrap().to_owned()).collect()
+}
+
+const SCHEMA: &str = "
+objects:
+  - name: person
+    fields: [{ name: grade, type: select, options: [A, B] }, { name: score, type: number }]
+  - name: enrolment
+    fields: [{ name: personId, type: relation, object: person, required: true }, { name: sequence, type: text }]
+    unique: [[personId, sequence]]
+views:
+  - { name: hot, object: person, filter: { field: grade, is: A }, sort: -score }
+";
+const USES: &str = "
+name: uses
+trigger: { type: webhook, path: uses, respond: result }
+steps:
+  - { id: find, type: search_records, object: person, view: hot }
+  - id: each
+    type: iterator
+    search: { object: person, view: hot }
+    do: [{ id: mark, type: update_record, object: person, record_id: '{{ item.id }}', record: { score: '{{ (item.score | default(0, true)) + 1 }}' } }]
+output: { found: '{{ find.records | map(attribute=\"grade\") }}', count: '{{ each.count }}' }
+";
+
+#[tokio::test]
+async fn a_schema_is_planned_applied_and_applied_again_without_effect() {
+    let server = Server::dev();
+    let plan = server.post("/api/v1/schema/plan", &json!({ "schema": SCHEMA })).await.expect(200);
+    let wanted = [
+        "make the object enrolment",
+        "add the field person.grade (select)",
+        "add the field person.score (number)",
+        "add the field enrolment.personId (relation), required",
+        "add the field enrolment.sequence (text)",
+        "make [personId, sequence] of enrolment unique",
+        "save the view `hot` of person",
+    ];
+    assert_eq!(changes(&plan), wanted);
+    assert_eq!(server.get("/api/v1/objects/enrolment").await.status.as_u16(), 404, "a plan changes nothing");
+    assert_eq!(changes(&apply(&server, SCHEMA).await), wanted);
+    assert_eq!(changes(&apply(&server, SCHEMA).await), Vec::<String>::new());
+    let person = json!({"grade": "A", "emails": {"primaryEmail": "a@example.com"}});
+    let id = server.post("/api/v1/records/person", &person).await.expect(201)["id"].clone();
+    let enrolment = json!({"personId": id, "sequence": "s"});
+    server.post("/api/v1/records/enrolment", &enrolment).await.expect(201);
+    assert_eq!(server.post("/api/v1/records/enrolment", &enrolment).await.code(), "unique_conflict");
+
+    // What cannot be is told with its line, and nothing is changed.
+    let wrong = "objects:\n  - name: person\n    fields:\n      - { name: score, type: text }\n      - { name: more, type: text }\n";
+    let refused = server.post("/api/v1/schema/apply", &json!({ "schema": wrong })).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (422, "invalid_schema"));
+    let place = &refused.json()["errors"][0];
+    assert_eq!(place["line"], 4, "{place:#}");
+    assert_eq!(place["message"], "`score` of person is a number field, and cannot become a text field");
+    let object = server.get("/api/v1/objects/person").await.expect(200);
+    assert!(!object.to_string().contains("\"more\""), "{object:#}");
+}
+
+#[tokio::test]
+async fn what_an_active_workflow_uses_is_renamed_only_together_with_it() {
+    let server = Server::dev();
+    apply(&server, SCHEMA).await;
+    for grade in ["A", "B", "A"] {
+        server.post("/api/v1/records/person", &json!({ "grade": grade })).await.expect(201);
+    }
+    server.activate("uses", USES).await;
+    let answer = server.post("/hooks/default/uses", &Value::Null).await.expect(200);
+    assert_eq!(answer, json!({"found": ["A", "A"], "count": 2}));
+    // Neither the view nor the field goes from under it.
+    for (method, path) in [(Method::DELETE, ""), (Method::PATCH, "")] {
+        let request = server.request(method, &format!("/api/v1/views/person/hot{path}"));
+        let refused = server.send(request.json(&json!({ "name": "warm" }))).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (409, "view_in_use"));
+        assert!(refused.json().to_string().contains("`uses`"));
+    }
+    let renamed = "
+objects:
+  - name: person
+    fields: [{ name: points, type: number, renamed_from: score }, { name: mark, type: select, options: [A, B, C], renamed_from: grade }]
+";
+    let refused = server.post("/api/v1/schema/apply", &json!({ "schema": renamed })).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (409, "schema_in_use"));
+    let told = refused.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+    assert!(told.starts_with("the active workflow `uses`: "), "{told}");
+    let fits = USES.replace("score", "points").replace("grade", "mark");
+    let both = json!({ "schema": renamed, "workflows": { "uses": fits } });
+    let applied = server.post("/api/v1/schema/apply", &both).await.expect(200);
+    assert_eq!(applied["activated"], json!(["uses"]));
+    let answer = server.post("/hooks/default/uses", &Value::Null).await.expect(200);
+    assert_eq!(answer, json!({"found": ["A", "A"], "count": 2}));
+    let points =
+        server.records("person").await.iter().map(|p| p["points"].as_u64().unwrap_or(0)).sum::<u64>();
+    assert_eq!(points, 4, "the values of before stayed, under the new name");
+    let view = server.get("/api/v1/views/person/hot").await.expect(200);
+    assert_eq!((&view["filter"]["field"], &view["sort"]), (&json!("mark"), &json!(["-points"])));
+    // A field that nothing names goes, and comes back empty.
+    server
+        .send(
+            server
+                .request(Method::PATCH, "/api/v1/objects/person/fields/points")
+                .json(&json!({"name": "score"})),
+        )
+        .await
+        .code();
+    server.post("/api/v1/workflows/uses/deactivate", &Value::Null).await.expect(200);
+    let gone = server.send(server.request(Method::DELETE, "/api/v1/objects/person/fields/points")).await;
+    assert_eq!(gone.code(), "invalid_schema", "the view sorts by it: {:#}", gone.json());
+    server.send(server.request(Method::DELETE, "/api/v1/views/person/hot")).await.expect(200);
+    server.send(server.request(Method::DELETE, "/api/v1/objects/person/fields/points")).await.expect(200);
+    server
+        .post("/api/v1/objects/person/fields", &json!({"name": "points", "type": "text"}))
+        .await
+        .expect(201);
+    assert!(server.records("person").await.iter().all(|person| person["points"].is_null()));
+}
+
+#[tokio::test]
+async fn records_that_contradict_a_unique_set_are_named_and_an_index_is_built_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::on(folder.path(), &["--dev"], &[]).unwrap();
+    let records: Vec<Value> =
+        (0..1000).map(|n| json!({"name": format!("c{}", n.min(998)), "employees": n})).collect();
+    let written = server
+        .post("/api/v1/records/company/bulk", &json!({"action": "create", "records": records}))
+        .await
+        .expect(200);
+    assert_eq!((&written["created"], &written["failed"]), (&json!(1000), &json!(0)));
+    let unique = "objects: [{ name: company, unique: [[name]] }]";
+    let applied = apply(&server, unique).await;
+    let refused = applied["refused"][0].as_str().unwrap();
+    let (one, other) =
+        (written["results"][998]["id"].as_str().unwrap(), written["results"][999]["id"].as_str().unwrap());
+    assert!(refused.contains(one) && refused.contains(other), "{refused}");
+    let mended = format!("/api/v1/records/company/{other}");
+    server.send(server.request(Method::PATCH, &mended).json(&json!({"name": "c999"}))).await.expect(200);
+    // An index that a restart comes in between is there in the end, and searches go by it only then.
+    let index = "objects: [{ name: company, unique: [[name]], indexes: [employees] }]";
+    server.post("/api/v1/schema/apply", &json!({ "schema": index })).await.expect(200);
+    server.kill();
+    let server = Server::on(folder.path(), &["--dev"], &[]).unwrap();
+    let applied = apply(&server, index).await;
+    assert_eq!((&applied["building"], &applied["refused"]), (&json!(false), &json!([])), "{applied:#}");
+    let object = server.get("/api/v1/objects/company").await.expect(200);
+    assert_eq!(object["indexes"], json!([{"field": "employees", "state": "ready"}]));
+    let filter = "%7B%22field%22%3A%22employees%22%2C%22greater_or_equal%22%3A990%7D";
+    let found = server.get(&format!("/api/v1/records/company?filter={filter}")).await.expect(200);
+    assert_eq!((&found["total"], &found["index"]), (&json!(10), &json!("employees")));
+    let twin = server.post("/api/v1/records/company", &json!({"name": "c7"})).await;
+    assert_eq!(twin.code(), "unique_conflict");
+}
+
+const HEARS: &str = "
+name: hears
+trigger: { type: record_event, object: company, on: [created, updated] }
+steps:
+  - { id: s, type: set, values: { name: '{{ trigger.after.name }}' } }
+";
+
+#[tokio::test]
+async fn many_records_are_written_at_once_and_each_says_what_came_of_it() {
+    let server = Server::dev();
+    server.activate("hears", HEARS).await;
+    let post = async |body: Value| server.post("/api/v1/records/company/bulk", &body).await;
+    let domain = |n: usize| json!({"name": format!("c{n}"), "domainName": {"primaryLinkUrl": format!("c{n}.example")}});
+    let rows = json!([domain(1), domain(2), domain(1), {"employees": "many"}, 7]);
+    let done = post(json!({"action": "create", "records": rows, "events": "none"})).await.expect(200);
+    let outcomes: Vec<_> =
+        done["results"].as_array().unwrap().iter().map(|row| row["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["created", "created", "failed", "failed", "failed"]);
+    let codes: Vec<_> = done["results"].as_array().unwrap()[2..]
+        .iter()
+        .map(|row| row["error"]["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["unique_conflict", "invalid_record", "invalid_record"]);
+    let rows =
+        json!([{"name": "new name", "domainName": {"primaryLinkUrl": "c1.example"}}, domain(2), domain(3)]);
+    let upsert = json!({"action": "upsert", "match": ["domainName.primaryLinkUrl"], "records": rows});
+    let done = post(upsert).await.expect(200);
+    assert_eq!((&done["created"], &done["updated"], &done["unchanged"]), (&json!(1), &json!(1), &json!(1)));
+    // All or none.
+    let rows = json!([domain(4), domain(3)]);
+    let refused = post(json!({"action": "create", "records": rows, "atomic": true})).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (422, "bulk_refused"));
+    assert_eq!(refused.json()["errors"][0]["path"], "records[1]");
+    assert_eq!(server.records("company").await.len(), 3);
+    let many: Vec<Value> = (10..700).map(domain).collect();
+    let refused = post(json!({"action": "create", "records": many, "atomic": true})).await;
+    assert_eq!(refused.code(), "too_large", "{:#}", refused.json());
+    let done = post(json!({"action": "create", "records": many})).await.expect(200);
+    assert_eq!(done["created"], 690);
+    let ids: Vec<Value> =
+        done["results"].as_array().unwrap().iter().map(|row| json!({"id": row["id"]})).collect();
+    let done = post(json!({"action": "delete", "records": ids, "events": "none"})).await.expect(200);
+    assert_eq!(done["deleted"], 690);
+    let done = post(json!({"action": "restore", "records": ids[..2], "events": "none"})).await.expect(200);
+    assert_eq!(done["restored"], 2);
+    // Those of the upsert that changed something, and those created with events.
+    for _ in 0..500 {
+        let runs = server.get("/metrics").await;
+        let text = String::from_utf8(runs.body).unwrap();
+        if text.lines().any(|line| line == "stepwell_event_runs_total 692") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("not 692 runs of events");
+}
+
+#[tokio::test]
+async fn the_command_line_applies_a_folder_and_imports_files() {
+    let server = Server::dev();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    file("schema.yaml", SCHEMA);
+    file("uses.yaml", USES);
+    let dir = folder.path().to_str().unwrap();
+    let cli = |arguments: &[&str]| {
+        let output =
+            support::stepwell().args(arguments).env("STEPWELL_SERVER", &server.base).output().unwrap();
+        support::Finished::from(output)
+    };
+    let checked = cli(&["workflow", "check", dir]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let applied = cli(&["workflow", "apply", dir, "--activate"]);
+    assert_eq!(applied.code, Some(0), "{applied:?}");
+    assert!(applied.stdout.contains("- add the field person.score (number)"), "{applied:?}");
+    assert!(applied.stdout.contains("uses is active"), "{applied:?}");
+    let planned = cli(&["schema", "plan", dir]);
+    assert_eq!(planned.stdout.trim(), "the schema is as wanted");
+    let shown = cli(&["object", "get", "enrolment"]);
+    assert!(shown.stdout.contains("unique: personId, sequence"), "{shown:?}");
+
+    let csv = file(
+        "people.csv",
+        "emails.primaryEmail,name.firstName,score,grade\nann@example.com,Ann,1.5,A\nbob@example.com,Bob,x,B\n",
+    );
+    let import = |file: &str| {
+        cli(&["record", "import", "person", file, "--action", "upsert", "--match", "emails.primaryEmail"])
+    };
+    let imported = import(&csv);
+    assert_eq!(imported.code, Some(1), "{imported:?}");
+    assert!(imported.stdout.contains("1 created, 1 failed"), "{imported:?}");
+    assert!(imported.stderr.contains("line 3:"), "{imported:?}");
+    let lines = file(
+        "people.jsonl",
+        "{\"emails\": {\"primaryEmail\": \"ANN@example.com\"}, \"score\": 2}\n\n{\"emails\": {\"primaryEmail\": \"bob@example.com\"}}\n",
+    );
+    let imported = import(&lines);
+    assert_eq!((imported.code, imported.stdout.trim()), (Some(0), "1 created, 1 updated"));
+    let viewed = cli(&["view", "list"]);
+    assert!(viewed.stdout.contains("hot"), "{viewed:?}");
+    assert_eq!(cli(&["view", "save", "person", "all"]).code, Some(0));
+    assert_eq!(cli(&["view", "rename", "person", "all", "everybody"]).code, Some(0));
+    assert_eq!(cli(&["view", "delete", "person", "everybody"]).code, Some(0));
+    let refused = cli(&["view", "delete", "person", "hot"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("the active workflow `uses` uses it"), "{refused:?}");
+}
