@@ -111,7 +111,7 @@ const EVENTS: &[(&str, &str)] = &[
         "add.json",
         "{\"name\": \"add\", \"trigger\": {\"type\": \"manual\"}, \"steps\": [{\"id\": \"sum\", \"type\": \"set\", \"values\": {\"n\": \"{{ trigger.input.a + trigger.input.b }}\"}}]}",
     ),
-    ("schema.yaml", "objects: []\n"),
+    ("other.yaml", "objects: []\n"),
     (
         "tests/event.yaml",
         "workflow: greet\nrecords: { person: [{ name: { firstName: Old }, emails: { primaryEmail: old@example.com } }] }\nsteps:\n  - create_record: { object: person, record: { name: { firstName: Ada }, emails: { primaryEmail: ada@example.com } } }\n  - advance: 20s\n  - expect: { runs: 0 }\n  - advance: 20s\n  - expect: { status: completed, records: { task: [{ title: Greet Ada }] }, runs: [{ workflow: greet, trigger: record_event, status: completed }] }\n  - update_record: { object: person, record_id: '{{ records.person[0].id }}', record: { jobTitle: Analyst } }\n  - delete_record: { object: person, record_id: '{{ records.person[0].id }}' }\n  - expect: { runs: 1, records: { person: [{ name: { firstName: Ada } }] } }\n",

@@ -105,9 +105,7 @@ pub async fn change_field(
         return Err(unknown_field(&object, &field));
     };
     let mut wanted = known.as_object().cloned().unwrap_or_default();
-    for shown_only in ["parts"] {
-        wanted.remove(shown_only);
-    }
+    wanted.remove("parts");
     let name = changes.get("name").cloned().unwrap_or_else(|| json!(field));
     wanted.extend(changes);
     if name != field.as_str() {
