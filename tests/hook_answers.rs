@@ -10,7 +10,7 @@ const FAILS: &str = "
 name: fails
 trigger: { type: webhook, path: fails, respond: result }
 steps:
-  - { id: inner_step, type: http_request, url: 'http://10.1.2.3/secret-place', retry: { attempts: 1 } }
+  - { id: inner_step, type: http_request, url: 'https://10.1.2.3/secret-place', retry: { attempts: 1 } }
 ";
 const USES: &str = "
 name: uses
