@@ -18,6 +18,7 @@ mod iterators;
 mod lifecycle;
 mod mail;
 mod manual;
+mod meeting_notes;
 mod outside;
 mod reference;
 mod resume;
