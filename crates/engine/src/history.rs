@@ -95,6 +95,9 @@ async fn read(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Option<Folded>, 
     let state = std::mem::take(&mut live.state);
     let finished = machine::ended(&flow.graph, &state);
     let mut commits = commits(ctx, run).await?;
+    // What a workflow keeps is read anew in many commits, and only folding has a use for it.
+    let unused = |entry: &Entry| matches!(entry.event, Event::StateRead { .. });
+    commits.iter_mut().for_each(|commit| commit.entries.retain(|entry| !unused(entry)));
     for entry in commits.iter_mut().flat_map(|commit| &mut commit.entries) {
         fill(ctx, &mut entry.event).await?;
     }

@@ -32,6 +32,7 @@ pub(crate) fn write(
     kept: &Map<String, Value>,
     call: &SetStateCall,
 ) -> Result<Result<(), Failure>, Refused> {
+    let deleted = ctx.ws.registry.workflow_or_what_is_left(workflow).is_some_and(|row| row.deleted);
     let mut after = kept.clone();
     for (name, value) in &call.values {
         let was = match value {
@@ -41,7 +42,8 @@ pub(crate) fn write(
         if let Err(error) = fits(name, value, &after) {
             return Ok(Err(Failure::engine(error.code, error.message)));
         }
-        if was.as_ref() == Some(value) {
+        // The next workflow of that name is to know nothing of it.
+        if was.as_ref() == Some(value) || deleted {
             continue;
         }
         let key = rows::key(ctx.ws.id, workflow, name);
@@ -95,17 +97,10 @@ fn fits(name: &str, value: &Value, after: &Map<String, Value>) -> Result<(), Eng
 }
 
 /// Takes all of it away, with the workflow.
-pub(crate) async fn forget(ctx: &Ctx, workflow: &str) -> Result<(), EngineError> {
-    let keys = &rows::of_workflow(ctx.ws.id, workflow);
-    transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
-        Box::pin(async move {
-            for (key, _) in tx.range(keys.clone(), usize::MAX, false).await? {
-                tx.delete(key);
-            }
-            Ok::<_, Refused>(())
-        })
-    })
-    .await?;
+pub(crate) async fn forget(ctx: &Ctx, txn: &mut Txn, workflow: &str) -> Result<(), Refused> {
+    for (key, _) in txn.range(rows::of_workflow(ctx.ws.id, workflow), usize::MAX, false).await? {
+        txn.delete(key);
+    }
     Ok(())
 }
 

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use stepwell_engine::{PageRequest, Payload, RunStatus, TextFormat, Workspace};
+use stepwell_store::keys::{Space, space_in};
+use stepwell_store::{Blobs, UNNAMED_AGE};
 use support::{Module, activate, all_records, in_world, runtime};
 
 const WAIT: Duration = Duration::from_secs(3600);
@@ -217,4 +219,80 @@ output: "{{ [a.n, b.n] + (each.results | map(attribute='n') | list) }}"
             engine.close().await;
         });
     }
+}
+
+#[test]
+fn a_run_that_outlives_its_workflow_leaves_nothing_to_the_next_of_that_name() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[Module::new("slow", "1.0.0", "slow")], &[TICKETS]).await;
+        let workflows = workspace.workflows();
+        let run = workflows.run("tickets", json!({ "ms": 5000 }), None).await.unwrap().run_id;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        workflows.deactivate("tickets").await.unwrap();
+        workflows.delete("tickets").await.unwrap();
+        let run = workspace.runs().wait(&run, WAIT).await.unwrap();
+        assert_eq!(run.output, Some(Payload::Value(json!(1))), "it ends as it would have: {run:#?}");
+        activate(&workspace, TICKETS).await;
+        assert_eq!(kept(&workspace, "tickets").await, json!({}));
+        engine.close().await;
+    });
+}
+
+#[test]
+fn what_a_run_has_read_goes_with_its_payloads() {
+    in_world(|mut world| async move {
+        world.config.retention.payloads_for = Duration::from_secs(3600);
+        let (engine, workspace) = world.set_up(&[Module::new("slow", "1.0.0", "slow")], &[TICKETS]).await;
+        let workflows = workspace.workflows();
+        workflows.set_state("tickets", "last", json!("ada@example.com")).await.unwrap();
+        let run = workflows.run("tickets", json!({ "ms": 0 }), Some(WAIT)).await.unwrap();
+        workflows.delete_state("tickets", "last").await.unwrap();
+        let told = || {
+            let rows = world.store.dump().into_iter();
+            let rows = rows.filter(|(key, _)| space_in(key) == Some(Space::RunEvents));
+            rows.filter(|(_, row)| row.windows(3).any(|three| three == b"ada")).count()
+        };
+        assert_eq!(told(), 1);
+        tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
+        assert_eq!(told(), 0);
+        let run = workspace.runs().get(&run.run_id).await.unwrap();
+        assert!(matches!(run.output, Some(Payload::Expired { .. })));
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_look_at_a_run_of_many_items_asks_for_nothing_that_was_read_on_the_way() {
+    const EACH: &str = r#"
+name: each
+trigger: { type: manual }
+steps:
+  - { id: each, type: iterator, over: [1, 2], do: [{ id: rest, type: delay, for: 1m }, { id: keep, type: set_state, values: { n: "{{ item }}" } }] }
+output: "{{ state.n }}"
+"#;
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[EACH]).await;
+        let workflows = workspace.workflows();
+        let text = |word: &str| json!(word.repeat(12_000));
+        workflows.set_state("each", "text", text("first")).await.unwrap();
+        let run = workflows.run("each", json!({}), None).await.unwrap().run_id;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        workflows.set_state("each", "text", text("later")).await.unwrap();
+        workspace.runs().wait(&run, WAIT).await.unwrap();
+        // What was read first is nowhere to be had; what was read last is in the run's last state.
+        let blobs = world.blobs.clone();
+        let is_named = |id| -> futures::future::BoxFuture<'_, Result<bool, stepwell_store::Refused>> {
+            let blobs = blobs.clone();
+            Box::pin(async move {
+                let bytes = blobs.get(id).await?.unwrap_or_default();
+                Ok(!bytes.windows(10).any(|ten| ten == b"firstfirst"))
+            })
+        };
+        world.blobs.advance(2 * UNNAMED_AGE);
+        let swept = world.blobs.sweep(UNNAMED_AGE, &is_named).await.unwrap();
+        assert!(swept.blobs > 0, "{swept:?}");
+        let run = workspace.runs().get(&run).await.unwrap();
+        assert_eq!((run.summary.status, run.output), (RunStatus::Completed, Some(Payload::Value(json!(2)))));
+        engine.close().await;
+    });
 }

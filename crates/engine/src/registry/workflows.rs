@@ -325,7 +325,7 @@ pub(crate) async fn put_draft(
     }
     let _one = ctx.ws.registry.changing.lock().await;
     let mut row = ctx.ws.registry.workflow_or_what_is_left(name).unwrap_or_default();
-    row.deleted = false;
+    let anew = std::mem::take(&mut row.deleted);
     let newest = row.draft.or(row.active);
     if let Some(newest) = newest
         && let Ok(stored) = version(ctx, name, newest).await
@@ -347,7 +347,9 @@ pub(crate) async fn put_draft(
         definition: checked.workflow,
         created_ms: row.updated_ms,
     };
-    save(ctx, name, row, Some((number, stored))).await?;
+    // A run of the one before may have written at the moment of its end.
+    let kept = if anew { Kept::Goes } else { Kept::Stays };
+    save_with(ctx, name, row, Some((number, stored)), None, kept).await?;
     Ok(DraftSaved { name: name.to_owned(), version: number, changed: true, problems })
 }
 
@@ -358,23 +360,21 @@ fn readable(text: &str) -> bool {
     tree.is_some_and(|tree| document::read(&source, &tree).0.is_some())
 }
 
-/// Writes rows and memory.
-async fn save(
-    ctx: &Ctx,
-    name: &str,
-    row: rows::WorkflowRow,
-    version: Option<(u32, rows::WorkflowVersionRow)>,
-) -> Result<(), EngineError> {
-    save_with(ctx, name, row, version, None).await
+/// What becomes of the values that a workflow keeps.
+#[derive(Clone, Copy, PartialEq)]
+enum Kept {
+    Stays,
+    Goes,
 }
 
-/// The same, with a row that another table has for the workflow.
+/// Writes rows and memory; with them a row that another table has for the workflow.
 async fn save_with(
     ctx: &Ctx,
     name: &str,
     row: rows::WorkflowRow,
     version: Option<(u32, rows::WorkflowVersionRow)>,
     beside: Option<(Key, Option<stepwell_store::Value>)>,
+    kept: Kept,
 ) -> Result<(), EngineError> {
     let mut writes = vec![(rows::workflow_key(ctx.ws.id, name), tables::encode(&row)?)];
     if let Some((number, version)) = &version {
@@ -389,6 +389,9 @@ async fn save_with(
         Box::pin(async move {
             for (key, value) in writes {
                 tx.put(key.clone(), value.clone());
+            }
+            if kept == Kept::Goes {
+                crate::state::forget(ctx, &mut tx, name).await?;
             }
             match beside {
                 Some((key, Some(value))) => tx.put(key.clone(), value.clone()),
@@ -458,7 +461,7 @@ pub(crate) async fn activate(
     (row.since, row.service) = listens;
     row.updated_ms = ctx.now_ms();
     let armed = timetables::armed(ctx, &flow).await?;
-    save_with(ctx, name, row, Some((number, stored)), armed).await?;
+    save_with(ctx, name, row, Some((number, stored)), armed, Kept::Stays).await?;
     hooks::rebuild(ctx).await?;
     info(ctx, name).await
 }
@@ -522,7 +525,7 @@ pub(crate) async fn deactivate(ctx: &Ctx, name: &str) -> Result<WorkflowInfo, En
         row.archived.push(active);
         row.updated_ms = ctx.now_ms();
         let disarmed = timetables::disarmed(ctx, name).await?;
-        save_with(ctx, name, row, None, disarmed).await?;
+        save_with(ctx, name, row, None, disarmed, Kept::Stays).await?;
         hooks::rebuild(ctx).await?;
     }
     info(ctx, name).await
@@ -537,7 +540,6 @@ pub(crate) async fn delete(ctx: &Ctx, name: &str) -> Result<WorkflowInfo, Engine
         return Err(EngineError::conflict("workflow_active", message));
     }
     let was = info(ctx, name).await?;
-    crate::state::forget(ctx, name).await?;
     let left = rows::WorkflowRow {
         last: row.last,
         service: row.service,
@@ -545,7 +547,7 @@ pub(crate) async fn delete(ctx: &Ctx, name: &str) -> Result<WorkflowInfo, Engine
         deleted: true,
         ..Default::default()
     };
-    save_with(ctx, name, left, None, Some(timetables::gone(ctx, name))).await?;
+    save_with(ctx, name, left, None, Some(timetables::gone(ctx, name)), Kept::Goes).await?;
     Ok(was)
 }
 

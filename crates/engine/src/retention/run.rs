@@ -145,7 +145,7 @@ fn strip(commit: &mut Value) {
     let null = || serde_json::json!({ "value": null });
     for entry in entries {
         if let Some(event) = entry.get_mut("e").and_then(Value::as_object_mut) {
-            for place in ["trigger", "settings"] {
+            for place in ["trigger", "settings", "values"] {
                 if event.contains_key(place) {
                     event.insert(place.into(), null());
                 }
