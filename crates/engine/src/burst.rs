@@ -121,6 +121,8 @@ struct Going<'r> {
     /// Runs that it starts, and runs that find something in their inbox; true: they are to end.
     children: Vec<Put>,
     told: Vec<(RunId, bool)>,
+    /// Runs that are to end as well, and are too many for one commit.
+    to_end: Vec<RunId>,
     send: Vec<CallId>,
     /// The connections that this goes through, or whose other side has asked to be left alone.
     through: Vec<String>,
@@ -160,6 +162,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         cleared: Vec::new(),
         children: Vec::new(),
         told: Vec::new(),
+        to_end: Vec::new(),
         send: Vec::new(),
         through: Vec::new(),
         blobs: Vec::new(),
@@ -423,9 +426,10 @@ impl Going<'_> {
                 Command::Respond(answer) => self.answer = Some(answer),
                 Command::Finished(finished) => self.finished = Some(finished),
                 Command::CancelRun { run } => {
-                    if let Ok(run) = run.parse()
-                        && children::cancel(self.ctx, &mut self.txn, run).await?
-                    {
+                    let Ok(run) = run.parse() else { continue };
+                    if self.rows() >= HARD_ROWS {
+                        self.to_end.push(run);
+                    } else if children::cancel(self.ctx, &mut self.txn, run).await? {
                         self.told.push((run, true));
                     }
                 }
@@ -593,7 +597,12 @@ impl Going<'_> {
     async fn run_step(&mut self, id: &CallId, execute: &Execute, call: &RunCall) -> Result<(), Refused> {
         let began_ms = self.ctx.now_ms();
         let before = self.txn.savepoint();
-        let family = Family { run: self.base.run, head: &self.head, clean: self.page.is_empty() };
+        let family = Family {
+            run: self.base.run,
+            head: &self.head,
+            now: self.state.clock,
+            clean: self.page.is_empty(),
+        };
         let begun = children::begin(self.ctx, &mut self.txn, call, execute, family).await?;
         let fits = self.rows() <= HARD_ROWS && self.bytes() <= HARD_BYTES;
         if matches!(begun, Begun::Later) || (!fits && !self.page.is_empty()) {
@@ -712,6 +721,10 @@ impl Going<'_> {
         self.settle_head(now.as_millisecond());
         let (mut moved, mut left) = (None, Vec::new());
         if let Some(finished) = &self.finished {
+            if finished.status == machine::RunStatus::Cancelled {
+                // Before the commit: what asked for it lies in the inbox until then, so no crash leaves them running.
+                children::cancel_all(self.ctx, &std::mem::take(&mut self.to_end)).await?;
+            }
             let parent = children::tell_parent(self.ctx, &mut self.txn, run, &self.head, finished).await?;
             self.told.extend(parent.map(|parent| (parent, false)));
         }
@@ -788,6 +801,9 @@ impl Going<'_> {
             if *ends { self.ctx.wake_at_once(*run) } else { self.ctx.wake(*run) }
         }
         crate::timers::sweep(self.ctx, run, &left).await;
+        if let Err(refused) = children::cancel_all(self.ctx, &self.to_end).await {
+            tracing::warn!(%run, %refused, "runs that nobody waits for any more go on to their own end");
+        }
         for due in self.cleared {
             // Others may be due at the same time.
             if !self.timers.iter().any(|(_, other)| *other == due) {

@@ -13,13 +13,17 @@ use crate::start::seen;
 use crate::tables::runs::{self, Parent, RunHead};
 use crate::tables::{self, inbox};
 use crate::{abandon, api, blobs, history, manual};
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use stepwell_store::{Key, Refused, Txn};
+use stepwell_store::{Key, Refused, Txn, transact};
 use stepwell_workflow::machine::{Event, Execute, Failure, Finished, Payload, RunCall, RunStatus};
 use stepwell_workflow::model::{Manual, Trigger};
 
 /// The code of a step whose run was cancelled.
 const CANCELLED: &str = "run_cancelled";
+
+/// Runs that one transaction asks to end.
+const PART: usize = 200;
 
 /// What an attempt at starting a run came to.
 pub(crate) enum Begun {
@@ -67,6 +71,8 @@ impl Put {
 pub(crate) struct Family<'a> {
     pub run: RunId,
     pub head: &'a RunHead,
+    /// By the run's clock.
+    pub now: Timestamp,
     /// Whether the burst has written nothing yet.
     pub clean: bool,
 }
@@ -80,16 +86,14 @@ pub(crate) async fn begin(
     family: Family<'_>,
 ) -> Result<Begun, Refused> {
     if let Some(run) = call.run.as_ref().and_then(|run| run.parse().ok())
-        && let Some(begun) = go_on(ctx, txn, run).await?
+        && let Some(begun) = go_on(ctx, txn, call, run).await?
     {
         return Ok(begun);
     }
-    let failed = |error: EngineError| match error.kind {
-        ErrorKind::Unavailable => Err(Refused::Unavailable(error.message)),
-        _ => {
-            let details = Some(json!({ "problems": error.problems })).filter(|_| !error.problems.is_empty());
-            Ok(Begun::Failed(Failure { details, ..Failure::engine(error.code, error.message) }))
-        }
+    let failed = |error: EngineError| {
+        let error = passing(error)?;
+        let details = Some(json!({ "problems": error.problems })).filter(|_| !error.problems.is_empty());
+        Ok(Begun::Failed(Failure { details, ..Failure::engine(error.code, error.message) }))
     };
     let depth = family.head.depth + 1;
     if depth > MAX_DEPTH {
@@ -116,7 +120,7 @@ pub(crate) async fn begin(
         Ok(trigger) => seen(ctx, &flow, trigger),
         Err(error) => return failed(error),
     };
-    let run = free_id(ctx, txn, execute).await?;
+    let run = free_id(ctx, txn, execute, family.now).await?;
     let parent = Parent { run: family.run, path: execute.path.clone(), waits: call.wait };
     let rows = match NewRun::child(ctx, &flow, trigger, depth, run, parent) {
         Ok(new) => new.queued(ctx).await?,
@@ -126,12 +130,12 @@ pub(crate) async fn begin(
     Ok(Begun::Run { run, put: Some(Put::New(rows)) })
 }
 
-/// The same id each time that a burst is made again.
-async fn free_id(ctx: &Ctx, txn: &mut Txn, execute: &Execute) -> Result<RunId, Refused> {
+/// An id that no run has. Its time is that of the run itself, since ids are looked at in their order.
+async fn free_id(ctx: &Ctx, txn: &mut Txn, execute: &Execute, now: Timestamp) -> Result<RunId, Refused> {
     let mut number = 0u32;
     loop {
         let digest = hash::sha256(format!("run:{}:{}:{number}", execute.key, execute.attempt).as_bytes());
-        let run = RunId::of_child(execute.started_at, &digest);
+        let run = RunId::of_child(now, &digest);
         if txn.get(&runs::head_key(ctx.ws.id, run)).await?.is_none() {
             return Ok(run);
         }
@@ -139,26 +143,32 @@ async fn free_id(ctx: &Ctx, txn: &mut Txn, execute: &Execute) -> Result<RunId, R
     }
 }
 
-/// Goes on with a run that was started before; nothing when it was cancelled, is gone, or cannot be retried: then
-/// another one is started.
-async fn go_on(ctx: &Ctx, txn: &mut Txn, run: RunId) -> Result<Option<Begun>, Refused> {
-    let Some(head) = head(ctx, txn, run).await? else { return Ok(None) };
+/// Goes on with a run that was started before; nothing when it was cancelled, or the step asks for another workflow by
+/// now: then another one is started. One that cannot go on fails the step: what it has done is not to be done twice.
+async fn go_on(ctx: &Ctx, txn: &mut Txn, call: &RunCall, run: RunId) -> Result<Option<Begun>, Refused> {
+    let head = match history::found(run, head(ctx, txn, run).await?) {
+        Ok(head) => head,
+        Err(error) => return Ok(Some(Begun::Failed(lost(run, &error)))),
+    };
+    if head.workflow != call.workflow {
+        return Ok(None);
+    }
     match head.status {
         api::RunStatus::Cancelled => Ok(None),
         api::RunStatus::Completed => {
             let result = result(ctx, run, &head).await?;
-            Ok(result.map(|result| Begun::Ended { run, result }))
+            Ok(Some(Begun::Ended { run, result }))
+        }
+        api::RunStatus::Failed if head.payloads_expired => {
+            Ok(Some(Begun::Failed(lost(run, &history::expired(run)))))
         }
         api::RunStatus::Failed => {
             let retrying: Retrying = match prepare_retry(ctx, run, false).await {
                 Ok(retrying) => retrying,
-                Err(error) if error.kind == ErrorKind::Unavailable => {
-                    return Err(Refused::Unavailable(error.message));
-                }
-                Err(_) => return Ok(None),
+                Err(error) => return Ok(Some(Begun::Failed(lost(run, &passing(error)?)))),
             };
-            if retrying.commits() != head.commits {
-                return Err(Refused::Conflict { key: runs::head_key(ctx.ws.id, run) });
+            if let Some(key) = retrying.outdated(ctx, txn, &head).await? {
+                return Err(Refused::Conflict { key });
             }
             let moved = retrying.put(ctx, txn, head)?.1;
             Ok(Some(Begun::Run { run, put: Some(Put::Retried(run, moved)) }))
@@ -172,25 +182,53 @@ async fn head(ctx: &Ctx, txn: &mut Txn, run: RunId) -> Result<Option<RunHead>, R
     txn.get(&key).await?.map(|value| tables::decode(&key, &value)).transpose()
 }
 
-/// How a run has ended that is read; nothing when that is not kept any more.
+/// What passes is waited for; anything else is an error for good.
+fn passing(error: EngineError) -> Result<EngineError, Refused> {
+    match error.kind {
+        ErrorKind::Unavailable => Err(Refused::Unavailable(error.message)),
+        ErrorKind::StorageFull => Err(Refused::Full(error.message)),
+        _ => Ok(error),
+    }
+}
+
+/// A run that was started, and of which nothing more is to be had.
+pub(crate) fn lost(run: RunId, error: &EngineError) -> Failure {
+    let message = format!(
+        "run {run}, which this step had started, cannot be gone on with, and no other is started, since it may have done \
+         its work: {}",
+        error.message
+    );
+    Failure {
+        details: Some(json!({ "run_id": run.to_string() })),
+        ..Failure::engine(error.code.clone(), message)
+    }
+}
+
+/// How a run has ended, read again: a value of its own, since what that run claims goes with its payloads.
 pub(crate) async fn result(
     ctx: &Ctx,
     run: RunId,
     head: &RunHead,
-) -> Result<Option<Result<Payload, Failure>>, Refused> {
+) -> Result<Result<Payload, Failure>, Refused> {
     let finished = async {
+        if head.payloads_expired {
+            return Ok(None);
+        }
         let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
         let folded = history::fold(ctx, run, &flow).await?;
         Ok::<_, EngineError>(folded.finished)
     };
-    match finished.await {
-        Ok(Some(finished)) => Ok(Some(outcome(run, &head.workflow, &finished))),
-        Ok(None) => {
-            Ok(head.error.as_ref().map(|error| outcome(run, &head.workflow, &abandon::finished(error))))
+    let finished = match (finished.await, &head.error) {
+        (Ok(Some(finished)), _) => finished,
+        (Ok(None), Some(error)) => abandon::finished(error),
+        (Ok(None), None) if head.status == api::RunStatus::Cancelled => {
+            Finished { status: RunStatus::Cancelled, output: Payload::default(), error: None }
         }
-        Err(error) if error.kind == ErrorKind::Unavailable => Err(Refused::Unavailable(error.message)),
-        Err(_) => Ok(None),
-    }
+        (Ok(None), None) => return Ok(Err(lost(run, &history::expired(run)))),
+        (Err(error), _) => return Ok(Err(lost(run, &passing(error)?))),
+    };
+    let output = outcome(run, &head.workflow, &finished);
+    Ok(output.map(|output| output.value().cloned().map_or_else(Payload::default, Payload::from)))
 }
 
 /// The end of a run as its parent's step sees it.
@@ -254,6 +292,25 @@ pub(crate) async fn cancel(ctx: &Ctx, txn: &mut Txn, run: RunId) -> Result<bool,
     };
     lay(ctx, txn, run, head, Event::CancelRequested { at: ctx.core.ports.clock.now() })?;
     Ok(true)
+}
+
+/// Asks runs to end that are too many for the commit in which nobody waits for them any more.
+pub(crate) async fn cancel_all(ctx: &Ctx, runs: &[RunId]) -> Result<(), Refused> {
+    for part in runs.chunks(PART) {
+        let asked = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+            Box::pin(async move {
+                let mut asked = Vec::new();
+                for run in part {
+                    if cancel(ctx, &mut tx, *run).await? {
+                        asked.push(*run);
+                    }
+                }
+                Ok::<_, Refused>(asked)
+            })
+        });
+        asked.await?.into_iter().for_each(|run| ctx.wake_at_once(run));
+    }
+    Ok(())
 }
 
 /// Puts an event into a run's inbox.

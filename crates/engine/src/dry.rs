@@ -22,11 +22,16 @@ use stepwell_workflow::machine::{
     State, Timer,
 };
 
+/// Runs that one test makes.
+const MAX_RUNS: u32 = 1_000;
+
 struct Dry<'a> {
     ctx: &'a Ctx,
     flow: Arc<Compiled>,
     /// So many runs led to it.
     depth: u32,
+    /// So many runs the test has made up to here.
+    runs: u32,
     state: State,
     steps: Steps,
     queue: VecDeque<Execute>,
@@ -73,6 +78,7 @@ impl<'a> Dry<'a> {
             steps: Steps::new(&flow, false),
             flow,
             depth,
+            runs: 1,
             state: State::new(),
             queue: VecDeque::new(),
             timers: Vec::new(),
@@ -128,6 +134,10 @@ impl<'a> Dry<'a> {
             let message = format!("{MAX_DEPTH} runs led to this one: so long a chain is taken for a loop");
             return Ok(Err(Failure::engine("workflow_loop", message)));
         }
+        if self.runs >= MAX_RUNS {
+            let message = format!("a test makes at most {MAX_RUNS} runs, and this one would make more");
+            return Ok(Err(Failure::engine("test_too_long", message)));
+        }
         let begun = async {
             let flow = workflows::active(self.ctx, &call.workflow).await?;
             let trigger = manual::trigger(self.ctx, &flow, call.input.clone()).await?;
@@ -139,7 +149,9 @@ impl<'a> Dry<'a> {
             Err(error) => return Ok(Err(Failure::engine(error.code, error.message))),
         };
         let mut child = Dry::new(self.ctx, flow, self.now, self.depth + 1);
+        child.runs += self.runs;
         Box::pin(child.go(txn, trigger)).await?;
+        self.runs = child.runs;
         self.now = self.now.max(child.now);
         self.mails.append(&mut child.mails);
         self.requests.append(&mut child.requests);

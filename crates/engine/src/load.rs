@@ -4,7 +4,7 @@ use crate::core::Ctx;
 use crate::error::EngineError;
 use crate::id::RunId;
 use crate::tables::{self, items, runs};
-use crate::{blobs, hash};
+use crate::{blobs, hash, history};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use stepwell_store::{Key, Refused, Value, Want};
@@ -23,9 +23,8 @@ pub(crate) async fn stored(ctx: &Ctx, run: RunId) -> Result<Option<Base>, Engine
     let mut live = snapshot(ctx, &live_key, live).await?;
     blobs::fill(ctx, &mut live.state).await?;
     for event in &mut live.incoming {
+        history::fill(ctx, event).await?;
         if let Event::Started(start) = event {
-            blobs::fill_one(ctx, &mut start.trigger).await?;
-            blobs::fill_one(ctx, &mut start.settings).await?;
             // The run's clock begins when it begins, not when it was queued.
             start.at = ctx.core.ports.clock.now();
         }

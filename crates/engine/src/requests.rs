@@ -59,13 +59,7 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
             if now.payloads_expired {
                 return Err(expired(run));
             }
-            let mut seen = vec![(head_key.clone(), retrying.head.commits, now.commits)];
-            for (key, commits) in &retrying.children {
-                let child = tx.get(key).await?;
-                let child = child.map(|value| tables::decode::<runs::RunHead>(key, &value)).transpose()?;
-                seen.push((key.clone(), *commits, child.map_or(0, |child| child.commits)));
-            }
-            if seen.iter().any(|(_, before, now)| before != now) {
+            if retrying.outdated(ctx, &mut tx, &now).await?.is_some() {
                 let message = format!("run {run} has moved on meanwhile; look again");
                 return Err(EngineError::conflict("run_moved", message));
             }
@@ -89,16 +83,40 @@ pub(crate) struct Retrying {
     before: Option<[u8; 32]>,
     timers: Vec<Key>,
     version: u32,
-    /// Runs that it waits for, by their heads, and the commits that these had.
-    children: Vec<(Key, u32)>,
+    /// Runs that it waits for, by their heads, and where these stood.
+    children: Vec<(Key, Option<Stand>)>,
+}
+
+/// How many commits a run had, and whether it had ended.
+type Stand = (u32, bool);
+
+fn stand(head: &runs::RunHead) -> Stand {
+    (head.commits, head.status.ended())
 }
 
 impl Retrying {
-    pub(crate) fn commits(&self) -> u32 {
-        self.head.commits
+    /// What has moved on since it was read, if anything has: the run, or one that it waits for, whose end it would
+    /// never hear of.
+    pub(crate) async fn outdated(
+        &self,
+        ctx: &Ctx,
+        tx: &mut Txn,
+        now: &runs::RunHead,
+    ) -> Result<Option<Key>, Refused> {
+        if stand(now) != stand(&self.head) {
+            return Ok(Some(runs::head_key(ctx.ws.id, self.run)));
+        }
+        for (key, before) in &self.children {
+            let child = tx.get(key).await?;
+            let child = child.map(|value| tables::decode::<runs::RunHead>(key, &value)).transpose()?;
+            if child.as_ref().map(stand) != *before {
+                return Ok(Some(key.clone()));
+            }
+        }
+        Ok(None)
     }
 
-    /// Writes it over the head as it is now; the caller has seen that it is the one that was read, and tells the log.
+    /// Writes it over the head as it is now, when nothing is outdated; the caller tells the log.
     pub(crate) fn put(
         &self,
         ctx: &Ctx,
@@ -166,14 +184,13 @@ pub(crate) async fn prepare_retry(ctx: &Ctx, run: RunId, newest: bool) -> Result
         // It may have ended while nobody could be told.
         let Ok(child) = awaited.parse() else { continue };
         let known = crate::load::head(ctx, child).await?;
-        children.push((runs::head_key(ctx.ws.id, child), known.as_ref().map_or(0, |known| known.commits)));
-        let result = match known.filter(|known| known.status.ended()) {
-            Some(known) => children::result(ctx, child, &known).await?,
-            None => None,
+        children.push((runs::head_key(ctx.ws.id, child), known.as_ref().map(stand)));
+        let result = match found(child, known) {
+            Ok(known) if !known.status.ended() => continue,
+            Ok(known) => children::result(ctx, child, &known).await?,
+            Err(error) => Err(children::lost(child, &error)),
         };
-        if let Some(result) = result {
-            incoming.push(Event::RunEnded { path: path.clone(), run: awaited.to_owned(), result, at });
-        }
+        incoming.push(Event::RunEnded { path: path.clone(), run: awaited.to_owned(), result, at });
     }
     let mut live = runs::Live {
         state: folded.state,

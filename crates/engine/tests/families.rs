@@ -1,10 +1,12 @@
-//! Parents of many runs, whose ends come together, and parents that go on long after what they waited for has ended.
+//! Parents of many runs, whose ends, and whose cancels, come together.
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 mod support;
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use stepwell_engine::{ItemFilter, PageRequest, Payload, RunDetail, RunStatus, StepStatus, Workspace};
+use stepwell_engine::{
+    ItemFilter, PageRequest, Payload, RunDetail, RunFilter, RunStatus, StepStatus, Workspace,
+};
 use stepwell_store::keys::{Space, space_in};
 use support::{Module, in_world};
 
@@ -129,6 +131,65 @@ output: "{{ trigger.input.n * 10 }}"
             assert_eq!((item.status, item.output.clone()), (told.0, told.1), "{item:#?}");
         }
         assert_eq!(items.len(), 3);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_cancel_ends_more_runs_than_fit_one_commit() {
+    let each = |id: &str| {
+        format!(
+            "      - {{ id: {id}, type: iterator, over: \"{{{{ range(100) }}}}\", concurrency: 100, \
+             do: [{{ id: in_{id}, type: run_workflow, workflow: rests }}] }}\n"
+        )
+    };
+    let text = format!(
+        "name: crowd\ntrigger: {{ type: manual }}\nsteps:\n  - id: all\n    type: parallel\n    steps:\n{}",
+        ["a", "b", "c", "d"].map(each).concat()
+    );
+    let rests = "name: rests\ntrigger: { type: manual }\nsteps: [{ id: rest, type: delay, for: 30d }]\n";
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[rests, &text]).await;
+        let crowd = workspace.workflows().run("crowd", json!({}), None).await.unwrap().run_id;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let with = async |status| {
+            let filter = RunFilter { workflow: Some("rests".into()), status: Some(status) };
+            let page = PageRequest { limit: Some(500), cursor: None };
+            workspace.runs().list(filter, page).await.unwrap().items.len()
+        };
+        assert_eq!(with(RunStatus::Waiting).await, 400);
+        workspace.runs().cancel(&crowd).await.unwrap();
+        let crowd = workspace.runs().wait(&crowd, WAIT).await.unwrap();
+        assert_eq!(crowd.summary.status, RunStatus::Cancelled, "{:#?}", crowd.summary);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(with(RunStatus::Cancelled).await, 400);
+        let rows = world.store.dump().into_iter();
+        assert_eq!(rows.filter(|(key, _)| space_in(key) == Some(Space::Inbox)).count(), 0);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_test_of_a_draft_makes_no_more_runs_than_it_may() {
+    const THRICE: &str = r#"
+name: thrice
+trigger: { type: manual }
+steps:
+  - id: more
+    type: branch
+    branches:
+      - when: "{{ true }}"
+        do:
+          - { id: a, type: run_workflow, workflow: thrice, wait: false, on_error: continue }
+          - { id: b, type: run_workflow, workflow: thrice, wait: false, on_error: continue }
+          - { id: c, type: run_workflow, workflow: thrice, wait: false, on_error: continue }
+"#;
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[THRICE]).await;
+        let tried = workspace.workflows().test("thrice", None, json!({})).await.unwrap();
+        let last = tried.steps.iter().find(|step| step.path == "more.c").unwrap();
+        assert_eq!(last.error.as_ref().unwrap().code, "test_too_long");
+        assert_eq!(tried.status, RunStatus::Completed);
         engine.close().await;
     });
 }

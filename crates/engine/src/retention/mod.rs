@@ -266,8 +266,25 @@ async fn payloads(ctx: &Ctx, run: RunId, head: &RunHead, until: i64) -> Result<V
     if !head.status.ended() || head.ended_ms.is_none_or(|ended| ended >= until) {
         return Ok(Visit::Later);
     }
+    if started_by_one_that_goes_on(ctx, head).await? {
+        return Ok(Visit::Later);
+    }
     // A retry that came in between lets it go on: its time comes again.
     Ok(if run::expire(ctx, run, head).await? { Visit::Done } else { Visit::Later })
+}
+
+/// Whether a run that has led to this one has not ended: its step may still ask how this one did, or let it go on.
+async fn started_by_one_that_goes_on(ctx: &Ctx, head: &RunHead) -> Result<bool, Refused> {
+    let mut above = head.parent.clone();
+    while let Some(parent) = above.filter(|parent| parent.waits) {
+        above = match crate::load::head(ctx, parent.run).await {
+            Ok(Some(head)) if !head.status.ended() => return Ok(true),
+            Ok(Some(head)) => head.parent,
+            Ok(None) | Err(Refused::Damaged(_)) => None,
+            Err(refused) => return Err(refused),
+        };
+    }
+    Ok(false)
 }
 
 /// Removes runs that ended long enough ago, and the oldest of too many.
@@ -289,6 +306,9 @@ async fn ended_run(ctx: &Ctx, run: RunId, head: &RunHead) -> Result<Visit, Engin
         return Ok(Visit::Enough);
     }
     if !head.status.ended() {
+        return Ok(Visit::Nothing);
+    }
+    if over && !surplus(ctx) && started_by_one_that_goes_on(ctx, head).await? {
         return Ok(Visit::Nothing);
     }
     // Counted first: of several at a time each takes its own place among those that are too many.
