@@ -14,6 +14,7 @@ mod fairness;
 mod fixtures;
 mod flows;
 mod hook_answers;
+mod inputs;
 mod iterators;
 mod lifecycle;
 mod mail;

@@ -135,6 +135,9 @@ pub struct Serve {
     /// For development: no keys, loopback only, e-mail is caught
     #[arg(long)]
     pub dev: bool,
+    /// Where people reach the server: links in e-mails begin with it [default: http:// and the address it listens on]
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
     /// Let workflows call this private network or address (repeatable)
     #[arg(long = "allow-private-hosts", value_name = "CIDR")]
     pub allow_private_hosts: Vec<String>,
@@ -354,6 +357,16 @@ pub enum Run {
     Cancel { id: String },
     /// Run the failed steps of a failed run again
     Retry { id: String },
+    /// Give a step what it waits for
+    Input {
+        id: String,
+        /// JSON, such as '{"approved": true}', or @FILE, or - for stdin
+        #[arg(long, value_name = "JSON")]
+        data: String,
+        /// The step, by its path; needed when several wait
+        #[arg(long)]
+        step: Option<String>,
+    },
     /// Say how a paused run goes on: try the failed step again, unless told otherwise
     Resume {
         id: String,

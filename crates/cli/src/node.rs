@@ -54,7 +54,7 @@ impl Node {
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         let clock = Arc::new(SystemClock::default());
-        let engine = open_engine(settings, &data, &store, clock.clone()).await?;
+        let engine = open_engine(settings, &data, &store, clock.clone(), address).await?;
         let new_key = if settings.dev { None } else { first_key(&engine, &data).await? };
         let config = ServerConfig {
             dev: settings.dev,
@@ -133,6 +133,7 @@ async fn open_engine(
     data: &Path,
     store: &SledStore,
     clock: Arc<SystemClock>,
+    address: SocketAddr,
 ) -> anyhow::Result<Engine> {
     let blobs = data.join("blobs");
     let blobs = if store.used() { FileBlobs::open_used(blobs)? } else { FileBlobs::open(blobs)? };
@@ -156,7 +157,8 @@ async fn open_engine(
         code: Arc::new(SandboxRunner::new(sandbox(settings, data)?)),
         secrets_key: Arc::new(secrets_key(settings, data)?),
     };
-    Ok(Engine::open(engine_config(settings), ports).await?)
+    let public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    Ok(Engine::open(EngineConfig { public_url, ..engine_config(settings) }, ports).await?)
 }
 
 fn secrets_key(settings: &Settings, data: &Path) -> anyhow::Result<KeyPlace> {

@@ -33,6 +33,9 @@ pub struct Settings {
     pub data: PathBuf,
     /// Where to listen. Port 0 takes a free one and prints it.
     pub listen: SocketAddr,
+    /// Where people reach the server; links in e-mails begin with it. Without it: `http://` and the address it listens on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
     /// For development on this machine: no keys, loopback only, e-mail caught unless an SMTP server is set.
     pub dev: bool,
     pub limits: Limits,
@@ -50,6 +53,7 @@ impl Default for Settings {
         Self {
             data: PathBuf::from("./stepwell-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 7878)),
+            public_url: None,
             dev: false,
             limits: Limits::default(),
             sandbox: Sandbox::default(),
@@ -222,6 +226,7 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     pub data: Option<PathBuf>,
     pub listen: Option<String>,
+    pub public_url: Option<String>,
     pub dev: bool,
     pub allow_private_hosts: Vec<String>,
     pub allow_plain_http: bool,
@@ -246,6 +251,9 @@ impl Settings {
         if let Some(data) = &flags.data {
             builder = builder.set_override("data", data.to_string_lossy().into_owned())?;
         }
+        if let Some(url) = &flags.public_url {
+            builder = builder.set_override("public_url", url.clone())?;
+        }
         if let Some(listen) = &flags.listen {
             builder = builder.set_override("listen", listen.clone())?;
         }
@@ -268,6 +276,11 @@ impl Settings {
     }
 
     fn check(&self) -> anyhow::Result<()> {
+        if let Some(url) = &self.public_url
+            && !(url.starts_with("https://") || url.starts_with("http://"))
+        {
+            bail!("public_url: `{url}` is no address such as https://flows.example.com");
+        }
         if self.dev && !self.listen.ip().is_loopback() {
             bail!(
                 "--dev asks for no key, so it listens on loopback only; `{}` is not: use 127.0.0.1:{} or leave --dev out",

@@ -1,6 +1,5 @@
 //! A run as it is put on disk before it is driven: in the queue, or failed before it began.
 use crate::api::{FailureDetail, RunStatus};
-use crate::blobs;
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
 use crate::feed::RunMoved;
@@ -9,6 +8,7 @@ use crate::journal::{NoteRef, Page};
 use crate::registry::Compiled;
 use crate::stats::add;
 use crate::tables::{self, runs};
+use crate::{blobs, inputs};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use stepwell_store::{Key, Refused, Txn};
@@ -87,6 +87,7 @@ impl NewRun {
             trigger: Payload::new(trigger),
             settings: flow.settings_now(ctx),
             actions,
+            links: inputs::links(ctx, flow),
             at: now,
         };
         let head = runs::RunHead {

@@ -487,6 +487,17 @@ impl Going<'_> {
             | Call::Item(_) => self.record_step(&id, &execute).await,
             Call::SetState(_) => self.state_step(&id, execute).await,
             Call::Run(call) => self.run_step(&id, &execute, call).await,
+            Call::Input(_) => {
+                // From this commit on it can be given.
+                let at = self.ctx.core.ports.clock.now();
+                let note = NoteRef { input: Some(Shown::Call(&execute.call)), ..NoteRef::default() };
+                let (path, attempt) = id.clone();
+                self.apply(Event::AttemptStarted { path, attempt, run: None, at }, note).await?;
+                self.open.remove(&id);
+                self.steps += 1;
+                self.done += 1;
+                Ok(())
+            }
             Call::Email(email) if self.ctx.core.ports.mail.is_none() => {
                 let message = steps::mail::message(email, &execute);
                 let (run, at_ms) = (self.base.run, self.ctx.now_ms());

@@ -14,6 +14,8 @@ pub struct EngineConfig {
     pub retention: Retention,
     /// Values larger than this go into a blob.
     pub inline_payload_bytes: usize,
+    /// Where people reach the server; links in e-mails begin with it.
+    pub public_url: String,
 }
 
 /// How far one burst runs before it commits.
@@ -53,6 +55,7 @@ impl Default for EngineConfig {
             burst: BurstLimits::default(),
             retention: Retention::default(),
             inline_payload_bytes: 32 << 10,
+            public_url: "http://127.0.0.1:7878".into(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::manual;
 use crate::registry::{Compiled, workflows};
 use crate::secrets::REDACTED;
 use crate::start::seen;
-use crate::{children, state, steps};
+use crate::{children, inputs, state, steps};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use stepwell_store::Txn;
 use stepwell_workflow::machine::{
     self, Call, Command, Event, Execute, Failure, Finished, PageCall, Payload, RunCall, RunInfo, Start,
-    State, Timer,
+    State, Timer, TimerKind,
 };
 
 /// Runs that one test makes.
@@ -102,6 +102,7 @@ impl<'a> Dry<'a> {
             trigger: Payload::new(trigger),
             settings: flow.settings_now(ctx),
             actions: flow.resolve_actions(ctx)?,
+            links: inputs::links(ctx, &flow),
             at: self.now,
         };
         if flow.reads_state {
@@ -172,6 +173,8 @@ impl<'a> Dry<'a> {
         for command in machine::apply(&self.flow.graph, &mut self.state, &event) {
             match command {
                 Command::Execute(execute) => self.queue.push_back(*execute),
+                // Nobody comes in a test, and what becomes of it then is not what is tried.
+                Command::SetTimer { timer, .. } if timer.kind == TimerKind::Timeout => {}
                 Command::SetTimer { timer, due } => self.timers.push((timer, due)),
                 Command::ClearTimer { timer, due } => self.timers.retain(|set| *set != (timer.clone(), due)),
                 Command::Finished(finished) => self.finished = Some(finished),
@@ -217,6 +220,10 @@ impl<'a> Dry<'a> {
                 let output = json!({ "message_id": message.message_id, "accepted": accepted });
                 self.mails.push(message);
                 self.done(&execute, Ok(Payload::new(output)), plain).await
+            }
+            Call::Input(_) => {
+                let (path, attempt) = (execute.path.clone(), execute.attempt);
+                self.apply(Event::AttemptStarted { path, attempt, run: None, at: self.now }, plain).await
             }
             Call::Run(call) => {
                 let result = self.child(txn, call).await?;

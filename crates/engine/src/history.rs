@@ -345,6 +345,15 @@ impl Steps {
                     step.ended_at = Some(at);
                 }
             }
+            Event::InputGiven { path, data, at } => {
+                let step = self.step(&path);
+                step.ended_at = Some(at);
+                if let Some(last) = step.attempts.last_mut() {
+                    last.outcome = AttemptOutcome::Completed;
+                    last.answer = Some(if expired { EXPIRED } else { shown(&data) });
+                    last.ended_at = Some(at);
+                }
+            }
             Event::TimerFired { timer, at } if timer.kind == TimerKind::Timeout => {
                 interrupted(self.step(&timer.path), at);
             }

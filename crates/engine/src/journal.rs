@@ -122,6 +122,7 @@ impl Serialize for Shown<'_> {
             Shown::Call(Call::Delete(call)) => value(to, call),
             Shown::Call(Call::SetState(call)) => value(to, call),
             Shown::Call(Call::Run(call)) => value(to, call),
+            Shown::Call(Call::Input(call)) => value(to, call),
             Shown::Call(Call::Http(call)) => value(to, call),
             Shown::Call(Call::Email(call)) => value(to, call),
             Shown::Call(Call::List(call)) => value(to, call),

@@ -29,6 +29,7 @@ mod history;
 mod hooks;
 mod id;
 mod indexer;
+mod inputs;
 mod items;
 mod journal;
 mod keys;

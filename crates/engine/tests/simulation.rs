@@ -111,6 +111,14 @@ steps:
 output: "{{ trigger.input.n }}"
 "#;
 
+const ASKING: &str = r#"
+name: asking
+trigger: { type: webhook, path: asking }
+steps:
+  - { id: ask, type: wait_for_input, timeout: 4s, on_timeout: continue, schema: { type: object, required: [n] } }
+  - { id: task, type: create_record, object: task, record: { title: "Asked {{ trigger.body.n }}" } }
+"#;
+
 const SEEN: &str = r#"
 name: seen
 trigger: { type: record_event, object: task, on: created }
@@ -149,6 +157,8 @@ struct Posted {
     /// Whether it may have come to a run all the same.
     refused: bool,
     cancelled: bool,
+    /// An input was taken for it.
+    given: bool,
 }
 
 struct Simulation {
@@ -180,7 +190,9 @@ impl Simulation {
         runtime().block_on(async {
             let (engine, workspace) = self.world.set_up(&MODULES, &[]).await;
             workspace.connections().put("many", CONNECTION).await.unwrap();
-            for text in [WEB_FORM, OUTSIDE, FAILING, MANY, COUNTED, CHILD, PARENT, SEEN, SETTLED, TICKING] {
+            for text in
+                [WEB_FORM, OUTSIDE, FAILING, MANY, ASKING, COUNTED, CHILD, PARENT, SEEN, SETTLED, TICKING]
+            {
                 activate(&workspace, text).await;
             }
             engine.close().await;
@@ -269,7 +281,8 @@ impl Simulation {
         for _ in 0..self.rng.below(12) {
             let n = self.next;
             self.next += 1;
-            let (path, body) = match self.rng.below(7) {
+            let (path, body) = match self.rng.below(8) {
+                7 => ("asking", json!({ "n": n })),
                 6 => ("parent", json!({ "n": n, "fails": self.rng.below(5) })),
                 5 => ("counted", json!({ "n": n, "ms": self.rng.below(3) })),
                 4 => ("many", json!({ "n": n, "rows": self.rng.below(6) })),
@@ -290,7 +303,15 @@ impl Simulation {
             };
             let key = self.rng.one_in(2).then(|| format!("key-{n}"));
             places.push(posted.len());
-            posted.push(Posted { path, body, key, run: None, refused: false, cancelled: false });
+            posted.push(Posted {
+                path,
+                body,
+                key,
+                run: None,
+                refused: false,
+                cancelled: false,
+                given: false,
+            });
         }
         let spread = [1, 100, 5_000][self.rng.below(3) as usize];
         places.into_iter().map(|place| (place, Duration::from_millis(self.rng.below(spread)))).collect()
@@ -446,6 +467,17 @@ impl Simulation {
                         let heard = child.summary.status.as_str();
                         exactly(&tasks, format!("Parent {n} {heard}"), 1);
                         exactly(&notes, format!("Child {n}"), 1);
+                    }
+                }
+                "asking" => {
+                    if run.status != RunStatus::Cancelled {
+                        assert_eq!(run.status, RunStatus::Completed, "{detail:#?}");
+                    }
+                    exactly(&tasks, format!("Asked {n}"), 1);
+                    if request.given {
+                        let ask = detail.steps.iter().find(|step| step.id == "ask").unwrap();
+                        let output = serde_json::to_value(&ask.output).unwrap();
+                        assert_eq!(output["n"].as_u64(), Some(n), "what was taken is lost: {detail:#?}");
                     }
                 }
                 "counted" => {
@@ -640,6 +672,18 @@ async fn client(
     match workspace.hook(hook).await {
         Ok(answer) => {
             posted.lock().unwrap()[place].run = Some(answer.run_id.clone());
+            if request.path == "asking" {
+                tokio::time::sleep(Duration::from_millis(rng.below(6_000))).await;
+                // Twice, of which one is taken at most; or neither, when it is too late or the process is gone.
+                let give = || {
+                    let given = stepwell_engine::GiveInput { step: None, data: request.body.clone() };
+                    let (workspace, run) = (workspace.clone(), answer.run_id.clone());
+                    async move { workspace.runs().give_input(&run, given).await.is_ok() }
+                };
+                let taken = tokio::join!(give(), give());
+                assert!(!(taken.0 && taken.1), "two inputs for one step");
+                posted.lock().unwrap()[place].given |= taken.0 || taken.1;
+            }
             if rng.one_in(8) {
                 tokio::time::sleep(Duration::from_millis(rng.below(2_000))).await;
                 posted.lock().unwrap()[place].cancelled = true;

@@ -53,6 +53,32 @@ steps:
 output: { id: "{{ push.body.id }}" }
 "#;
 
+const ASKS: &str = r#"
+name: asks
+trigger: { type: manual }
+steps:
+  - { id: mail, type: send_email, to: boss@example.com, subject: May we?, text: "{{ run.input_links.ask }}" }
+  - { id: ask, type: wait_for_input, timeout: 2d, schema: { type: object, required: [ok] }, on_timeout: continue }
+output: { said: "{{ ask.ok | default('nothing') }}" }
+"#;
+
+#[tokio::test]
+async fn a_test_gives_the_input_that_a_run_waits_for() {
+    let given = "steps:\n  - trigger: {}\n  - expect: { status: waiting, mail: [{ contains: /inputs/default/ }] }\n  - input: { data: { ok: true } }\n  - expect: { status: completed, output: { said: true } }\n";
+    let late = "steps:\n  - trigger: {}\n  - advance: 3d\n  - expect: { status: completed, output: { said: nothing } }\n";
+    let wrong = "steps:\n  - trigger: {}\n  - input: { data: {} }\n  - expect: { status: waiting }\n";
+    let report = tried(&[
+        ("asks.yaml", ASKS),
+        ("tests/given.yaml", given),
+        ("tests/late.yaml", late),
+        ("tests/wrong.yaml", wrong),
+    ])
+    .await
+    .unwrap();
+    assert_eq!(report.failed(), 1, "{}", report.text());
+    assert!(report.text().contains("the input does not fit the schema of `ask`"), "{}", report.text());
+}
+
 const TIMED: &str = r#"
 about: A busy peer is asked again, and what waits goes on when time has come.
 at: 2026-03-02T09:00:00Z

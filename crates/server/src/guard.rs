@@ -3,6 +3,8 @@
 //! A page can make a browser send requests to loopback. It cannot forge `Host` (so a foreign one means that its
 //! name was rebound to loopback), `Origin` or `Sec-Fetch-Site`.
 
+use std::borrow::Cow;
+
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -11,9 +13,17 @@ use http::{HeaderMap, StatusCode};
 
 use crate::problem::Problem;
 
+const SITE: &str = "sec-fetch-site";
+
 /// Middleware of a `--dev` server.
 pub async fn loopback_only(request: Request, next: Next) -> Response {
-    match check(request.headers(), request.uri().host()) {
+    // A link of an e-mail may be followed from anywhere: the page that it shows does nothing by itself.
+    let is_page = request.method() == http::Method::GET && request.uri().path().starts_with("/inputs/");
+    let mut headers = Cow::Borrowed(request.headers());
+    if is_page {
+        headers.to_mut().remove(SITE);
+    }
+    match check(&headers, request.uri().host()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
@@ -41,7 +51,7 @@ fn check(headers: &HeaderMap, uri_host: Option<&str>) -> Result<(), Problem> {
             ));
         }
     }
-    if headers.get("sec-fetch-site").is_some_and(|v| v.as_bytes() == b"cross-site") {
+    if headers.get(SITE).is_some_and(|v| v.as_bytes() == b"cross-site") {
         return Err(forbidden(
             "foreign_origin",
             "a --dev server takes no request from a page of another site".into(),

@@ -11,6 +11,7 @@ mod events;
 mod guard;
 mod health;
 mod hooks;
+mod inputs;
 mod keys;
 mod lasting;
 mod links;

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use crate::problem::Problem;
 use crate::{
-    App, actions, dev, events, guard, health, hooks, keys, lasting, links, mailbox, metrics, objects,
+    App, actions, dev, events, guard, health, hooks, inputs, keys, lasting, links, mailbox, metrics, objects,
     openapi, parameters, records, runs, schedules, secrets, settings, state, views, webhooks, workflows,
     workspaces,
 };
@@ -36,6 +36,8 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/runs/{id}/cancel", post(runs::cancel)),
         ("/api/v1/runs/{id}/retry", post(runs::retry)),
         ("/api/v1/runs/{id}/resume", post(runs::resume)),
+        ("/api/v1/runs/{id}/input", post(runs::input)),
+        ("/inputs/{workspace}/{token}", get(inputs::show).post(inputs::give)),
         ("/api/v1/records/{object}", get(records::list).post(records::create)),
         ("/api/v1/records/{object}/upsert", post(records::upsert)),
         ("/api/v1/records/{object}/bulk", post(records::bulk)),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use stepwell_engine::{
-    ItemFilter, ResumeAction, ResumeRun, RunDetail, RunFilter, RunStatus, RunSummary, StepStatus,
+    GiveInput, ItemFilter, ResumeAction, ResumeRun, RunDetail, RunFilter, RunStatus, RunSummary, StepStatus,
 };
 
 use crate::App;
@@ -101,6 +101,25 @@ pub async fn retry(
     let bytes = body::whole(&app, request).await?;
     let body: RetryBody = body::object_or(&bytes, "a retry (`{\"newest\": true}`)", RetryBody::default())?;
     Ok(Json(workspace.runs().retry(&id, body.newest).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InputBody {
+    data: Value,
+    #[serde(default)]
+    step: Option<String>,
+}
+
+pub async fn input(
+    State(app): State<App>,
+    Writer(workspace): Writer,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer<Json<RunSummary>> {
+    let bytes = body::whole(&app, request).await?;
+    let InputBody { data, step } = body::object(&bytes, "an input (`{\"data\": …}`)")?;
+    Ok(Json(workspace.runs().give_input(&id, GiveInput { step, data }).await?))
 }
 
 #[derive(Deserialize)]

@@ -99,6 +99,14 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
             let summary: Value = client.json(request).await?;
             report(global, &summary, &format!("resuming {id}; follow it with: stepwell run watch {id}"))
         }
+        Run::Input { id, data, step } => {
+            let mut body = json!({ "data": super::json_argument("data", &data)? });
+            if let Some(step) = step {
+                body["step"] = step.into();
+            }
+            let summary: Value = client.json(client.post(&["runs", &id, "input"]).json(&body)).await?;
+            report(global, &summary, &format!("given to {id}; follow it with: stepwell run watch {id}"))
+        }
         Run::Retry { id } => {
             let summary: Value = client.json(client.post(&["runs", &id, "retry"])).await?;
             report(global, &summary, &format!("retrying {id}; follow it with: stepwell run watch {id}"))

@@ -17,6 +17,7 @@ pub async fn main(serve: Serve, json: bool) -> anyhow::Result<()> {
         data: serve.data,
         listen: serve.listen,
         dev: serve.dev,
+        public_url: serve.public_url,
         allow_private_hosts: serve.allow_private_hosts,
         allow_plain_http: serve.allow_plain_http,
         log: serve.log,

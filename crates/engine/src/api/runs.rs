@@ -4,7 +4,7 @@ use crate::core::Ctx;
 use crate::id::RunId;
 use crate::tables::{decode, runs as tables};
 use crate::waiters::Listener;
-use crate::{EngineError, history, items, load, requests, resume, start};
+use crate::{EngineError, history, inputs, items, load, requests, resume, start};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
@@ -285,6 +285,30 @@ pub struct ResumeRun {
     pub actions: std::collections::BTreeMap<String, String>,
 }
 
+/// What somebody gives to a run that waits for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GiveInput {
+    /// By its path; needed only when several steps wait.
+    pub step: Option<String>,
+    pub data: Value,
+}
+
+/// What a link asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InputForm {
+    pub run_id: String,
+    pub step: String,
+    pub title: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// JSON Schema of what is to be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+    /// How long it can be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<jiff::Timestamp>,
+}
+
 /// Which runs a list shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunFilter {
@@ -428,6 +452,21 @@ impl Runs {
     /// Says how a step goes on that waits for a person.
     pub async fn resume(&self, id: &str, resume: ResumeRun) -> Result<RunSummary, EngineError> {
         resume::resume(&self.ctx, run_id(id)?, resume).await
+    }
+
+    /// Gives a step what it waits for.
+    pub async fn give_input(&self, id: &str, given: GiveInput) -> Result<RunSummary, EngineError> {
+        inputs::give(&self.ctx, run_id(id)?, given).await
+    }
+
+    /// What a link asks for that was made for a step.
+    pub async fn input_form(&self, token: &str) -> Result<InputForm, EngineError> {
+        inputs::form(&self.ctx, token).await
+    }
+
+    /// Gives a step what it waits for, by its link.
+    pub async fn give_input_by_link(&self, token: &str, data: Value) -> Result<RunSummary, EngineError> {
+        inputs::give_by_link(&self.ctx, token, data).await
     }
 
     /// Returns when the run has ended, or with the run as it is when the time is over.

@@ -72,6 +72,11 @@ pub static STEP: Form = Form {
         optional("update_record", Shape::Form(&UPDATE), "Changes a record."),
         optional("delete_record", Shape::Form(&DELETE), "Deletes a record."),
         optional("resume", Shape::Form(&RESUME), "Lets the run that started last, which is paused, go on."),
+        optional(
+            "input",
+            Shape::Form(&INPUT),
+            "Gives the run that started last what a step of it waits for.",
+        ),
         optional("expect", Shape::Form(&EXPECT), "What must hold at this point."),
     ],
 };
@@ -132,6 +137,14 @@ static RESUME: Form = Form {
             "From what failed, or as if it had been skipped; `retry` when absent.",
         ),
         optional("output", Shape::Value, "As if the step had given this, in place of `action`."),
+        optional("step", Shape::Text, "The step's path, where several wait."),
+    ],
+};
+
+static INPUT: Form = Form {
+    name: "an input",
+    fields: &[
+        required("data", Shape::Value, "What is given."),
         optional("step", Shape::Text, "The step's path, where several wait."),
     ],
 };
@@ -269,6 +282,7 @@ mod tests {
             ("`update_record`", &UPDATE),
             ("`delete_record`", &DELETE),
             ("`resume`", &RESUME),
+            ("`input`", &INPUT),
             ("`http[]`", &CANNED),
             ("`http[].answer`", &ANSWER),
             ("`expect`", &EXPECT),

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use stepwell_engine::ports::{Clock, Random};
 use stepwell_engine::{
-    Engine, EngineConfig, EngineError, HookAnswer, HookReply, HookRequest, PageRequest, Ports, RecordQuery,
-    ResumeAction, ResumeRun, Retention, RunFilter, RunStarted, TextFormat, Workspace,
+    Engine, EngineConfig, EngineError, GiveInput, HookAnswer, HookReply, HookRequest, PageRequest, Ports,
+    RecordQuery, ResumeAction, ResumeRun, Retention, RunFilter, RunStarted, TextFormat, Workspace,
 };
 use stepwell_store::{MemoryBlobs, MemoryStore};
 use stepwell_workflow::expr::Values;
@@ -101,6 +101,13 @@ struct Resume {
     action: Option<String>,
     #[serde(default, deserialize_with = "stepwell_workflow::model::present")]
     output: Option<Value>,
+    step: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Input {
+    #[serde(default)]
+    data: Value,
     step: Option<String>,
 }
 
@@ -260,6 +267,10 @@ impl World {
                 let resume = step.filled(&self.scope)?;
                 self.resume(resume).await.map_err(|error| format!("{}: {error}", step.place))?;
             }
+            "input" => {
+                let input = step.filled(&self.scope)?;
+                self.input(input).await.map_err(|error| format!("{}: {error}", step.place))?;
+            }
             kind => {
                 let Write { object, record_id, record } = step.filled(&self.scope)?;
                 let records = self.workspace.records();
@@ -304,6 +315,12 @@ impl World {
             }
         });
         Ok(())
+    }
+
+    async fn input(&self, input: Input) -> Result<(), String> {
+        let Some(run) = self.last_run().await? else { return Err("no run has started".into()) };
+        let given = GiveInput { step: input.step, data: input.data };
+        self.workspace.runs().give_input(&run, given).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
     async fn resume(&self, resume: Resume) -> Result<(), String> {

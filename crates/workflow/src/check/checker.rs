@@ -177,6 +177,11 @@ impl<'w> Checker<'w> {
         if let OnError::Do { steps } = &step.on_error {
             self.under("on_error", |me| me.under("do", |me| visit(me, steps, ListKind::Handler)));
         }
+        if let StepKind::WaitForInput(wait) = &step.kind
+            && let Some(OnError::Do { steps }) = &wait.on_timeout
+        {
+            self.under("on_timeout", |me| me.under("do", |me| visit(me, steps, ListKind::Handler)));
+        }
     }
 
     /// `else` is a list, or a map with the list under `do`.
@@ -220,18 +225,28 @@ impl<'w> Checker<'w> {
             if broken { Outcome { output: Rc::new(Ty::Any), ends: false } } else { self.kind(step) };
         let mut output = outcome.output;
         if let OnError::Do { steps } = &step.on_error {
-            let mark = self.scope.mark();
-            let error = self.scope.error.replace(Rc::new(failure()));
-            let handled = self.under("on_error", |me| me.under("do", |me| me.list(steps)));
-            self.scope.error = error;
-            self.scope.back_to(mark);
-            output = match (steps.is_empty(), handled.ends) {
-                (true, _) => Rc::new(Ty::Any),
-                (_, true) => output,
-                _ => Ty::one_of(vec![output, handled.output], Rule::Every),
-            };
+            output = self.under("on_error", |me| me.handler(steps, output));
+        }
+        if let StepKind::WaitForInput(wait) = &step.kind
+            && let Some(OnError::Do { steps }) = &wait.on_timeout
+        {
+            output = self.under("on_timeout", |me| me.handler(steps, output));
         }
         Outcome { output, ends: outcome.ends && step.condition.is_none() }
+    }
+
+    /// Steps for when it fails: what the step gives is what it would have given, or their last output.
+    fn handler(&mut self, steps: &'w [Step], output: Rc<Ty>) -> Rc<Ty> {
+        let mark = self.scope.mark();
+        let error = self.scope.error.replace(Rc::new(failure()));
+        let handled = self.under("do", |me| me.list(steps));
+        self.scope.error = error;
+        self.scope.back_to(mark);
+        match (steps.is_empty(), handled.ends) {
+            (true, _) => Rc::new(Ty::Any),
+            (_, true) => output,
+            _ => Ty::one_of(vec![output, handled.output], Rule::Every),
+        }
     }
 
     // Places and problems.

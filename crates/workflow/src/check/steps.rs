@@ -10,7 +10,7 @@ use crate::document::Data;
 use crate::expr::Mode;
 use crate::model::{
     Answer, Branch, Delay, Fields, Millis, Retry, SendEmail, SetState, Step, StepKind, Stop, StopStatus,
-    Trigger,
+    Trigger, WaitForInput,
 };
 use serde_json::Value;
 use stepwell_records::filter::{Allowed, Filter, Subject};
@@ -75,13 +75,17 @@ impl<'w> Checker<'w> {
             step.kind,
             StepKind::Branch(_) | StepKind::Parallel(_) | StepKind::Iterator(_) | StepKind::Delay(_)
         );
+        let waits = matches!(step.kind, StepKind::WaitForInput(_));
         for (key, there) in [("retry", step.retry.is_some()), ("timeout", step.timeout.is_some())] {
-            if there && steers {
+            if there && (steers || (waits && key == "retry")) {
                 let message =
                     format!("`{}` has no attempts of its own, so no `{key}`", step.kind.type_name());
                 self.under(key, |me| {
                     let told = me.tell_key("misplaced", message);
                     match step.kind {
+                        StepKind::WaitForInput(_) => {
+                            told.set_hint("leave it out; `timeout` says how long it waits")
+                        }
                         StepKind::Delay(_) => {
                             told.set_hint("leave it out; `for` and `until` say how long it waits")
                         }
@@ -159,6 +163,7 @@ impl<'w> Checker<'w> {
                 return Outcome { output: Rc::new(Ty::Any), ends: true };
             }
             StepKind::RunWorkflow(run) => self.run_workflow(run),
+            StepKind::WaitForInput(wait) => self.wait_for_input(wait),
             StepKind::HttpRequest(request) => self.http(request),
             StepKind::SendEmail(email) => self.email(email),
         };
@@ -200,6 +205,16 @@ impl<'w> Checker<'w> {
             self.tell("invalid_value", message).set_hint("what are many things are records");
         }
         self.fields(values, Mode::Value);
+    }
+
+    fn wait_for_input(&mut self, wait: &'w WaitForInput) -> Rc<Ty> {
+        for (key, text, mode) in [("title", &wait.title, Mode::Line), ("message", &wait.message, Mode::Body)]
+        {
+            if let Some(text) = text {
+                self.under(key, |me| me.template(text, mode));
+            }
+        }
+        Rc::new(schema_or_any(wait.schema.as_ref(), "the step's `schema`"))
     }
 
     fn delay(&mut self, delay: &'w Delay) -> Rc<Ty> {

@@ -11,7 +11,7 @@ use super::scope::{Known, ListKind, Place};
 
 use super::types::Ty;
 use crate::expr::{self, Mode, Reference, Segment};
-use crate::model::Fields;
+use crate::model::{Fields, StepKind};
 
 /// What the run and the workflow say of themselves.
 const RUN: &[&str] = &["id", "started_at"];
@@ -114,7 +114,7 @@ impl<'w> Checker<'w> {
         }
         match root {
             "trigger" => return Some(self.trigger.clone()),
-            "run" => return Some(Rc::new(texts("the run", RUN))),
+            "run" => return self.run_values(reference, written),
             "workflow" => return Some(Rc::new(texts("the workflow", WORKFLOW))),
             "settings" => return self.setting(reference, written),
             // What is kept is known when a run reads it.
@@ -249,6 +249,49 @@ impl<'w> Checker<'w> {
             self.tell_reference(reference, written, "unknown_path", message, Some(hint));
         }
         Some(Rc::new(Ty::Any))
+    }
+
+    /// `run`, with the links of the steps that wait for a person.
+    fn run_values(&mut self, reference: &Reference, written: &str) -> Option<Rc<Ty>> {
+        let mut run = texts("the run", RUN);
+        let every = self.draft.workflow.every_step();
+        let waits: Vec<(&str, Ty)> = every
+            .iter()
+            .filter(|step| matches!(step.kind, StepKind::WaitForInput(_)))
+            .map(|step| (step.id.as_str(), Ty::Text))
+            .collect();
+        let ids: Vec<String> = waits.iter().map(|(id, _)| (*id).to_owned()).collect();
+        if let (Ty::Object(run), false) = (&mut run, waits.is_empty()) {
+            let links = Ty::object("`run.input_links` (a link for each `wait_for_input`)", waits);
+            run.fields.push(("input_links".to_owned(), Rc::new(links)));
+        }
+        if let [Segment::Key(links), Segment::Key(id), ..] = reference.path.as_slice()
+            && links == "input_links"
+            && ids.contains(id)
+            && let Some(iterator) = self.iterator_around(id)
+            && self.steps.iter().all(|step| step.id != iterator)
+        {
+            let message = format!(
+                "{} uses `{written}`, but `{id}` waits once for each item of `{iterator}`, with a link each",
+                self.user()
+            );
+            let hint = format!("use it in a step inside `{iterator}`");
+            self.tell_reference(reference, written, "not_yet_run", message, Some(hint));
+            return None;
+        }
+        Some(Rc::new(run))
+    }
+
+    /// The iterator whose steps for each item a step is among.
+    fn iterator_around(&self, id: &str) -> Option<&'w str> {
+        let mut known = *self.known.get(id)?;
+        loop {
+            let inside = known.inside?;
+            if known.list == ListKind::Item {
+                return Some(inside);
+            }
+            known = *self.known.get(inside)?;
+        }
     }
 
     fn setting(&mut self, reference: &Reference, written: &str) -> Option<Rc<Ty>> {

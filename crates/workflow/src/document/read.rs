@@ -502,6 +502,7 @@ fn kind_synonym(text: &str) -> Option<&'static str> {
         "update" => "update_record",
         "delete" | "remove" | "remove_record" => "delete_record",
         "wait" | "sleep" | "pause" | "timer" => "delay",
+        "approval" | "input" | "form" | "ask" | "wait_for_approval" | "human" => "wait_for_input",
         "upsert" => "upsert_record",
         "state" | "save_state" | "remember" | "keep" | "store" => "set_state",
         "action" | "function" | "script" | "wasm" => "code",

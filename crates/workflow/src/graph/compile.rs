@@ -7,12 +7,14 @@ use stepwell_records::filter::Allowed;
 
 use super::{
     AnswerPlan, Arm, BodyPlan, CallPlan, CompileError, Condition, DelayPlan, EmailPlan, FilterPlan, Graph,
-    HttpPlan, ItemsPlan, IteratorPlan, List, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner, RespondPlan,
-    RetryPlan,
+    HttpPlan, InputPlan, ItemsPlan, IteratorPlan, List, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner,
+    RespondPlan, RetryPlan,
 };
 use crate::expr::{Document, Mode, Template};
 use crate::machine::{StepPath, Taken};
-use crate::model::{Body, HttpRequest, OnError, Respond, SendEmail, Step, StepKind, Trigger, Workflow};
+use crate::model::{
+    Body, HttpRequest, OnError, Respond, SendEmail, Step, StepKind, Trigger, WaitForInput, Workflow,
+};
 
 impl Graph {
     /// Compiles a definition; every template and filter that cannot be is reported.
@@ -103,14 +105,14 @@ impl Compiler {
             on: retry.on.as_ref().and_then(|on| self.filter("retry.on", on, Allowed::BOTH)),
         });
         let kind = self.kind(id, &path, &step.kind);
-        let on_error = match &step.on_error {
-            OnError::Fail => OnErrorPlan::Fail,
-            OnError::Continue => OnErrorPlan::Continue,
-            OnError::Pause => OnErrorPlan::Pause,
-            OnError::Do { steps } => {
-                OnErrorPlan::Do(self.list(Owner::Step(id, Taken::OnError), &path, steps))
-            }
+        let on_error = self.handler(id, &path, &step.on_error, Taken::OnError);
+        let on_timeout = match &step.kind {
+            StepKind::WaitForInput(wait) => wait.on_timeout.as_ref(),
+            _ => None,
         };
+        let on_timeout = on_timeout.map(|handler| self.handler(id, &path, handler, Taken::OnTimeout));
+        let waits = matches!(step.kind, StepKind::WaitForInput(_));
+        let timeout = step.timeout.or(waits.then_some(WaitForInput::DEFAULT_TIMEOUT));
         self.nodes[id.0 as usize] = Some(Node {
             id: step.id.clone(),
             path,
@@ -121,10 +123,20 @@ impl Compiler {
             needs: Vec::new(),
             condition,
             retry,
-            timeout_ms: step.timeout.map(|timeout| timeout.0),
+            timeout_ms: timeout.map(|timeout| timeout.0),
             on_error,
+            on_timeout,
         });
         id
+    }
+
+    fn handler(&mut self, id: NodeId, path: &str, handler: &OnError, taken: Taken) -> OnErrorPlan {
+        match handler {
+            OnError::Fail => OnErrorPlan::Fail,
+            OnError::Continue => OnErrorPlan::Continue,
+            OnError::Pause => OnErrorPlan::Pause,
+            OnError::Do { steps } => OnErrorPlan::Do(self.list(Owner::Step(id, taken), path, steps)),
+        }
     }
 
     fn kind(&mut self, id: NodeId, path: &str, kind: &StepKind) -> NodeKind {
@@ -170,6 +182,11 @@ impl Compiler {
                     DelayPlan::For(Template::empty())
                 }
             }),
+            StepKind::WaitForInput(wait) => NodeKind::Call(CallPlan::Input(Box::new(InputPlan {
+                schema: wait.schema.clone(),
+                title: wait.title.as_ref().map(|text| self.template("title", text, Mode::Line)),
+                message: wait.message.as_ref().map(|text| self.template("message", text, Mode::Body)),
+            }))),
             StepKind::RunWorkflow(run) => NodeKind::Call(CallPlan::Run {
                 workflow: run.workflow.clone(),
                 input: self.document("input", &run.input, Mode::Value),

@@ -12,6 +12,8 @@ use std::collections::HashMap;
 
 pub use condition::{Condition, FilterPlan, Undecided};
 
+use serde_json::Value;
+
 use crate::expr::{Document, Template};
 use crate::machine::Taken;
 use crate::model::{Backoff, Limits, Method, Pagination, Redirects, Response, StopStatus, Tolerate};
@@ -77,6 +79,8 @@ pub struct Node {
     /// Of one attempt.
     pub timeout_ms: Option<u64>,
     pub on_error: OnErrorPlan,
+    /// What becomes of it when it has waited in vain, where that is another thing.
+    pub on_timeout: Option<OnErrorPlan>,
 }
 
 /// What a step does.
@@ -195,6 +199,7 @@ pub enum CallPlan {
         input: Document,
         wait: bool,
     },
+    Input(Box<InputPlan>),
     Http(Box<HttpPlan>),
     Email(Box<EmailPlan>),
 }
@@ -207,8 +212,15 @@ impl CallPlan {
 
     /// Whether its end comes as an event of its own, for which the run waits.
     pub fn waits(&self) -> bool {
-        matches!(self, CallPlan::Run { .. })
+        matches!(self, CallPlan::Run { .. } | CallPlan::Input(_))
     }
+}
+
+#[derive(Debug)]
+pub struct InputPlan {
+    pub schema: Option<Value>,
+    pub title: Option<Template>,
+    pub message: Option<Template>,
 }
 
 #[derive(Debug)]
@@ -323,6 +335,12 @@ impl Graph {
         )
     }
 
+    /// The steps that wait for a person.
+    pub fn inputs(&self) -> impl Iterator<Item = NodeId> {
+        let waits = |(_, node): &(usize, &Node)| matches!(node.kind, NodeKind::Call(CallPlan::Input(_)));
+        self.nodes.iter().enumerate().filter(waits).map(|(index, _)| NodeId(index as u32))
+    }
+
     /// The node of a step's id.
     pub fn step(&self, id: &str) -> Option<NodeId> {
         self.by_id.get(id).copied()
@@ -341,6 +359,9 @@ impl Node {
             _ => Vec::new(),
         };
         if let OnErrorPlan::Do(list) = self.on_error {
+            lists.push(list);
+        }
+        if let Some(OnErrorPlan::Do(list)) = self.on_timeout {
             lists.push(list);
         }
         lists

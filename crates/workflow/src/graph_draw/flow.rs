@@ -163,6 +163,10 @@ impl<'d> Flow<'d> {
             let start = Exit { from: entry, label: Some("on error".into()), dotted: true };
             exits.extend(self.list(list, vec![start]));
         }
+        if let Some(OnErrorPlan::Do(list)) = node.on_timeout {
+            let start = Exit { from: entry, label: Some("on timeout".into()), dotted: true };
+            exits.extend(self.list(list, vec![start]));
+        }
         (entry, exits)
     }
 

@@ -40,6 +40,7 @@ pub(super) fn what(step: &Step) -> String {
         StepKind::Filter(filter) => condition(&filter.when),
         StepKind::Stop(Stop { status: StopStatus::Failed, .. }) => "failed".into(),
         StepKind::RunWorkflow(run) => run.workflow.clone(),
+        StepKind::WaitForInput(wait) => wait.title.as_deref().map(bare).unwrap_or_default(),
         StepKind::HttpRequest(request) => {
             let through = request.connection.iter().map(|name| format!("{name} ")).collect::<String>();
             format!("{} {through}{}", request.method.as_str(), request.url)

@@ -532,7 +532,7 @@ impl<'a> Machine<'a> {
                 self.close(&path, StepStatus::Completed);
                 self.set(&path, |step| {
                     step.output = output;
-                    step.handled = taken == Taken::OnError;
+                    step.handled = matches!(taken, Taken::OnError | Taken::OnTimeout);
                 });
                 self.work.push_back(Work::Settled(owner, path));
             }
@@ -545,8 +545,13 @@ impl<'a> Machine<'a> {
         }
         let node = self.graph.node(id);
         // A handler that fails is not handled again.
-        let handling = self.state.step(&path).and_then(|step| step.taken) == Some(Taken::OnError);
-        match node.on_error {
+        let taken = self.state.step(&path).and_then(|step| step.taken);
+        let handling = matches!(taken, Some(Taken::OnError | Taken::OnTimeout));
+        let (handler, taken) = match node.on_timeout {
+            Some(handler) if failure.code == code::TIMEOUT => (handler, Taken::OnTimeout),
+            _ => (node.on_error, Taken::OnError),
+        };
+        match handler {
             OnErrorPlan::Continue => {
                 self.close(&path, StepStatus::Failed);
                 self.set(&path, |step| {
@@ -566,7 +571,7 @@ impl<'a> Machine<'a> {
                     step.status = StepStatus::Running;
                     step.due = None;
                     step.sent = false;
-                    step.taken = Some(Taken::OnError);
+                    step.taken = Some(taken);
                     step.error = Some(failure);
                 });
                 self.start_list(list, Some(&path));

@@ -157,6 +157,13 @@ impl Machine<'_> {
                 self.done(id, path.clone(), result.clone());
                 true
             }
+            Event::InputGiven { path, data, at } => {
+                let Some(id) = self.awaits_input(path) else { return false };
+                self.forward(*at);
+                self.clear_timer(id, path);
+                self.complete(id, path.clone(), Output::Own(data.clone()));
+                true
+            }
             Event::TimerFired { timer, at } => {
                 let Some(step) = self.state.step(&timer.path) else { return false };
                 // Another attempt may have set a timer of the same name since.

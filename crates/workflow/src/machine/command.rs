@@ -69,6 +69,7 @@ pub enum Call {
     Delete(DeleteCall),
     SetState(SetStateCall),
     Run(RunCall),
+    Input(Box<InputCall>),
     Http(Box<HttpCall>),
     Email(Box<EmailCall>),
     List(ListCall),
@@ -157,6 +158,17 @@ pub struct DeleteCall {
 pub struct SetStateCall {
     /// By name; null takes a name away.
     pub values: serde_json::Map<String, Value>,
+}
+
+/// Output: what a person gives, which comes by [`super::Event::InputGiven`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InputCall {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
 }
 
 /// Output: the other run's result, which comes by [`super::Event::RunEnded`], or `{run_id}`.

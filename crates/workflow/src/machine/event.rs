@@ -29,6 +29,8 @@ pub enum Event {
         run: Option<String>,
         at: Timestamp,
     },
+    /// A person has given what a step waits for.
+    InputGiven { path: StepPath, data: Payload, at: Timestamp },
     /// A run that a step waits for has ended.
     RunEnded {
         path: StepPath,
@@ -64,6 +66,7 @@ impl Event {
             Event::Started(start) => vec![&mut start.trigger, &mut start.settings],
             Event::StepDone { result: Ok(payload), .. }
             | Event::RunEnded { result: Ok(payload), .. }
+            | Event::InputGiven { data: payload, .. }
             | Event::Resumed { how: Resume::Output(payload), .. }
             | Event::StateRead { values: payload } => vec![payload],
             _ => Vec::new(),
@@ -76,6 +79,7 @@ impl Event {
             Event::AttemptStarted { path, .. }
             | Event::StepDone { path, .. }
             | Event::RunEnded { path, .. }
+            | Event::InputGiven { path, .. }
             | Event::Resumed { path, .. } => Some(path),
             Event::TimerFired { timer, .. } => Some(&timer.path),
             Event::Started(_)
@@ -99,8 +103,20 @@ pub struct Start {
     /// resolved to at the start (`normalize-lead@1.2.0`).
     #[serde(default)]
     pub actions: BTreeMap<String, String>,
+    /// What the links are made from that give steps their input; only where there are such steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<Links>,
     /// The first reading of the run's clock.
     pub at: Timestamp,
+}
+
+/// What makes a run's links.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Links {
+    /// What stands before the token.
+    pub base: String,
+    /// Signs the tokens; the run's own.
+    pub key: String,
 }
 
 /// Which run this is: `run` and `workflow` in templates, and what seeds and keys are made from.

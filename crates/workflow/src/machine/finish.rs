@@ -125,6 +125,10 @@ impl Machine<'_> {
     fn list_of(&self, node: NodeId, taken: Taken) -> Option<ListId> {
         let node = self.graph.node(node);
         match (&node.kind, taken) {
+            (_, Taken::OnTimeout) => match node.on_timeout {
+                Some(OnErrorPlan::Do(list)) => Some(list),
+                _ => None,
+            },
             (_, Taken::OnError) => match node.on_error {
                 OnErrorPlan::Do(list) => Some(list),
                 _ => None,
@@ -196,7 +200,7 @@ impl Machine<'_> {
             }
             match step.taken {
                 // It goes on when what failed inside it has.
-                Some(Taken::OnError) if failed_inside => {}
+                Some(Taken::OnError | Taken::OnTimeout) if failed_inside => {}
                 Some(_) if failed_inside => step.error = None,
                 Some(taken) => {
                     let done = self.list_of(node, taken);

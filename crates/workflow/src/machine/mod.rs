@@ -22,6 +22,7 @@ mod failure;
 mod finish;
 mod items;
 mod iterate;
+mod link;
 mod pages;
 mod path;
 mod payload;
@@ -37,14 +38,15 @@ pub use apply::{apply, call_now, outstanding, step};
 
 pub use command::{
     Answer, Call, CodeCall, Command, CreateCall, DeleteCall, EmailCall, Execute, Finished, HttpBody,
-    HttpCall, ItemCall, ItemDone, ItemRecords, ListCall, RunCall, RunFailure, SearchCall, SetStateCall,
-    UpdateCall, UpsertCall,
+    HttpCall, InputCall, ItemCall, ItemDone, ItemRecords, ListCall, RunCall, RunFailure, SearchCall,
+    SetStateCall, UpdateCall, UpsertCall,
 };
 pub(crate) use delay::time as time_of;
-pub use event::{Event, Resume, RunInfo, Start, Timer, TimerKind};
+pub use event::{Event, Links, Resume, RunInfo, Start, Timer, TimerKind};
 pub use failure::{Failure, Source, code};
 pub use finish::ended;
 pub use items::{Items, Kept};
+pub use link::{LinkToken, token_of};
 pub use pages::{Next, PageCall, Pages};
 pub use path::StepPath;
 pub use payload::{BlobRef, Payload};

@@ -6,8 +6,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
 use super::command::{
-    Answer, Call, CodeCall, CreateCall, DeleteCall, EmailCall, HttpBody, HttpCall, RunCall, SearchCall,
-    SetStateCall, UpdateCall, UpsertCall,
+    Answer, Call, CodeCall, CreateCall, DeleteCall, EmailCall, HttpBody, HttpCall, InputCall, RunCall,
+    SearchCall, SetStateCall, UpdateCall, UpsertCall,
 };
 use super::failure::{Failure, code};
 use crate::expr::{Document, ExprError, ExprErrorKind, Filled, Scope, Template, Text};
@@ -68,6 +68,11 @@ pub(super) fn call(
             wait: *wait,
             run: None,
         }),
+        CallPlan::Input(plan) => Call::Input(Box::new(InputCall {
+            title: optional_text("title", plan.title.as_ref(), scope)?,
+            message: optional_text("message", plan.message.as_ref(), scope)?,
+            schema: plan.schema.clone(),
+        })),
         CallPlan::Http(plan) => Call::Http(Box::new(http(plan, scope, key)?)),
         CallPlan::Email(plan) => Call::Email(Box::new(email(plan, scope)?)),
     })

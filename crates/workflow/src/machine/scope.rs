@@ -7,7 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::event::Start;
 use super::failure::Failure;
+use super::link::link_of;
 use super::path::StepPath;
 use super::payload::Payload;
 use super::state::{Output, State, StepState, StepStatus, Taken};
@@ -124,7 +126,7 @@ impl Here<'_> {
                 Owner::OnFailure => return self.state.error.as_ref().map(|e| error_value(&e.failure)),
                 Owner::Step(node, taken) => {
                     let path = around?;
-                    if taken == Taken::OnError {
+                    if matches!(taken, Taken::OnError | Taken::OnTimeout) {
                         return self.state.step(&path)?.error.as_ref().map(error_value);
                     }
                     list = self.graph.node(node).list;
@@ -233,6 +235,16 @@ fn children_of(graph: &Graph, path: &StepPath) -> Vec<(NodeId, StepPath)> {
 }
 
 impl Here<'_> {
+    /// The links of the steps that wait for a person, by id: inside an item, those of its own steps.
+    fn links(&self, start: &Start) -> Option<Value> {
+        start.links.as_ref()?;
+        let link = |id: NodeId| {
+            let link = link_of(start, &self.instance(id))?;
+            Some((self.graph.node(id).id.clone(), Value::String(link)))
+        };
+        Some(Value::Object(self.graph.inputs().filter_map(link).collect()))
+    }
+
     fn find(&self, root: &str) -> Found {
         let start = self.state.start.as_deref();
         match root {
@@ -245,7 +257,11 @@ impl Here<'_> {
             "run" => {
                 let id = start.map(|start| start.run.id.as_str());
                 let at = start.map(|start| start.at.to_string());
-                Found::Value(Arc::new(json!({"id": id, "started_at": at})))
+                let mut run = json!({"id": id, "started_at": at});
+                if let Some(links) = start.and_then(|start| self.links(start)) {
+                    run["input_links"] = links;
+                }
+                Found::Value(Arc::new(run))
             }
             "workflow" => {
                 let run = start.map(|start| &start.run);

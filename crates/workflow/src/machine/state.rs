@@ -22,7 +22,7 @@ pub enum RunStatus {
     Queued,
     /// Some step is being worked on.
     Running,
-    /// Nothing can be done before a timer fires, or another run ends.
+    /// Nothing can be done before a timer fires, another run ends, or a person gives an input.
     Waiting,
     /// Nothing can be done before a person resumes it.
     Paused,
@@ -56,7 +56,7 @@ impl RunStatus {
 pub enum StepStatus {
     /// Its call, or a step inside it, is being worked on.
     Running,
-    /// For its timer, or another run.
+    /// For its timer, another run, or an input.
     Waiting,
     /// For a person.
     Paused,
@@ -173,6 +173,8 @@ pub enum Taken {
     Item,
     /// The list of `on_error: {do: …}`.
     OnError,
+    /// The list of `on_timeout: {do: …}`.
+    OnTimeout,
 }
 
 /// A step's output.

@@ -1,4 +1,4 @@
-//! Waits for what comes by an event of its own: the end of another run.
+//! Waits for what comes by an event of its own: the end of another run, what a person gives.
 
 use super::advance::Machine;
 use super::command::Command;
@@ -7,7 +7,8 @@ use super::failure::{Failure, code};
 use super::path::StepPath;
 use super::retry::after;
 use super::state::{StepState, StepStatus};
-use crate::graph::{CallPlan, NodeId};
+use crate::graph::{CallPlan, NodeId, NodeKind};
+use crate::model::Millis;
 use jiff::Timestamp;
 
 impl Machine<'_> {
@@ -21,8 +22,8 @@ impl Machine<'_> {
         at: Timestamp,
     ) {
         let timeout = match plan {
-            CallPlan::Run { wait: true, .. } => self.graph.node(id).timeout_ms,
-            _ => None,
+            CallPlan::Run { wait: false, .. } => None,
+            _ => self.graph.node(id).timeout_ms,
         };
         let due = timeout.and_then(|ms| after(self.state.clock.max(at), ms));
         let mut attempt = 0;
@@ -53,11 +54,23 @@ impl Machine<'_> {
     /// It has not come in time.
     pub(super) fn timed_out(&mut self, id: NodeId, path: StepPath) {
         let limit = self.graph.node(id).timeout_ms;
-        let message = format!("the attempt took longer than its timeout of {} ms", limit.unwrap_or_default());
+        let span = Millis(limit.unwrap_or_default());
+        let message = match self.graph.node(id).kind {
+            NodeKind::Call(CallPlan::Input(_)) => format!("nobody gave the input within {span}"),
+            _ => format!("the attempt took longer than its timeout of {span}"),
+        };
         let failure = Failure { limit, ..Failure::engine(code::TIMEOUT, message).retryable() };
         let run = self.state.steps.get_mut(&path).and_then(|step| step.run.take());
         self.commands.extend(run.map(|run| Command::CancelRun { run }));
         self.attempt_failed(id, path, failure);
+    }
+
+    /// The node of a step that waits for a person.
+    pub(super) fn awaits_input(&self, path: &StepPath) -> Option<NodeId> {
+        let id = self.graph.find(path)?;
+        let node = self.graph.node(id);
+        let is_input = matches!(node.kind, NodeKind::Call(CallPlan::Input(_)));
+        self.state.step(path).filter(|step| is_input && step.is_awaiting(node)).map(|_| id)
     }
 
     /// Nobody waits any more, since the run ends: what was waited for is to end too.

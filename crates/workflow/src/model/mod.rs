@@ -15,7 +15,7 @@ pub use step::{
     Arm, Backoff, Block, Body, Branch, Code, CreateRecord, Delay, DeleteRecord, Fields, FilterStep,
     HttpRequest, Iterate, Limits, NamedRedirects, NextPage, OnError, Pagination, Parallel, RecordSet,
     Redirects, Response, Retry, RunWorkflow, SearchRecords, SendEmail, Set, SetState, StatusRange, Step,
-    StepKind, Stop, StopStatus, Tolerate, UpdateRecord, UpsertRecord,
+    StepKind, Stop, StopStatus, Tolerate, UpdateRecord, UpsertRecord, WaitForInput,
 };
 pub use trigger::{
     Answer, Auth, ChallengeHmac, Encoding, Handshake, Hmac, HmacScheme, Manual, Method, Missed, OnRecords,

@@ -39,7 +39,7 @@ pub struct Step {
 
 impl Step {
     /// The lists of steps inside this one, in document order: arms, `else`, the steps of a parallel or an iterator,
-    /// `on_error.do`.
+    /// `on_error.do`, `on_timeout.do`.
     pub fn blocks(&self) -> Vec<&[Step]> {
         let mut blocks: Vec<&[Step]> = Vec::new();
         match &self.kind {
@@ -52,6 +52,11 @@ impl Step {
             _ => {}
         }
         if let OnError::Do { steps } = &self.on_error {
+            blocks.push(steps);
+        }
+        if let StepKind::WaitForInput(wait) = &self.kind
+            && let Some(OnError::Do { steps }) = &wait.on_timeout
+        {
             blocks.push(steps);
         }
         blocks
@@ -76,6 +81,7 @@ pub enum StepKind {
     SetState(SetState),
     Stop(Stop),
     Delay(Delay),
+    WaitForInput(WaitForInput),
     RunWorkflow(RunWorkflow),
     HttpRequest(Box<HttpRequest>),
     SendEmail(Box<SendEmail>),
@@ -99,6 +105,7 @@ impl StepKind {
             StepKind::SetState(_) => "set_state",
             StepKind::Stop(_) => "stop",
             StepKind::Delay(_) => "delay",
+            StepKind::WaitForInput(_) => "wait_for_input",
             StepKind::RunWorkflow(_) => "run_workflow",
             StepKind::HttpRequest(_) => "http_request",
             StepKind::SendEmail(_) => "send_email",
@@ -406,6 +413,27 @@ pub struct Delay {
 impl Delay {
     /// Nobody waits longer in earnest.
     pub const LONGEST: Millis = Millis::seconds(366 * 24 * 3600);
+}
+
+/// Waits for a person, who gives it by a link or the API. Output: what they gave.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct WaitForInput {
+    /// Of what is given; without it everything is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+    /// Above the form that the link shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<Template>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Template>,
+    /// When nobody gave it in time; `on_error` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_timeout: Option<OnError>,
+}
+
+impl WaitForInput {
+    /// How long it waits that does not say.
+    pub const DEFAULT_TIMEOUT: Millis = Millis::seconds(7 * 24 * 3600);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 mod delays;
 mod examples;
 mod failures;
+mod inputs;
 mod iterators;
 mod properties;
 mod runs;

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::super::*;
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeId, NodeKind};
 use crate::model::Workflow;
 
 pub fn graph(document: Value) -> Graph {
@@ -29,6 +29,7 @@ pub fn started(trigger: Value) -> Event {
         trigger: trigger.into(),
         settings: json!({"sales": "sales@example.com"}).into(),
         actions: [("normalize-lead@1".to_owned(), "normalize-lead@1.2.0".to_owned())].into(),
+        links: None,
         at: time(0),
     }))
 }
@@ -63,6 +64,13 @@ impl<'g> Driven<'g> {
         if let Event::Resumed { path, how: Resume::Retry, .. } = &event {
             // A person asks once more, under the same key where the last answer was not definite.
             self.seen.retain(|(asked, ..)| !StepPath::new(asked).is_within(path));
+        }
+        if let Event::RetryRequested { .. } = &event {
+            // So does one who retries the run: what nobody has answered is waited for again.
+            let waits =
+                |id: NodeId| matches!(&self.graph.node(id).kind, NodeKind::Call(plan) if plan.waits());
+            let graph = self.graph;
+            self.seen.retain(|(asked, ..)| !graph.find(&StepPath::new(asked)).is_some_and(waits));
         }
         self.journal.push(event);
         for command in &commands {
