@@ -13,6 +13,7 @@ mod events;
 mod fairness;
 mod fixtures;
 mod flows;
+mod flows_enrichment;
 mod hook_answers;
 mod inputs;
 mod iterators;

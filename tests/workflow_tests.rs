@@ -13,6 +13,18 @@ fn test(folder: &Path, arguments: &[&str]) -> Finished {
     Finished::from(command.env("STEPWELL_SERVER", "http://127.0.0.1:9").output().unwrap())
 }
 
+/// An example passes its tests, which are so many.
+fn passes(flow: &str, count: usize) {
+    let done = test(&guests::root().join("examples/workflows").join(flow), &[]);
+    assert_eq!(done.code, Some(0), "{flow}: {}{}", done.stdout, done.stderr);
+    assert!(done.stdout.trim_end().ends_with(&format!("{count} passed, 0 failed")), "{}", done.stdout);
+}
+
+#[test]
+fn flows_that_others_take_part_in_pass_their_tests() {
+    passes("enrichment", 3);
+}
+
 #[test]
 fn the_example_passes_its_tests() {
     let folder = guests::root().join("examples/workflows/web-form");

@@ -1,6 +1,7 @@
 //! What black-box tests share: a real server process, a client, modules built once, a real SMTP server.
 
 pub mod guests;
+pub mod peer;
 pub mod server;
 pub mod smtp;
 

@@ -23,6 +23,8 @@ pub(crate) use through::Through;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of an answer that was not accepted is kept in the failure.
 const SHOWN_BODY: usize = 2048;
+/// How much of it the message says.
+const SAID_BODY: usize = 200;
 
 /// What the call's connection, if it has one, adds to it, with its secrets filled in.
 pub(crate) fn through(
@@ -171,8 +173,9 @@ pub(crate) async fn send(
         return Ok(output);
     }
     let status = response.status;
+    let host = display_host(&request.url);
     let mut failure =
-        Failure::engine("http_status", format!("{} answered {status}", display_host(&request.url)));
+        Failure::engine("http_status", format!("{host} answered {status}{}", said(&output["body"])));
     failure.retryable = matches!(status, 408 | 425 | 429 | 500..=599);
     failure.retry_after_ms =
         output["headers"]["retry-after"].as_str().and_then(|text| retry_after(text, now));
@@ -227,6 +230,19 @@ fn check_schema(call: &HttpCall, output: &Value) -> Result<(), Failure> {
     );
     failure.details = Some(json!({ "body": shown(&output["body"]) }));
     Err(failure)
+}
+
+/// The beginning of a body, for a message.
+fn said(body: &Value) -> String {
+    let mut text = match body {
+        Value::Null | Value::Object(_) if body["base64"].is_string() || body.is_null() => {
+            return String::new();
+        }
+        Value::String(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    };
+    super::cut(&mut text, SAID_BODY);
+    if text.is_empty() { text } else { format!(": {text}") }
 }
 
 /// A body, cut to what a person reads.
