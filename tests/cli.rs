@@ -91,6 +91,40 @@ async fn workflows_are_checked_applied_run_and_followed() {
     assert!(ok(on(&server, &["mailbox", "list"])).contains("New lead: Ada"));
 }
 
+#[tokio::test]
+async fn an_apply_shows_its_plan_and_takes_away_only_what_it_is_told_to() {
+    let server = Server::dev();
+    let folder = tempfile::tempdir().unwrap();
+    let flow = |name: &str, value: u32| {
+        let text = format!(
+            "name: {name}\ntrigger: {{ type: manual }}\nsteps:\n  - {{ id: a, type: set, values: {{ x: {value} }} }}\n"
+        );
+        std::fs::write(folder.path().join(format!("{name}.yaml")), text).unwrap();
+    };
+    std::fs::create_dir(folder.path().join("connections")).unwrap();
+    std::fs::write(folder.path().join("connections/crm.yaml"), "base_url: https://crm.example.com\n")
+        .unwrap();
+    flow("one", 1);
+    flow("two", 1);
+    let apply = |flags: &[&str]| {
+        let arguments = [&["workflow", "apply", text(folder.path()), "--activate"], flags].concat();
+        ok(on(&server, &arguments))
+    };
+    assert_eq!(apply(&["--plan"]), "+ connection crm\n+ workflow one\n+ workflow two\n");
+    assert!(ok(on(&server, &["workflow", "list"])).lines().count() < 2, "a plan changes nothing");
+    assert!(apply(&[]).ends_with("two v1 saved\ntwo is active\n"));
+    flow("one", 2);
+    std::fs::remove_file(folder.path().join("two.yaml")).unwrap();
+    assert_eq!(apply(&["--plan"]), "= connection crm\n~ workflow one (v1 is active)\n");
+    let pruned = apply(&["--prune"]);
+    assert!(pruned.contains("- workflow two (v1 is active)\n"), "{pruned}");
+    assert!(pruned.ends_with("two is deleted; its runs can still be read\n"), "{pruned}");
+    let left = ok(on(&server, &["workflow", "list"]));
+    assert!(left.contains("one") && !left.contains("two"), "{left}");
+    let plan: Value = serde_json::from_str(&apply(&["--plan", "--json"])).unwrap();
+    assert_eq!(plan["workflows"][0]["change"], "keep", "{plan}");
+}
+
 /// What clears a screen, sets a title, and the same in C1.
 const COMMANDS: &str = "\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m";
 

@@ -216,14 +216,20 @@ pub enum Workflow {
         #[arg(long)]
         online: bool,
     },
-    /// Save workflows as drafts, and the connections of their folders; says what changed
+    /// Save workflows as drafts, and the schema and connections of their folders; shows first what changes
     Apply {
-        /// Files, or folders of them; of a folder its connections/ too
+        /// Files, or folders of them; of a folder its schema.yaml and connections/ too
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Activate what has no problems
         #[arg(long)]
         activate: bool,
+        /// Only show what would change
+        #[arg(long)]
+        plan: bool,
+        /// Take away every other workflow of the workspace: active ones are deactivated first
+        #[arg(long)]
+        prune: bool,
     },
     /// Let a workflow's trigger start runs
     Activate { name: String },

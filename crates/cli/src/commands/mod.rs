@@ -1,6 +1,7 @@
 //! The commands, a file each: thin, over the crates and the API.
 
 pub mod action;
+mod apply;
 mod check;
 pub mod connection;
 pub mod demo;

@@ -1,17 +1,16 @@
 //! `stepwell workflow`: checking and testing files without a server; applying, activating and running them on one.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use stepwell_engine::{DraftSaved, RunStarted, RunStatus, WorkflowDetail, WorkflowInfo};
+use stepwell_engine::{RunStarted, RunStatus, WorkflowDetail, WorkflowInfo};
 use stepwell_harness::FlowTestOptions;
 
 use super::{Bad, json_argument};
 use crate::args::{Global, Workflow};
-use crate::client::{Client, ClientError};
+use crate::client::Client;
 use crate::output;
 
 #[derive(Deserialize)]
@@ -26,18 +25,9 @@ pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
         }
         Workflow::Test { dir, junit, only } => test(&dir, only, junit, global.json).await,
         Workflow::Graph { file, format } => super::check::graph(&file, format, global.json),
-        Workflow::Apply { files, activate } => {
-            let (client, connections) = (Client::new(global)?, connection_files(&files)?);
-            for folder in &files {
-                apply_schema(&client, folder, activate, global.json).await?;
-            }
-            // Workflows are checked against them.
-            let (_, bad) = super::connection::apply(&client, &connections, global.json).await?;
-            let applied = apply(&client, &workflow_files(&files)?, activate, global.json).await;
-            match bad {
-                0 => applied,
-                _ => Err(Bad(format!("{bad} of {} connections have problems", connections.len())).into()),
-            }
+        Workflow::Apply { files, activate, plan, prune } => {
+            let wish = super::apply::Wish { activate, plan, prune, json: global.json };
+            super::apply::main(&Client::new(global)?, &files, wish).await
         }
         Workflow::Activate { name } => {
             let client = Client::new(global)?;
@@ -133,7 +123,7 @@ async fn test(dir: &Path, only: Option<String>, junit: Option<PathBuf>, json: bo
     Err(Bad(format!("{} of {} tests failed", report.failed(), report.cases.len())).into())
 }
 
-fn listening(info: &WorkflowInfo) -> String {
+pub fn listening(info: &WorkflowInfo) -> String {
     info.hook.as_ref().map(|hook| format!(", listening on /hooks/default/{hook}")).unwrap_or_default()
 }
 
@@ -179,93 +169,8 @@ async fn run(global: &Global, name: &str, input: Value, wait: &str) -> anyhow::R
     }
 }
 
-/// Brings the workspace to a folder's schema first; with `activate` together with the folder's workflows, so that
-/// neither is without the other.
-async fn apply_schema(client: &Client, folder: &Path, activate: bool, json: bool) -> anyhow::Result<()> {
-    let Some(file) = super::schema::of_folder(folder) else { return Ok(()) };
-    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut workflows = BTreeMap::new();
-    if activate {
-        for file in workflow_files(std::slice::from_ref(&folder.to_owned()))? {
-            let text =
-                std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            workflows.insert(name_of(&file)?, text);
-        }
-    }
-    if !json {
-        super::schema::show(&super::schema::plan(client, &text, &workflows).await?.changes);
-    }
-    super::schema::ended(&super::schema::apply(client, &text, &workflows, "30s").await?)
-}
-
-async fn apply(client: &Client, files: &[PathBuf], activate: bool, json: bool) -> anyhow::Result<()> {
-    let mut saved = Vec::new();
-    let mut bad = 0;
-    let mut drafts = Vec::new();
-    for file in files {
-        drafts.push((file, save(client, file).await?));
-    }
-    for (file, draft) in drafts {
-        let name = name_of(file)?;
-        // Those that run each other are all there by now.
-        let alone = |draft: &DraftSaved| draft.problems.iter().any(|place| place.code == "unknown_workflow");
-        let draft = match draft {
-            Ok(first) if alone(&first) && files.len() > 1 => {
-                let changed = first.changed;
-                save(client, file).await?.map(|draft| DraftSaved { changed, ..draft })
-            }
-            draft => draft,
-        };
-        let draft = match draft {
-            Ok(draft) => draft,
-            Err(ClientError::Refused(problem)) if !problem.errors.is_empty() => {
-                bad += 1;
-                output::complain(format!("{}: {}", file.display(), problem.detail));
-                for place in &problem.errors {
-                    output::complain(output::place(place));
-                }
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if !json {
-            let what = if draft.changed { "saved" } else { "unchanged" };
-            output::line(format!("{name} v{} {what}", draft.version));
-            for problem in &draft.problems {
-                output::line(output::place(problem));
-            }
-        }
-        if !draft.problems.is_empty() {
-            bad += 1;
-        } else if activate {
-            let info: WorkflowInfo = client.json(client.post(&["workflows", &name, "activate"])).await?;
-            if !json {
-                output::line(format!("{name} is active{}", listening(&info)));
-            }
-        }
-        saved.push(draft);
-    }
-    if json {
-        output::json(&saved)?;
-    }
-    if bad > 0 {
-        return Err(Bad(format!("{bad} of {} workflows have problems", files.len())).into());
-    }
-    Ok(())
-}
-
-/// Saves a file as a draft; what the server refuses is told where it is its turn.
-async fn save(client: &Client, file: &Path) -> anyhow::Result<Result<DraftSaved, ClientError>> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let request = client.request(reqwest::Method::PUT, &["workflows", &name_of(file)?]).body(text);
-    match client.json(request).await {
-        Err(error @ ClientError::Refused(_)) => Ok(Err(error)),
-        answer => Ok(Ok(answer?)),
-    }
-}
-
 /// The files named, and the workflow files of the folders named.
-fn workflow_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+pub fn workflow_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -283,7 +188,7 @@ fn workflow_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// The files of the folders named that are connections.
-fn connection_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+pub fn connection_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for folder in paths.iter().map(|path| path.join("connections")).filter(|folder| folder.is_dir()) {
         files.extend(documents_in(&folder)?);

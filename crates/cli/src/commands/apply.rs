@@ -1,0 +1,249 @@
+//! `stepwell workflow apply`: a folder's schema, connections and workflows, with a plan of what changes shown first.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::json;
+use stepwell_engine::{ConnectionInfo, DraftSaved, SchemaChange, WorkflowDetail, WorkflowInfo};
+use stepwell_workflow::connection;
+
+use super::Bad;
+use super::workflow::{connection_files, listening, name_of, workflow_files};
+use crate::client::{Client, ClientError};
+use crate::output::{self, Line};
+
+/// What to do with the files.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    pub activate: bool,
+    /// Only the plan.
+    pub plan: bool,
+    /// Take away what has no file.
+    pub prune: bool,
+    pub json: bool,
+}
+
+/// What becomes of one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Fate {
+    Create,
+    Change,
+    Keep,
+    Delete,
+}
+
+#[derive(Debug, Serialize)]
+struct Change {
+    name: String,
+    change: Fate,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    active_version: Option<u32>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Plan {
+    schema: Vec<SchemaChange>,
+    connections: Vec<Change>,
+    workflows: Vec<Change>,
+}
+
+/// A file's text, under the name that it gives.
+struct Document {
+    file: PathBuf,
+    name: String,
+    text: String,
+}
+
+fn documents(files: Vec<PathBuf>) -> anyhow::Result<Vec<Document>> {
+    let read = |file: PathBuf| {
+        let text =
+            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        anyhow::Ok(Document { name: name_of(&file)?, file, text })
+    };
+    files.into_iter().map(read).collect()
+}
+
+pub async fn main(client: &Client, files: &[PathBuf], wish: Wish) -> anyhow::Result<()> {
+    let connections = documents(connection_files(files)?)?;
+    let workflows = documents(workflow_files(files)?)?;
+    let plan = plan(client, files, &connections, &workflows, wish).await?;
+    if wish.plan && wish.json {
+        return output::json(&plan);
+    }
+    if !wish.json {
+        show(&plan);
+    }
+    if wish.plan {
+        return Ok(());
+    }
+    for folder in files {
+        apply_schema(client, folder, wish.activate).await?;
+    }
+    // Workflows are checked against them.
+    let (_, bad_connections) = super::connection::apply(client, &connection_files(files)?, wish.json).await?;
+    let (saved, bad) = save(client, &workflows, wish).await?;
+    let mut deleted = Vec::new();
+    // What has a problem may be what was to take the place of another.
+    if bad_connections + bad == 0 {
+        for gone in plan.workflows.iter().filter(|change| change.change == Fate::Delete) {
+            delete(client, gone, wish.json).await?;
+            deleted.push(&gone.name);
+        }
+    }
+    if wish.json {
+        match wish.prune {
+            true => output::json(&json!({ "workflows": saved, "deleted": deleted }))?,
+            false => output::json(&saved)?,
+        }
+    }
+    match (bad_connections, bad) {
+        (0, 0) => Ok(()),
+        (0, bad) => Err(Bad(format!("{bad} of {} workflows have problems", workflows.len())).into()),
+        (bad, _) => Err(Bad(format!("{bad} of {} connections have problems", connections.len())).into()),
+    }
+}
+
+async fn plan(
+    client: &Client,
+    folders: &[PathBuf],
+    connections: &[Document],
+    workflows: &[Document],
+    wish: Wish,
+) -> anyhow::Result<Plan> {
+    let mut plan = Plan::default();
+    for folder in folders {
+        if let Some((text, with)) = schema_of(folder, wish.activate)? {
+            plan.schema.extend(super::schema::plan(client, &text, &with).await?.changes);
+        }
+    }
+    if !connections.is_empty() {
+        let known: Vec<ConnectionInfo> = client.all("connections").await?;
+        for Document { name, text, .. } in connections {
+            let wanted = connection::read(text, name).0;
+            let change = match known.iter().find(|info| info.connection.name == *name) {
+                None => Fate::Create,
+                Some(info) if Some(&info.connection) == wanted.as_ref() => Fate::Keep,
+                Some(_) => Fate::Change,
+            };
+            plan.connections.push(Change { name: name.clone(), change, active_version: None });
+        }
+    }
+    let known: Vec<WorkflowInfo> = client.all("workflows").await?;
+    for Document { name, text, .. } in workflows {
+        let Some(info) = known.iter().find(|info| info.name == *name) else {
+            plan.workflows.push(Change { name: name.clone(), change: Fate::Create, active_version: None });
+            continue;
+        };
+        let detail: WorkflowDetail = client.json(client.get(&["workflows", name])).await?;
+        let waits = wish.activate && info.active_version != Some(detail.version);
+        let change = if detail.text == *text && !waits { Fate::Keep } else { Fate::Change };
+        let active_version = info.active_version;
+        plan.workflows.push(Change { name: name.clone(), change, active_version });
+    }
+    if wish.prune {
+        let gone = known.into_iter().filter(|info| workflows.iter().all(|one| one.name != info.name));
+        plan.workflows.extend(gone.map(|info| Change {
+            name: info.name,
+            change: Fate::Delete,
+            active_version: info.active_version,
+        }));
+    }
+    Ok(plan)
+}
+
+fn show(plan: &Plan) {
+    let mut text = Line::new();
+    for change in &plan.schema {
+        text.add(format!("~ schema: {}", change.about)).end();
+    }
+    for (kind, changes) in [("connection", &plan.connections), ("workflow", &plan.workflows)] {
+        for change in changes {
+            let sign = match change.change {
+                Fate::Create => "+",
+                Fate::Change => "~",
+                Fate::Keep => "=",
+                Fate::Delete => "-",
+            };
+            text.add(format!("{sign} {kind} {}", change.name));
+            if let (Some(version), Fate::Change | Fate::Delete) = (change.active_version, change.change) {
+                text.add(format!(" (v{version} is active)"));
+            }
+            text.end();
+        }
+    }
+    text.print();
+}
+
+/// The schema file of a folder, and with `activate` the folder's workflows, which go with it: so that neither is without
+/// the other.
+fn schema_of(folder: &Path, activate: bool) -> anyhow::Result<Option<(String, BTreeMap<String, String>)>> {
+    let Some(file) = super::schema::of_folder(folder) else { return Ok(None) };
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let with = match activate {
+        true => documents(workflow_files(&[folder.to_owned()])?)?,
+        false => Vec::new(),
+    };
+    Ok(Some((text, with.into_iter().map(|one| (one.name, one.text)).collect())))
+}
+
+/// Brings the workspace to a folder's schema.
+async fn apply_schema(client: &Client, folder: &Path, activate: bool) -> anyhow::Result<()> {
+    let Some((text, with)) = schema_of(folder, activate)? else { return Ok(()) };
+    super::schema::ended(&super::schema::apply(client, &text, &with, "30s").await?)
+}
+
+/// Saves workflows, and activates them if that is wished. Gives what was saved, and how many have problems.
+async fn save(
+    client: &Client,
+    workflows: &[Document],
+    wish: Wish,
+) -> anyhow::Result<(Vec<DraftSaved>, usize)> {
+    let (mut saved, mut bad) = (Vec::new(), 0);
+    for Document { file, name, text } in workflows {
+        let request = client.request(Method::PUT, &["workflows", name]).body(text.clone());
+        let draft: DraftSaved = match client.json(request).await {
+            Ok(draft) => draft,
+            Err(ClientError::Refused(problem)) if !problem.errors.is_empty() => {
+                bad += 1;
+                output::complain(format!("{}: {}", file.display(), problem.detail));
+                for place in &problem.errors {
+                    output::complain(output::place(place));
+                }
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if !wish.json {
+            let what = if draft.changed { "saved" } else { "unchanged" };
+            output::line(format!("{name} v{} {what}", draft.version));
+            for problem in &draft.problems {
+                output::line(output::place(problem));
+            }
+        }
+        if !draft.problems.is_empty() {
+            bad += 1;
+        } else if wish.activate {
+            let info: WorkflowInfo = client.json(client.post(&["workflows", name, "activate"])).await?;
+            if !wish.json {
+                output::line(format!("{name} is active{}", listening(&info)));
+            }
+        }
+        saved.push(draft);
+    }
+    Ok((saved, bad))
+}
+
+async fn delete(client: &Client, gone: &Change, json: bool) -> anyhow::Result<()> {
+    if gone.active_version.is_some() {
+        client.send(client.post(&["workflows", &gone.name, "deactivate"])).await?;
+    }
+    client.send(client.request(Method::DELETE, &["workflows", &gone.name])).await?;
+    if !json {
+        output::line(format!("{} is deleted; its runs can still be read", gone.name));
+    }
+    Ok(())
+}
