@@ -62,6 +62,7 @@ pub(crate) async fn add_field(ctx: &Ctx, object: &str, field: Value) -> Result<V
     })
     .await?;
     ctx.ws.schema.forget();
+    indexer::look(ctx);
     get(ctx, object).await
 }
 

@@ -247,6 +247,8 @@ impl Records<'_> {
 pub(super) struct Change {
     pub additions: Additions,
     pub object: Object,
+    /// It has no records yet.
+    is_new: bool,
 }
 
 /// The default that a field is asked to have.
@@ -292,10 +294,11 @@ impl Change {
                 }
             }
         };
-        Change { additions, object }
+        Change { additions, object, is_new: schema.object_by_id(id).is_none() }
     }
 
-    /// No record can have a value in the field yet, so an index on it is ready at once.
+    /// No record can have a value in the field yet, so a unique set is ready at once. An index has entries of what is
+    /// empty too, and has to be built where there may be records.
     pub fn add_field(&mut self, schema: &Schema, new: &NewField, at: &str, problems: &mut Problems) {
         let path = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") };
         let before = problems.len();
@@ -332,7 +335,8 @@ impl Change {
             self.add_unique(std::slice::from_ref(&name), &path("unique"), IndexState::Ready, problems);
         }
         if new.indexed {
-            self.add_index(&name, &path("indexed"), IndexState::Ready, problems);
+            let state = if self.is_new { IndexState::Ready } else { IndexState::Building };
+            self.add_index(&name, &path("indexed"), state, problems);
         }
     }
 

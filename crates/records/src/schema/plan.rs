@@ -17,7 +17,6 @@ use crate::error::{Problem, RecordsError};
 use crate::problems::{Problems, clipped};
 use crate::records::Records;
 use crate::row::{self, Life};
-use stepwell_store::Want;
 
 /// What objects and views there are to be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -127,8 +126,9 @@ impl Records<'_> {
         for id in &plan.removed {
             if self.has_records(*id).await? {
                 let name = self.schema.name_of(*id);
-                let problem = Problem::new("remove_objects", format!("there are records of {name}"));
-                problems.push(problem.hint("delete them first"));
+                let problem =
+                    Problem::new("remove_objects", format!("there are records of {name}, or deleted ones"));
+                problems.push(problem.hint("deleted ones can be restored: an object that had records stays"));
             }
         }
         for object in plan.schema.objects().filter(|object| !plan.removed.contains(&object.id)) {
@@ -169,10 +169,14 @@ impl Records<'_> {
         Ok(plan)
     }
 
-    async fn has_records(&self, id: ObjectId) -> Result<bool, RecordsError> {
-        let keys = row::range(self.workspace, id, Life::Live);
-        let view = self.txn.read(vec![Want::range(keys, 1)]).await?;
-        Ok(view.rows.iter().any(|rows| !rows.is_empty()))
+    /// Whether it has any, deleted ones too, which can be restored. The commit rests on it.
+    async fn has_records(&mut self, id: ObjectId) -> Result<bool, RecordsError> {
+        for life in [Life::Live, Life::Deleted] {
+            if !self.txn.range(row::range(self.workspace, id, life), 1, false).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

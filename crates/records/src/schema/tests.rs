@@ -113,6 +113,10 @@ async fn a_field_can_be_added_to_any_object() {
     assert_eq!(read["score"], Value::Null, "a default is for new records");
     let bob = bench.create("person", json!({})).await.unwrap();
     assert_eq!(bob.record["score"], 0);
+    // An index that has no entries of the records before it is not searched by.
+    let sorted = crate::Query { sort: vec!["-score".into()], ..crate::Query::default() };
+    let all = bench.run(async |records| records.search("person", &sorted, bench.context().now).await);
+    assert_eq!(all.await.unwrap().records.len(), 2);
     bench.update("person", &ann, json!({"score": 7})).await.unwrap();
     // Other workspaces have not heard of it.
     let other = stepwell_store::WorkspaceId(2);
