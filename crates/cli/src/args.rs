@@ -335,7 +335,7 @@ pub enum Run {
         /// Only the item of this number, from 0
         #[arg(long, value_name = "N")]
         index: Option<u64>,
-        /// completed, failed or skipped
+        /// completed, failed, skipped or cancelled
         #[arg(long)]
         status: Option<String>,
         #[arg(long, default_value_t = 20)]

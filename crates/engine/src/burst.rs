@@ -37,6 +37,8 @@ pub(crate) struct Base {
     /// Taken and not folded in yet.
     pub incoming: Vec<Event>,
     pub timers: Vec<(Timer, Timestamp)>,
+    /// Those of them whose rows are still to be written.
+    pub unset: Vec<(Timer, Timestamp)>,
     pub frozen: BTreeMap<StepPath, Frozen>,
     /// Attempts given by the machine whose end is not in the state.
     pub open: BTreeMap<CallId, Arc<Execute>>,
@@ -79,6 +81,8 @@ pub(crate) struct Committed {
 const TRUST_STAMPS_FOR: Duration = Duration::from_secs(5);
 /// Room that a transaction keeps for the run's own rows, below the store's limits of 700 rows and 1 MB.
 const HARD_ROWS: usize = 600;
+/// Rows of timers leave room for what else an event asks for.
+const TIMER_ROWS: usize = 500;
 const HARD_BYTES: usize = 700 << 10;
 /// Messages that are read at once.
 const MESSAGES: usize = 100;
@@ -103,6 +107,7 @@ struct Going<'r> {
     head: RunHead,
     state: State,
     timers: Vec<(Timer, Timestamp)>,
+    unset: Vec<(Timer, Timestamp)>,
     frozen: BTreeMap<StepPath, Frozen>,
     open: BTreeMap<CallId, Arc<Execute>>,
     queue: VecDeque<CallId>,
@@ -148,6 +153,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         head: base.head.clone(),
         state: base.state.clone(),
         timers: base.timers.clone(),
+        unset: base.unset.clone(),
         frozen: base.frozen.clone(),
         open: base.open.clone(),
         queue: base.open.keys().cloned().collect(),
@@ -188,7 +194,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         }
     }
     match going.forward().await {
-        Ok(()) if going.page.is_empty() && base.stored => Ok(Burst::Nothing),
+        Ok(()) if going.page.is_empty() && base.stored && base.unset.is_empty() => Ok(Burst::Nothing),
         Ok(()) => going.commit().await.map(|(next, committed)| {
             *base = next;
             Burst::Committed(Box::new(committed))
@@ -288,6 +294,8 @@ impl Going<'_> {
         if self.head.inbox > 0 {
             self.take_messages().await?;
         }
+        self.set_timers();
+        self.full |= !self.unset.is_empty();
         let now = self.ctx.core.ports.clock.now();
         let due: Vec<_> = self.timers.iter().filter(|(_, due)| *due <= now).cloned().collect();
         for (timer, due) in due {
@@ -412,9 +420,9 @@ impl Going<'_> {
                 }
                 Command::SetTimer { timer, due } => {
                     let due = whole_ms(due);
-                    let key = timers::key(self.ctx.ws.id, self.base.run, &timer, due);
-                    self.txn.put(key, vec![tables::FORMAT]);
+                    self.unset.push((timer.clone(), due));
                     self.timers.push((timer, due));
+                    self.set_timers();
                 }
                 Command::ClearTimer { timer, due } => {
                     let due = whole_ms(due);
@@ -437,6 +445,20 @@ impl Going<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Writes the rows of timers, as many as fit: one event may ask for more than a transaction takes. The others are
+    /// for the next burst, and the run is not parked before.
+    fn set_timers(&mut self) {
+        while self.rows() < TIMER_ROWS
+            && let Some((timer, due)) = self.unset.pop()
+        {
+            // It may be over already.
+            if self.timers.iter().any(|(known, at)| (known, at) == (&timer, &due)) {
+                let key = timers::key(self.ctx.ws.id, self.base.run, &timer, due);
+                self.txn.put(key, vec![tables::FORMAT]);
+            }
+        }
     }
 
     /// What became of an item is written beside its events; the state forgets it.
@@ -749,6 +771,8 @@ impl Going<'_> {
             self.open.clear();
             self.send.clear();
             self.frozen.clear();
+            self.unset.clear();
+            self.incoming.clear();
             for (timer, due) in std::mem::take(&mut self.timers) {
                 let key = timers::key(ws, run, &timer, due);
                 if self.rows() < HARD_ROWS { self.txn.delete(key) } else { left.push(key) }
@@ -796,7 +820,7 @@ impl Going<'_> {
         }
         let is_ready =
             |id: &CallId| !self.calls.is_running(id) && !self.send.contains(id) && !self.calls.is_held(id);
-        let more = self.late || self.open.keys().any(is_ready);
+        let more = self.late || !self.unset.is_empty() || self.open.keys().any(is_ready);
         let stats = &self.ctx.core.stats;
         let keys = self.txn.keys() as u64;
         let stamp = self.txn.commit().await?;
@@ -828,6 +852,7 @@ impl Going<'_> {
             state: self.state,
             incoming: self.incoming,
             timers: self.timers,
+            unset: self.unset,
             frozen: self.frozen,
             open: self.open,
             stored: true,
@@ -860,7 +885,7 @@ impl Going<'_> {
 
     /// The snapshot that the next burst starts from, if this process does not make it.
     async fn write_snapshot(&mut self) -> Result<Option<[u8; 32]>, Refused> {
-        let parked = self.open.is_empty() && self.incoming.is_empty();
+        let parked = self.open.is_empty() && self.unset.is_empty() && self.incoming.is_empty();
         let key = runs::live_key(self.ctx.ws.id, self.base.run);
         let incoming = self.incoming.clone();
         self.snapshot(key, Live { parked, incoming, ..Live::default() }).await
@@ -877,11 +902,14 @@ impl Going<'_> {
         let mut live = Live {
             state: std::mem::take(&mut self.state),
             timers: std::mem::take(&mut self.timers),
+            unset: std::mem::take(&mut self.unset),
             frozen: std::mem::take(&mut self.frozen),
             items: std::mem::take(&mut self.items),
             claims: std::mem::take(&mut self.claims),
             ..with
         };
+        // Of an iterator whose failure was dealt with nothing is left to be retried.
+        live.items.retain(|item, _| live.state.step(item).is_some());
         if !live.claims.is_empty() {
             let named = live.state.payloads_mut().filter_map(|payload| payload.reference().cloned());
             let named: BTreeSet<String> = named.map(|blob| blob.sha256).collect();
@@ -910,6 +938,7 @@ impl Going<'_> {
         self.txn.put(key, value);
         self.state = live.state;
         self.timers = live.timers;
+        self.unset = live.unset;
         self.frozen = live.frozen;
         self.items = live.items;
         self.claims = live.claims;

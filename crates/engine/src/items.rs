@@ -17,6 +17,8 @@ use stepwell_workflow::machine::{Output, StepPath};
 const ROWS: usize = 10;
 /// Items that one request looks at; a page of a rare filter may be short and have a cursor all the same.
 const LOOKED_AT: usize = 20_000;
+/// A page ends when it is as large, as JSON; an item is never cut.
+const PAGE_BYTES: usize = 4 << 20;
 /// Items under way whose steps a run shows.
 const SHOWN_OPEN: usize = 100;
 
@@ -103,7 +105,7 @@ pub(crate) async fn list(
         None => (0, 0),
         Some(cursor) => position(cursor).ok_or_else(|| invalid_cursor(cursor))?,
     };
-    let (mut list, mut looked_at, mut read) = (Vec::new(), 0, Read::default());
+    let (mut list, mut bytes, mut looked_at, mut read) = (Vec::new(), 0, 0, Read::default());
     loop {
         let wants = vec![Want::range(items::events_from(ctx.ws.id, run, commit), ROWS)];
         let view = ctx.core.ports.store.read(ctx.ws.shard, wants).await?;
@@ -114,12 +116,14 @@ pub(crate) async fn list(
             let row = read.keep(number, tables::decode(&key, &value)?);
             let skip = if number == commit { place } else { 0 };
             for (at, ended) in row.ended.iter().enumerate().skip(skip) {
-                if list.len() == page.size() || looked_at == LOOKED_AT {
+                if list.len() == page.size() || looked_at == LOOKED_AT || bytes >= PAGE_BYTES {
                     return Ok(Page { items: list, next_cursor: Some(format!("{number}.{at}")) });
                 }
                 looked_at += 1;
                 if filter.wants(ended) {
-                    list.push(detail(ctx, run, &flow, ended, &mut read).await?);
+                    let item = detail(ctx, run, &flow, ended, &mut read).await?;
+                    bytes += serde_json::to_vec(&item).map_or(0, |json| json.len());
+                    list.push(item);
                 }
             }
             (commit, place) = (number + 1, 0);

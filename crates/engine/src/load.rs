@@ -43,6 +43,7 @@ pub(crate) async fn stored(ctx: &Ctx, run: RunId) -> Result<Option<Base>, Engine
         state: live.state,
         incoming: live.incoming,
         timers: live.timers,
+        unset: live.unset,
         frozen: live.frozen,
         open,
         stored: true,

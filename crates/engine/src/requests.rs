@@ -7,7 +7,7 @@ use crate::history::{self, expired, found};
 use crate::id::RunId;
 use crate::journal::Switch;
 use crate::registry::{Compiled, workflows};
-use crate::tables::{self, inbox, items, runs, timers};
+use crate::tables::{self, inbox, items, runs};
 use crate::timers::whole_ms;
 use crate::{api, blobs, children};
 use jiff::Timestamp;
@@ -32,6 +32,10 @@ pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineEr
                 let message = format!("run {run} has already ended ({})", head.status.as_str());
                 return Err(EngineError::conflict("run_ended", message).with_run(run.to_string()));
             }
+            // Once is enough, however often it is asked for: what lies there has to fit one burst.
+            if head.inbox > 0 && cancels(&mut tx, ctx, run).await? {
+                return Ok(head);
+            }
             tx.put(inbox::key(ctx.ws.id, run, head.inbox), message.clone());
             head.inbox += 1;
             // Whoever drives the run rests on its head: that commit conflicts now, and finds the inbox.
@@ -42,6 +46,17 @@ pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineEr
     .await?;
     ctx.wake_at_once(run);
     Ok(head.summary(run))
+}
+
+/// Whether a cancel lies in the run's inbox.
+async fn cancels(tx: &mut Txn, ctx: &Ctx, run: RunId) -> Result<bool, EngineError> {
+    for (key, value) in tx.range(inbox::of_run(ctx.ws.id, run), usize::MAX, false).await? {
+        let message: inbox::Message = tables::decode(&key, &value)?;
+        if matches!(message.event, Event::CancelRequested { .. }) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Lets a failed run go on: its state is folded from the journal, and the request is laid beside it for the run's next
@@ -81,7 +96,6 @@ pub(crate) struct Retrying {
     live: stepwell_store::Value,
     moved: Option<[u8; 32]>,
     before: Option<[u8; 32]>,
-    timers: Vec<Key>,
     version: u32,
     /// Runs that it waits for, by their heads, and where these stood.
     children: Vec<(Key, Option<Stand>)>,
@@ -131,9 +145,6 @@ impl Retrying {
         }
         if let Some(sha256) = &self.moved {
             tx.put(runs::blob_ref_key(ws.id, sha256, run), vec![tables::FORMAT]);
-        }
-        for timer in &self.timers {
-            tx.put(timer.clone(), vec![tables::FORMAT]);
         }
         now.status = api::RunStatus::Queued;
         let moved = RunMoved::of(run, &now);
@@ -196,6 +207,8 @@ pub(crate) async fn prepare_retry(ctx: &Ctx, run: RunId, newest: bool) -> Result
         state: folded.state,
         incoming,
         frozen,
+        // There may be more of them than this commit takes.
+        unset: timers.clone(),
         timers,
         // The `on_failure` list runs anew, when it comes to that.
         items: read.items.into_iter().filter(|(item, _)| !item.is_on_failure()).collect(),
@@ -208,13 +221,11 @@ pub(crate) async fn prepare_retry(ctx: &Ctx, run: RunId, newest: bool) -> Result
         to.apply(&mut live.state);
         live.switch = Some(to);
     }
-    let timer_keys: Vec<Key> =
-        live.timers.iter().map(|(timer, due)| timers::key(ctx.ws.id, run, timer, *due)).collect();
     // What is large in the state stands in the journal too, which has claimed it.
     let (live, moved) = crate::load::snapshot_value(ctx, tables::encode(&live)?).await?;
     // The snapshot it ended with is the one it goes on from; a claim of it that is this one's too stays.
     let before = read.moved.filter(|before| Some(*before) != moved);
-    Ok(Retrying { run, version: flow.version, head, live, moved, before, timers: timer_keys, children })
+    Ok(Retrying { run, version: flow.version, head, live, moved, before, children })
 }
 
 /// Whether anything is kept of items of the run.

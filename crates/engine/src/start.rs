@@ -107,6 +107,7 @@ pub(crate) async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineEr
                 state: State::new(),
                 incoming: vec![Event::Started(Box::new(new.start))],
                 timers: Vec::new(),
+                unset: Vec::new(),
                 frozen: BTreeMap::new(),
                 open: BTreeMap::new(),
                 stored: false,

@@ -34,6 +34,13 @@ fn show(tested: &WorkflowTest) {
     for mail in &tested.mails {
         text.add(format!("not sent: e-mail to {}: {}", mail.to.join(", "), mail.subject)).end();
     }
+    if tested.items_left_out > 0 {
+        let what = format!(
+            "{} items were left out: a dry run has the first 100 of each iterator, and 1,000 altogether",
+            output::number(tested.items_left_out)
+        );
+        text.faint(&what).end();
+    }
     text.faint("a dry run: nothing was stored, and nothing went out").end();
     if let Some(result) = &tested.output {
         text.add(format!("output: {}", output::laid_out(result, 100))).end();

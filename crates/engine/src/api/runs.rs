@@ -130,6 +130,9 @@ pub struct RunDetail {
     pub steps: Vec<StepDetail>,
 }
 
+/// A run that is in the middle of an iterator may move on a hundred times a second, and is long to read.
+const WATCH_PAUSE: Duration = Duration::from_millis(200);
+
 /// One step of a run (or of an item of it).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepDetail {
@@ -196,7 +199,7 @@ pub struct ItemDetail {
     pub step: String,
     /// From 0.
     pub index: u64,
-    /// `completed`, `failed` or `skipped`.
+    /// `completed`, `failed` or `skipped`; `cancelled` for one that was under way when the run ended.
     pub status: StepStatus,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
@@ -490,12 +493,16 @@ impl Runs {
         let watching = Some((self.ctx.clone(), HashSet::new(), None));
         let updates = stream::unfold(watching, move |watching| async move {
             let (ctx, mut told, seen) = watching?;
-            let mut seen = seen;
-            if let Some(seen) = &mut seen {
-                Listener::moved(seen).await;
+            if let Some((mut seen, iterates)) = seen {
+                Listener::moved(&mut seen).await;
+                if iterates {
+                    ctx.core.ports.clock.sleep(WATCH_PAUSE).await;
+                }
             }
             let seen = ctx.ws.waiters.listen(run);
+            let mut iterates = false;
             let update = history::detail(&ctx, run).await.map(|detail| {
+                iterates = detail.steps.iter().any(|step| step.items.is_some() && step.ended_at.is_none());
                 let over = |step: &StepDetail| step.ended_at.is_some() && step.status != StepStatus::Running;
                 let new =
                     |step: &StepDetail| over(step) && told.insert((step.path.clone(), step.attempts.len()));
@@ -503,7 +510,7 @@ impl Runs {
                 RunUpdate { run: detail.summary, steps }
             });
             let go_on = update.as_ref().is_ok_and(|update| !update.run.status.ended());
-            Some((update, go_on.then_some((ctx, told, Some(seen)))))
+            Some((update, go_on.then_some((ctx, told, Some((seen, iterates))))))
         });
         Ok(updates.boxed())
     }

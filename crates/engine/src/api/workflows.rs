@@ -94,6 +94,10 @@ pub struct WorkflowTest {
     pub mails: Vec<crate::ports::MailMessage>,
     /// Requests that would have been sent.
     pub requests: Vec<crate::ports::HttpRequest>,
+    /// Items of iterators that were left out, and count as skipped: a test runs the first hundred of each iterator,
+    /// and a thousand altogether.
+    #[serde(default, skip_serializing_if = "crate::tables::is_zero")]
+    pub items_left_out: u64,
 }
 
 /// A value that a workflow keeps between its runs.

@@ -21,16 +21,19 @@ pub(crate) async fn list(
     execute: &Execute,
     run: RunId,
 ) -> Done {
+    // All pages of the list but the last are full, so that a record's place tells its page.
+    let full = MAX_LIMIT as u64;
+    let there = (call.found % full) as usize;
     let query = Query {
         view: call.view.clone(),
         filter: call.filter.clone(),
         sort: call.sort.clone(),
-        limit: Some(MAX_LIMIT),
+        limit: Some(MAX_LIMIT - there),
         cursor: call.cursor.clone(),
         fields: vec!["id".into()],
         ..Query::default()
     };
-    let page = match records.search(&call.object, &query, execute.started_at).await {
+    let page = match records.list(&call.object, &query, execute.started_at).await {
         Ok(page) => page,
         Err(error) if call.view.is_some() && error.problems().iter().any(|p| p.path == "cursor") => {
             let view = call.view.as_deref().unwrap_or_default();
@@ -39,11 +42,28 @@ pub(crate) async fn list(
         }
         Err(error) => return refused(error),
     };
-    let ids = page.records.iter().filter_map(|record| record["id"].as_str()?.parse().ok());
-    let ids: Vec<Uuid> = ids.collect();
-    let key = items::ids_key(ctx.ws.id, run, &execute.path, execute.generation, call.page);
-    records.txn().put(key, items::encode_ids(&ids));
-    done(json!({ "found": ids.len(), "cursor": page.next_cursor }))
+    let key = |at: u64| {
+        let page = u32::try_from(at / full).unwrap_or(u32::MAX);
+        items::ids_key(ctx.ws.id, run, &execute.path, execute.generation, page)
+    };
+    let mut ids = Vec::new();
+    if there > 0 {
+        let key = key(call.found);
+        let before = records.txn().get(&key).await?;
+        let before = before.ok_or_else(|| {
+            Refused::Damaged(format!("the list `{key}` that an iterator goes on with is not there"))
+        })?;
+        ids = items::decode_ids(&key, &before)?;
+        ids.truncate(there);
+    }
+    let found = page.records.iter().filter_map(|record| record["id"].as_str()?.parse::<Uuid>().ok());
+    ids.extend(found);
+    let found = ids.len() - there;
+    let first = call.found - there as u64;
+    for (number, ids) in ids.chunks(MAX_LIMIT).enumerate() {
+        records.txn().put(key(first + number as u64 * full), items::encode_ids(ids));
+    }
+    done(json!({ "found": found, "cursor": page.next_cursor }))
 }
 
 pub(crate) async fn item(

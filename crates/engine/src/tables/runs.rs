@@ -156,6 +156,9 @@ pub(crate) struct Live {
     /// Timers that are set, with their time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timers: Vec<(Timer, Timestamp)>,
+    /// Those of them whose rows are still to be written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unset: Vec<(Timer, Timestamp)>,
     /// Calls to the outside that are not over: what a retry sends again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub frozen: BTreeMap<StepPath, Frozen>,

@@ -87,7 +87,12 @@ impl Search<'_> {
                 }
             }
         }
-        Ok(Found { total: best.total, rows: best.rows.into_iter().collect(), total_is_exact: true })
+        Ok(Found {
+            total: best.total,
+            rows: best.rows.into_iter().collect(),
+            total_is_exact: true,
+            cut: None,
+        })
     }
 
     async fn gather_ids(&self, ids: &[Uuid], best: &mut Best<'_, '_>) -> Result<(), RecordsError> {

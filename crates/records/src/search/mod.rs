@@ -37,6 +37,10 @@ pub const MAX_LIMIT: usize = 500;
 pub const MAX_TOTAL: u64 = 1_000;
 /// Records that one search looks at before it gives up.
 pub const MAX_EXAMINED: usize = 100_000;
+/// Records that a listing looks at before it gives what it has, and a cursor.
+const MAX_LISTED: usize = 10_000;
+/// Records that a listing puts in an order of fields.
+pub const MAX_SORTED: usize = 10_000;
 /// Records that are looked at for the total alone, once the page is there.
 const MAX_COUNTED: usize = 2_000;
 
@@ -77,6 +81,8 @@ struct Found {
     rows: Vec<(Vec<u8>, Row)>,
     total: u64,
     total_is_exact: bool,
+    /// Of a listing: it has looked this far, and there may be more behind.
+    cut: Option<Vec<u8>>,
 }
 
 /// A search being done.
@@ -90,12 +96,21 @@ struct Search<'a> {
     life: Life,
     now: Timestamp,
     max_examined: usize,
+    /// It is a listing: in the order of ids, of which each page may be short.
+    listing: bool,
 }
 
 impl Records<'_> {
     /// The records that a query asks for. `now` is what relative operands are relative to.
     pub async fn search(&self, object: &str, query: &Query, now: Timestamp) -> Result<Page, RecordsError> {
-        self.search_within(object, query, now, MAX_EXAMINED).await
+        self.search_within(object, query, now, MAX_EXAMINED, false).await
+    }
+
+    /// As [`Records::search`], for going over all there is, however many pages that takes and whatever is written
+    /// meanwhile: in the order of ids, which never changes. So a page with a cursor may have fewer records than asked
+    /// for, or none. In an order of fields, which may change, all come at once, whatever the limit: [`MAX_SORTED`].
+    pub async fn list(&self, object: &str, query: &Query, now: Timestamp) -> Result<Page, RecordsError> {
+        self.search_within(object, query, now, MAX_LISTED, true).await
     }
 
     async fn search_within(
@@ -104,6 +119,7 @@ impl Records<'_> {
         query: &Query,
         now: Timestamp,
         max_examined: usize,
+        listing: bool,
     ) -> Result<Page, RecordsError> {
         let object = self.object(object)?;
         let wrong = |problem| RecordsError::Query { object: object.name.clone(), problem };
@@ -121,7 +137,13 @@ impl Records<'_> {
         let filter = filter.map(|filter| filter.bind(&object)).transpose();
         let filter = filter.map_err(|problems| filter_error(&object, problems))?;
         let order = Order::parse(&object, &sort).map_err(wrong)?;
-        let limit = match query.limit {
+        let sorted = listing && !order.by.is_empty();
+        let listing = listing && !sorted;
+        let (max_examined, limit) = match sorted {
+            true => (max_examined.max(MAX_EXAMINED), Some(MAX_LIMIT)),
+            false => (max_examined, query.limit),
+        };
+        let limit = match limit {
             None => DEFAULT_LIMIT,
             Some(limit @ 1..=MAX_LIMIT) => limit,
             Some(limit) => {
@@ -129,6 +151,7 @@ impl Records<'_> {
                 return Err(wrong(Problem::new("limit", message).hint(format!("ask for 1 to {MAX_LIMIT}"))));
             }
         };
+        let limit = if sorted { MAX_SORTED } else { limit };
         let keep = projection(&object, &query.fields).map_err(wrong)?;
         let life = if query.deleted { Life::Deleted } else { Life::Live };
         let fingerprint = cursor::fingerprint(&object, filter.as_ref(), &sort, query.deleted);
@@ -145,9 +168,16 @@ impl Records<'_> {
             life,
             now,
             max_examined,
+            listing,
         };
-        let plan = search.plan();
-        let Found { mut rows, total, total_is_exact } = search.run(&plan).await?;
+        let mut plan = search.plan();
+        let mut found = search.run(&plan).await;
+        if listing && matches!(found, Err(RecordsError::TooBroad { .. })) {
+            // Too many to be put in order: past all records, which are.
+            plan = search.whole(None);
+            found = search.run(&plan).await;
+        }
+        let Found { mut rows, total, total_is_exact, cut } = found?;
         // The first page counts; the others carry its count on, so that it does not change under the reader.
         let (total, total_is_exact) = match after {
             Some(after) => (after.total, after.total_is_exact),
@@ -155,10 +185,14 @@ impl Records<'_> {
             None => (total, total_is_exact),
         };
         let more = rows.len() > limit;
+        if sorted && more {
+            let message = format!("more than {MAX_SORTED} records cannot be put in order to go over them");
+            return Err(wrong(Problem::new("sort", message).hint("leave `sort` out, or narrow the filter")));
+        }
         rows.truncate(limit);
-        let next_cursor = rows.last().filter(|_| more).map(|(position, _)| {
-            Cursor { position: position.clone(), total, total_is_exact }.to_text(&fingerprint)
-        });
+        let last = rows.last().filter(|_| more).map(|(position, _)| position.clone()).or(cut);
+        let next_cursor =
+            last.map(|position| Cursor { position, total, total_is_exact }.to_text(&fingerprint));
         let records = rows.iter().map(|(_, row)| keep_fields(row.flat(&object), &keep)).collect();
         Ok(Page { records, next_cursor, total, total_is_exact, index: plan.index })
     }

@@ -250,7 +250,7 @@ impl Search<'_> {
     }
 
     /// Every record, or every one that was created between two moments.
-    fn whole(&self, created: Option<(i64, i64)>) -> Plan {
+    pub fn whole(&self, created: Option<(i64, i64)>) -> Plan {
         let workspace = self.records.workspace;
         let mut keys = row::range(workspace, self.object.id, self.life);
         let base = row::object_key(workspace, self.object.id, self.life);

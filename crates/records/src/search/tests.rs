@@ -240,7 +240,7 @@ async fn a_search_that_would_look_at_everything_says_what_to_index() {
         bench.create("company", json!({"name": format!("c{n}"), "employees": n})).await.unwrap();
     }
     let within = async |query: &Query| {
-        bench.run(async |records| records.search_within("company", query, now(), 50).await).await
+        bench.run(async |records| records.search_within("company", query, now(), 50, false).await).await
     };
     let by_name = Query { sort: vec!["name".into()], ..Query::default() };
     let messages = [
@@ -257,6 +257,40 @@ async fn a_search_that_would_look_at_everything_says_what_to_index() {
     let early = Query { limit: Some(5), ..query(json!({"field": "employees", "greater_or_equal": 100})) };
     assert_eq!(within(&early).await.unwrap().records.len(), 5);
     assert_eq!(within(&Query::default()).await.unwrap().total, 300);
+}
+
+#[tokio::test]
+async fn a_listing_looks_at_however_many_there_are_a_part_at_a_time() {
+    let bench = Bench::new();
+    for n in 0..700 {
+        bench.create("company", json!({"name": format!("c{n}"), "employees": n})).await.unwrap();
+    }
+    let of_filter = async |filter| {
+        let (mut names, mut query, mut pages) = (Vec::new(), query(filter), 0);
+        loop {
+            let page = bench
+                .run(async |records| records.search_within("company", &query, now(), 50, true).await)
+                .await
+                .unwrap();
+            names.extend(page.records.iter().map(|record| record["name"].as_str().unwrap().to_owned()));
+            pages += 1;
+            query.cursor = page.next_cursor;
+            if query.cursor.is_none() {
+                return (names, pages);
+            }
+        }
+    };
+    let rare = json!({"field": "employees", "in": [3, 650, 651]});
+    let (names, pages) = of_filter(rare).await;
+    assert_eq!(names, ["c3", "c650", "c651"]);
+    assert!(pages > 2);
+    assert_eq!(of_filter(json!({"field": "employees", "greater_or_equal": 0})).await.0.len(), 700);
+    assert!(of_filter(json!({"field": "name", "ends_with": "x"})).await.0.is_empty());
+    // In an order of fields all come at once.
+    let sorted = Query { sort: vec!["-employees".into()], limit: Some(10), ..Query::default() };
+    let page = bench.run(async |records| records.list("company", &sorted, now()).await).await.unwrap();
+    assert_eq!((page.records.len(), page.next_cursor), (700, None));
+    assert_eq!(page.records[1]["employees"], 698);
 }
 
 /// The same object twice, with and without indexes.

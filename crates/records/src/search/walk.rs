@@ -15,8 +15,8 @@ const CHUNK: usize = 256;
 
 impl Search<'_> {
     pub async fn walk(&self, stretches: &[Stretch]) -> Result<Found, RecordsError> {
-        let mut found = Found { rows: Vec::new(), total: 0, total_is_exact: false };
-        let (mut examined, mut counted) = (0, 0);
+        let mut found = Found { rows: Vec::new(), total: 0, total_is_exact: false, cut: None };
+        let (mut examined, mut counted, mut looked_at) = (0, 0, None);
         let mut chunk = (self.limit + 1).min(CHUNK);
         for stretch in stretches {
             let Some(mut keys) = self.rest_of(stretch) else { continue };
@@ -26,9 +26,19 @@ impl Search<'_> {
                     return Ok(found);
                 }
                 if !have_page && examined >= self.max_examined {
+                    if let (true, Some(fixed), Some(id)) = (self.listing, &stretch.fixed_position, looked_at)
+                    {
+                        let mut cut = fixed.clone();
+                        self.order.push_id(&mut cut, id);
+                        found.cut = Some(cut);
+                        return Ok(found);
+                    }
                     return Err(self.too_broad());
                 }
                 let read = self.read(stretch, &keys, chunk, have_page && stretch.exact).await?;
+                if let (Some(last), true) = (&read.last, self.listing && stretch.holds != Holds::Places) {
+                    looked_at = Some(id_in(last)?);
+                }
                 (if have_page { &mut counted } else { &mut examined }).add_assign(read.examined);
                 found.total += read.counted;
                 for (at, row) in read.rows {

@@ -320,7 +320,7 @@ pub static STEPS: &[Kind] = &[
                 key: "concurrency",
                 shape: Shape::Whole { min: 1, max: Iterate::MAX_CONCURRENCY },
                 need: Need::Default("1"),
-                about: "So many items at the same time; with 1 they come one after the other.",
+                about: "So many items at the same time; with 1 they come one after the other. With the iterators around it at most 100 together.",
             },
             Field {
                 key: "batch",
@@ -593,7 +593,18 @@ pub static STEPS: &[Kind] = &[
     },
 ];
 
-static RECORD_SET: Form = Form { name: "a search", fields: &[OBJECT, VIEW, FILTER, SORT] };
+static RECORD_SET: Form = Form {
+    name: "a search",
+    fields: &[
+        OBJECT,
+        VIEW,
+        FILTER,
+        Field {
+            about: "Fields, `-` in front for descending: `[-createdAt, city]`. At most 10,000 records can be put in order; without `sort`, or by `createdAt`, there may be any number.",
+            ..SORT
+        },
+    ],
+};
 
 static TOLERATE: Form = Form {
     name: "what is tolerated",

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::command::{Call, Command, Execute};
+use super::command::{Call, Command, Execute, ItemDone};
 use super::event::{Timer, TimerKind};
 use super::failure::{Failure, code};
 use super::iterate::Over;
@@ -553,6 +553,7 @@ impl<'a> Machine<'a> {
         };
         match handler {
             OnErrorPlan::Continue => {
+                self.drop_items(&path);
                 self.close(&path, StepStatus::Failed);
                 self.set(&path, |step| {
                     step.error = Some(failure);
@@ -567,6 +568,7 @@ impl<'a> Machine<'a> {
                 step.error = Some(failure);
             }),
             OnErrorPlan::Do(list) if !handling => {
+                self.drop_items(&path);
                 self.set(&path, |step| {
                     step.status = StepStatus::Running;
                     step.due = None;
@@ -609,6 +611,9 @@ impl<'a> Machine<'a> {
                 && items.open.remove(&index)
             {
                 items.broken.insert(index);
+                let (status, error) = (StepStatus::Failed, Some(failure.clone()));
+                let done = ItemDone { path: here.clone(), status, output: None, error };
+                self.commands.push(Command::Item(Box::new(done)));
             }
             at = self.owner_of(id, &here);
         }

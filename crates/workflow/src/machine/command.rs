@@ -241,8 +241,8 @@ pub struct ListCall {
     /// Every value filled in; `None` matches everything.
     pub filter: Option<Filter>,
     pub sort: Vec<String>,
-    /// From 0.
-    pub page: u32,
+    /// Listed so far.
+    pub found: u64,
     pub cursor: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! How a run ends, and how a failed one is taken up again.
 
 use super::advance::Machine;
-use super::command::{Answer, Command, Finished, RunFailure};
+use super::command::{Answer, Command, Finished, ItemDone, RunFailure};
 use super::failure::{Failure, code};
 use super::path::StepPath;
 use super::payload::Payload;
@@ -34,6 +34,7 @@ impl Machine<'_> {
         }
         self.give_up_waits();
         let now = self.state.clock;
+        self.cut_items(Some(&by));
         for step in self.state.steps.values_mut().filter(|step| !step.status.is_final()) {
             // What is around it has done what it could; a call beside it is not waited for.
             step.status = if step.taken.is_some() { StepStatus::Completed } else { StepStatus::Cancelled };
@@ -42,6 +43,22 @@ impl Machine<'_> {
         }
         self.state.ended_by = Some(by);
         self.completed(output.map(Output::Own), true);
+    }
+
+    /// The run ends while items are under way: that is what became of them. The one in which the run was ended has
+    /// come to its end.
+    fn cut_items(&mut self, by: Option<&StepPath>) {
+        let open = self
+            .state
+            .steps
+            .iter()
+            .filter(|(path, step)| path.of_item().is_some() && !step.status.is_final());
+        for (path, _) in open {
+            let ended = by.is_some_and(|by| by.is_within(path));
+            let status = if ended { StepStatus::Completed } else { StepStatus::Cancelled };
+            let done = ItemDone { path: path.clone(), status, output: None, error: None };
+            self.commands.push(Command::Item(Box::new(done)));
+        }
     }
 
     /// `early`: not every step has run, so a template of the answer may find nothing.
@@ -87,6 +104,7 @@ impl Machine<'_> {
     pub(super) fn finish_failed(&mut self) {
         self.give_up_waits();
         let now = self.state.clock;
+        self.cut_items(None);
         for step in self.state.steps.values_mut().filter(|step| !step.status.is_final()) {
             step.status = StepStatus::Cancelled;
             step.ended_at = Some(now);
@@ -102,6 +120,7 @@ impl Machine<'_> {
     pub(super) fn cancel(&mut self) {
         self.give_up_waits();
         let now = self.state.clock;
+        self.cut_items(None);
         for step in self.state.steps.values_mut().filter(|step| !step.status.is_final()) {
             if step.is_out() {
                 let message =

@@ -11,6 +11,9 @@ use super::payload::Payload;
 pub const MAX_KEPT: u64 = 1_000;
 /// And their size as JSON, of each.
 pub const MAX_KEPT_BYTES: u64 = 1 << 20;
+/// Failures that were tolerated and are told with the one that was not, and their size as JSON.
+const MAX_TOLD: usize = 100;
+const MAX_TOLD_BYTES: u64 = 16 << 10;
 /// What is kept is put together in pages of about this size, which never change again.
 const PAGE_BYTES: u64 = 8 << 10;
 
@@ -70,6 +73,25 @@ impl Items {
             "skipped": self.skipped,
             "results": self.results.all(),
             "failures": self.failures.all(),
+        })
+    }
+
+    /// What is said of them when one failed too many.
+    pub(super) fn come_to(&self) -> Value {
+        let (mut failures, mut bytes) = (Vec::new(), 0);
+        for failure in self.failures.all() {
+            bytes += size(&failure);
+            if failures.len() == MAX_TOLD || bytes > MAX_TOLD_BYTES {
+                break;
+            }
+            failures.push(failure);
+        }
+        json!({
+            "count": self.count,
+            "succeeded": self.succeeded,
+            "failed": self.failed + self.broken.len() as u64,
+            "skipped": self.skipped,
+            "failures": failures,
         })
     }
 

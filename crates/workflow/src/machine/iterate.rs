@@ -4,7 +4,7 @@
 //! engine its turn, so that no event is ever worth more than one item's steps. When an item is over, its steps leave
 //! the state: what became of it is told by [`Command::Item`].
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::advance::Machine;
 use super::command::{Call, Command, ItemCall, ItemDone, ItemRecords, ListCall};
@@ -77,7 +77,7 @@ impl<'a> Machine<'a> {
                 view,
                 filter,
                 sort: sort.clone(),
-                page: iterator.attempt.saturating_sub(1),
+                found: items.found,
                 cursor: items.cursor.clone(),
             }),
             Some(index) => {
@@ -135,22 +135,26 @@ impl<'a> Machine<'a> {
     /// Begins as many items as may be under way, or ends the iterator.
     pub(super) fn more_items(&mut self, id: NodeId, path: StepPath) {
         let Some(plan) = self.iterator(id) else { return };
+        let elsewhere = match plan.concurrency {
+            0 | 1 => 0,
+            _ => self.open_items_beside(&path),
+        };
         let Some(step) = self.state.steps.get_mut(&path) else { return };
         let going = step.status == StepStatus::Running && step.taken == Some(Taken::Items);
         let Some(items) = step.items.as_mut().filter(|_| going) else { return };
         if let Some(first) = items.broken.first().copied() {
             if items.open.is_empty() {
+                let come = items.come_to();
                 let failure = self.state.step(&path.item(first)).and_then(|item| item.error.clone());
-                self.fail(
-                    id,
-                    path,
-                    failure.unwrap_or_else(|| Failure::engine(code::STOPPED, "an item failed")),
-                );
+                let failure = failure.unwrap_or_else(|| Failure::engine(code::STOPPED, "an item failed"));
+                self.fail(id, path, with_items(failure, first, come));
             }
             return;
         }
+        // Each iterator may always have one, so that none waits for another.
+        let most = plan.concurrency.min(MAX_OPEN.saturating_sub(elsewhere).max(1));
         let mut begin = Vec::new();
-        while items.open.len() < plan.concurrency as usize && items.next < items.count {
+        while (items.open.len() as u64) < u64::from(most) && items.next < items.count {
             items.open.insert(items.next);
             begin.push(path.item(items.next));
             items.next += 1;
@@ -165,6 +169,34 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Items that other iterators have under way.
+    fn open_items_beside(&self, path: &StepPath) -> u32 {
+        let others = self.state.steps.iter().filter(|(other, _)| *other != path);
+        let open = others.filter_map(|(_, step)| step.items.as_ref()).map(|items| items.open.len());
+        u32::try_from(open.sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
+    /// An iterator's failure is dealt with, so nobody will take it up again: only the numbers are left of its items.
+    pub(super) fn drop_items(&mut self, path: &StepPath) {
+        let Some(items) = self.state.items_mut(path) else { return };
+        items.failed += items.broken.len() as u64;
+        items.close();
+        let broken = std::mem::take(&mut items.broken);
+        for item in broken {
+            self.forget_within(&path.item(item));
+        }
+    }
+
+    /// Takes an item with its steps out of the state.
+    fn forget_within(&mut self, path: &StepPath) {
+        let inside = self.state.steps.range(path.clone()..);
+        let inside: Vec<StepPath> =
+            inside.map(|(step, _)| step).take_while(|step| step.is_within(path)).cloned().collect();
+        for step in inside {
+            self.state.steps.remove(&step);
+        }
+    }
+
     pub(super) fn begin_item(&mut self, id: NodeId, path: StepPath, generation: u32) {
         let started = StepState::new(self.state.clock, generation);
         self.state.steps.insert(path.clone(), started);
@@ -173,10 +205,12 @@ impl<'a> Machine<'a> {
 
     /// The engine has given an item its turn.
     fn item_begun(&mut self, id: NodeId, path: StepPath, plan: &IteratorPlan, answer: Payload) {
-        if let ItemsPlan::Search { .. } = plan.items {
-            if answer.value().is_some_and(|record| record.is_null()) {
-                return self.item_over(id, path, Over::Skipped);
-            }
+        let searched = matches!(plan.items, ItemsPlan::Search { .. });
+        let left_out = if searched { Value::Null } else { LEFT_OUT };
+        if answer.value().is_some_and(|answer| **answer == left_out) {
+            return self.item_over(id, path, Over::Skipped);
+        }
+        if searched {
             self.set(&path, |step| step.item = Some(answer));
         }
         self.set(&path, |step| step.taken = Some(Taken::Item));
@@ -228,12 +262,7 @@ impl<'a> Machine<'a> {
             Over::Failed(failure) => (StepStatus::Failed, None, Some(failure.clone())),
             Over::Skipped => (StepStatus::Skipped, None, None),
         };
-        let inside = self.state.steps.range(path.clone()..);
-        let inside: Vec<StepPath> =
-            inside.map(|(step, _)| step).take_while(|step| step.is_within(&path)).cloned().collect();
-        for step in inside {
-            self.state.steps.remove(&step);
-        }
+        self.forget_within(&path);
         let Some(items) = self.state.items_mut(&iterator) else { return };
         items.open.remove(&index);
         let (count, kept) = match over {
@@ -259,6 +288,23 @@ impl<'a> Machine<'a> {
             _ => None,
         }
     }
+}
+
+/// The answer to the turn of an item of a list that is to be left out.
+pub const LEFT_OUT: Value = Value::Bool(false);
+/// Items that a run has under way, of all its iterators, and one of each whatever the others have.
+const MAX_OPEN: u32 = 100;
+
+/// The failure of an iterator: that of the item, and what became of the others.
+fn with_items(failure: Failure, index: u64, come: Value) -> Failure {
+    let mut details = match failure.details {
+        Some(Value::Object(details)) => details,
+        Some(other) => Map::from_iter([("details".to_owned(), other)]),
+        None => Map::new(),
+    };
+    details.insert("index".into(), index.into());
+    details.insert("items".into(), come);
+    Failure { details: Some(Value::Object(details)), ..failure }
 }
 
 /// Items that failed are shown with what they were, unless that is larger.

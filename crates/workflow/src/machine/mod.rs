@@ -46,6 +46,7 @@ pub use event::{Event, Links, Resume, RunInfo, Start, Timer, TimerKind};
 pub use failure::{Failure, Source, code};
 pub use finish::ended;
 pub use items::{Items, Kept};
+pub use iterate::LEFT_OUT;
 pub use link::{LinkToken, token_of};
 pub use pages::{Next, PageCall, Pages};
 pub use path::StepPath;

@@ -338,3 +338,110 @@ fn a_retry_tolerates_what_the_version_it_goes_on_with_does() {
     run.ok("all[1].make", json!(1));
     assert_eq!((run.result()["failed"].clone(), run.result()["succeeded"].clone()), (json!(1), json!(1)));
 }
+
+#[test]
+fn items_that_the_end_of_the_run_cuts_off_are_told() {
+    let stop = |status: &str| {
+        let body = json!([
+            {"id": "bad", "type": "stop", "status": status, "if": "{{ item == 1 }}"},
+            code("make", json!({})),
+        ]);
+        steps(json!([each("all", json!([0, 1, 2]), body, json!({"concurrency": 3}))]))
+    };
+    let of = |run: &Driven<'_>| {
+        let mut ended = ended(run);
+        ended.sort_by(|a, b| a.0.cmp(&b.0));
+        ended
+    };
+    let items = |statuses: [StepStatus; 3]| -> Vec<(String, StepStatus)> {
+        statuses.into_iter().enumerate().map(|(n, status)| (format!("all[{n}]"), status)).collect()
+    };
+    use StepStatus::{Cancelled, Completed, Failed};
+    let turn_all = |run: &mut Driven<'_>| {
+        for item in ["all[0]", "all[2]", "all[1]"] {
+            run.answer(item, Ok(Value::Null));
+        }
+    };
+    let graph = stop("completed");
+    let mut run = Driven::start(&graph, json!({}));
+    turn_all(&mut run);
+    assert_eq!(of(&run), items([Cancelled, Completed, Cancelled]));
+    let graph = stop("failed");
+    let mut run = Driven::start(&graph, json!({}));
+    turn_all(&mut run);
+    assert_eq!(of(&run), items([Cancelled, Failed, Cancelled]));
+    let graph = steps(json!([each(
+        "all",
+        json!([0, 1, 2]),
+        json!([code("make", json!({}))]),
+        json!({"concurrency": 3})
+    )]));
+    let mut run = Driven::start(&graph, json!({}));
+    run.turns();
+    run.ok("all[0].make", json!(1));
+    run.event(Event::CancelRequested { at: time(3) });
+    assert_eq!(of(&run), items([Completed, Cancelled, Cancelled]));
+}
+
+#[test]
+fn a_failure_that_is_dealt_with_tells_of_all_items_and_leaves_none() {
+    let body = json!([code("make", json!({"input": "{{ item }}"}))]);
+    let handler = json!([set(
+        "told",
+        json!({"items": "{{ error.details.items }}", "index": "{{ error.details.index }}"})
+    )]);
+    for on_error in [json!("continue"), json!({"do": handler})] {
+        let more = json!({"tolerate": {"failures": 1}, "on_error": on_error});
+        let graph =
+            steps(json!([each("all", json!([7, 8, 9]), body.clone(), more), code("after", json!({}))]));
+        let mut run = Driven::start(&graph, json!({}));
+        for n in 0..3 {
+            run.turns();
+            match n {
+                0 => run.ok("all[0].make", json!("good")),
+                n => run.fail(&format!("all[{n}].make"), "bad_row"),
+            };
+        }
+        let step = run.state.step(&"all".into()).unwrap();
+        let details = step.error.as_ref().unwrap().details.as_ref().unwrap();
+        let counts = ["count", "succeeded", "failed", "skipped"].map(|name| details["items"][name].as_u64());
+        assert_eq!(counts, [Some(3), Some(1), Some(2), Some(0)]);
+        assert_eq!((&details["index"], &details["items"]["failures"][0]["item"]), (&json!(2), &json!(8)));
+        let items = step.items.as_ref().unwrap();
+        assert_eq!((items.failed, items.broken.len(), &items.list), (2, 0, &None));
+        assert!(run.state.steps.keys().all(|path| path.innermost_item().is_none()), "{:?}", run.state.steps);
+        assert_eq!(run.open_paths(), ["after"]);
+        if on_error != json!("continue") {
+            let told = run.state.step(&"all.told".into()).unwrap();
+            let Some(Output::Own(told)) = &told.output else { panic!() };
+            assert_eq!(told.value().unwrap()["items"]["failed"], 2);
+        }
+    }
+}
+
+/// What a version says that was checked before there was a bound.
+#[test]
+fn iterators_inside_one_another_have_a_bound_together() {
+    let many: Vec<u64> = (0..60).collect();
+    let inner = each("inner", json!(many), json!([code("make", json!({}))]), json!({"concurrency": 60}));
+    let graph = steps(json!([each("outer", json!(many), json!([inner]), json!({"concurrency": 60}))]));
+    let mut run = Driven::start(&graph, json!({}));
+    run.turns();
+    let items = run.state.steps.values().filter_map(|step| step.items.as_ref());
+    let open: usize = items.map(|items| items.open.len()).sum();
+    // One of each inner one at least, so that all go on.
+    assert!((120..=160).contains(&open), "{open}");
+    let calls = run.open_paths();
+    assert!((0..60).all(|n| calls.contains(&format!("outer[{n}].inner[0].make"))), "{calls:?}");
+}
+
+#[test]
+fn an_item_of_a_list_can_be_left_out_at_its_turn() {
+    let graph = steps(json!([each("all", json!([1, 2]), json!([code("make", json!({}))]), json!({}))]));
+    let mut run = Driven::start(&graph, json!({}));
+    run.ok("all[0]", LEFT_OUT);
+    run.turns();
+    run.ok("all[1].make", json!("x"));
+    let output = run.result();
+    assert_eq!((&output["skipped"], &output["succeeded"]), (&json!(1), &json!(1)));
+}

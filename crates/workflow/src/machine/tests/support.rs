@@ -196,7 +196,7 @@ pub fn turn(call: &Call, found: u64, gone: impl Fn(u64) -> bool) -> Option<Value
     const PAGE: u64 = 3;
     match call {
         Call::List(list) => {
-            let from = u64::from(list.page) * PAGE;
+            let from = list.found;
             assert_eq!(list.cursor, (from > 0).then(|| from.to_string()));
             let here = PAGE.min(found - from);
             let more = from + here < found;

@@ -1,5 +1,8 @@
 //! Iterators in the engine: their items in bursts, what is kept of them, and what survives a crash.
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+mod ends;
+mod lists;
+#[path = "../support/mod.rs"]
 mod support;
 
 use serde_json::{Value, json};
