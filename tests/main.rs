@@ -14,6 +14,7 @@ mod fairness;
 mod fixtures;
 mod flows;
 mod flows_enrichment;
+mod flows_invoice;
 mod hook_answers;
 mod inputs;
 mod iterators;

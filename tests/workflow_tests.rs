@@ -23,6 +23,7 @@ fn passes(flow: &str, count: usize) {
 #[test]
 fn flows_that_others_take_part_in_pass_their_tests() {
     passes("enrichment", 3);
+    passes("invoice", 3);
 }
 
 #[test]
