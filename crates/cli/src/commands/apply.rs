@@ -196,6 +196,15 @@ async fn apply_schema(client: &Client, folder: &Path, activate: bool) -> anyhow:
     super::schema::ended(&super::schema::apply(client, &text, &with, "30s").await?)
 }
 
+/// Saves a file as a draft; what the server refuses is told where it is its turn.
+async fn draft(client: &Client, one: &Document) -> anyhow::Result<Result<DraftSaved, ClientError>> {
+    let request = client.request(Method::PUT, &["workflows", &one.name]).body(one.text.clone());
+    match client.json(request).await {
+        Err(error @ ClientError::Refused(_)) => Ok(Err(error)),
+        answer => Ok(Ok(answer?)),
+    }
+}
+
 /// Saves workflows, and activates them if that is wished. Gives what was saved, and how many have problems.
 async fn save(
     client: &Client,
@@ -203,9 +212,21 @@ async fn save(
     wish: Wish,
 ) -> anyhow::Result<(Vec<DraftSaved>, usize)> {
     let (mut saved, mut bad) = (Vec::new(), 0);
-    for Document { file, name, text } in workflows {
-        let request = client.request(Method::PUT, &["workflows", name]).body(text.clone());
-        let draft: DraftSaved = match client.json(request).await {
+    let mut drafts = Vec::new();
+    for one in workflows {
+        drafts.push((one, draft(client, one).await?));
+    }
+    for (one, first) in drafts {
+        let Document { file, name, .. } = one;
+        // Those that run each other are all there by now.
+        let alone = |draft: &DraftSaved| draft.problems.iter().any(|place| place.code == "unknown_workflow");
+        let draft = match first {
+            Ok(first) if alone(&first) && workflows.len() > 1 => {
+                draft(client, one).await?.map(|draft| DraftSaved { changed: first.changed, ..draft })
+            }
+            first => first,
+        };
+        let draft = match draft {
             Ok(draft) => draft,
             Err(ClientError::Refused(problem)) if !problem.errors.is_empty() => {
                 bad += 1;
