@@ -68,7 +68,9 @@ async fn many_records_are_visited_once_through_a_kill() {
     }
     assert_eq!(indexes, (0..300).collect::<Vec<_>>());
     let failed = server.get(&format!("{path}?status=failed&step=people&limit=2")).await.expect(200);
-    assert_eq!(failed["items"][1]["index"], 10);
+    // Every tenth person; those of one millisecond stand in any order.
+    let index = |place: usize| failed["items"][place]["index"].as_u64().unwrap();
+    assert!(index(0) < index(1) && (8..=12).contains(&index(1)), "{failed}");
     assert_eq!(server.get(&format!("{path}?cursor=x")).await.status.as_u16(), 400);
     assert_eq!(server.get(&format!("{path}?status=odd")).await.status.as_u16(), 400);
 }
