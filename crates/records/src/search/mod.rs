@@ -108,7 +108,7 @@ impl Records<'_> {
 
     /// As [`Records::search`], for going over all there is, however many pages that takes and whatever is written
     /// meanwhile: in the order of ids, which never changes. So a page with a cursor may have fewer records than asked
-    /// for, or none. In an order of fields, which may change, all come at once, whatever the limit: [`MAX_SORTED`].
+    /// for, or none. In an order of fields, which may change, all come at once, whatever the limit: `MAX_SORTED`.
     pub async fn list(&self, object: &str, query: &Query, now: Timestamp) -> Result<Page, RecordsError> {
         self.search_within(object, query, now, MAX_LISTED, true).await
     }
