@@ -8,36 +8,28 @@ use stepwell_records::RecordsError;
 use stepwell_records::schema::{Schema, Wanted};
 
 use crate::check::{Catalog, Rehearsal, StandardObjects};
-use crate::document::{Field, Form, Need, Node, Path, Shape, Source, parse, read_as};
+use crate::document::{Field, Form, Node, Path, Shape, Source, parse, read_as};
 use crate::problem::Problem;
 
 /// What the file of a folder is called.
 pub const FILE: &str = "schema.yaml";
 
-const fn optional(key: &'static str, shape: Shape, about: &'static str) -> Field {
-    Field { key, shape, need: Need::Optional, about }
-}
-
-const fn required(key: &'static str, shape: Shape, about: &'static str) -> Field {
-    Field { key, shape, need: Need::Required, about }
-}
-
 /// The whole file.
 pub static SCHEMA: Form = Form {
     name: "a schema",
     fields: &[
-        optional("description", Shape::Prose, "What it is for."),
-        optional(
+        Field::optional("description", Shape::Prose, "What it is for."),
+        Field::optional(
             "objects",
             Shape::List(&Shape::Form(&OBJECT)),
             "Objects, standard ones and others; one that is not there is made.",
         ),
-        optional(
+        Field::optional(
             "remove_objects",
             Shape::OneOrMany(&Shape::Text),
             "Objects to be taken away; they must have no records.",
         ),
-        optional("views", Shape::List(&Shape::Form(&VIEW)), "Filters and orders saved under a name."),
+        Field::optional("views", Shape::List(&Shape::Form(&VIEW)), "Filters and orders saved under a name."),
     ],
 };
 
@@ -45,22 +37,22 @@ pub static SCHEMA: Form = Form {
 pub static OBJECT: Form = Form {
     name: "an object",
     fields: &[
-        required("name", Shape::Text, "Small letters, digits and `_`, such as `sales_order`."),
-        optional("renamed_from", Shape::Text, "What it was called before."),
-        optional("plural", Shape::Text, "The name with an `s` when absent."),
-        optional("label", Shape::Prose, "For people."),
-        optional("fields", Shape::List(&Shape::Form(&FIELD)), "Fields to be there."),
-        optional(
+        Field::required("name", Shape::Text, "Small letters, digits and `_`, such as `sales_order`."),
+        Field::optional("renamed_from", Shape::Text, "What it was called before."),
+        Field::optional("plural", Shape::Text, "The name with an `s` when absent."),
+        Field::optional("label", Shape::Prose, "For people."),
+        Field::optional("fields", Shape::List(&Shape::Form(&FIELD)), "Fields to be there."),
+        Field::optional(
             "unique",
             Shape::List(&Shape::List(&Shape::Text)),
             "Sets of one to four fields that identify a record together, such as `[[personId, sequence]]`.",
         ),
-        optional(
+        Field::optional(
             "indexes",
             Shape::OneOrMany(&Shape::Text),
             "Fields, or parts of them, that searches and orders go by.",
         ),
-        optional("remove", Shape::Form(&REMOVE), "What is to be taken away."),
+        Field::optional("remove", Shape::Form(&REMOVE), "What is to be taken away."),
     ],
 };
 
@@ -68,21 +60,21 @@ pub static OBJECT: Form = Form {
 pub static FIELD: Form = Form {
     name: "a field",
     fields: &[
-        required("name", Shape::Text, "Letters and digits, such as `leadScore`."),
-        required("type", Shape::Text, "One of the [field types](#field-types)."),
-        optional("renamed_from", Shape::Text, "What it was called before; its values stay."),
-        optional("label", Shape::Prose, "For people."),
-        optional(
+        Field::required("name", Shape::Text, "Letters and digits, such as `leadScore`."),
+        Field::required("type", Shape::Text, "One of the [field types](#field-types)."),
+        Field::optional("renamed_from", Shape::Text, "What it was called before; its values stay."),
+        Field::optional("label", Shape::Prose, "For people."),
+        Field::optional(
             "options",
             Shape::List(&Shape::Text),
             "Of `select` and `multi_select`; more may be added later.",
         ),
-        optional("object", Shape::Text, "Of `relation`: the object whose records it names."),
-        optional("domain", Shape::Boolean, "Of `links`: the primary link is kept as a bare domain."),
-        optional("required", Shape::Boolean, "A new record cannot be without it."),
-        optional("default", Shape::Value, "What a new record gets when none is given."),
-        optional("unique", Shape::Boolean, "It, or its first part, identifies a record."),
-        optional("indexed", Shape::Boolean, "Searches and orders go by it, or by its first part."),
+        Field::optional("object", Shape::Text, "Of `relation`: the object whose records it names."),
+        Field::optional("domain", Shape::Boolean, "Of `links`: the primary link is kept as a bare domain."),
+        Field::optional("required", Shape::Boolean, "A new record cannot be without it."),
+        Field::optional("default", Shape::Value, "What a new record gets when none is given."),
+        Field::optional("unique", Shape::Boolean, "It, or its first part, identifies a record."),
+        Field::optional("indexed", Shape::Boolean, "Searches and orders go by it, or by its first part."),
     ],
 };
 
@@ -90,9 +82,9 @@ pub static FIELD: Form = Form {
 pub static REMOVE: Form = Form {
     name: "what is taken away",
     fields: &[
-        optional("fields", Shape::OneOrMany(&Shape::Text), "Fields, with what is in them."),
-        optional("unique", Shape::List(&Shape::List(&Shape::Text)), "Unique sets."),
-        optional("indexes", Shape::OneOrMany(&Shape::Text), "Indexes."),
+        Field::optional("fields", Shape::OneOrMany(&Shape::Text), "Fields, with what is in them."),
+        Field::optional("unique", Shape::List(&Shape::List(&Shape::Text)), "Unique sets."),
+        Field::optional("indexes", Shape::OneOrMany(&Shape::Text), "Indexes."),
     ],
 };
 
@@ -100,10 +92,14 @@ pub static REMOVE: Form = Form {
 pub static VIEW: Form = Form {
     name: "a view",
     fields: &[
-        required("name", Shape::Text, "How searches call it."),
-        required("object", Shape::Text, "Whose records it finds."),
-        optional("filter", Shape::RecordFilter, "Which of them; all when absent."),
-        optional("sort", Shape::OneOrMany(&Shape::Text), "In which order; `-` in front turns it round."),
+        Field::required("name", Shape::Text, "How searches call it."),
+        Field::required("object", Shape::Text, "Whose records it finds."),
+        Field::optional("filter", Shape::RecordFilter, "Which of them; all when absent."),
+        Field::optional(
+            "sort",
+            Shape::OneOrMany(&Shape::Text),
+            "In which order; `-` in front turns it round.",
+        ),
     ],
 };
 

@@ -1,60 +1,56 @@
 //! The one table of what a test of a workflow may hold: tests are read with it, and the guide's page is held against it.
 
-use stepwell_workflow::document::{Field, Form, METHODS, Need, Shape};
+use stepwell_workflow::document::{Field, Form, METHODS, Shape};
 
 const DAY_MS: u64 = 24 * 3_600_000;
-
-const fn optional(key: &'static str, shape: Shape, about: &'static str) -> Field {
-    Field { key, shape, need: Need::Optional, about }
-}
-
-const fn required(key: &'static str, shape: Shape, about: &'static str) -> Field {
-    Field { key, shape, need: Need::Required, about }
-}
 
 /// A whole document.
 pub static TEST: Form = Form {
     name: "a test",
     fields: &[
-        optional("about", Shape::Prose, "What the test shows."),
-        optional(
+        Field::optional("about", Shape::Prose, "What the test shows."),
+        Field::optional(
             "workflow",
             Shape::OneOrMany(&Shape::Name),
             "The workflows that are active; triggers go to the first. Without it all of the folder, where triggers go to the only one.",
         ),
-        optional(
+        Field::optional(
             "at",
             Shape::Text,
             "The time at which the test begins, such as `2026-03-02T09:00:00Z`; a Monday in January 2026 when absent.",
         ),
-        optional("settings", Shape::Values, "What workflows read as `settings.NAME`."),
-        optional(
+        Field::optional("settings", Shape::Values, "What workflows read as `settings.NAME`."),
+        Field::optional(
             "state",
             Shape::Values,
             "What workflows keep from runs before: by workflow, the values that it reads as `state.NAME`.",
         ),
-        optional("secrets", Shape::Values, "Values made up for the test, which are sent as `secrets.NAME`."),
-        optional(
+        Field::optional(
+            "secrets",
+            Shape::Values,
+            "Values made up for the test, which are sent as `secrets.NAME`.",
+        ),
+        Field::optional(
             "records",
             Shape::Values,
             "Records that are there before: by object, a list of records. Later values see what was stored as `{{ records.OBJECT[0].id }}`.",
         ),
-        optional(
+        Field::optional(
             "http",
             Shape::OneOrMany(&Shape::Form(&CANNED)),
             "Answers to the requests that the workflow makes; the first that fits and is not used up answers.",
         ),
-        optional(
+        Field::optional(
             "trigger",
             Shape::Form(&TRIGGER),
             "What starts the run, where one is enough; in place of `steps`.",
         ),
-        optional(
+        Field::optional(
             "expect",
             Shape::Form(&EXPECT),
             "What must have come of it at the end; in place of a last step.",
         ),
-        optional("steps", Shape::List(&Shape::OneKey(&STEP)), "What happens, from top to bottom."),
+        Field::optional("steps", Shape::List(&Shape::OneKey(&STEP)), "What happens, from top to bottom."),
     ],
 };
 
@@ -62,40 +58,56 @@ pub static TEST: Form = Form {
 pub static STEP: Form = Form {
     name: "a step of a test",
     fields: &[
-        optional("trigger", Shape::Form(&TRIGGER), "Starts a run: by the workflow's webhook, or by hand."),
-        optional(
+        Field::optional(
+            "trigger",
+            Shape::Form(&TRIGGER),
+            "Starts a run: by the workflow's webhook, or by hand.",
+        ),
+        Field::optional(
             "advance",
             Shape::Duration { max_ms: 10 * 365 * DAY_MS },
             "Moves time forward; whatever falls due on the way happens at its own time.",
         ),
-        optional("create_record", Shape::Form(&CREATE), "Writes a record, as somebody at the API would."),
-        optional("update_record", Shape::Form(&UPDATE), "Changes a record."),
-        optional("delete_record", Shape::Form(&DELETE), "Deletes a record."),
-        optional("resume", Shape::Form(&RESUME), "Lets the run that started last, which is paused, go on."),
-        optional(
+        Field::optional(
+            "create_record",
+            Shape::Form(&CREATE),
+            "Writes a record, as somebody at the API would.",
+        ),
+        Field::optional("update_record", Shape::Form(&UPDATE), "Changes a record."),
+        Field::optional("delete_record", Shape::Form(&DELETE), "Deletes a record."),
+        Field::optional(
+            "resume",
+            Shape::Form(&RESUME),
+            "Lets the run that started last, which is paused, go on.",
+        ),
+        Field::optional(
             "input",
             Shape::Form(&INPUT),
             "Gives the run that started last what a step of it waits for.",
         ),
-        optional("expect", Shape::Form(&EXPECT), "What must hold at this point."),
+        Field::optional("expect", Shape::Form(&EXPECT), "What must hold at this point."),
     ],
 };
 
 static TRIGGER: Form = Form {
     name: "a trigger",
     fields: &[
-        optional("workflow", Shape::Name, "Which one, where several are active."),
-        optional("input", Shape::Value, "The input of a run that is started by hand."),
-        optional("body", Shape::Value, "The body of the webhook's request, sent as JSON."),
-        optional("text", Shape::Prose, "A body that is sent as it is, in place of `body`."),
-        optional(
+        Field::optional("workflow", Shape::Name, "Which one, where several are active."),
+        Field::optional("input", Shape::Value, "The input of a run that is started by hand."),
+        Field::optional("body", Shape::Value, "The body of the webhook's request, sent as JSON."),
+        Field::optional("text", Shape::Prose, "A body that is sent as it is, in place of `body`."),
+        Field::optional(
             "headers",
             Shape::Values,
             "Headers of the request; `content-type: application/json` comes along unless given.",
         ),
-        optional("query", Shape::Values, "What stands behind the `?` of the request's address."),
-        optional("method", METHODS, "The request's method; the first that the webhook takes when absent."),
-        optional(
+        Field::optional("query", Shape::Values, "What stands behind the `?` of the request's address."),
+        Field::optional(
+            "method",
+            METHODS,
+            "The request's method; the first that the webhook takes when absent.",
+        ),
+        Field::optional(
             "auth",
             Shape::Choice(&["none"]),
             "`none`: without the signature or API key that the webhook asks for; it comes along when absent.",
@@ -106,69 +118,69 @@ static TRIGGER: Form = Form {
 static CREATE: Form = Form {
     name: "a record to create",
     fields: &[
-        required("object", Shape::Text, "The object, such as `person`."),
-        required("record", Shape::Values, "Its fields."),
+        Field::required("object", Shape::Text, "The object, such as `person`."),
+        Field::required("record", Shape::Values, "Its fields."),
     ],
 };
 
 static UPDATE: Form = Form {
     name: "a change of a record",
     fields: &[
-        required("object", Shape::Text, "The object, such as `person`."),
-        required("record_id", Shape::Template, "Such as `{{ records.person[0].id }}`."),
-        required("record", Shape::Values, "The fields to change."),
+        Field::required("object", Shape::Text, "The object, such as `person`."),
+        Field::required("record_id", Shape::Template, "Such as `{{ records.person[0].id }}`."),
+        Field::required("record", Shape::Values, "The fields to change."),
     ],
 };
 
 static DELETE: Form = Form {
     name: "a record to delete",
     fields: &[
-        required("object", Shape::Text, "The object, such as `person`."),
-        required("record_id", Shape::Template, "Such as `{{ records.person[0].id }}`."),
+        Field::required("object", Shape::Text, "The object, such as `person`."),
+        Field::required("record_id", Shape::Template, "Such as `{{ records.person[0].id }}`."),
     ],
 };
 
 static RESUME: Form = Form {
     name: "a resumption",
     fields: &[
-        optional(
+        Field::optional(
             "action",
             Shape::Choice(&["retry", "skip"]),
             "From what failed, or as if it had been skipped; `retry` when absent.",
         ),
-        optional("output", Shape::Value, "As if the step had given this, in place of `action`."),
-        optional("step", Shape::Text, "The step's path, where several wait."),
+        Field::optional("output", Shape::Value, "As if the step had given this, in place of `action`."),
+        Field::optional("step", Shape::Text, "The step's path, where several wait."),
     ],
 };
 
 static INPUT: Form = Form {
     name: "an input",
     fields: &[
-        required("data", Shape::Value, "What is given."),
-        optional("step", Shape::Text, "The step's path, where several wait."),
+        Field::required("data", Shape::Value, "What is given."),
+        Field::optional("step", Shape::Text, "The step's path, where several wait."),
     ],
 };
 
 static CANNED: Form = Form {
     name: "a canned answer",
     fields: &[
-        optional("method", METHODS, "Only for requests with this method."),
-        optional(
+        Field::optional("method", METHODS, "Only for requests with this method."),
+        Field::optional(
             "url",
             Shape::Template,
             "Only for this address; one without `?` fits whatever the request has behind its own.",
         ),
-        optional("path", Shape::Template, "Only for this path, at any host."),
-        optional("query", Shape::Values, "Only with these parameters."),
-        optional("headers", Shape::Values, "Only with these headers."),
-        optional("body", Shape::Value, "Only with at least these members in the body."),
-        optional("answer", Shape::Form(&ANSWER), "What comes back; an empty 200 when absent."),
-        optional(
+        Field::optional("path", Shape::Template, "Only for this path, at any host."),
+        Field::optional("query", Shape::Values, "Only with these parameters."),
+        Field::optional("headers", Shape::Values, "Only with these headers."),
+        Field::optional("body", Shape::Value, "Only with at least these members in the body."),
+        Field::optional("answer", Shape::Form(&ANSWER), "What comes back; an empty 200 when absent."),
+        Field::optional(
             "error",
             Shape::Choice(&["timeout", "connection"]),
             "No answer comes: `timeout` after the request was sent, `connection` before it was.",
         ),
-        optional(
+        Field::optional(
             "times",
             Shape::Either(&[Shape::Whole { min: 1, max: 1_000_000 }, Shape::Choice(&["any"])]),
             "How many requests it answers, each of which must come; 1 when absent. `any`: as many as there are, or none.",
@@ -179,9 +191,9 @@ static CANNED: Form = Form {
 static ANSWER: Form = Form {
     name: "an answer",
     fields: &[
-        optional("status", Shape::Whole { min: 100, max: 599 }, "200 when absent."),
-        optional("headers", Shape::Values, "Its headers."),
-        optional("body", Shape::Value, "A text is sent as it is, anything else as JSON."),
+        Field::optional("status", Shape::Whole { min: 100, max: 599 }, "200 when absent."),
+        Field::optional("headers", Shape::Values, "Its headers."),
+        Field::optional("body", Shape::Value, "A text is sent as it is, anything else as JSON."),
     ],
 };
 
@@ -189,48 +201,48 @@ static ANSWER: Form = Form {
 static EXPECT: Form = Form {
     name: "an expectation",
     fields: &[
-        optional(
+        Field::optional(
             "status",
             Shape::Choice(&["queued", "running", "waiting", "paused", "completed", "failed", "cancelled"]),
             "Where the run stands that started last.",
         ),
-        optional("output", Shape::Value, "At least these members of that run's output."),
-        optional(
+        Field::optional("output", Shape::Value, "At least these members of that run's output."),
+        Field::optional(
             "error",
             Shape::Either(&[Shape::Text, Shape::Values]),
             "The code of that run's failure, or at least these members of it: `code`, `message`, `step`, `source`, `details`, `retryable`.",
         ),
-        optional(
+        Field::optional(
             "answer",
             Shape::Values,
             "At least these members of what the last webhook was answered: `status`, `headers`, `body`.",
         ),
-        optional(
+        Field::optional(
             "refused",
             Shape::Either(&[Shape::Text, Shape::Values]),
             "The last trigger started nothing: the code of the refusal, or its members `code`, `message`.",
         ),
-        optional(
+        Field::optional(
             "runs",
             Shape::Either(&[Shape::Whole { min: 0, max: 1_000_000 }, Shape::OneOrMany(&Shape::Values)]),
             "How many runs there are, or all of them with at least these members each: `workflow`, `status`, `trigger`, `output`, `error`.",
         ),
-        optional(
+        Field::optional(
             "records",
             Shape::Values,
             "By object: how many records there are, or all of them with at least these fields each, in any order.",
         ),
-        optional(
+        Field::optional(
             "state",
             Shape::Values,
             "By workflow: at least these of the values that it keeps for later runs.",
         ),
-        optional(
+        Field::optional(
             "mail",
             Shape::Either(&[Shape::Whole { min: 0, max: 1_000_000 }, Shape::OneOrMany(&Shape::Form(&MAIL))]),
             "How many e-mails went out since the test began, or all of them, in any order.",
         ),
-        optional(
+        Field::optional(
             "http",
             Shape::Either(&[
                 Shape::Whole { min: 0, max: 1_000_000 },
@@ -244,25 +256,33 @@ static EXPECT: Form = Form {
 static MAIL: Form = Form {
     name: "an e-mail",
     fields: &[
-        optional("to", Shape::OneOrMany(&Shape::Template), "Exactly these."),
-        optional("cc", Shape::OneOrMany(&Shape::Template), "Exactly these."),
-        optional("bcc", Shape::OneOrMany(&Shape::Template), "Exactly these."),
-        optional("subject", Shape::Template, "Exactly this."),
-        optional("contains", Shape::OneOrMany(&Shape::Template), "Stands in the text or the HTML."),
-        optional("lacks", Shape::OneOrMany(&Shape::Template), "Stands in neither."),
+        Field::optional("to", Shape::OneOrMany(&Shape::Template), "Exactly these."),
+        Field::optional("cc", Shape::OneOrMany(&Shape::Template), "Exactly these."),
+        Field::optional("bcc", Shape::OneOrMany(&Shape::Template), "Exactly these."),
+        Field::optional("subject", Shape::Template, "Exactly this."),
+        Field::optional("contains", Shape::OneOrMany(&Shape::Template), "Stands in the text or the HTML."),
+        Field::optional("lacks", Shape::OneOrMany(&Shape::Template), "Stands in neither."),
     ],
 };
 
 static REQUEST: Form = Form {
     name: "a request",
     fields: &[
-        optional("method", METHODS, "Its method."),
-        optional("url", Shape::Template, "Its address; one without `?` fits whatever stands behind it."),
-        optional("path", Shape::Template, "The path of its address."),
-        optional("query", Shape::Values, "At least these parameters."),
-        optional("headers", Shape::Values, "At least these headers."),
-        optional("body", Shape::Value, "At least these members of the body."),
-        optional("count", Shape::Whole { min: 0, max: 10_000 }, "How many such requests; 1 when absent."),
+        Field::optional("method", METHODS, "Its method."),
+        Field::optional(
+            "url",
+            Shape::Template,
+            "Its address; one without `?` fits whatever stands behind it.",
+        ),
+        Field::optional("path", Shape::Template, "The path of its address."),
+        Field::optional("query", Shape::Values, "At least these parameters."),
+        Field::optional("headers", Shape::Values, "At least these headers."),
+        Field::optional("body", Shape::Value, "At least these members of the body."),
+        Field::optional(
+            "count",
+            Shape::Whole { min: 0, max: 10_000 },
+            "How many such requests; 1 when absent.",
+        ),
     ],
 };
 
@@ -291,7 +311,11 @@ mod tests {
         ] {
             let _ = write!(out, "### {title}\n\n| key | takes | |\n|---|---|---|\n");
             for field in form.fields {
-                let needed = if field.need == Need::Required { "**Required.** " } else { "" };
+                let needed = if field.need == stepwell_workflow::document::Need::Required {
+                    "**Required.** "
+                } else {
+                    ""
+                };
                 let takes = field.shape.describe().replace('|', "\\|");
                 let _ = writeln!(out, "| `{}` | {takes} | {needed}{} |", field.key, field.about);
             }

@@ -20,6 +20,16 @@ pub struct Field {
     pub about: &'static str,
 }
 
+impl Field {
+    pub const fn required(key: &'static str, shape: Shape, about: &'static str) -> Self {
+        Self { key, shape, need: Need::Required, about }
+    }
+
+    pub const fn optional(key: &'static str, shape: Shape, about: &'static str) -> Self {
+        Self { key, shape, need: Need::Optional, about }
+    }
+}
+
 /// Whether a key must be there, and what holds without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {

@@ -6,16 +6,19 @@
 //! field's type is [`Template`], or `serde_json::Value`.
 
 mod action_ref;
+mod outside;
 mod step;
 mod trigger;
 mod units;
 
 pub use action_ref::{ActionRef, VersionWanted};
+pub use outside::{
+    Body, HttpRequest, NamedRedirects, NextPage, Pagination, Redirects, Response, SendEmail, StatusRange,
+};
 pub use step::{
-    Arm, Backoff, Block, Body, Branch, Code, CreateRecord, Delay, DeleteRecord, Fields, FilterStep,
-    HttpRequest, Iterate, Limits, NamedRedirects, NextPage, OnError, Pagination, Parallel, RecordSet,
-    Redirects, Response, Retry, RunWorkflow, SearchRecords, SendEmail, Set, SetState, StatusRange, Step,
-    StepKind, Stop, StopStatus, Tolerate, UpdateRecord, UpsertRecord, WaitForInput,
+    Arm, Backoff, Block, Branch, Code, CreateRecord, Delay, DeleteRecord, Fields, FilterStep, Iterate,
+    Limits, OnError, Parallel, RecordSet, Retry, RunWorkflow, SearchRecords, Set, SetState, Step, StepKind,
+    Stop, StopStatus, Tolerate, UpdateRecord, UpsertRecord, WaitForInput,
 };
 pub use trigger::{
     Answer, Auth, ChallengeHmac, Encoding, Handshake, Hmac, HmacScheme, Manual, Method, Missed, OnRecords,

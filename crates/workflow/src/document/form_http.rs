@@ -1,0 +1,147 @@
+//! The part of the table that is about requests: their bodies, pages and answers.
+
+use super::form::{Field, Form, Need, Shape};
+
+pub(super) static PAGINATION: Form = Form {
+    name: "a pagination",
+    fields: &[
+        Field {
+            key: "next",
+            shape: Shape::OneKey(&NEXT_PAGE),
+            need: Need::Required,
+            about: "How the next page is found.",
+        },
+        Field {
+            key: "items",
+            shape: Shape::Text,
+            need: Need::Default("body"),
+            about: "The list in each answer, as a path: `body.results`.",
+        },
+        Field {
+            key: "more",
+            shape: Shape::Text,
+            need: Need::Optional,
+            about: "A path such as `body.has_more`: a page where it says no, or nothing, is the last.",
+        },
+        Field {
+            key: "max_pages",
+            shape: Shape::Whole { min: 1, max: 1_000 },
+            need: Need::Default("100"),
+            about: "More pages are an error.",
+        },
+        Field {
+            key: "max_bytes",
+            shape: Shape::Size { max: 64 << 20 },
+            need: Need::Default("8MiB"),
+            about: "More than this in the items of all pages, as JSON, is an error.",
+        },
+    ],
+};
+
+static NEXT_PAGE: Form = Form {
+    name: "a way to the next page",
+    fields: &[
+        Field {
+            key: "cursor",
+            shape: Shape::Form(&CURSOR),
+            need: Need::Optional,
+            about: "Each page says how the next one is asked for.",
+        },
+        Field {
+            key: "page",
+            shape: Shape::Form(&PAGE),
+            need: Need::Optional,
+            about: "Pages have numbers; the first one without items is the end.",
+        },
+        Field {
+            key: "link",
+            shape: Shape::Text,
+            need: Need::Optional,
+            about: "The `Link` header leads to the next page by this relation, as a rule `next`.",
+        },
+    ],
+};
+
+static CURSOR: Form = Form {
+    name: "a cursor",
+    fields: &[
+        Field {
+            key: "path",
+            shape: Shape::Text,
+            need: Need::Required,
+            about: "Where the answer has it, such as `body.next_cursor`; null, false, an empty text or nothing is the end.",
+        },
+        Field {
+            key: "query",
+            shape: Shape::Text,
+            need: Need::Optional,
+            about: "The query parameter that it is sent as. Without it, it is the next page's address, on the same host.",
+        },
+    ],
+};
+
+static PAGE: Form = Form {
+    name: "a page",
+    fields: &[
+        Field {
+            key: "query",
+            shape: Shape::Text,
+            need: Need::Default("page"),
+            about: "The query parameter that has its number.",
+        },
+        Field {
+            key: "first",
+            shape: Shape::Whole { min: 0, max: 1_000_000 },
+            need: Need::Default("1"),
+            about: "The first one's number.",
+        },
+    ],
+};
+
+pub(super) static BODY: Form = Form {
+    name: "a body",
+    fields: &[
+        Field {
+            key: "json",
+            shape: Shape::Value,
+            need: Need::Optional,
+            about: "Sent as `application/json`.",
+        },
+        Field {
+            key: "form",
+            shape: Shape::Values,
+            need: Need::Optional,
+            about: "Sent as `application/x-www-form-urlencoded`.",
+        },
+        Field {
+            key: "text",
+            shape: Shape::Template,
+            need: Need::Optional,
+            about: "Sent as `text/plain` unless a header says otherwise.",
+        },
+        Field {
+            key: "bytes",
+            shape: Shape::Template,
+            need: Need::Optional,
+            about: "Base64, sent as the bytes that it stands for; as `application/octet-stream` unless a header says otherwise.",
+        },
+    ],
+};
+
+pub(super) static RESPONSE: Form = Form {
+    name: "a response",
+    fields: &[
+        Field {
+            key: "status",
+            shape: Shape::OneOrMany(&Shape::Status),
+            need: Need::Default("2xx"),
+            about: "Statuses that are a success: `404`, `2xx`, `200-204`.",
+        },
+        Field {
+            key: "schema",
+            shape: Shape::JsonSchema,
+            need: Need::Optional,
+            about: "JSON Schema of the body; another body is an error, and paths are checked against it.",
+        },
+    ],
+};
