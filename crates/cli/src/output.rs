@@ -91,6 +91,14 @@ pub fn place(problem: &Problem) -> String {
     text
 }
 
+/// What the server says against a file, with each place.
+pub fn refused(file: &std::path::Path, problem: &crate::client::ProblemDocument) {
+    complain(format!("{}: {}", file.display(), problem.detail));
+    for place_of in &problem.errors {
+        complain(place(place_of));
+    }
+}
+
 /// JSON for people: what fits a line of this width stands on one.
 pub fn laid_out(value: &Value, width: usize) -> String {
     let mut out = String::new();

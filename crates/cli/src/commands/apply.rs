@@ -230,10 +230,7 @@ async fn save(
             Ok(draft) => draft,
             Err(ClientError::Refused(problem)) if !problem.errors.is_empty() => {
                 bad += 1;
-                output::complain(format!("{}: {}", file.display(), problem.detail));
-                for place in &problem.errors {
-                    output::complain(output::place(place));
-                }
+                output::refused(file, &problem);
                 continue;
             }
             Err(error) => return Err(error.into()),
