@@ -62,7 +62,7 @@ fn tests(rest: &[String]) -> Outcome {
         "cargo tests",
         &[
             "adds the Rust targets wasm32-unknown-unknown, wasm32-wasip1 and wasm32-wasip2 with rustup, if missing",
-            "builds and runs all tests of the workspace (the first time about 15 minutes on 2 cores, 5 minutes after the demo, 5 GB in target/)",
+            "builds and runs all tests of the workspace (the first time about 15 minutes on 2 cores, 7 minutes after the demo, 8 GB in target/ with it)",
             "runs the tests of the guest SDK and of the example actions",
         ],
     );
