@@ -36,10 +36,11 @@ pub struct Node {
 
 impl Node {
     pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let default = SledOptions::default();
         let options = SledOptions {
-            cache_bytes: settings.limits.cache_bytes,
+            cache_bytes: settings.limits.cache_bytes.unwrap_or(default.cache_bytes),
             disk_floor: settings.limits.free_disk_bytes,
-            ..SledOptions::default()
+            ..default
         };
         let folder = settings.data.clone();
         folder::look_at(&folder);

@@ -84,9 +84,10 @@ pub struct Limits {
     /// Writes are refused with 507 while less than this is free on the disk.
     #[serde(deserialize_with = "bytes")]
     pub free_disk_bytes: u64,
-    /// Memory for rows of the store: searches among more records than it holds read the disk's copy.
-    #[serde(deserialize_with = "bytes")]
-    pub cache_bytes: u64,
+    /// Memory for rows of the store: searches among more records than it holds read the disk's copy. Without it: a
+    /// quarter of the memory that the process may have, from 128 MiB to 1 GiB.
+    #[serde(deserialize_with = "some_bytes", skip_serializing_if = "Option::is_none")]
+    pub cache_bytes: Option<u64>,
     /// Connections at once; beyond it clients that stall are cut off, and new ones wait. Without it: half of the open
     /// files that the process may have, at most 4096.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,7 +108,7 @@ impl Default for Limits {
             api_body_bytes: 8 << 20,
             bodies_bytes: 256 << 20,
             free_disk_bytes: 256 << 20,
-            cache_bytes: 128 << 20,
+            cache_bytes: None,
             connections: None,
             head_ms: 30_000,
             body_idle_ms: 15_000,
@@ -170,6 +171,10 @@ fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
 fn bytes<'de, D: serde::Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<T, D::Error> {
     let ByteSize(bytes) = ByteSize::deserialize(deserializer)?;
     T::try_from(bytes).map_err(|_| serde::de::Error::custom(format!("{bytes} bytes are too many")))
+}
+
+fn some_bytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    bytes(deserializer).map(Some)
 }
 
 /// How long what is over is kept.
@@ -295,10 +300,11 @@ impl Settings {
         if limits.connections == Some(0) {
             bail!("limits.connections must be at least 1");
         }
-        if !(MIN_CACHE_BYTES..=MAX_CACHE_BYTES).contains(&limits.cache_bytes) {
+        if let Some(bytes) = limits.cache_bytes
+            && !(MIN_CACHE_BYTES..=MAX_CACHE_BYTES).contains(&bytes)
+        {
             bail!(
-                "limits.cache_bytes is {}; it must be from {MIN_CACHE_BYTES} (16 MiB) to {MAX_CACHE_BYTES} (1 TiB)",
-                limits.cache_bytes
+                "limits.cache_bytes is {bytes}; it must be from {MIN_CACHE_BYTES} (16 MiB) to {MAX_CACHE_BYTES} (1 TiB)"
             );
         }
         let largest = limits.hook_body_bytes.max(limits.api_body_bytes).max(stepwell_server::MODULE_BYTES);

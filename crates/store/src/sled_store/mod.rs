@@ -2,8 +2,10 @@
 //!
 //! One writer thread groups what waits and makes it durable; a few reader threads serve reads; a watchdog ends
 //! the process if the writer is stuck.
+mod cache;
 mod failed;
 mod folder;
+
 mod open;
 mod packed;
 mod pieces;
@@ -37,7 +39,8 @@ use writer::{Request, Writer};
 /// How a data folder is kept.
 #[derive(Debug, Clone)]
 pub struct SledOptions {
-    /// How much memory sled's cache may take: as much as the rows that are read often, at least 64 MB.
+    /// How much memory sled's cache may take: as much as the rows that are read often. Without it: a quarter of what
+    /// the process may have, from 128 MiB to 1 GiB.
     pub cache_bytes: u64,
     /// Commits that add something are refused while less than this is free on the disk.
     pub disk_floor: u64,
@@ -49,7 +52,12 @@ pub struct SledOptions {
 
 impl Default for SledOptions {
     fn default() -> Self {
-        Self { cache_bytes: 128 << 20, disk_floor: 256 << 20, readers: 2, watchdog: Duration::from_secs(30) }
+        Self {
+            cache_bytes: cache::default_bytes(),
+            disk_floor: 256 << 20,
+            readers: 2,
+            watchdog: Duration::from_secs(30),
+        }
     }
 }
 
