@@ -5,7 +5,6 @@
 mod cache;
 mod failed;
 mod folder;
-
 mod open;
 mod packed;
 mod pieces;
