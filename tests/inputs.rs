@@ -95,7 +95,8 @@ async fn programs_and_the_command_line_give_it_as_json() {
     assert_eq!((&form["step"], &form["run_id"]), (&json!("approval"), &json!(run)));
     let wrong = server.post(&link, &json!({ "decision": "maybe" })).await;
     assert_eq!((wrong.status.as_u16(), wrong.code().as_str()), (422, "input_schema"));
-    server.post(&link, &json!({ "decision": "reject" })).await.expect(200);
+    let taken = server.post(&link, &json!({ "decision": "reject" })).await.expect(200);
+    assert_eq!(taken, json!({ "run_id": run, "step": "approval" }), "who has a link is told no more");
     assert_eq!(server.ended(&run).await["output"]["decision"], "reject");
     let late = server.post(&link, &json!({ "decision": "approve" })).await;
     assert_eq!((late.status.as_u16(), late.code().as_str()), (410, "input_given"));
@@ -114,9 +115,34 @@ async fn programs_and_the_command_line_give_it_as_json() {
     assert_eq!(server.ended(&run).await["output"]["decision"], "approve");
 }
 
+/// What may not answer by the API may not answer by a link that it reads.
+#[tokio::test]
+async fn a_key_that_may_only_read_is_shown_no_link() {
+    let mut server = Server::start(&[]);
+    let text = ORDER.replace("  - id: approval", "  - { id: keep, type: set_state, values: { link: \"{{ run.input_links.approval }}\" } }\n  - id: approval");
+    server.activate("order", &text).await;
+    let (run, link) = asked(&server).await;
+    let whole = link.rsplit_once('.').unwrap().1.to_owned();
+    let made = server.post("/api/v1/api-keys", &json!({ "name": "r", "scopes": ["read"] })).await.expect(201);
+    let paths = [
+        format!("/api/v1/runs/{run}"),
+        "/api/v1/mailbox".into(),
+        "/api/v1/workflows/order/state".into(),
+        "/api/v1/workflows/order/state/link".into(),
+    ];
+    for path in &paths {
+        assert!(server.get(path).await.expect(200).to_string().contains(&whole), "{path}");
+    }
+    server.key = Some(made["secret"].as_str().unwrap().to_owned());
+    for path in &paths {
+        let shown = server.get(path).await.expect(200).to_string();
+        assert!(shown.contains(".***") && !shown.contains(&whole), "{path}: {shown}");
+    }
+}
+
 #[tokio::test]
 async fn links_begin_with_the_address_that_people_reach_the_server_by() {
-    let server = Server::start(&["--dev", "--public-url", "https://flows.example.com/"]);
+    let mut server = Server::start(&["--dev", "--public-url", "https://flows.example.com/"]);
     server.activate("order", ORDER).await;
     server.post("/api/v1/workflows/order/run", &json!({ "n": 7 })).await.expect(202);
     let link = loop {
@@ -126,4 +152,11 @@ async fn links_begin_with_the_address_that_people_reach_the_server_by() {
         }
     };
     assert!(link.starts_with("https://flows.example.com/inputs/default/"), "{link}");
+    server.kill();
+    assert!(!server.log().contains("public_url"), "{}", server.log());
+    // Where nobody has said it, the operator is told.
+    let mut server = Server::start(&[]);
+    server.activate("order", ORDER).await;
+    server.kill();
+    assert!(server.log().contains("public_url is not set"), "{}", server.log());
 }

@@ -159,7 +159,10 @@ async fn open_engine(
         secrets_key: Arc::new(secrets_key(settings, data)?),
     };
     let public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-    Ok(Engine::open(EngineConfig { public_url, ..engine_config(settings) }, ports).await?)
+    // Those who try it out sit at this machine.
+    let public_url_is_own = settings.public_url.is_none() && !settings.dev;
+    let config = EngineConfig { public_url, public_url_is_own, ..engine_config(settings) };
+    Ok(Engine::open(config, ports).await?)
 }
 
 fn secrets_key(settings: &Settings, data: &Path) -> anyhow::Result<KeyPlace> {

@@ -282,7 +282,7 @@ impl Settings {
 
     fn check(&self) -> anyhow::Result<()> {
         if let Some(url) = &self.public_url
-            && !(url.starts_with("https://") || url.starts_with("http://"))
+            && !begins_links(url)
         {
             bail!("public_url: `{url}` is no address such as https://flows.example.com");
         }
@@ -366,9 +366,35 @@ fn explain(error: config::ConfigError) -> anyhow::Error {
     anyhow::anyhow!("the settings cannot be used: {error}; `stepwell serve --print-config` shows every name")
 }
 
+/// Whether a path can be put behind it.
+fn begins_links(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_begin_with_a_whole_address() {
+        for good in ["https://flows.example.com", "http://10.0.0.1:8080/", "https://example.com/flows/"] {
+            let settings = load(&format!("public_url = {good:?}\n"), &[], Flags::default()).unwrap();
+            assert_eq!(settings.public_url.as_deref(), Some(good));
+        }
+        for bad in [
+            "http://",
+            "https://?x",
+            "flows.example.com",
+            "ftp://example.com",
+            "https://a.example/?b",
+            "https://a b",
+        ] {
+            let refused = load(&format!("public_url = {bad:?}\n"), &[], Flags::default()).unwrap_err();
+            assert!(refused.to_string().contains("is no address such as"), "{bad}: {refused}");
+        }
+    }
 
     fn load(file: &str, environment: &[(&str, &str)], flags: Flags) -> anyhow::Result<Settings> {
         let folder = tempfile::tempdir().unwrap();

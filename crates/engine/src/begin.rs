@@ -82,12 +82,14 @@ impl NewRun {
     ) -> Self {
         let run = ctx.new_run_id();
         let now = ctx.core.ports.clock.now();
+        let links = inputs::links(ctx, flow);
+        let key = links.as_ref().map(|links| links.key.clone());
         let start = Start {
             run: RunInfo { id: run.to_string(), workflow: flow.name.clone(), version: flow.version.into() },
             trigger: Payload::new(trigger),
             settings: flow.settings_now(ctx),
             actions,
-            links: inputs::links(ctx, flow),
+            links,
             at: now,
         };
         let head = runs::RunHead {
@@ -110,6 +112,7 @@ impl NewRun {
             payloads_left: false,
             depth,
             parent: None,
+            links: key,
         };
         Self { run, head, start }
     }

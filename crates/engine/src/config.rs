@@ -16,6 +16,8 @@ pub struct EngineConfig {
     pub inline_payload_bytes: usize,
     /// Where people reach the server; links in e-mails begin with it.
     pub public_url: String,
+    /// Nobody has said so: it is the address that the server listens on, which others may not reach.
+    pub public_url_is_own: bool,
 }
 
 /// How far one burst runs before it commits.
@@ -56,6 +58,7 @@ impl Default for EngineConfig {
             retention: Retention::default(),
             inline_payload_bytes: 32 << 10,
             public_url: "http://127.0.0.1:7878".into(),
+            public_url_is_own: false,
         }
     }
 }

@@ -215,15 +215,16 @@ pub(crate) struct Steps {
     /// For each step of the document its place in it, and its type.
     known: HashMap<String, (usize, &'static str)>,
     steps: BTreeMap<StepPath, StepDetail>,
+    flow: Arc<Compiled>,
     expired: bool,
 }
 
 impl Steps {
-    pub(crate) fn new(flow: &Compiled, expired: bool) -> Self {
+    pub(crate) fn new(flow: &Arc<Compiled>, expired: bool) -> Self {
         let mut known = HashMap::new();
         places(&flow.workflow.steps, "", &mut known);
         places(&flow.workflow.on_failure, &format!("{}.", StepPath::ON_FAILURE), &mut known);
-        Self { known, steps: BTreeMap::new(), expired }
+        Self { known, steps: BTreeMap::new(), flow: flow.clone(), expired }
     }
 
     fn kind(&self, path: &StepPath) -> &'static str {
@@ -267,6 +268,7 @@ impl Steps {
                 let step = self.step(&path);
                 interrupted(step, at);
                 step.started_at.get_or_insert(at);
+                step.ended_at = None;
                 step.input = step.input.take().or_else(|| input.clone());
                 step.run_id = run.or_else(|| step.run_id.take());
                 step.attempts.push(AttemptDetail {
@@ -348,14 +350,22 @@ impl Steps {
             Event::InputGiven { path, data, at } => {
                 let step = self.step(&path);
                 step.ended_at = Some(at);
+                step.status = StepStatus::Completed;
+                step.output = Some(if expired { EXPIRED } else { shown(&data) });
+                step.error = None;
                 if let Some(last) = step.attempts.last_mut() {
                     last.outcome = AttemptOutcome::Completed;
-                    last.answer = Some(if expired { EXPIRED } else { shown(&data) });
+                    last.answer.clone_from(&step.output);
                     last.ended_at = Some(at);
                 }
             }
             Event::TimerFired { timer, at } if timer.kind == TimerKind::Timeout => {
-                interrupted(self.step(&timer.path), at);
+                let failure = machine::timed_out(&self.flow.graph, &timer.path);
+                let step = self.step(&timer.path);
+                interrupted(step, at);
+                step.status = StepStatus::Failed;
+                step.error = failure.as_ref().map(FailureDetail::from);
+                step.ended_at = Some(at);
             }
             Event::CancelRequested { at } => {
                 for step in self.steps.values_mut() {

@@ -1,7 +1,8 @@
 //! What people give to steps that wait for it (`wait_for_input`): by a link, which stands for a run and a step, or by
 //! the API. It lies in the run's inbox until its next burst; that it is there, or was taken, is looked at in the
 //! transaction that puts it there, so one wins.
-use crate::api::{GiveInput, InputForm, RunSummary};
+use crate::api::{GiveInput, InputForm, InputTaken, RunSummary};
+use crate::connections;
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
 use crate::hash;
@@ -15,10 +16,8 @@ use crate::tables::{self, inbox, runs};
 use serde_json::Value;
 use std::sync::Arc;
 use stepwell_store::transact;
-use stepwell_workflow::graph::{CallPlan, NodeKind};
-use stepwell_workflow::machine::{
-    self, Call, Event, InputCall, LinkToken, Links, Payload, State, StepPath, StepStatus,
-};
+use stepwell_workflow::graph::{CallPlan, InputPlan, NodeKind};
+use stepwell_workflow::machine::{Event, InputCall, LinkToken, Links, Payload, State, StepPath, StepStatus};
 
 /// What is given lies in a row.
 const MAX_BYTES: usize = 256 << 10;
@@ -34,7 +33,19 @@ pub(crate) fn links(ctx: &Ctx, flow: &Compiled) -> Option<Links> {
     Some(Links { base, key: hash::hex(&key) })
 }
 
-/// A run as somebody finds it who has an input for it.
+/// Links that lead nowhere are noticed when nobody answers, and a run keeps what it began with.
+pub(crate) fn warn_of_links(ctx: &Ctx, flow: &Compiled) {
+    let config = &ctx.core.config;
+    if config.public_url_is_own && flow.graph.inputs().next().is_some() {
+        tracing::warn!(
+            workflow = %flow.name,
+            "public_url is not set: the links by which people answer begin with {}, and a run keeps those it began with",
+            config.public_url
+        );
+    }
+}
+
+/// A run as somebody finds it who has an input for it; it is long to read.
 struct Seen {
     flow: Arc<Compiled>,
     head: runs::RunHead,
@@ -44,6 +55,10 @@ struct Seen {
 impl Seen {
     async fn load(ctx: &Ctx, run: RunId) -> Result<Self, EngineError> {
         let head = found(run, load::head(ctx, run).await?)?;
+        Self::of(ctx, run, head).await
+    }
+
+    async fn of(ctx: &Ctx, run: RunId, head: runs::RunHead) -> Result<Self, EngineError> {
         let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
         let live = match head.status.ended() {
             false => load::live(ctx, run).await?,
@@ -65,9 +80,27 @@ impl Seen {
         Ok(Self { flow, head, state })
     }
 
-    fn is_input(&self, path: &StepPath) -> bool {
-        let node = self.flow.graph.find(path).map(|node| &self.flow.graph.node(node).kind);
-        matches!(node, Some(NodeKind::Call(CallPlan::Input(_))))
+    fn input(&self, path: &StepPath) -> Option<&InputPlan> {
+        match &self.flow.graph.node(self.flow.graph.find(path)?).kind {
+            NodeKind::Call(CallPlan::Input(plan)) => Some(plan),
+            _ => None,
+        }
+    }
+
+    /// Whether the run may still come to the step: nothing that it stands in is over.
+    fn may_come_to(&self, path: &StepPath) -> bool {
+        let item = path.innermost_item();
+        if item.is_some_and(|item| self.state.step(&item).is_none_or(|item| item.status.is_final())) {
+            return false;
+        }
+        let mut around = path.parent();
+        while let Some(path) = around {
+            if self.state.step(&path).is_some_and(|step| step.status.is_final()) {
+                return false;
+            }
+            around = path.parent();
+        }
+        true
     }
 
     /// What the step waits for, or why it does not.
@@ -76,28 +109,26 @@ impl Seen {
         let gone =
             |code: &'static str, message: String| of_run(EngineError::new(ErrorKind::Gone, code, message));
         let step = self.state.step(path);
-        let waits = step.filter(|step| step.status == StepStatus::Waiting && step.due.is_some());
-        if let (Some(step), false) = (waits, self.head.status.ended()) {
+        let waits = step.filter(|step| step.status == StepStatus::Waiting && step.sent);
+        if let (Some(step), Some(plan), false) = (waits, self.input(path), self.head.status.ended()) {
             if step.due.is_some_and(|due| due <= ctx.core.ports.clock.now()) {
                 return Err(gone("input_expired", format!("the time to give `{path}` its input is over")));
             }
-            let mut state = self.state.clone();
-            // It is rendered as it was when it began to wait.
-            if let Some(step) = state.steps.get_mut(path) {
-                step.status = StepStatus::Running;
-            }
-            return match machine::call_now(&self.flow.graph, &mut state, path) {
-                Some(Ok(execute)) => match execute.call {
-                    Call::Input(call) => Ok(*call),
-                    _ => Err(EngineError::internal("a step that waits for no input")),
-                },
-                _ => Err(EngineError::internal("what a step waits for cannot be made again")),
-            };
+            return Ok(InputCall::again(plan, step.asked.as_ref()));
         }
         let over = step.is_some_and(|step| step.status == StepStatus::Completed && !step.handled);
+        let comes = match step {
+            None => self.may_come_to(path),
+            // It is just about to ask, or asks again when somebody resumes it.
+            Some(step) => match step.status {
+                StepStatus::Running => step.taken.is_none(),
+                StepStatus::Waiting | StepStatus::Paused => true,
+                _ => false,
+            },
+        };
         match step {
             Some(_) if over => Err(gone("input_given", format!("`{path}` has been given its input before"))),
-            None if !self.head.status.ended() && path.innermost_item().is_none() => {
+            _ if comes && !self.head.status.ended() => {
                 let message = format!("run {run} has not come to `{path}` yet; try again later");
                 Err(of_run(EngineError::conflict("input_not_awaited", message)))
             }
@@ -115,14 +146,14 @@ impl Seen {
 fn waiting_step(run: RunId, seen: &Seen, named: Option<&str>) -> Result<StepPath, EngineError> {
     let waits = |path: &StepPath| {
         let step = seen.state.step(path);
-        seen.is_input(path) && step.is_some_and(|step| step.status == StepStatus::Waiting)
+        seen.input(path).is_some() && step.is_some_and(|step| step.status == StepStatus::Waiting)
     };
     let waiting: Vec<&StepPath> = seen.state.steps.keys().filter(|path| waits(path)).collect();
     let refused = |code: &'static str, message: String| {
         Err(EngineError::conflict(code, message).with_run(run.to_string()))
     };
     match (named.map(StepPath::new), waiting.as_slice()) {
-        (Some(path), _) if seen.is_input(&path) => Ok(path),
+        (Some(path), _) if seen.input(&path).is_some() => Ok(path),
         (Some(path), _) => {
             refused("input_not_awaited", format!("`{path}` is no step that waits for an input"))
         }
@@ -144,51 +175,62 @@ fn waiting_step(run: RunId, seen: &Seen, named: Option<&str>) -> Result<StepPath
 pub(crate) async fn give(ctx: &Ctx, run: RunId, given: GiveInput) -> Result<RunSummary, EngineError> {
     let seen = Seen::load(ctx, run).await?;
     let path = waiting_step(run, &seen, given.step.as_deref())?;
-    take(ctx, run, &path, given.data).await
+    take(ctx, run, &path, given.data, seen).await
 }
 
 fn no_link() -> EngineError {
     EngineError::not_found("unknown_link", "this link is not valid; it may be incomplete")
 }
 
-/// The run and the step of a link, once its signature is known to be good.
-async fn of_link(ctx: &Ctx, token: &str) -> Result<(RunId, LinkToken), EngineError> {
+/// The run and the step of a link. Whoever has no good signature costs the reading of a head.
+async fn of_link(ctx: &Ctx, token: &str) -> Result<(RunId, StepPath, Seen), EngineError> {
     let token = LinkToken::read(token).ok_or_else(no_link)?;
     let run: RunId = token.run.parse().map_err(|_| no_link())?;
-    let seen = match Seen::load(ctx, run).await {
-        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Gone) => return Err(no_link()),
-        seen => seen?,
-    };
-    let key = seen.state.start.as_ref().and_then(|start| start.links.as_ref()).map(|links| &links.key);
-    match key {
-        Some(key) if token.is_signed_with(key) && seen.is_input(&token.path) => Ok((run, token)),
-        _ => Err(no_link()),
+    let head = load::head(ctx, run).await?.ok_or_else(no_link)?;
+    if !head.links.as_ref().is_some_and(|key| token.is_signed_with(key)) {
+        return Err(no_link());
     }
+    let seen = Seen::of(ctx, run, head).await?;
+    if seen.input(&token.path).is_none() {
+        return Err(no_link());
+    }
+    if token.round != seen.state.link_round(&token.path) {
+        let message = format!("run {run} was retried since it asked by this link; it asks by another now");
+        return Err(EngineError::new(ErrorKind::Gone, "input_expired", message).with_run(run.to_string()));
+    }
+    Ok((run, token.path, seen))
 }
 
 /// What a link asks for.
 pub(crate) async fn form(ctx: &Ctx, token: &str) -> Result<InputForm, EngineError> {
-    let (run, token) = of_link(ctx, token).await?;
-    let seen = Seen::load(ctx, run).await?;
-    let call = seen.awaited(ctx, run, &token.path)?;
+    let (run, path, seen) = of_link(ctx, token).await?;
+    let call = seen.awaited(ctx, run, &path)?;
     Ok(InputForm {
         run_id: run.to_string(),
-        step: token.path.to_string(),
+        step: path.to_string(),
         title: call.title.unwrap_or_else(|| seen.head.workflow.clone()),
         message: call.message,
         schema: call.schema,
-        until: seen.state.step(&token.path).and_then(|step| step.due),
+        until: seen.state.step(&path).and_then(|step| step.due),
     })
 }
 
 /// By a link.
-pub(crate) async fn give_by_link(ctx: &Ctx, token: &str, data: Value) -> Result<RunSummary, EngineError> {
-    let (run, token) = of_link(ctx, token).await?;
-    take(ctx, run, &token.path, data).await
+pub(crate) async fn give_by_link(ctx: &Ctx, token: &str, data: Value) -> Result<InputTaken, EngineError> {
+    let (run, path, seen) = of_link(ctx, token).await?;
+    let (run_id, step) = (run.to_string(), path.to_string());
+    take(ctx, run, &path, data, seen).await?;
+    Ok(InputTaken { run_id, step })
 }
 
 /// Checks what is given, and lays it into the run's inbox.
-async fn take(ctx: &Ctx, run: RunId, path: &StepPath, data: Value) -> Result<RunSummary, EngineError> {
+async fn take(
+    ctx: &Ctx,
+    run: RunId,
+    path: &StepPath,
+    data: Value,
+    mut seen: Seen,
+) -> Result<RunSummary, EngineError> {
     ctx.check_open()?;
     let mut data = shallow(data, "the input")?;
     let bytes = data.to_string().len();
@@ -197,7 +239,6 @@ async fn take(ctx: &Ctx, run: RunId, path: &StepPath, data: Value) -> Result<Run
         return Err(EngineError::new(ErrorKind::TooLarge, "too_large", message));
     }
     for _ in 0..LOOKS {
-        let seen = Seen::load(ctx, run).await?;
         let call = seen.awaited(ctx, run, path)?;
         if let Some(schema) = &call.schema {
             let problems = schema::check(schema, &data)
@@ -207,11 +248,12 @@ async fn take(ctx: &Ctx, run: RunId, path: &StepPath, data: Value) -> Result<Run
                 return Err(EngineError::invalid("input_schema", message).with_problems(problems));
             }
         }
-        Opened::new(ctx, &seen.flow.secrets).redact(&mut data);
+        Opened::new(ctx, &connections::secrets_of(ctx, &seen.flow)).redact(&mut data);
         if let Some(head) = lay(ctx, run, path, &seen.head, &data).await? {
             ctx.wake(run);
             return Ok(head.summary(run));
         }
+        seen = Seen::load(ctx, run).await?;
     }
     let message = format!("run {run} moves on all the time; give the input once more");
     Err(EngineError::conflict("run_moved", message).with_run(run.to_string()))

@@ -153,7 +153,7 @@ impl ItemFilter {
 async fn detail(
     ctx: &Ctx,
     run: RunId,
-    flow: &Compiled,
+    flow: &Arc<Compiled>,
     ended: &Ended,
     read: &mut Read,
 ) -> Result<ItemDetail, EngineError> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use stepwell_sandbox::{LogLine, Usage};
 use stepwell_store::{Key, Refused, Value};
-use stepwell_workflow::machine::{Call, Event, Payload, State};
+use stepwell_workflow::machine::{Call, Event, Links, Payload, State};
 
 /// A commit as it is read.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -32,6 +32,9 @@ pub(crate) struct Commit {
 pub(crate) struct Switch {
     pub version: u32,
     pub actions: BTreeMap<String, String>,
+    /// Where the newer version has steps that wait for a person, and the one that the run began with had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<Links>,
 }
 
 impl Switch {
@@ -39,6 +42,7 @@ impl Switch {
         if let Some(start) = &mut state.start {
             start.run.version = self.version.into();
             start.actions.clone_from(&self.actions);
+            start.links = self.links.clone().or(start.links.take());
         }
     }
 }

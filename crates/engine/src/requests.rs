@@ -9,7 +9,7 @@ use crate::journal::Switch;
 use crate::registry::{Compiled, workflows};
 use crate::tables::{self, inbox, items, runs};
 use crate::timers::whole_ms;
-use crate::{api, blobs, children};
+use crate::{api, blobs, children, inputs};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -97,6 +97,8 @@ pub(crate) struct Retrying {
     moved: Option<[u8; 32]>,
     before: Option<[u8; 32]>,
     version: u32,
+    /// The key of its links, where it gets some only now.
+    links: Option<String>,
     /// Runs that it waits for, by their heads, and where these stood.
     children: Vec<(Key, Option<Stand>)>,
 }
@@ -149,6 +151,7 @@ impl Retrying {
         now.status = api::RunStatus::Queued;
         let moved = RunMoved::of(run, &now);
         now.version = self.version;
+        now.links = self.links.clone().or(now.links);
         now.ended_ms = None;
         now.error = None;
         tx.put(runs::head_key(ws.id, run), tables::encode(&now)?);
@@ -215,9 +218,13 @@ pub(crate) async fn prepare_retry(ctx: &Ctx, run: RunId, newest: bool) -> Result
         claims: read.claims,
         ..runs::Live::default()
     };
+    let mut links = None;
     if newest {
         flow = newer(ctx, &head, &flow, &live.state).await?;
-        let to = Switch { version: flow.version, actions: flow.resolve_actions(ctx)? };
+        if live.state.start.as_ref().is_some_and(|start| start.links.is_none()) {
+            links = inputs::links(ctx, &flow);
+        }
+        let to = Switch { version: flow.version, actions: flow.resolve_actions(ctx)?, links: links.clone() };
         to.apply(&mut live.state);
         live.switch = Some(to);
     }
@@ -225,7 +232,8 @@ pub(crate) async fn prepare_retry(ctx: &Ctx, run: RunId, newest: bool) -> Result
     let (live, moved) = crate::load::snapshot_value(ctx, tables::encode(&live)?).await?;
     // The snapshot it ended with is the one it goes on from; a claim of it that is this one's too stays.
     let before = read.moved.filter(|before| Some(*before) != moved);
-    Ok(Retrying { run, version: flow.version, head, live, moved, before, children })
+    let links = links.map(|links| links.key);
+    Ok(Retrying { run, version: flow.version, links, head, live, moved, before, children })
 }
 
 /// Whether anything is kept of items of the run.

@@ -1,10 +1,14 @@
 //! Who a request comes from and which workspace it means: a key, or nothing at all under `--dev`.
 
+use axum::Json;
 use axum::extract::FromRequestParts;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
 use stepwell_engine::{Caller, DEFAULT_WORKSPACE, Scope, Workspace};
+use stepwell_workflow::machine::hide_links;
 
 use crate::App;
 use crate::problem::{Answer, Problem};
@@ -14,6 +18,12 @@ pub const WORKSPACE_HEADER: &str = "stepwell-workspace";
 
 /// A request that may read its workspace.
 pub struct Reader(pub Workspace);
+/// A request that may read its workspace, and what it may be shown of values that a workflow has worked with: a link by
+/// which a step is given its input is no more for those who may only read than the API's call for it is.
+pub struct Viewer {
+    pub workspace: Workspace,
+    may_answer: bool,
+}
 /// A request that may write to its workspace.
 pub struct Writer(pub Workspace);
 /// A request that may manage keys; the name is the workspace it means.
@@ -24,6 +34,29 @@ impl FromRequestParts<App> for Reader {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
         workspace(app, &parts.headers, Scope::Read).await.map(Self)
+    }
+}
+
+impl FromRequestParts<App> for Viewer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+        let (name, caller) = admitted(app, &parts.headers, Scope::Read).await?;
+        let may_answer = caller.as_ref().is_none_or(|caller| caller.may(Scope::Write));
+        Ok(Self { workspace: of(app, &name, caller).await?, may_answer })
+    }
+}
+
+impl Viewer {
+    /// The document that it is shown.
+    pub fn shown(&self, of: impl Serialize) -> Answer<Json<Value>> {
+        let shown = serde_json::to_value(of);
+        let mut shown =
+            shown.map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", e.to_string()))?;
+        if !self.may_answer {
+            hide_links(&mut shown);
+        }
+        Ok(Json(shown))
     }
 }
 
@@ -45,7 +78,11 @@ impl FromRequestParts<App> for Admin {
 
 async fn workspace(app: &App, headers: &HeaderMap, needed: Scope) -> Answer<Workspace> {
     let (name, caller) = admitted(app, headers, needed).await?;
-    let workspace = app.engine().workspace(&name).await?;
+    of(app, &name, caller).await
+}
+
+async fn of(app: &App, name: &str, caller: Option<Caller>) -> Answer<Workspace> {
+    let workspace = app.engine().workspace(name).await?;
     Ok(match caller {
         Some(caller) => workspace.called_by(&caller),
         None => workspace,

@@ -43,8 +43,8 @@ pub async fn give(
     if !kind.starts_with("application/x-www-form-urlencoded") {
         let data = body::json_or(&bytes, "the input", json!({}))?;
         let workspace = of(&app, &workspace).await?;
-        let run = workspace.runs().give_input_by_link(&token, data).await?;
-        return Ok(Json(run).into_response());
+        let taken = workspace.runs().give_input_by_link(&token, data).await?;
+        return Ok(Json(taken).into_response());
     }
     let (workspace, form) = match form(&app, &workspace, &token).await {
         Ok(found) => found,

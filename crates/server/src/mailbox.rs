@@ -4,12 +4,13 @@ use axum::Json;
 use axum::extract::RawQuery;
 use serde_json::Value;
 
-use crate::auth::Reader;
+use crate::auth::Viewer;
 use crate::page::{self, PageQuery};
 use crate::parameters;
 use crate::problem::Answer;
 
-pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
+pub async fn list(viewer: Viewer, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: PageQuery = parameters::read(query.as_deref())?;
-    page::answer("mailbox", workspace.mailbox(page::request(query.limit, query.cursor)?).await?)
+    let page = viewer.workspace.mailbox(page::request(query.limit, query.cursor)?).await?;
+    viewer.shown(page::document("mailbox", page)?)
 }

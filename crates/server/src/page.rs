@@ -35,10 +35,14 @@ pub fn check_limit(limit: Option<usize>) -> Answer<Option<usize>> {
 
 /// The answer's document.
 pub fn answer<T: Serialize>(noun: &str, page: Page<T>) -> Answer<Json<Value>> {
+    document(noun, page).map(Json)
+}
+
+pub fn document<T: Serialize>(noun: &str, page: Page<T>) -> Answer<Value> {
     let items = serde_json::to_value(page.items)
         .map_err(|e| Problem::new(http::StatusCode::INTERNAL_SERVER_ERROR, "internal", e.to_string()))?;
     let mut document = Map::new();
     document.insert(noun.to_owned(), items);
     document.insert("next_cursor".to_owned(), json!(page.next_cursor));
-    Ok(Json(Value::Object(document)))
+    Ok(Value::Object(document))
 }

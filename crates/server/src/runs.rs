@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use stepwell_engine::{
-    GiveInput, ItemFilter, ResumeAction, ResumeRun, RunDetail, RunFilter, RunStatus, RunSummary, StepStatus,
+    GiveInput, ItemFilter, ResumeAction, ResumeRun, RunFilter, RunStatus, RunSummary, StepStatus,
 };
 
 use crate::App;
-use crate::auth::{Reader, Writer};
+use crate::auth::{Reader, Viewer, Writer};
 use crate::body;
 use crate::page;
 use crate::parameters;
@@ -42,12 +42,12 @@ struct GetQuery {
 
 pub async fn get(
     State(app): State<App>,
-    Reader(workspace): Reader,
+    viewer: Viewer,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Answer<Json<RunDetail>> {
+) -> Answer<Json<Value>> {
     let query: GetQuery = parameters::read(query.as_deref())?;
-    let runs = workspace.runs();
+    let runs = viewer.workspace.runs();
     let run = match wait_parameter(query.wait.as_deref())? {
         Some(wait) => tokio::select! {
             biased;
@@ -57,7 +57,7 @@ pub async fn get(
         },
         None => runs.get(&id).await?,
     };
-    Ok(Json(run))
+    viewer.shown(run)
 }
 
 #[derive(Deserialize)]
@@ -70,15 +70,12 @@ struct ItemsQuery {
     cursor: Option<String>,
 }
 
-pub async fn items(
-    Reader(workspace): Reader,
-    Path(id): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Answer<Json<Value>> {
+pub async fn items(viewer: Viewer, Path(id): Path<String>, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: ItemsQuery = parameters::read(query.as_deref())?;
     let filter = ItemFilter { step: query.step, index: query.index, status: query.status };
     let page = page::request(query.limit, query.cursor)?;
-    page::answer("items", workspace.runs().items(&id, filter, page).await?)
+    let items = viewer.workspace.runs().items(&id, filter, page).await?;
+    viewer.shown(page::document("items", items)?)
 }
 
 pub async fn cancel(Writer(workspace): Writer, Path(id): Path<String>) -> Answer<Json<RunSummary>> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use stepwell_engine::StateInfo;
 
 use crate::App;
-use crate::auth::{Reader, Writer};
+use crate::auth::{Viewer, Writer};
 use crate::body;
 use crate::page::{self, PageQuery};
 use crate::parameters;
@@ -23,20 +23,18 @@ struct StateBody {
 }
 
 pub async fn list(
-    Reader(workspace): Reader,
+    viewer: Viewer,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Answer<Json<Value>> {
     let query: PageQuery = parameters::read(query.as_deref())?;
     let page = page::request(query.limit, query.cursor)?;
-    page::answer("state", workspace.workflows().state(&name, page).await?)
+    let kept = viewer.workspace.workflows().state(&name, page).await?;
+    viewer.shown(page::document("state", kept)?)
 }
 
-pub async fn get(
-    Reader(workspace): Reader,
-    Path((name, key)): Path<(String, String)>,
-) -> Answer<Json<StateInfo>> {
-    Ok(Json(workspace.workflows().state_value(&name, &key).await?))
+pub async fn get(viewer: Viewer, Path((name, key)): Path<(String, String)>) -> Answer<Json<Value>> {
+    viewer.shown(viewer.workspace.workflows().state_value(&name, &key).await?)
 }
 
 pub async fn put(

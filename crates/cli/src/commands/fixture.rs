@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use stepwell_engine::{FailureDetail, Payload, RunDetail, StepDetail, StepStatus};
 use stepwell_harness::{Project, save_fixture};
 use stepwell_sandbox::{CallError, ErrorSource};
+use stepwell_workflow::machine::hide_links;
 
 use super::run::ItemPage;
 use crate::client::Client;
@@ -26,7 +27,13 @@ pub async fn main(
     name: Option<String>,
     as_json: bool,
 ) -> anyhow::Result<()> {
-    let step = find(client, run, step).await?;
+    let mut step = find(client, run, step).await?;
+    // A fixture is kept with the code: it gives nobody the run's links.
+    for payload in [&mut step.input, &mut step.output] {
+        if let Some(Payload::Value(value)) = payload {
+            hide_links(value);
+        }
+    }
     let Some(action) = step.action.as_deref().filter(|_| step.kind == "code") else {
         bail!("`{}` is a {} step that called no action: a fixture is of a code step", step.path, step.kind);
     };

@@ -24,9 +24,9 @@ pub use records::{
     Records, SchemaApplied, SchemaChange, SchemaPlan,
 };
 pub use runs::{
-    AttemptDetail, AttemptOutcome, FailureDetail, GiveInput, InputForm, ItemCounts, ItemDetail, ItemFilter,
-    ParentRun, Payload, PayloadExpired, ResumeAction, ResumeRun, RunDetail, RunFilter, RunStatus, RunSummary,
-    RunUpdate, Runs, StepDetail, StepStatus,
+    AttemptDetail, AttemptOutcome, FailureDetail, GiveInput, InputForm, InputTaken, ItemCounts, ItemDetail,
+    ItemFilter, ParentRun, Payload, PayloadExpired, ResumeAction, ResumeRun, RunDetail, RunFilter, RunStatus,
+    RunSummary, RunUpdate, Runs, StepDetail, StepStatus,
 };
 pub(crate) use runs::{brief_failure, run_failure, run_status};
 pub use schedules::ScheduleInfo;

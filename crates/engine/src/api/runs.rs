@@ -312,6 +312,13 @@ pub struct InputForm {
     pub until: Option<jiff::Timestamp>,
 }
 
+/// What was given by a link has been taken. Its holder is told no more of the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputTaken {
+    pub run_id: String,
+    pub step: String,
+}
+
 /// Which runs a list shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunFilter {
@@ -468,7 +475,7 @@ impl Runs {
     }
 
     /// Gives a step what it waits for, by its link.
-    pub async fn give_input_by_link(&self, token: &str, data: Value) -> Result<RunSummary, EngineError> {
+    pub async fn give_input_by_link(&self, token: &str, data: Value) -> Result<InputTaken, EngineError> {
         inputs::give_by_link(&self.ctx, token, data).await
     }
 

@@ -337,7 +337,7 @@ impl Going<'_> {
                     (self.full, self.late) = (true, true);
                     return Ok(());
                 }
-                let switch = Switch { version: self.head.version, actions };
+                let switch = Switch { version: self.head.version, actions, links: None };
                 switch.apply(&mut self.state);
                 self.switch = Some(switch);
             }

@@ -5,6 +5,7 @@ use super::schema;
 use crate::api::{DraftSaved, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo};
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind, Problem};
+use crate::inputs;
 use crate::pace::Pace;
 use crate::tables::{self, registry as rows, runs::timestamp};
 use crate::timetables;
@@ -451,6 +452,7 @@ pub(crate) async fn activate(
     if !unfit.is_empty() {
         return Err(refused(name, unfit));
     }
+    inputs::warn_of_links(ctx, &flow);
     warm(ctx, &flow);
     let before = row.active.replace(number);
     row.archived.extend(before.filter(|before| *before != number));
@@ -510,9 +512,9 @@ fn warm(ctx: &Ctx, flow: &Compiled) {
 pub(crate) async fn warm_all(ctx: &Ctx) {
     let active = ctx.ws.registry.active();
     for (name, number) in active {
-        if let Ok(flow) = ctx.ws.registry.flow(ctx, &name, number).await
-            && !flow.actions.is_empty()
-        {
+        let Ok(flow) = ctx.ws.registry.flow(ctx, &name, number).await else { continue };
+        inputs::warn_of_links(ctx, &flow);
+        if !flow.actions.is_empty() {
             warm(ctx, &flow);
         }
     }

@@ -99,6 +99,9 @@ pub(crate) struct RunHead {
     /// The run whose step started it.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// The key that signs its links, where there are any: whoever has none is told so by the head alone.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<String>,
     /// Its payloads were pruned.
     #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
     pub payloads_expired: bool,

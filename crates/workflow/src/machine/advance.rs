@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::command::{Call, Command, Execute, ItemDone};
+use super::command::{Call, Command, Execute, InputCall, ItemDone};
 use super::event::{Timer, TimerKind};
 use super::failure::{Failure, code};
 use super::iterate::Over;
@@ -297,6 +297,7 @@ impl<'a> Machine<'a> {
             step.due = None;
             step.sent = false;
             step.first_sent = None;
+            step.asked = None;
         });
     }
 
@@ -326,7 +327,12 @@ impl<'a> Machine<'a> {
             step.sent = false;
         });
         match self.execute(id, &path) {
-            Ok(execute) => self.commands.push(Command::Execute(Box::new(execute))),
+            Ok(execute) => {
+                if let Call::Input(call) = &execute.call {
+                    self.set(&path, |step| step.asked = Some(call.asked()));
+                }
+                self.commands.push(Command::Execute(Box::new(execute)));
+            }
             Err(failure) => self.work.push_back(Work::Failed(id, path, failure)),
         }
     }
@@ -344,6 +350,10 @@ impl<'a> Machine<'a> {
         let key = derive::key(&start.run.id, path, step.generation);
         let action = |written: &str| start.actions.get(written).map_or(written, String::as_str).to_owned();
         let call = match &node.kind {
+            // What is asked stays as it was asked first, whatever the workflow keeps meanwhile.
+            NodeKind::Call(CallPlan::Input(plan)) if step.asked.is_some() => {
+                Call::Input(Box::new(InputCall::again(plan, step.asked.as_ref())))
+            }
             NodeKind::Call(plan) => {
                 let mut call = render::call(plan, &here, &key, &action)?;
                 if let Call::Run(call) = &mut call {
@@ -565,6 +575,7 @@ impl<'a> Machine<'a> {
                 step.status = StepStatus::Paused;
                 step.due = None;
                 step.sent = false;
+                step.asked = None;
                 step.error = Some(failure);
             }),
             OnErrorPlan::Do(list) if !handling => {
@@ -573,6 +584,7 @@ impl<'a> Machine<'a> {
                     step.status = StepStatus::Running;
                     step.due = None;
                     step.sent = false;
+                    step.asked = None;
                     step.taken = Some(taken);
                     step.error = Some(failure);
                 });
@@ -639,6 +651,7 @@ impl StepState {
             output: None,
             error: None,
             handled: false,
+            asked: None,
             items: None,
             item: None,
         }

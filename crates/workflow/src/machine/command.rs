@@ -11,8 +11,10 @@ use super::event::Timer;
 use super::failure::Failure;
 use super::pages::PageCall;
 use super::path::StepPath;
+use super::payload::Payload;
 use super::state::{Output, RunStatus, StepStatus};
 use crate::expr::{Filled, Text};
+use crate::graph::InputPlan;
 use crate::model::{Limits, Method, Redirects, Response};
 
 /// Something to do. Each is given once; after a crash [`super::outstanding`] gives those not yet done again.
@@ -169,6 +171,20 @@ pub struct InputCall {
     pub message: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
+}
+
+impl InputCall {
+    /// What was rendered of it, for the step's state.
+    pub(super) fn asked(&self) -> Payload {
+        Payload::new(serde_json::json!({ "title": self.title, "message": self.message }))
+    }
+
+    /// The same call from what was rendered before. A question that is not loaded is asked without its words.
+    pub fn again(plan: &InputPlan, asked: Option<&Payload>) -> InputCall {
+        let asked = asked.and_then(Payload::value);
+        let text = |name: &str| asked.and_then(|asked| asked.get(name)?.as_str()).map(str::to_owned);
+        InputCall { title: text("title"), message: text("message"), schema: plan.schema.clone() }
+    }
 }
 
 /// Output: the other run's result, which comes by [`super::Event::RunEnded`], or `{run_id}`.

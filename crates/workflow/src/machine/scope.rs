@@ -239,7 +239,8 @@ impl Here<'_> {
     fn links(&self, start: &Start) -> Option<Value> {
         start.links.as_ref()?;
         let link = |id: NodeId| {
-            let link = link_of(start, &self.instance(id))?;
+            let path = self.instance(id);
+            let link = link_of(start, &path, self.state.link_round(&path))?;
             Some((self.graph.node(id).id.clone(), Value::String(link)))
         };
         Some(Value::Object(self.graph.inputs().filter_map(link).collect()))

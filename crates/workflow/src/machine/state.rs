@@ -150,6 +150,9 @@ pub struct StepState {
     /// The failure was dealt with (`continue`, or a `do` list): the run goes on.
     #[serde(default, skip_serializing_if = "is_false")]
     pub handled: bool,
+    /// What a person is asked for, as it was rendered when the step began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Payload>,
     /// Of an iterator: how far it has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Box<Items>>,
@@ -263,13 +266,17 @@ impl StepState {
     fn payloads(&self) -> impl Iterator<Item = &Payload> {
         let output = self.output.iter().filter_map(Output::own);
         let pages = self.pages.iter().flat_map(|pages| &pages.taken);
-        output.chain(&self.item).chain(pages).chain(self.items.iter().flat_map(|items| items.payloads()))
+        output
+            .chain(&self.item)
+            .chain(&self.asked)
+            .chain(pages)
+            .chain(self.items.iter().flat_map(|items| items.payloads()))
     }
 
     fn payloads_mut(&mut self) -> impl Iterator<Item = &mut Payload> {
         let output = self.output.iter_mut().filter_map(Output::own_mut);
         let pages = self.pages.iter_mut().flat_map(|pages| &mut pages.taken);
         let items = self.items.iter_mut().flat_map(|items| items.payloads_mut());
-        output.chain(&mut self.item).chain(pages).chain(items)
+        output.chain(&mut self.item).chain(&mut self.asked).chain(pages).chain(items)
     }
 }

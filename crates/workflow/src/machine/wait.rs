@@ -7,7 +7,7 @@ use super::failure::{Failure, code};
 use super::path::StepPath;
 use super::retry::after;
 use super::state::{StepState, StepStatus};
-use crate::graph::{CallPlan, NodeId, NodeKind};
+use crate::graph::{CallPlan, Graph, Node, NodeId, NodeKind};
 use crate::model::Millis;
 use jiff::Timestamp;
 
@@ -53,13 +53,7 @@ impl Machine<'_> {
 
     /// It has not come in time.
     pub(super) fn timed_out(&mut self, id: NodeId, path: StepPath) {
-        let limit = self.graph.node(id).timeout_ms;
-        let span = Millis(limit.unwrap_or_default());
-        let message = match self.graph.node(id).kind {
-            NodeKind::Call(CallPlan::Input(_)) => format!("nobody gave the input within {span}"),
-            _ => format!("the attempt took longer than its timeout of {span}"),
-        };
-        let failure = Failure { limit, ..Failure::engine(code::TIMEOUT, message).retryable() };
+        let failure = failure_of(self.graph.node(id));
         let run = self.state.steps.get_mut(&path).and_then(|step| step.run.take());
         self.commands.extend(run.map(|run| Command::CancelRun { run }));
         self.attempt_failed(id, path, failure);
@@ -78,6 +72,20 @@ impl Machine<'_> {
         let awaited: Vec<String> = self.state.awaited().map(|(_, run)| run.to_owned()).collect();
         self.commands.extend(awaited.into_iter().map(|run| Command::CancelRun { run }));
     }
+}
+
+fn failure_of(node: &Node) -> Failure {
+    let span = Millis(node.timeout_ms.unwrap_or_default());
+    let message = match node.kind {
+        NodeKind::Call(CallPlan::Input(_)) => format!("nobody gave the input within {span}"),
+        _ => format!("the attempt took longer than its timeout of {span}"),
+    };
+    Failure { limit: node.timeout_ms, ..Failure::engine(code::TIMEOUT, message).retryable() }
+}
+
+/// The failure of a step for which what it waited for has not come in time.
+pub fn timed_out(graph: &Graph, path: &StepPath) -> Option<Failure> {
+    graph.find(path).map(|id| failure_of(graph.node(id)))
 }
 
 impl StepState {

@@ -133,3 +133,53 @@ fn links_are_there_before_the_step_and_each_item_has_its_own() {
     assert_eq!(paths, ["wait", "each[0].ask", "each[1].ask"]);
     assert!(tokens.iter().all(|token| token.is_signed_with("k")));
 }
+
+/// What was told before the failure was told anew is no answer to what is asked now.
+#[test]
+fn a_link_of_on_failure_stands_for_one_round() {
+    let graph = graph(json!({"name": "test", "trigger": {"type": "manual"},
+        "steps": [{"id": "no", "type": "stop", "status": "failed"}],
+        "on_failure": [set("say", json!({"link": "{{ run.input_links.ask }}"})), {"id": "ask", "type": "wait_for_input"}]}));
+    let Event::Started(mut start) = started(json!({})) else { panic!("no start") };
+    start.links = Some(Links { base: "b".into(), key: "k".into() });
+    let mut run = Driven::new(&graph);
+    run.event(Event::Started(start));
+    let mut tokens = Vec::new();
+    for round in 0..3 {
+        let said = run.state.step(&"on_failure.say".into()).unwrap().output.clone();
+        let Some(Output::Own(said)) = said else { panic!("{said:?}") };
+        let link = said.value().unwrap()["link"].as_str().unwrap().to_owned();
+        let token = LinkToken::read(link.strip_prefix("b/").unwrap()).unwrap();
+        assert!(token.is_signed_with("k"));
+        assert_eq!((token.path.as_str(), token.round), ("on_failure.ask", round));
+        assert_eq!(run.state.link_round(&token.path), round);
+        tokens.push(token);
+        run.event(begun("on_failure.ask"));
+        run.event(given("on_failure.ask", json!({})));
+        run.event(Event::RetryRequested { at: time(700) });
+    }
+    assert_eq!(run.state.link_round(&"ask".into()), 0);
+}
+
+/// What the workflow keeps changes between the question and the commit in which it is asked, and again after that.
+#[test]
+fn a_question_is_rendered_once() {
+    let read = |values: Value| Event::StateRead { values: values.into() };
+    let graph = approval(json!({"message": "{{ state.batch }}?"}));
+    let mut run = Driven::new(&graph);
+    run.event(read(json!({"batch": "B7"})));
+    run.event(started(json!({"n": 3})));
+    let message = |run: &Driven<'_>| match run.call("wait").call {
+        Call::Input(call) => call.message,
+        other => panic!("{other:?}"),
+    };
+    run.event(read(json!({})));
+    run.crash();
+    assert_eq!(message(&run).as_deref(), Some("B7?"));
+    run.event(begun("wait"));
+    run.event(read(json!({"batch": "B8"})));
+    let step = run.state.step(&"wait".into()).unwrap();
+    assert_eq!(step.asked.as_ref().unwrap().value().unwrap()["message"], "B7?");
+    run.event(given("wait", json!({"ok": 1})));
+    assert!(run.state.step(&"wait".into()).unwrap().asked.is_none(), "nobody is asked any more");
+}

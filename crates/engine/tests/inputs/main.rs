@@ -1,6 +1,9 @@
 //! Runs that wait for a person: by a link or by the API, once, whoever races and whatever crashes.
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+mod links;
+#[path = "../support/mod.rs"]
 mod support;
+mod waits;
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -27,8 +30,13 @@ output: "{{ approval.ok }}"
 
 async fn start(workspace: &Workspace, name: &str) -> RunDetail {
     let id = workspace.workflows().run(name, json!({ "n": 7 }), None).await.unwrap().run_id;
+    waits(workspace, &id).await
+}
+
+/// The run once it waits, or has ended.
+async fn waits(workspace: &Workspace, id: &str) -> RunDetail {
     loop {
-        let run = workspace.runs().wait(&id, Duration::from_millis(10)).await.unwrap();
+        let run = workspace.runs().wait(id, Duration::from_millis(10)).await.unwrap();
         if run.summary.status == RunStatus::Waiting || run.summary.status.ended() {
             return run;
         }
@@ -133,8 +141,8 @@ fn of_many_at_once_one_is_taken() {
             let (runs, token, id) = (runs.clone(), token.clone(), run.summary.id.clone());
             async move {
                 match n % 2 {
-                    0 => runs.give_input_by_link(&token, json!({ "ok": n % 4 == 0 })).await,
-                    _ => runs.give_input(&id, data(n % 4 == 1)).await,
+                    0 => runs.give_input_by_link(&token, json!({ "ok": n % 4 == 0 })).await.map(|_| ()),
+                    _ => runs.give_input(&id, data(n % 4 == 1)).await.map(|_| ()),
                 }
             }
         });
