@@ -16,10 +16,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use stepwell_store::Txn;
+use stepwell_store::{Savepoint, Txn};
 use stepwell_workflow::machine::{
     self, Call, Command, Event, Execute, Failure, Finished, LEFT_OUT, PageCall, Payload, RunCall, RunInfo,
-    Start, State, Timer, TimerKind,
+    Start, State, StepPath, Timer, TimerKind,
 };
 
 /// Runs that one test makes.
@@ -41,6 +41,9 @@ struct Dry<'a> {
     mails: Vec<crate::ports::MailMessage>,
     requests: Vec<crate::ports::HttpRequest>,
     known: steps::records::Known,
+    /// The atomic iterator under way, and where to go back to; and what became of it.
+    held: Option<(StepPath, Savepoint)>,
+    over: Option<(StepPath, bool)>,
     /// Items that were run, and those that were not.
     items: usize,
     items_left_out: u64,
@@ -95,6 +98,8 @@ impl<'a> Dry<'a> {
             mails: Vec::new(),
             requests: Vec::new(),
             known: steps::records::Known::default(),
+            held: None,
+            over: None,
             items: 0,
             items_left_out: 0,
         }
@@ -121,8 +126,9 @@ impl<'a> Dry<'a> {
         }
         self.apply(Event::Started(Box::new(start)), NoteRef::default()).await?;
         while self.finished.is_none() {
-            if let Some(execute) = self.queue.pop_front() {
+            if let Some(execute) = self.next_call() {
                 self.step(txn, execute).await?;
+                self.let_go(txn);
             } else if let Some(first) = (0..self.timers.len()).min_by_key(|place| self.timers[*place].1) {
                 let (timer, due) = self.timers.swap_remove(first);
                 self.now = self.now.max(due);
@@ -133,6 +139,22 @@ impl<'a> Dry<'a> {
             }
         }
         Ok(())
+    }
+
+    /// As in a burst: what an atomic iterator writes is written without anything else in between.
+    fn next_call(&mut self) -> Option<Execute> {
+        let Some((held, _)) = &self.held else { return self.queue.pop_front() };
+        let place = self.queue.iter().position(|execute| execute.path.is_within(held))?;
+        self.queue.remove(place)
+    }
+
+    fn let_go(&mut self, txn: &mut Txn) {
+        let Some((iterator, kept)) = self.over.take() else { return };
+        if let Some((_, before)) = self.held.take_if(|(held, _)| *held == iterator)
+            && !kept
+        {
+            txn.rollback_to(before);
+        }
     }
 
     /// A run that it starts is tried in the same way, and its end is the step's whether it is waited for or not.
@@ -188,6 +210,7 @@ impl<'a> Dry<'a> {
                 Command::SetTimer { timer, due } => self.timers.push((timer, due)),
                 Command::ClearTimer { timer, due } => self.timers.retain(|set| *set != (timer.clone(), due)),
                 Command::Finished(finished) => self.finished = Some(finished),
+                Command::Atomic { iterator, kept } => self.over = Some((iterator, kept)),
                 Command::Respond(_) | Command::CancelRun { .. } | Command::Item(_) => {}
             }
         }
@@ -267,6 +290,9 @@ impl<'a> Dry<'a> {
             }
             _ => {
                 let before = txn.savepoint();
+                if self.held.is_none() {
+                    self.held = self.flow.graph.atomic(&execute.path).map(|iterator| (iterator, before));
+                }
                 let run = self.run()?;
                 let origin = steps::records::Writer { run, workflow: &self.flow.name, depth: self.depth };
                 let result =

@@ -75,7 +75,8 @@ pub(crate) async fn fold(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Folde
                     | Command::SetTimer { .. }
                     | Command::ClearTimer { .. }
                     | Command::CancelRun { .. }
-                    | Command::Item(_) => {}
+                    | Command::Item(_)
+                    | Command::Atomic { .. } => {}
                 }
             }
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use stepwell_sandbox::{LogLine, Usage};
 use stepwell_store::{Key, Refused, Value};
-use stepwell_workflow::machine::{Call, Event, Links, Payload, State};
+use stepwell_workflow::machine::{Call, Event, Failure, Links, Payload, State, StepPath, StepStatus};
 
 /// A commit as it is read.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -261,6 +261,21 @@ impl Page {
             self.ended.push(b',');
         }
         serde_json::to_writer(&mut self.ended, ended).map_err(unwritable)
+    }
+
+    /// What the items of an iterator wrote is undone: those that had succeeded are over without having done anything.
+    pub(crate) fn undo_items(&mut self, iterator: &StepPath, failure: &Failure) -> Result<(), Refused> {
+        let all = [b"[".as_slice(), &self.ended, b"]"].concat();
+        let all: Vec<Ended> = serde_json::from_slice(&all).map_err(unwritable)?;
+        self.ended.clear();
+        for mut ended in all {
+            if ended.path.is_within(iterator) && ended.status == StepStatus::Completed {
+                ended.status = StepStatus::Cancelled;
+                ended.error = Some(failure.clone());
+            }
+            self.item_ended(&ended)?;
+        }
+        Ok(())
     }
 
     /// Takes over claims that the run's snapshot gives up: what removes the run's rows finds them here.

@@ -77,6 +77,11 @@ impl Going<'_> {
 
     async fn record_step(&mut self, id: &CallId, execute: &Execute) -> Result<(), Refused> {
         let began_ms = self.ctx.now_ms();
+        let begins = self.hold(id);
+        if begins == atomic::Begins::Later {
+            self.put_back(id);
+            return Ok(());
+        }
         let (before, events) = (self.txn.savepoint(), self.events.bytes());
         let (workflow, depth) = (self.head.workflow.as_str(), self.head.depth);
         let origin = steps::records::Writer { run: self.base.run, workflow, depth };
@@ -93,7 +98,13 @@ impl Going<'_> {
             }
         };
         let fits = self.fits() && self.events.bytes() <= HARD_EVENT_BYTES;
-        if result.is_ok() && !fits {
+        if result.is_ok()
+            && let Some(failure) = self.too_big_together(begins, fits)
+        {
+            self.txn.rollback_to(before);
+            self.events.back_to(events);
+            result = Err(failure);
+        } else if result.is_ok() && !fits {
             self.txn.rollback_to(before);
             self.events.back_to(events);
             if !self.page.is_empty() {

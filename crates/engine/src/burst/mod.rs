@@ -4,6 +4,7 @@
 //! What is committed is in [`Base`]. A burst never changes it: after a conflict or a crash the burst runs again
 //! from there, and comes to the same, because outcomes of code are kept in [`Calls`] and everything else follows
 //! from the run's own clock, keys and seeds.
+mod atomic;
 mod attempt;
 mod commit;
 
@@ -114,6 +115,8 @@ struct Going<'r> {
     frozen: BTreeMap<StepPath, Frozen>,
     open: BTreeMap<CallId, Arc<Execute>>,
     queue: VecDeque<CallId>,
+    /// The iterator whose items are to be committed together, while it is under way.
+    held: Option<atomic::Held>,
     page: Page,
     moved: Vec<String>,
     items: BTreeMap<StepPath, Vec<u32>>,
@@ -160,6 +163,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         frozen: base.frozen.clone(),
         open: base.open.clone(),
         queue: base.open.keys().cloned().collect(),
+        held: None,
         page: Page::default(),
         moved: Vec::new(),
         items: base.items.clone(),
@@ -216,10 +220,14 @@ impl Going<'_> {
         self.take_in().await?;
         loop {
             while self.finished.is_none() && !self.full {
-                let Some(id) = self.queue.pop_front() else { break };
+                let Some(id) = self.next_call() else { break };
                 self.step(id).await?;
                 // Calls that are only looked at cost nothing: each is asked whether its turn has come.
-                self.full |= !self.page.is_empty() && self.has_enough();
+                self.full |= self.held.is_none() && !self.page.is_empty() && self.has_enough();
+            }
+            if self.held.is_some() && self.finished.is_none() {
+                self.wait_for_held().await?;
+                continue;
             }
             if self.finished.is_some() || self.full || !self.send.is_empty() || self.page.is_empty() {
                 return Ok(());
@@ -445,6 +453,7 @@ impl Going<'_> {
                     }
                 }
                 Command::Item(done) => self.item_ended(*done).await?,
+                Command::Atomic { iterator, kept } => self.let_go(&iterator, kept)?,
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Iterators in the engine: their items in bursts, what is kept of them, and what survives a crash.
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+mod atomic;
 mod ends;
 mod lists;
 #[path = "../support/mod.rs"]

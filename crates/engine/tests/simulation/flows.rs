@@ -66,6 +66,23 @@ steps:
   - { id: done, type: create_record, object: task, record: { title: "Rows {{ trigger.body.n }}: {{ rows.succeeded }}, {{ rows.failed }}, {{ rows.skipped }}" } }
 "#;
 
+pub const TOGETHER: &str = r#"
+name: together
+trigger: { type: webhook, path: together }
+steps:
+  - id: rows
+    type: iterator
+    over: "{{ range(trigger.body.rows) }}"
+    atomic: true
+    concurrency: 2
+    on_error: continue
+    do:
+      - { id: try, type: code, action: moody, input: { fails: "{{ 99 if item == trigger.body.bad else 0 }}", n: "{{ trigger.body.n }}-{{ item }}" } }
+      - { id: slow, type: code, action: slow, input: { ms: "{{ item * 20 }}", n: "{{ trigger.body.n }}" } }
+      - { id: row, type: create_record, object: note, record: { title: "Together {{ trigger.body.n }}" } }
+  - { id: done, type: create_record, object: task, record: { title: "Together {{ trigger.body.n }} {{ steps.rows.status }}" } }
+"#;
+
 /// Its limits hold across crashes.
 pub const CONNECTION: &str =
     "base_url: https://many.example.com\nrate: { requests: 3, per: 2s }\nconcurrency: 2\n";

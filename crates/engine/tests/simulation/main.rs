@@ -62,9 +62,10 @@ impl Simulation {
         runtime().block_on(async {
             let (engine, workspace) = self.world.set_up(&MODULES, &[]).await;
             workspace.connections().put("many", CONNECTION).await.unwrap();
-            for text in
-                [WEB_FORM, OUTSIDE, FAILING, MANY, ASKING, COUNTED, CHILD, PARENT, SEEN, SETTLED, TICKING]
-            {
+            for text in [
+                WEB_FORM, OUTSIDE, FAILING, MANY, ASKING, COUNTED, CHILD, PARENT, SEEN, SETTLED, TICKING,
+                TOGETHER,
+            ] {
                 activate(&workspace, text).await;
             }
             engine.close().await;
@@ -153,7 +154,8 @@ impl Simulation {
         for _ in 0..self.rng.below(12) {
             let n = self.next;
             self.next += 1;
-            let (path, body) = match self.rng.below(8) {
+            let (path, body) = match self.rng.below(9) {
+                8 => ("together", json!({ "n": n, "rows": self.rng.below(6), "bad": self.rng.below(9) })),
                 7 => ("asking", json!({ "n": n })),
                 6 => ("parent", json!({ "n": n, "fails": self.rng.below(5) })),
                 5 => ("counted", json!({ "n": n, "ms": self.rng.below(3) })),
@@ -363,6 +365,18 @@ impl Simulation {
                         assert!(tickets.insert(given), "ticket {given} twice");
                         exactly(&tasks, format!("Ticket {given}"), 1);
                     }
+                }
+                "together" => {
+                    // All of them, or none.
+                    let whole = request.body["bad"].as_u64() >= request.body["rows"].as_u64();
+                    let rows = if whole { request.body["rows"].as_u64().unwrap() as usize } else { 0 };
+                    let found = count(&notes, format!("Together {n}"));
+                    assert!(
+                        found == rows || (found == 0 && run.status == RunStatus::Cancelled),
+                        "{detail:#?}"
+                    );
+                    let came_to = if whole { "completed" } else { "failed" };
+                    exactly(&tasks, format!("Together {n} {came_to}"), 1);
                 }
                 "many" => {
                     if run.status != RunStatus::Cancelled {

@@ -220,6 +220,7 @@ impl<'w> Checker<'w> {
     /// One step: what all steps have, then what its type has.
     pub(super) fn step(&mut self, step: &'w Step) -> Outcome {
         self.common(step);
+        self.inside_atomic(step);
         let broken = !self.draft.broken.is_empty() && self.draft.broken.contains(&self.path.to_string());
         let outcome =
             if broken { Outcome { output: Rc::new(Ty::Any), ends: false } } else { self.kind(step) };

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::checker::{Checker, failure};
 use super::types::{self, Rest, Ty};
 use crate::expr::Mode;
-use crate::model::{Iterate, RecordSet, StepKind};
+use crate::model::{Iterate, OnError, RecordSet, Step, StepKind};
 
 impl<'w> Checker<'w> {
     pub(super) fn iterator(&mut self, iterate: &'w Iterate) -> Rc<Ty> {
@@ -21,6 +21,12 @@ impl<'w> Checker<'w> {
             }),
         }
         self.items_at_once(iterate);
+        if iterate.atomic && !iterate.tolerate.is_none() {
+            self.under("tolerate", |me| {
+                me.tell_key("misplaced", "an atomic iterator writes all of its items or none, so it tolerates no failure")
+                    .set_hint("leave `tolerate` out, or `atomic`; `on_error: continue` at a step inside goes on without that step");
+            });
+        }
         let mut one = Rc::new(Ty::Any);
         if let Some(over) = &iterate.over {
             one = self.under("over", |me| {
@@ -59,6 +65,54 @@ impl<'w> Checker<'w> {
             required: Vec::new(),
             rest: Rest::Closed,
         }))
+    }
+
+    /// What is committed together can neither wait nor be seen from outside before.
+    pub(super) fn inside_atomic(&mut self, step: &'w Step) {
+        let around = self.steps.iter().rev().skip(1).find_map(|around| match &around.kind {
+            StepKind::Iterator(iterate) if iterate.atomic => Some(around.id.as_str()),
+            _ => None,
+        });
+        let Some(around) = around else { return };
+        let works = matches!(
+            step.kind,
+            StepKind::Code(_)
+                | StepKind::SearchRecords(_)
+                | StepKind::CreateRecord(_)
+                | StepKind::UpdateRecord(_)
+                | StepKind::UpsertRecord(_)
+                | StepKind::DeleteRecord(_)
+                | StepKind::Branch(_)
+                | StepKind::Parallel(_)
+                | StepKind::Filter(_)
+                | StepKind::Set(_)
+        );
+        if !works {
+            let kind = step.kind.type_name();
+            self.under("type", |me| {
+                me.tell(
+                    "misplaced",
+                    format!("`{around}` is atomic: what its items do is committed together, so `{kind}` cannot stand in it"),
+                )
+                .set_hint("put the step behind the iterator, or leave `atomic` out")
+            });
+        }
+        let keys = [
+            ("retry", step.retry.is_some()),
+            ("timeout", step.timeout.is_some()),
+            ("on_error", step.on_error == OnError::Pause),
+        ];
+        for (key, _) in keys.into_iter().filter(|(_, there)| *there) {
+            self.under(key, |me| {
+                let hint = match key {
+                    "timeout" => "leave it out; `limits: { wall_ms: … }` bounds a code step",
+                    "on_error" => "leave it out, or give it to the iterator",
+                    _ => "leave it out; a retry of the run begins the iterator anew",
+                };
+                me.tell_key("misplaced", format!("`{around}` is atomic, so no step in it can wait"))
+                    .set_hint(hint)
+            });
+        }
     }
 
     /// Iterators inside one another multiply what is under way, and all of that is in the run's state.

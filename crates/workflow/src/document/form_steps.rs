@@ -335,6 +335,12 @@ pub static STEPS: &[Kind] = &[
                 need: Need::Default("none"),
                 about: "How many items may fail. With one more no further item begins, and the step fails.",
             },
+            Field {
+                key: "atomic",
+                shape: Shape::Boolean,
+                need: Need::Default("false"),
+                about: "Whether all items are written at once or none is: when one fails, what the others wrote is undone. At most what fits one transaction, about 100 records. Inside are only steps that work on records and values.",
+            },
         ],
     },
     Kind {

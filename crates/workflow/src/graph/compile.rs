@@ -256,6 +256,7 @@ impl Compiler {
                     concurrency: iterate.concurrency.max(1),
                     batch: iterate.batch.map(|batch| batch.max(1)),
                     tolerate: iterate.tolerate,
+                    atomic: iterate.atomic,
                 }))
             }
         }

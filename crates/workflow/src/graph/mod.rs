@@ -114,6 +114,8 @@ pub struct IteratorPlan {
     pub concurrency: u32,
     pub batch: Option<u64>,
     pub tolerate: Tolerate,
+    /// Its items are committed together, or what they wrote is undone.
+    pub atomic: bool,
 }
 
 /// What an iterator goes over.
@@ -326,6 +328,23 @@ impl Graph {
     /// Whether runs of it have items, whose history is kept apart.
     pub fn has_items(&self) -> bool {
         self.nodes.iter().any(|node| matches!(node.kind, NodeKind::Iterator(_)))
+    }
+
+    /// The iterator whose items are committed together, if the step is one or stands in one. They do not nest.
+    pub fn atomic(&self, path: &crate::machine::StepPath) -> Option<crate::machine::StepPath> {
+        let atomic = |node: &Node| matches!(&node.kind, NodeKind::Iterator(plan) if plan.atomic);
+        if !self.nodes.iter().any(atomic) {
+            return None;
+        }
+        let mut at = Some(path.clone());
+        while let Some(here) = at {
+            let here = here.of_item().map_or(here, |(iterator, _)| iterator);
+            if self.find(&here).is_some_and(|id| atomic(self.node(id))) {
+                return Some(here);
+            }
+            at = here.parent();
+        }
+        None
     }
 
     /// Whether any of its steps asks for pages.

@@ -557,6 +557,9 @@ impl<'a> Machine<'a> {
         // A handler that fails is not handled again.
         let taken = self.state.step(&path).and_then(|step| step.taken);
         let handling = matches!(taken, Some(Taken::OnError | Taken::OnTimeout));
+        if !handling && self.iterator(id).is_some_and(|plan| plan.atomic) {
+            self.commands.push(Command::Atomic { iterator: path.clone(), kept: false });
+        }
         let (handler, taken) = match node.on_timeout {
             Some(handler) if failure.code == code::TIMEOUT => (handler, Taken::OnTimeout),
             _ => (node.on_error, Taken::OnError),

@@ -35,6 +35,8 @@ pub enum Command {
     CancelRun { run: String },
     /// An item of an iterator is over, and its steps are no longer in the state.
     Item(Box<ItemDone>),
+    /// The items of an iterator that is atomic are over: what they wrote is kept, or undone.
+    Atomic { iterator: StepPath, kept: bool },
 }
 
 /// One attempt at a step's call.

@@ -214,6 +214,13 @@ impl Machine<'_> {
             let generation = step.next_generation();
             step.status = StepStatus::Running;
             step.ended_at = None;
+            let handled = matches!(step.taken, Some(Taken::OnError | Taken::OnTimeout));
+            if !handled && self.iterator(node).is_some_and(|plan| plan.atomic) {
+                self.begin_anew(&path);
+                self.start_again(node, path, generation);
+                continue;
+            }
+            let Some(step) = self.state.steps.get_mut(&path) else { continue };
             if let Some(items) = &mut step.items {
                 items.open.append(&mut items.broken);
             }
@@ -248,7 +255,10 @@ impl Machine<'_> {
         while let Some((node, path)) = open.pop() {
             let inside = self.all_failed_inside(node, &path);
             failed.push((node, path, !inside.is_empty()));
-            open.extend(inside);
+            // The items of an atomic iterator begin anew with it.
+            if self.iterator(node).is_none_or(|plan| !plan.atomic) {
+                open.extend(inside);
+            }
         }
         failed.sort();
         failed.dedup();

@@ -47,6 +47,9 @@ pub struct Items {
     /// Ended by a `filter`, or records that are no longer what was searched.
     #[serde(default)]
     pub skipped: u64,
+    /// Those that had succeeded before an atomic iterator failed: what they wrote is not there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub undone: u64,
     #[serde(default)]
     pub results: Kept,
     #[serde(default)]
@@ -86,13 +89,23 @@ impl Items {
             }
             failures.push(failure);
         }
-        json!({
+        let mut come = json!({
             "count": self.count,
             "succeeded": self.succeeded,
             "failed": self.failed + self.broken.len() as u64,
             "skipped": self.skipped,
             "failures": failures,
-        })
+        });
+        if self.undone > 0 {
+            come["undone"] = self.undone.into();
+        }
+        come
+    }
+
+    /// What the items wrote is taken back.
+    pub(super) fn undo(&mut self) {
+        self.undone += std::mem::take(&mut self.succeeded);
+        self.results = Kept::default();
     }
 
     /// Once it is done only the numbers are left.
@@ -130,6 +143,10 @@ struct Page {
     last: u64,
     /// A list of `[number, value]`.
     values: Payload,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn size(value: &Value) -> u64 {

@@ -144,6 +144,9 @@ impl<'a> Machine<'a> {
         let Some(items) = step.items.as_mut().filter(|_| going) else { return };
         if let Some(first) = items.broken.first().copied() {
             if items.open.is_empty() {
+                if plan.atomic {
+                    items.undo();
+                }
                 let come = items.come_to();
                 let failure = self.state.step(&path.item(first)).and_then(|item| item.error.clone());
                 let failure = failure.unwrap_or_else(|| Failure::engine(code::STOPPED, "an item failed"));
@@ -162,6 +165,9 @@ impl<'a> Machine<'a> {
         if items.open.is_empty() {
             let output = items.output();
             items.close();
+            if plan.atomic {
+                self.commands.push(Command::Atomic { iterator: path.clone(), kept: true });
+            }
             return self.complete(id, path, Output::Own(Payload::new(output)));
         }
         for item in begin {
@@ -185,6 +191,15 @@ impl<'a> Machine<'a> {
         for item in broken {
             self.forget_within(&path.item(item));
         }
+    }
+
+    /// An atomic iterator that has failed left nothing behind: it begins anew.
+    pub(super) fn begin_anew(&mut self, path: &StepPath) {
+        let Some(items) = self.state.step(path).and_then(|step| step.items.as_ref()) else { return };
+        for item in items.broken.clone() {
+            self.forget_within(&path.item(item));
+        }
+        self.set(path, |step| (step.items, step.taken) = (None, None));
     }
 
     /// Takes an item with its steps out of the state.

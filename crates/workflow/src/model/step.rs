@@ -302,6 +302,9 @@ pub struct Iterate {
     pub batch: Option<u64>,
     #[serde(default, skip_serializing_if = "Tolerate::is_none")]
     pub tolerate: Tolerate,
+    /// What all items write is written at once, or nothing of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub atomic: bool,
 }
 
 impl Iterate {
@@ -339,7 +342,7 @@ pub struct Tolerate {
 }
 
 impl Tolerate {
-    fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         *self == Tolerate::default()
     }
 

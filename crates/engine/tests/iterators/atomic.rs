@@ -1,0 +1,164 @@
+//! Atomic iterators: what their items write is there as a whole, or not at all.
+use super::support::{all_records, in_world};
+use super::{MOODY, ended, items, rows, value};
+use serde_json::{Value, json};
+use std::time::Duration;
+use stepwell_engine::{ItemFilter, RunStatus, StepStatus};
+use stepwell_store::Fault;
+use stepwell_store::keys::Space;
+
+const TOGETHER: &str = r#"
+name: together
+trigger: { type: manual }
+steps:
+  - { id: before, type: create_record, object: note, record: { title: before } }
+  - id: beside
+    type: parallel
+    steps:
+      - id: rows
+        type: iterator
+        over: "{{ trigger.input.rows }}"
+        atomic: true
+        concurrency: 3
+        do:
+          - { id: moody, type: code, action: moody, input: { n: "{{ item.n }}", fails: "{{ item.fails }}" } }
+          - { id: task, type: create_record, object: task, record: { title: "Row {{ item.n }}" } }
+        output: "{{ task.record.title }}"
+      - { id: other, type: create_record, object: note, record: { title: beside } }
+  - { id: after, type: create_record, object: note, record: { title: "{{ rows.succeeded }} of {{ rows.count }}" } }
+output: "{{ rows }}"
+"#;
+
+fn input(rows: u64, failing: Option<u64>) -> Value {
+    let row = |n| json!({ "n": n, "fails": u64::from(failing == Some(n)) });
+    json!({ "rows": (0..rows).map(row).collect::<Vec<_>>() })
+}
+
+/// Beside it other steps write, and a failure of one item leaves what they wrote and nothing else. A retry begins anew.
+#[test]
+fn when_one_item_fails_what_the_others_wrote_is_undone() {
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[MOODY], &[TOGETHER]).await;
+        let run = ended(&workspace, "together", input(8, Some(4))).await;
+        assert_eq!(run.summary.status, RunStatus::Failed, "{run:#?}");
+        let error = run.summary.error.clone().unwrap();
+        assert_eq!((error.code.as_str(), error.step.as_deref()), ("busy", Some("beside.rows[4].moody")));
+        let rows = run.steps.iter().find(|step| step.id == "rows").unwrap();
+        let counts = &rows.error.as_ref().unwrap().details.as_ref().unwrap()["items"];
+        assert_eq!(
+            (&counts["succeeded"], &counts["failed"], &counts["count"]),
+            (&json!(0), &json!(1), &json!(8))
+        );
+        assert!(counts["undone"].as_u64().unwrap() >= 4, "{counts}");
+        assert_eq!(all_records(&workspace, "task").await, [] as [Value; 0]);
+        let notes = all_records(&workspace, "note").await;
+        assert_eq!(notes.len(), 2, "what stands around it is kept: {notes:#?}");
+        let all = items(&workspace, &run.summary.id, ItemFilter::default(), 50).await;
+        assert!(all.len() >= 5, "{all:#?}");
+        for item in &all {
+            let (status, code) = match item.index {
+                4 => (StepStatus::Failed, "busy"),
+                _ => (StepStatus::Cancelled, "undone"),
+            };
+            assert_eq!(
+                (item.status, item.error.as_ref().unwrap().code.as_str()),
+                (status, code),
+                "{item:#?}"
+            );
+        }
+        // The module's mood is better now.
+        workspace.runs().retry(&run.summary.id, false).await.unwrap();
+        let run = workspace.runs().wait(&run.summary.id, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        assert_eq!(value(run.output.as_ref())["succeeded"], 8);
+        assert_eq!(all_records(&workspace, "task").await.len(), 8);
+        assert_eq!(all_records(&workspace, "note").await.len(), 3);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn all_items_are_one_commit_whatever_crashes() {
+    for crash_at in 1..8 {
+        in_world(async |mut world| {
+            let (engine, workspace) = world.set_up(&[MOODY], &[TOGETHER]).await;
+            world.store.fail_commit(
+                crash_at,
+                if crash_at % 2 == 0 { Fault::CrashBefore } else { Fault::CrashAfter },
+            );
+            let started = workspace.workflows().run("together", input(90, None), None).await;
+            if let Ok(started) = &started {
+                let _ = workspace.runs().wait(&started.run_id, Duration::from_secs(5)).await;
+            }
+            drop((engine, workspace));
+            world.store.clear_faults();
+            world.store = world.store.reopen();
+            world.code.restart();
+            let written = rows(&world, Space::Records);
+            let (engine, workspace) = world.open().await;
+            let tasks = all_records(&workspace, "task").await.len();
+            assert!(tasks == 0 || tasks == 90, "{tasks} tasks, {written} rows after the crash");
+            if let Ok(started) = started {
+                let run = workspace.runs().wait(&started.run_id, Duration::from_secs(60)).await.unwrap();
+                assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+                assert_eq!(all_records(&workspace, "task").await.len(), 90);
+            }
+            engine.close().await;
+        });
+    }
+}
+
+#[test]
+fn more_than_a_transaction_takes_is_refused_as_a_whole() {
+    in_world(async |world| {
+        let handled = TOGETHER
+            .replace("name: together", "name: handled")
+            .replace("        atomic: true\n", "        atomic: true\n        on_error: continue\n")
+            .replace("{{ rows.succeeded }} of {{ rows.count }}", "went on");
+        let handled = handled.replace("output: \"{{ rows }}\"\n", "output: \"{{ steps.rows.error }}\"\n");
+        let (engine, workspace) = world.set_up(&[MOODY], &[TOGETHER, &handled]).await;
+        let run = ended(&workspace, "together", input(1_000, None)).await;
+        assert_eq!(run.summary.status, RunStatus::Failed, "{run:#?}");
+        let error = run.summary.error.unwrap();
+        assert_eq!(error.code, "too_big");
+        assert!(error.message.contains("`beside.rows` is atomic"), "{}", error.message);
+        assert_eq!(all_records(&workspace, "task").await, [] as [Value; 0]);
+        let run = ended(&workspace, "handled", input(1_000, None)).await;
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        assert_eq!(value(run.output.as_ref())["code"], "too_big");
+        assert_eq!(all_records(&workspace, "task").await, [] as [Value; 0]);
+        engine.close().await;
+    });
+}
+
+/// Over a search, and as a test of a draft.
+#[test]
+fn records_that_are_found_are_changed_together() {
+    const RAISE: &str = r#"
+name: raise
+trigger: { type: manual }
+steps:
+  - id: rows
+    type: iterator
+    search: { object: task }
+    atomic: true
+    batch: 2
+    on_error: continue
+    do:
+      - { id: moody, type: code, action: moody, input: { n: "{{ trigger.input.n }}", fails: "{{ trigger.input.fails if index == 2 else 0 }}" } }
+      - { id: one, type: update_record, object: task, record_id: "{{ item[0].id }}", record: { body: raised } }
+  - { id: left, type: search_records, object: task, filter: { field: body, is: raised } }
+output: "{{ left.total }}"
+"#;
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[MOODY], &[TOGETHER, RAISE]).await;
+        ended(&workspace, "together", input(10, None)).await;
+        let test = workspace.workflows().test("raise", None, json!({ "n": 1, "fails": 1 })).await.unwrap();
+        assert_eq!(test.output, Some(json!(0)), "{test:#?}");
+        let run = ended(&workspace, "raise", json!({ "n": 2, "fails": 1 })).await;
+        assert_eq!(value(run.output.as_ref()), json!(0), "{run:#?}");
+        let run = ended(&workspace, "raise", json!({ "n": 3, "fails": 0 })).await;
+        assert_eq!(value(run.output.as_ref()), json!(5), "{run:#?}");
+        engine.close().await;
+    });
+}
