@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use stepwell_workflow::depth::{MAX_DEPTH, place_of, text_too_deep};
+use stepwell_workflow::model::Millis;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::App;
@@ -194,28 +195,16 @@ pub fn json_parameter(name: &str, text: Option<&str>) -> Answer<Option<Value>> {
     .transpose()
 }
 
-/// A length of time such as `10s`, `500ms` or `2m`; a bare number is seconds.
+/// A length of time as documents write it: `500ms`, `10s`, `1h30m`, `7d`; a bare number is seconds.
 pub fn duration(name: &str, text: &str) -> Answer<std::time::Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ms = match unit {
-        "ms" => Some(1),
-        "" | "s" => Some(1_000),
-        "m" => Some(60_000),
-        _ => None,
-    };
-    number
-        .parse::<u64>()
-        .ok()
-        .zip(unit_ms)
-        .and_then(|(n, ms)| n.checked_mul(ms))
-        .map(std::time::Duration::from_millis)
-        .ok_or_else(|| {
-            Problem::bad_request(
-                "invalid_query",
-                format!("`{name}={text}` is not a length of time; write 500ms, 10s or 2m"),
-            )
-        })
+    let seconds = text.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1_000)).map(Millis);
+    let length = seconds.map_or_else(|| text.parse::<Millis>().ok(), Some);
+    length.map(Millis::as_duration).ok_or_else(|| {
+        Problem::bad_request(
+            "invalid_query",
+            format!("`{name}={text}` is not a length of time; write 500ms, 10s, 2m, 1h30m or 7d"),
+        )
+    })
 }
 
 /// A document, which is UTF-8 text; `what` is how messages call it.
@@ -310,6 +299,8 @@ mod tests {
         assert_eq!(duration("wait", "10s").unwrap().as_secs(), 10);
         assert_eq!(duration("wait", "500ms").unwrap().as_millis(), 500);
         assert_eq!(duration("wait", "3").unwrap().as_secs(), 3);
+        assert_eq!(duration("advance", "1d2h").unwrap().as_secs(), 26 * 3600);
+        assert!(duration("wait", "").is_err());
         assert!(duration("wait", "ten").unwrap_err().detail.contains("wait=ten"));
         assert!(duration("wait", "99999999999999999999s").is_err());
     }
