@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::guests;
 use crate::support::peer::{Came, Mood, Peer, Place, file, peer};
 
 /// An enrichment service: of each tenth person nothing is known, each seventh is looked up first.
@@ -27,7 +26,7 @@ async fn an_import_keeps_to_the_rate_of_enrichment_through_a_crash_and_loses_non
     const PEOPLE: usize = 120;
     let (service, base) = peer(enrich).await;
     let mut place = Place::new();
-    place.server.put("/api/v1/actions/map-enrichment", guests::example("map-enrichment")).await.expect(201);
+    place.action("map-enrichment").await;
     place
         .server
         .put("/api/v1/secrets/ENRICHMENT_KEY", "{\"value\": \"a key of the test\"}")

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::guests;
-use crate::support::peer::{Came, Mood, Peer, Place, Shared, file, peer};
+use crate::support::peer::{Came, Mood, Peer, Place, Shared, peer};
 
 /// Billing: customers and invoices.
 fn bill(peer: &mut Peer, came: &Came) -> (u16, Value) {
@@ -21,10 +20,9 @@ fn bill(peer: &mut Peer, came: &Came) -> (u16, Value) {
 async fn invoicing() -> (Place, Shared) {
     let (billing, base) = peer(bill).await;
     let place = Place::new();
-    let schema = json!({ "schema": file("invoice/schema.yaml") });
-    place.server.post("/api/v1/schema/apply?wait=30s", &schema).await.expect(200);
-    place.server.put("/api/v1/settings/invoicing", "{\"value\": {\"taxPercent\": \"19\"}}").await.expect(201);
-    place.server.put("/api/v1/actions/format-invoice", guests::example("format-invoice")).await.expect(201);
+    place.schema("invoice").await;
+    place.setting("invoicing", json!({ "taxPercent": "19" })).await;
+    place.action("format-invoice").await;
     place.with("invoice", "billing", "https://billing.example.com", &base, "BILLING_KEY").await;
     (place, billing)
 }

@@ -25,6 +25,8 @@ pub enum Mood {
     Broken,
     /// It acts, and the answer is lost.
     Cut,
+    /// It acts, and the answer comes when it is [let go](Peer::held).
+    Held,
     Refuses,
 }
 
@@ -51,12 +53,21 @@ pub struct Peer {
     answered: BTreeMap<String, (Value, u16, Value)>,
     /// What it made, by path.
     pub made: BTreeMap<String, Vec<Value>>,
+    /// Each notice lets one answer go.
+    pub held: Arc<tokio::sync::Notify>,
 }
 
 pub type Shared = Arc<Mutex<Peer>>;
 
 pub async fn peer(act: Act) -> (Shared, String) {
-    let peer = Peer { act, moods: vec![], came: vec![], answered: BTreeMap::new(), made: BTreeMap::new() };
+    let peer = Peer {
+        act,
+        moods: vec![],
+        came: vec![],
+        answered: BTreeMap::new(),
+        made: BTreeMap::new(),
+        held: Arc::default(),
+    };
     let peer: Shared = Arc::new(Mutex::new(peer));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -79,34 +90,51 @@ async fn take(State(peer): State<Shared>, request: Request) -> Response {
         auth: header("authorization"),
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
     };
-    let mut peer = peer.lock().unwrap();
+    let (mood, answer, held) = {
+        let mut peer = peer.lock().unwrap();
+        let (mood, answer) = answer(&mut peer, came);
+        (mood, answer, peer.held.clone())
+    };
+    if mood == Mood::Held {
+        held.notified().await;
+    }
+    answer
+}
+
+fn answer(peer: &mut Peer, came: Came) -> (Mood, Response) {
     peer.came.push(came.clone());
     let mood = if peer.moods.is_empty() { Mood::Well } else { peer.moods.remove(0) };
     let answer = |status: u16| Response::builder().status(status).header("content-type", "application/json");
+    let body = |body: &str| Body::from(body.to_owned());
     match mood {
-        Mood::Busy => return answer(429).header("retry-after", "1").body(Body::from("{}")).unwrap(),
-        Mood::Broken => return answer(500).body(Body::from("{\"error\":\"out of order\"}")).unwrap(),
-        Mood::Refuses => return answer(422).body(Body::from("{\"error\":\"no such thing\"}")).unwrap(),
-        Mood::Well | Mood::Cut => {}
+        Mood::Busy => return (mood, answer(429).header("retry-after", "1").body(body("{}")).unwrap()),
+        Mood::Broken => return (mood, answer(500).body(body("{\"error\":\"out of order\"}")).unwrap()),
+        Mood::Refuses => return (mood, answer(422).body(body("{\"error\":\"no such thing\"}")).unwrap()),
+        Mood::Well | Mood::Cut | Mood::Held => {}
     }
-    let (status, body) = match peer.answered.get(&came.key) {
+    let (status, said) = match peer.answered.get(&came.key) {
         Some((first, _, _)) if *first != came.body => {
             (409, json!({ "error": "the key came with another body" }))
         }
         Some((_, status, body)) => (*status, body.clone()),
         None => {
-            let (status, body) = (peer.act)(&mut peer, &came);
+            let (status, body) = (peer.act)(peer, &came);
             if came.method != "GET" {
                 peer.answered.insert(came.key.clone(), (came.body.clone(), status, body.clone()));
             }
             (status, body)
         }
     };
-    match mood {
-        // More is promised than comes: the connection breaks off.
-        Mood::Cut => answer(status).header("content-length", "100000").body(Body::from("{")).unwrap(),
-        _ => answer(status).body(Body::from(body.to_string())).unwrap(),
-    }
+    let response = match mood {
+        // More is promised than comes, and the connection breaks off.
+        Mood::Cut => {
+            let off = std::io::Error::other("cut off");
+            let parts = futures::stream::iter([Ok("{"), Err(off)]);
+            answer(status).header("content-length", "100000").body(Body::from_stream(parts))
+        }
+        _ => answer(status).body(body(&said.to_string())),
+    };
+    (mood, response.unwrap())
 }
 
 pub fn file(path: &str) -> String {
@@ -152,6 +180,30 @@ impl Place {
         let path = format!("/api/v1/connections/{connection}");
         self.server.put(&path, text.replace(there, here)).await.expect(201);
         self.server.activate(flow, &file(&format!("{flow}/{flow}.yaml"))).await;
+    }
+
+    /// The schema file of an example.
+    pub async fn schema(&self, flow: &str) {
+        let schema = json!({ "schema": file(&format!("{flow}/schema.yaml")) });
+        self.server.post("/api/v1/schema/apply?wait=30s", &schema).await.expect(200);
+    }
+
+    pub async fn action(&self, name: &str) {
+        self.server.put(&format!("/api/v1/actions/{name}"), guests::example(name)).await.expect(201);
+    }
+
+    /// A setting, which may be there.
+    pub async fn setting(&self, name: &str, value: Value) {
+        let answer =
+            self.server.put(&format!("/api/v1/settings/{name}"), json!({ "value": value }).to_string()).await;
+        assert!(answer.status.is_success(), "{}", answer.text());
+    }
+
+    /// Starts a run by hand: its id.
+    pub async fn by_hand(&self, flow: &str, input: Value) -> String {
+        let run = self.server.post(&format!("/api/v1/workflows/{flow}/run"), &input).await;
+        assert!(run.status.is_success(), "{}", run.text());
+        run.json()["run_id"].as_str().unwrap().to_owned()
     }
 
     pub async fn create(&self, object: &str, record: Value) -> String {
