@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, guests};
+use crate::support::{self, Server, guests};
 
 fn workflow(name: &str) -> String {
     let path = guests::root().join("examples/workflows").join(name).join(format!("{name}.yaml"));
@@ -173,4 +173,30 @@ async fn a_bulk_of_single_runs_keeps_within_the_slots_and_fails_for_no_limit() {
     let page = server.get("/api/v1/runs?workflow=call-person&status=completed&limit=500").await.expect(200);
     assert_eq!(page["runs"].as_array().unwrap().len(), 300);
     assert_eq!(server.get("/api/v1/records/task?limit=1").await.expect(200)["total"], 300);
+}
+
+#[tokio::test]
+async fn flows_with_a_schema_and_a_connection_are_applied_in_one_go() {
+    let server = Server::dev();
+    for (flow, action, secret) in [
+        ("enrichment", "map-enrichment", "ENRICHMENT_KEY"),
+        ("invoice", "format-invoice", "BILLING_KEY"),
+        ("product-sync", "reshape-usage", "WAREHOUSE_KEY"),
+        ("email-sequence", "pick-sequence", "SEQUENCES_KEY"),
+        ("lead-scoring-external", "read-score", "SCORING_KEY"),
+    ] {
+        server.put(&format!("/api/v1/actions/{action}"), guests::example(action)).await.expect(201);
+        server.put(&format!("/api/v1/secrets/{secret}"), "{\"value\": \"a long secret\"}").await.expect(201);
+        let folder = guests::root().join("examples/workflows").join(flow);
+        let applied = support::run(&[
+            "workflow",
+            "apply",
+            folder.to_str().unwrap(),
+            "--activate",
+            "--server",
+            &server.base,
+        ]);
+        assert_eq!(applied.code, Some(0), "{flow}: {}{}", applied.stdout, applied.stderr);
+        assert!(applied.stdout.contains(&format!("{flow} is active")), "{}", applied.stdout);
+    }
 }

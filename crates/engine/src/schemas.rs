@@ -112,16 +112,19 @@ pub(crate) async fn plan(
     let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
     let mut records = Records::open(&mut txn, ctx.ws.id).await?;
     let plan = records.plan_schema(&given.wanted).await.map_err(|error| given.told(error))?;
-    fits(ctx, &given.wanted, &plan, texts).await?;
+    // Connections may come along with the same files; applying asks for them.
+    fits(ctx, &given.wanted, &plan, texts, |code| code != "unknown_connection").await?;
     Ok(SchemaPlan { changes: plan.steps })
 }
 
-/// Refuses a schema that active workflows, but for those that change along, or the texts given do not go with.
+/// Refuses a schema that active workflows, but for those that change along, or the texts given do not go with; of what is
+/// wrong with those texts the codes that count.
 async fn fits(
     ctx: &Ctx,
     wanted: &Wanted,
     plan: &Plan,
     texts: &BTreeMap<String, String>,
+    counts: impl Fn(&str) -> bool,
 ) -> Result<(), EngineError> {
     let now = workflows::catalog(ctx).await?;
     let then = catalog(ctx, wanted, plan).await?;
@@ -150,7 +153,7 @@ async fn fits(
     }
     for (name, text) in texts {
         let new = workflows::checked_against(&then, name, text).1;
-        problems.extend(new.into_iter().map(|problem| Problem {
+        problems.extend(new.into_iter().filter(|problem| counts(&problem.code)).map(|problem| Problem {
             message: format!("workflow `{name}`: {}", problem.message),
             ..problem
         }));
@@ -194,7 +197,7 @@ pub(crate) async fn apply(
         let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
         let mut records = Records::open(&mut txn, ctx.ws.id).await?;
         let planned = records.plan_schema(&given.wanted).await.map_err(|error| given.told(error))?;
-        fits(ctx, &given.wanted, &planned, texts).await?;
+        fits(ctx, &given.wanted, &planned, texts, |_| true).await?;
         if planned.steps.is_empty() {
             Vec::new()
         } else {

@@ -80,11 +80,11 @@ pub async fn main(client: &Client, files: &[PathBuf], wish: Wish) -> anyhow::Res
     if wish.plan {
         return Ok(());
     }
+    // Workflows are checked against them, those too that come with a schema.
+    let (_, bad_connections) = super::connection::apply(client, &connection_files(files)?, wish.json).await?;
     for folder in files {
         apply_schema(client, folder, wish.activate).await?;
     }
-    // Workflows are checked against them.
-    let (_, bad_connections) = super::connection::apply(client, &connection_files(files)?, wish.json).await?;
     let (saved, bad) = save(client, &workflows, wish).await?;
     let mut deleted = Vec::new();
     // What has a problem may be what was to take the place of another.
