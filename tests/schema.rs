@@ -269,6 +269,17 @@ async fn the_command_line_applies_a_folder_and_imports_files() {
     );
     let imported = import(&lines);
     assert_eq!((imported.code, imported.stdout.trim()), (Some(0), "1 created, 1 updated"));
+    // One that cannot be read keeps none back, and what stops it is told with how far it came.
+    let cut = file(
+        "cut.jsonl",
+        "{\"emails\": {\"primaryEmail\": \"cid@example.com\"}}\n{\"emails\":\n{\"city\": \"Rome\", \"emails\": {\"primaryEmail\": \"dan@example.com\"}}\n",
+    );
+    let imported = import(&cut);
+    assert_eq!((imported.code, imported.stdout.trim()), (Some(1), "2 created, 1 failed"));
+    assert!(imported.stderr.contains("line 2: it is not JSON"), "{imported:?}");
+    let refused = cli(&["record", "import", "nothing", &cut]);
+    assert!(refused.code != Some(0) && refused.stdout.contains("1 failed"), "{refused:?}");
+    assert!(refused.stderr.contains("what came of the lines up to 3 is not known"), "{refused:?}");
     let viewed = cli(&["view", "list"]);
     assert!(viewed.stdout.contains("hot"), "{viewed:?}");
     assert_eq!(cli(&["view", "save", "person", "all"]).code, Some(0));

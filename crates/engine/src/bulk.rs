@@ -49,7 +49,11 @@ pub(crate) async fn write(
     let mut results: Vec<BulkRow> = Vec::with_capacity(rows.len());
     while results.len() < rows.len() {
         let from = results.len();
-        let chunk = chunk(ctx, &origin, object, &bulk, &rows[from..]).await?;
+        let chunk = match chunk(ctx, &origin, object, &bulk, &rows[from..]).await {
+            // What is written already is told; of the rest, that it is not.
+            Err(error) if from > 0 => (from..rows.len()).map(|_| Err(error.clone())).collect(),
+            chunk => chunk?,
+        };
         if bulk.atomic {
             return atomic(chunk, rows.len());
         }

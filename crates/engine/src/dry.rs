@@ -211,6 +211,9 @@ impl<'a> Dry<'a> {
                 Command::ClearTimer { timer, due } => self.timers.retain(|set| *set != (timer.clone(), due)),
                 Command::Finished(finished) => self.finished = Some(finished),
                 Command::Atomic { iterator, kept } => self.over = Some((iterator, kept)),
+                Command::Abandon { path, attempt } => {
+                    self.queue.retain(|call| (&call.path, call.attempt) != (&path, attempt));
+                }
                 Command::Respond(_) | Command::CancelRun { .. } | Command::Item(_) => {}
             }
         }

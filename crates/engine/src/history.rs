@@ -74,6 +74,7 @@ pub(crate) async fn fold(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Folde
                     Command::Execute(_)
                     | Command::SetTimer { .. }
                     | Command::ClearTimer { .. }
+                    | Command::Abandon { .. }
                     | Command::CancelRun { .. }
                     | Command::Item(_)
                     | Command::Atomic { .. } => {}
@@ -284,7 +285,7 @@ impl Steps {
                 });
             }
             Event::StepDone { path, attempt, result, at } => {
-                let Note { input, answer, key, logs, usage, action, began_ms } = note;
+                let Note { input, answer, key, logs, usage, action, began_ms, .. } = note;
                 let input = payload(ctx, input, expired).await?;
                 let answer = payload(ctx, answer, expired).await?;
                 let logs = match payload(ctx, logs, expired).await? {
@@ -348,6 +349,13 @@ impl Steps {
                     step.ended_at = Some(at);
                 }
             }
+            Event::InputGiven { path, data, at } if note.late => {
+                let step = self.step(&path);
+                interrupted(step, at);
+                if let Some(last) = step.attempts.last_mut() {
+                    last.answer = Some(if expired { EXPIRED } else { shown(&data) });
+                }
+            }
             Event::InputGiven { path, data, at } => {
                 let step = self.step(&path);
                 step.ended_at = Some(at);
@@ -397,6 +405,9 @@ impl Steps {
                 step.items = known.items.as_deref().map(ItemCounts::from);
                 step.started_at.get_or_insert(known.started_at);
                 step.ended_at = step.ended_at.or(known.ended_at);
+                if let (machine::StepStatus::Cancelled, Some(at)) = (known.status, known.ended_at) {
+                    interrupted(step, at);
+                }
             }
         }
         self.all()

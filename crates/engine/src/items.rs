@@ -11,7 +11,7 @@ use crate::{blobs, load};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use stepwell_store::{Refused, Want};
-use stepwell_workflow::machine::{Output, StepPath};
+use stepwell_workflow::machine::{Output, StepPath, StepStatus};
 
 /// Rows of items that are read at once.
 const ROWS: usize = 10;
@@ -159,7 +159,12 @@ async fn detail(
 ) -> Result<ItemDetail, EngineError> {
     let mut steps = Steps::new(flow, false);
     read.steps(ctx, run, &ended.path, &ended.commits, &mut steps).await?;
-    let steps = steps.all();
+    let mut steps = steps.all();
+    // What the end of the run cut off was told of by no event.
+    let cut = ended.status == StepStatus::Cancelled;
+    for step in steps.iter_mut().filter(|step| cut && step.status == crate::api::StepStatus::Running) {
+        step.status = crate::api::StepStatus::Cancelled;
+    }
     let output = match &ended.output {
         Some(Output::Own(payload)) => {
             let mut payload = payload.clone();

@@ -83,6 +83,9 @@ pub(crate) struct Note {
     /// When it began in real time; the event's own time is its end.
     #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
     pub began_ms: Option<i64>,
+    /// What somebody gave was taken, and the run did not come to hear of it.
+    #[serde(rename = "z", skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
 }
 
 /// A note before it is written: it borrows, so that nothing is copied on the way to the journal.
@@ -97,6 +100,7 @@ pub(crate) struct NoteRef<'a> {
     pub usage: Option<&'a Usage>,
     pub action: Option<&'a str>,
     pub began_ms: Option<i64>,
+    pub late: bool,
 }
 
 /// A value as the journal keeps it.
@@ -145,6 +149,7 @@ impl NoteRef<'_> {
             && self.usage.is_none()
             && self.action.is_none()
             && self.began_ms.is_none()
+            && !self.late
     }
 
     /// With values of its own, so that large ones can be stored elsewhere.
@@ -181,6 +186,7 @@ impl Serialize for NoteRef<'_> {
         put!("u", &self.usage);
         put!("v", &self.action);
         put!("b", &self.began_ms);
+        put!("z", self.late.then_some(&true));
         map.end()
     }
 }
@@ -196,6 +202,7 @@ impl Note {
             usage: self.usage.as_ref(),
             action: self.action.as_deref(),
             began_ms: self.began_ms,
+            late: self.late,
         }
     }
 }

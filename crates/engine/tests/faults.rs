@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 use stepwell_engine::{Engine, ErrorKind, RunStatus, Workspace};
 use stepwell_store::keys::{Space, space_in};
-use stepwell_store::{BlobId, Blobs, IsNamed, MemoryBlobs, Refused, Store, Swept, Tx, WorkspaceId};
+use stepwell_store::{BlobId, Blobs, Fault, IsNamed, MemoryBlobs, Refused, Store, Swept, Tx, WorkspaceId};
 use support::{Module, World, activate, all_records, in_world, post, runtime};
 
 const WAIT: Duration = Duration::from_secs(600);
@@ -362,5 +362,22 @@ steps:
         assert_eq!(engine.stats().runs_completed, 1);
         let run = waiting.await.unwrap().unwrap();
         assert_eq!(run.status, RunStatus::Completed);
+    });
+}
+
+/// Whoever writes many records is told which are there when the store refuses the others.
+#[test]
+fn what_a_bulk_write_has_written_before_it_broke_off_is_told() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.open().await;
+        let records: Vec<Value> = (0..900).map(|n| json!({ "title": format!("Task {n}") })).collect();
+        let bulk = serde_json::from_value(json!({ "action": "create", "records": records })).unwrap();
+        world.store.fail_commit(2, Fault::Refuse(Refused::Unavailable("not now".into())));
+        let told = workspace.records().bulk("task", bulk).await.unwrap();
+        assert!(told.created > 0 && told.failed > 0 && told.created + told.failed == 900, "{}", told.created);
+        let last = told.results.last().unwrap();
+        assert_eq!((last.index, last.error.as_ref().unwrap().code.as_str()), (899, "store_unavailable"));
+        assert_eq!(all_records(&workspace, "task").await.len(), told.created);
+        engine.close().await;
     });
 }

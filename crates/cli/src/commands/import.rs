@@ -1,6 +1,7 @@
 //! `stepwell record import`: a file of records, written in calls of as many as one takes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -25,8 +26,21 @@ pub struct How {
     pub no_events: bool,
 }
 
-/// A record and its line in the file.
-type Numbered = (usize, Value);
+/// A record and its line in the file; or why the line is none.
+type Numbered = (usize, Result<Value, String>);
+/// A failure to read the file at all is the outer one.
+type Read = anyhow::Result<Numbered>;
+
+/// What has come of the file so far.
+#[derive(Default)]
+struct Come {
+    total: BTreeMap<&'static str, u64>,
+    failures: Vec<Value>,
+    /// The last line of which the server has said what came of it.
+    done: usize,
+    /// The last line that was sent.
+    sent: usize,
+}
 
 pub async fn import(
     client: &Client,
@@ -36,36 +50,30 @@ pub async fn import(
     json: bool,
 ) -> anyhow::Result<()> {
     let is_csv = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
-    let input: Box<dyn Read> = if file.as_os_str() == "-" {
+    let input: Box<dyn io::Read> = if file.as_os_str() == "-" {
         Box::new(std::io::stdin())
     } else {
         Box::new(std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?)
     };
-    let mut total =
-        json!({ "created": 0, "updated": 0, "unchanged": 0, "deleted": 0, "restored": 0, "failed": 0 });
-    let mut failures = Vec::new();
-    let mut batch: Vec<Numbered> = Vec::new();
-    let mut bytes = 0;
-    let records: Box<dyn Iterator<Item = anyhow::Result<Numbered>>> = if is_csv {
+    let records: Box<dyn Iterator<Item = Read>> = if is_csv {
         let fields: Value = client.json(client.get(&["objects", object])).await?;
         Box::new(csv_records(input, fields, file)?)
     } else {
         Box::new(json_lines(BufReader::new(input)))
     };
-    for record in records {
-        let record = record.with_context(|| format!("{}", file.display()))?;
-        bytes += record.1.to_string().len();
-        batch.push(record);
-        if batch.len() == AT_ONCE || bytes >= AT_ONCE_BYTES {
-            send(client, object, how, std::mem::take(&mut batch), &mut total, &mut failures).await?;
-            bytes = 0;
-        }
+    let mut come = Come::default();
+    for what in ["created", "updated", "unchanged", "deleted", "restored", "failed"] {
+        come.total.insert(what, 0);
     }
-    if !batch.is_empty() {
-        send(client, object, how, batch, &mut total, &mut failures).await?;
-    }
+    let sent = send_all(client, object, how, records, &mut come).await;
+    let ended = sent.with_context(|| format!("{}", file.display()));
+    let Come { total, failures, done, sent } = come;
     if json {
-        output::json(&json!({ "total": total, "failures": failures }))?;
+        let mut told = json!({ "total": total, "failures": failures });
+        if ended.is_err() {
+            told["stopped"] = json!({ "done_to_line": done, "sent_to_line": sent });
+        }
+        output::json(&told)?;
     } else {
         for failure in failures.iter().take(TOLD) {
             let text = |key: &str| failure[key].as_str().unwrap_or_default().to_owned();
@@ -74,29 +82,74 @@ pub async fn import(
         if failures.len() > TOLD {
             output::complain(format!("and {} more", output::number((failures.len() - TOLD) as u64)));
         }
-        let counts = total.as_object().into_iter().flatten().filter(|(_, count)| **count != json!(0));
+        let counts = total.iter().filter(|(_, count)| **count != 0);
         let counts: Vec<String> = counts.map(|(what, count)| format!("{count} {what}")).collect();
-        output::line(if counts.is_empty() {
-            "the file has no records".to_owned()
-        } else {
-            counts.join(", ")
+        output::line(match (counts.is_empty(), ended.is_ok()) {
+            (false, _) => counts.join(", "),
+            (true, true) => "the file has no records".to_owned(),
+            (true, false) => "nothing was written".to_owned(),
         });
+        if ended.is_err() && sent > done {
+            output::complain(match done {
+                0 => format!("what came of the lines up to {sent} is not known"),
+                _ => format!(
+                    "all up to line {done} is done; what came of the lines after it, up to {sent}, is not known"
+                ),
+            });
+        } else if ended.is_err() {
+            output::complain(format!("all up to line {done} is done, and nothing after it"));
+        }
     }
+    ended?;
     match failures.len() {
         0 => Ok(()),
         n => Err(Bad(format!("{n} records were not written")).into()),
     }
 }
 
+async fn send_all(
+    client: &Client,
+    object: &str,
+    how: &How,
+    records: impl Iterator<Item = Read>,
+    come: &mut Come,
+) -> anyhow::Result<()> {
+    let mut batch = Vec::new();
+    let (mut bytes, mut last) = (0, 0);
+    for record in records {
+        let (line, record) = record?;
+        last = line;
+        match record {
+            Ok(record) => {
+                bytes += record.to_string().len();
+                batch.push((line, record));
+            }
+            Err(message) => {
+                *come.total.entry("failed").or_default() += 1;
+                come.failures.push(json!({ "line": line, "code": "unreadable", "message": message }));
+            }
+        }
+        if batch.len() == AT_ONCE || bytes >= AT_ONCE_BYTES {
+            send(client, object, how, std::mem::take(&mut batch), come).await?;
+            bytes = 0;
+        }
+    }
+    if !batch.is_empty() {
+        send(client, object, how, batch, come).await?;
+    }
+    come.done = last;
+    Ok(())
+}
+
 async fn send(
     client: &Client,
     object: &str,
     how: &How,
-    batch: Vec<Numbered>,
-    total: &mut Value,
-    failures: &mut Vec<Value>,
+    batch: Vec<(usize, Value)>,
+    come: &mut Come,
 ) -> anyhow::Result<()> {
     let (lines, records): (Vec<usize>, Vec<Value>) = batch.into_iter().unzip();
+    come.sent = lines.last().copied().unwrap_or(come.sent);
     let body = json!({
         "action": how.action, "records": records, "match": how.match_on, "create_only": how.create_only,
         "events": if how.no_events { "none" } else { "emit" },
@@ -110,9 +163,10 @@ async fn send(
         ("restored", done.restored),
         ("failed", done.failed),
     ] {
-        total[what] = json!(total[what].as_u64().unwrap_or(0) + count as u64);
+        *come.total.entry(what).or_default() += count as u64;
     }
-    failures.extend(done.results.into_iter().filter_map(|row| {
+    come.done = come.sent;
+    come.failures.extend(done.results.into_iter().filter_map(|row| {
         let error = row.error?;
         let line = lines.get(row.index)?;
         Some(json!({ "line": line, "code": error.code, "message": error.message }))
@@ -120,29 +174,39 @@ async fn send(
     Ok(())
 }
 
-fn json_lines(input: impl BufRead) -> impl Iterator<Item = anyhow::Result<Numbered>> {
+fn json_lines(input: impl BufRead) -> impl Iterator<Item = Read> {
     let lines =
         input.lines().enumerate().filter(|(_, line)| !line.as_ref().is_ok_and(|line| line.trim().is_empty()));
     lines.map(|(index, line)| {
         let number = index + 1;
-        let record = serde_json::from_str(&line?)
-            .map_err(|error| anyhow::anyhow!("line {number} is not JSON: {error}"))?;
-        Ok((number, record))
+        let line = match line {
+            Err(error) if error.kind() == ErrorKind::InvalidData => Err("it is not UTF-8".to_owned()),
+            line => Ok(line?),
+        };
+        let record =
+            |line: String| serde_json::from_str(&line).map_err(|error| format!("it is not JSON: {error}"));
+        Ok((number, line.and_then(record)))
     })
 }
 
 /// Records of a CSV file: a column a field, or a part of one such as `name.firstName`. What is empty is left out.
 fn csv_records(
-    input: impl Read,
+    input: impl io::Read,
     object: Value,
     file: &Path,
-) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Numbered>>> {
+) -> anyhow::Result<impl Iterator<Item = Read>> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(input);
     let heads: Vec<String> =
         reader.headers().with_context(|| format!("{}", file.display()))?.iter().map(str::to_owned).collect();
     let kinds: Vec<String> = heads.iter().map(|head| kind_of(&object, head)).collect();
     Ok(reader.into_records().map(move |row| {
-        let row = row?;
+        let row = match row {
+            Err(error) if !error.is_io_error() => {
+                let line = error.position().map_or(0, csv::Position::line) as usize;
+                return Ok((line, Err(unreadable(&error))));
+            }
+            row => row?,
+        };
         let line = row.position().map_or(0, csv::Position::line) as usize;
         let mut record = Map::new();
         for ((head, kind), cell) in heads.iter().zip(&kinds).zip(row.iter()) {
@@ -150,8 +214,18 @@ fn csv_records(
                 put(&mut record, head, value(kind, cell));
             }
         }
-        Ok((line, Value::Object(record)))
+        Ok((line, Ok(Value::Object(record))))
     }))
+}
+
+fn unreadable(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("it has {len} cells, and the first line has {expected_len}")
+        }
+        csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// The type of a field, or of a part of one.
@@ -211,14 +285,32 @@ mod tests {
             records[0],
             (
                 2,
-                json!({"name": {"firstName": "Ann"}, "score": 1.5, "tags": ["a", "b"], "hot": true, "zip": "01234",
+                Ok(
+                    json!({"name": {"firstName": "Ann"}, "score": 1.5, "tags": ["a", "b"], "hot": true, "zip": "01234",
                 "amount": {"amountMicros": 100}})
+                )
             )
         );
-        assert_eq!(records[1], (3, json!({"name": {"firstName": "B,o\nb"}, "score": "x"})));
-        let lines = json_lines("{\"a\": 1}\n\n[2]\n{".as_bytes());
-        let lines: Vec<_> = lines.collect();
-        assert_eq!(lines[1].as_ref().unwrap(), &(3, json!([2])));
-        assert!(lines[2].as_ref().unwrap_err().to_string().starts_with("line 4 is not JSON"));
+        assert_eq!(records[1], (3, Ok(json!({"name": {"firstName": "B,o\nb"}, "score": "x"}))));
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_told_and_those_after_it_are_read() {
+        let lines: Vec<_> = json_lines(&b"{\"a\": 1}\n\n{\"b\n\xff\n[2]"[..]).map(Result::unwrap).collect();
+        let told = |line: &Numbered| {
+            (line.0, line.1.clone().map_err(|why| why.split(':').next().unwrap().to_owned()))
+        };
+        let lines: Vec<_> = lines.iter().map(told).collect();
+        let not = |what: &str| Err(format!("it is not {what}"));
+        assert_eq!(
+            lines,
+            [(1, Ok(json!({"a": 1}))), (3, not("JSON")), (4, not("UTF-8")), (5, Ok(json!([2])))]
+        );
+        let text = b"zip,score\n1,2\n3\n4,\xff\n5,6\n";
+        let rows = csv_records(&text[..], json!({"fields": []}), Path::new("a.csv")).unwrap();
+        let rows: Vec<Numbered> = rows.map(Result::unwrap).collect();
+        assert_eq!(rows[1], (3, Err("it has 1 cells, and the first line has 2".to_owned())));
+        assert_eq!(rows[2], (4, Err("it is not UTF-8".to_owned())));
+        assert_eq!(rows[3], (5, Ok(json!({"zip": "5", "score": "6"}))));
     }
 }

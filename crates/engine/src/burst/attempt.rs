@@ -60,7 +60,7 @@ impl Going<'_> {
     }
 
     /// Whether one transaction takes all that there is so far.
-    fn fits(&self) -> bool {
+    pub(super) fn fits(&self) -> bool {
         self.rows() <= HARD_ROWS && self.bytes() <= HARD_BYTES
     }
 

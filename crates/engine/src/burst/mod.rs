@@ -7,6 +7,7 @@
 mod atomic;
 mod attempt;
 mod commit;
+mod fold;
 
 use crate::calls::{CallId, Calls};
 use crate::children::{Begun, Family, Put};
@@ -29,7 +30,7 @@ use stepwell_store::limits::MAX_VALUE_BYTES;
 use stepwell_store::{Key, Refused, Stamp, Txn};
 use stepwell_workflow::machine::{
     self, Answer, Call, Command, Event, Execute, Failure, Finished, ItemDone, Output, Payload, RunCall,
-    State, StepPath, Timer,
+    State, StepPath, StepStatus, Timer,
 };
 
 /// What is known of a run as of its last commit.
@@ -323,6 +324,9 @@ impl Going<'_> {
             let (timer, due) = set;
             self.txn.delete(timers::key(ws, run, &timer, due));
             self.done += 1;
+            if self.state.step(&timer.path).is_none_or(|step| step.status != StepStatus::Waiting) {
+                continue;
+            }
             self.apply(Event::TimerFired { timer, at: now }, NoteRef::default()).await?;
         }
         Ok(())
@@ -353,7 +357,8 @@ impl Going<'_> {
             let mut event = message.event;
             history::fill(self.ctx, &mut event).await?;
             self.done += 1;
-            self.apply(event, NoteRef::default()).await?;
+            let late = matches!(&event, Event::InputGiven { path, .. } if !self.awaits(path));
+            self.apply(event, NoteRef { late, ..NoteRef::default() }).await?;
         }
         if all {
             self.head.inbox = 0;
@@ -389,112 +394,5 @@ impl Going<'_> {
     async fn apply(&mut self, event: Event, note: NoteRef<'_>) -> Result<(), Refused> {
         self.tell_state().await?;
         self.fold(event, note).await
-    }
-
-    /// Lets the run know what was read.
-    async fn tell_state(&mut self) -> Result<(), Refused> {
-        match self.unread.take() {
-            Some(values) => self.fold(Event::StateRead { values }, NoteRef::default()).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn fold(&mut self, mut event: Event, note: NoteRef<'_>) -> Result<(), Refused> {
-        let mark = self.page.mark();
-        self.page.push(&event, &note)?;
-        let limit = self.ctx.core.config.inline_payload_bytes;
-        if self.page.bytes_since(mark) > limit {
-            // Something in it is large: what is goes into blobs, before the transaction that names them.
-            self.page.back_to(mark);
-            let mut note = note.owned()?;
-            for payload in event.payloads_mut().into_iter().chain(note.payloads()) {
-                self.blobs.extend(blobs::spill(self.ctx, payload, limit / 4).await?);
-            }
-            self.page.push(&event, &note.by_ref())?;
-        }
-        if let Some(item) = event.path().and_then(StepPath::innermost_item) {
-            let commits = self.items.entry(item).or_default();
-            if commits.last() != Some(&self.head.commits) {
-                // The last one has what the item comes to.
-                commits.truncate(SHOWN_COMMITS - 1);
-                commits.push(self.head.commits);
-            }
-        }
-        let (flow, clock) = (&self.base.flow, &self.ctx.core.ports.clock);
-        let fold = || machine::apply(&flow.graph, &mut self.state, &event);
-        for command in self.ctx.core.lane.run(&flow.pace, || clock.elapsed(), fold).await {
-            match command {
-                Command::Execute(execute) => {
-                    let id = (execute.path.clone(), execute.attempt);
-                    self.open.insert(id.clone(), Arc::new(*execute));
-                    self.queue.push_back(id);
-                }
-                Command::SetTimer { timer, due } => {
-                    let due = whole_ms(due);
-                    self.unset.push((timer.clone(), due));
-                    self.timers.push((timer, due));
-                    self.set_timers();
-                }
-                Command::ClearTimer { timer, due } => {
-                    let due = whole_ms(due);
-                    self.txn.delete(timers::key(self.ctx.ws.id, self.base.run, &timer, due));
-                    let set = (timer, due);
-                    self.timers.retain(|known| *known != set);
-                    self.cleared.push(due);
-                }
-                Command::Respond(answer) => self.answer = Some(answer),
-                Command::Finished(finished) => self.finished = Some(finished),
-                Command::CancelRun { run } => {
-                    let Ok(run) = run.parse() else { continue };
-                    if self.rows() >= HARD_ROWS {
-                        self.to_end.push(run);
-                    } else if children::cancel(self.ctx, &mut self.txn, run).await? {
-                        self.told.push((run, true));
-                    }
-                }
-                Command::Item(done) => self.item_ended(*done).await?,
-                Command::Atomic { iterator, kept } => self.let_go(&iterator, kept)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the rows of timers, as many as fit: one event may ask for more than a transaction takes. The others are
-    /// for the next burst, and the run is not parked before.
-    fn set_timers(&mut self) {
-        while self.rows() < TIMER_ROWS
-            && let Some((timer, due)) = self.unset.pop()
-        {
-            // It may be over already.
-            if self.timers.iter().any(|(known, at)| (known, at) == (&timer, &due)) {
-                let key = timers::key(self.ctx.ws.id, self.base.run, &timer, due);
-                self.txn.put(key, vec![tables::FORMAT]);
-            }
-        }
-    }
-
-    /// What became of an item is written beside its events; the state forgets it.
-    async fn item_ended(&mut self, done: ItemDone) -> Result<(), Refused> {
-        let ItemDone { path, status, mut output, error } = done;
-        if let Some(Output::Own(payload)) = &mut output {
-            let limit = self.ctx.core.config.inline_payload_bytes;
-            // One event may end many items: a page that is large already takes only small ones.
-            let limit = if self.page.bytes() < PAGE_BYTES { limit } else { limit.min(LARGE_PAGE_OUTPUT) };
-            self.blobs.extend(blobs::spill(self.ctx, payload, limit).await?);
-        }
-        let commits = self.items.get(&path).cloned().unwrap_or_default();
-        // One that may be retried is still in the state; else the items inside it, failed ones too, have left with it.
-        if self.state.step(&path).is_none() {
-            let inside = self.items.range(path.clone()..).map(|(item, _)| item);
-            let inside: Vec<_> = inside.take_while(|item| item.is_within(&path)).cloned().collect();
-            inside.iter().for_each(|item| _ = self.items.remove(item));
-        }
-        self.page.item_ended(&Ended { path, status, output, error, commits })
-    }
-}
-
-impl Note {
-    fn payloads(&mut self) -> impl Iterator<Item = &mut Payload> {
-        self.input.iter_mut().chain(&mut self.answer).chain(&mut self.logs)
     }
 }

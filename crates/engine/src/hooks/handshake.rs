@@ -11,6 +11,8 @@ use stepwell_workflow::model::{Answer, Encoding, Handshake};
 
 /// Longer ones are no challenges, and would have the server send back whatever it is sent.
 const MAX_CHALLENGE: usize = 4 << 10;
+/// A challenge comes alone, and is looked for before anybody has shown who he is: not in what takes long to read.
+pub(super) const MAX_BODY: usize = 64 << 10;
 
 fn wrong(why: impl std::fmt::Display) -> EngineError {
     EngineError::invalid("invalid_handshake", format!("the handshake cannot be answered: {why}"))

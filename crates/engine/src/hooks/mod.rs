@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use stepwell_store::Key;
 use stepwell_workflow::expr::Values;
-use stepwell_workflow::model::{Auth, Respond, Webhook};
+use stepwell_workflow::model::{Auth, HmacScheme, Respond, Webhook};
 
 /// Headers that say who the caller is; they are checked and then gone.
 const SECRET_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
@@ -71,6 +71,7 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnsw
         return Err(EngineError::new(ErrorKind::TooLarge, "body_too_large", message));
     }
     if let Some(handshake) = &hook.handshake
+        && request.body.len() <= handshake::MAX_BODY
         && let Ok(body) = body::read(request).await
         && let Some(challenge) = handshake::challenge(ctx, handshake, &trigger(request, body))?
     {
@@ -147,8 +148,11 @@ fn reply(hook: &Webhook, ended: &Ended) -> HookReply {
 pub(crate) fn admits(ctx: &Ctx, request: &HookRequest) -> Result<(), EngineError> {
     let table = ctx.ws.registry.hooks();
     let admitted = match registered::webhook(table.find(&request.method, &request.path)?) {
-        // A signature is over the body, and a challenge may stand in it.
-        Some(hook) if hook.handshake.is_none() && !matches!(hook.auth, Auth::Hmac(_)) => {
+        // A signature is over the body, and a challenge may stand in it, unless that is too large.
+        Some(hook)
+            if !matches!(hook.auth, Auth::Hmac(_))
+                && (hook.handshake.is_none() || is_longer(request, handshake::MAX_BODY)) =>
+        {
             authenticate(ctx, hook, request, Sent::Now)
         }
         _ => Ok(()),
@@ -157,6 +161,12 @@ pub(crate) fn admits(ctx: &Ctx, request: &HookRequest) -> Result<(), EngineError
         deliveries::note(ctx, request, Came::Refused(error), false);
     }
     admitted
+}
+
+/// Whether a body is announced as longer.
+fn is_longer(request: &HookRequest, most: usize) -> bool {
+    let length = header(request, "content-length").and_then(|length| length.trim().parse::<u64>().ok());
+    length.is_some_and(|length| length > most as u64)
 }
 
 /// A request whose body could not be read.
@@ -236,7 +246,8 @@ fn trigger(request: &HookRequest, body: Value) -> Value {
     for (name, value) in &request.headers {
         let name = name.to_ascii_lowercase();
         if !SECRET_HEADERS.contains(&name.as_str()) {
-            headers.insert(name, Value::String(value.clone()));
+            // Of a name that comes twice the first counts, as it does for whoever checks the request.
+            headers.entry(name).or_insert_with(|| Value::String(value.clone()));
         }
     }
     json!({
@@ -271,7 +282,16 @@ fn idempotency_key(
             })?;
             Some(key)
         }
-        None => header(request, "idempotency-key").map(|key| key.trim().to_owned()),
+        None => {
+            // What is signed tells repeats better than what is not.
+            let own = match &hook.auth {
+                Auth::Hmac(hmac) if hmac.scheme == HmacScheme::StandardWebhooks => {
+                    header(request, "webhook-id")
+                }
+                _ => None,
+            };
+            own.or_else(|| header(request, "idempotency-key")).map(|key| key.trim().to_owned())
+        }
     };
     let Some(key) = key.filter(|key| !key.is_empty()) else { return Ok(None) };
     if key.len() > MAX_IDEMPOTENCY_KEY {

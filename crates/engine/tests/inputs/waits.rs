@@ -3,7 +3,8 @@
 use super::{WAIT, data, start, support, token, world};
 use serde_json::{Value, json};
 use stepwell_engine::{ItemFilter, PageRequest, Payload, RunStatus, StepStatus};
-use support::in_world;
+use stepwell_store::keys::{Space, space_in};
+use support::{all_records, in_world};
 
 /// What the workflow keeps may change while the run waits: the question stays.
 #[test]
@@ -114,4 +115,98 @@ fn contains(value: &Value, text: &str) -> bool {
 
 fn contains_bytes(row: &[u8], text: &[u8]) -> bool {
     row.windows(text.len()).any(|part| part == text)
+}
+
+/// Refusals fail the run: whatever else it was doing is over, though `on_failure` waits for somebody.
+const REFUSES: &str = r#"
+name: refuses
+trigger: { type: manual }
+steps:
+  - id: rows
+    type: iterator
+    over: "{{ range(2) }}"
+    concurrency: 2
+    do:
+      - { id: ok, type: wait_for_input }
+      - { id: no, type: stop, status: failed, if: "{{ not ok.yes }}" }
+      - { id: ship, type: create_record, object: task, record: { title: "Row {{ index }}" } }
+"#;
+
+fn answer(n: u64, yes: bool) -> stepwell_engine::GiveInput {
+    stepwell_engine::GiveInput { step: Some(format!("rows[{n}].ok")), data: json!({ "yes": yes }) }
+}
+
+#[test]
+fn what_a_stop_has_failed_takes_no_more_answers_while_on_failure_waits() {
+    let text = format!("{REFUSES}on_failure:\n  - {{ id: sorry, type: wait_for_input }}\n");
+    in_world(|w| async move {
+        let world = world(w);
+        let (engine, workspace) = world.set_up(&[], &[&text]).await;
+        let id = start(&workspace, "refuses").await.summary.id;
+        let runs = workspace.runs();
+        runs.give_input(&id, answer(0, false)).await.unwrap();
+        let sorry = || stepwell_engine::GiveInput { step: Some("on_failure.sorry".into()), data: json!({}) };
+        while runs.get(&id).await.unwrap().steps.iter().all(|step| step.path != "on_failure.sorry") {
+            runs.wait(&id, WAIT / 3600).await.unwrap();
+        }
+        let late = runs.give_input(&id, answer(1, true)).await.unwrap_err();
+        assert_eq!(late.code, "input_expired");
+        let timers = world.store.dump().into_iter().filter(|(key, _)| space_in(key) == Some(Space::Timers));
+        assert_eq!(timers.count(), 1, "that of `sorry` alone");
+        runs.give_input(&id, sorry()).await.unwrap();
+        let run = runs.wait(&id, WAIT).await.unwrap();
+        assert_eq!(run.summary.error.as_ref().unwrap().step.as_deref(), Some("rows[0].no"));
+        assert!(all_records(&workspace, "task").await.is_empty());
+        engine.close().await;
+    });
+}
+
+/// Neither does what was about to be done in the same commit.
+#[test]
+fn what_a_stop_has_failed_writes_no_more() {
+    const STOPS: &str = r#"
+name: stops
+trigger: { type: manual }
+steps:
+  - id: rows
+    type: iterator
+    over: "{{ range(2) }}"
+    concurrency: 2
+    do:
+      - { id: no, type: stop, status: failed, if: "{{ index == 1 }}" }
+      - { id: ship, type: create_record, object: task, record: { title: "Row {{ index }}" } }
+on_failure:
+  - { id: tell, type: create_record, object: note, record: { title: "Failed" } }
+"#;
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[STOPS]).await;
+        let id = start(&workspace, "stops").await.summary.id;
+        let run = workspace.runs().wait(&id, WAIT).await.unwrap();
+        assert_eq!(run.summary.error.as_ref().unwrap().code, "stopped");
+        assert_eq!(all_records(&workspace, "note").await.len(), 1);
+        assert!(all_records(&workspace, "task").await.is_empty());
+        engine.close().await;
+    });
+}
+
+/// Somebody was told that the answer was taken: it is kept, though the run came to its end by another one.
+#[test]
+fn an_answer_that_the_run_did_not_come_to_hear_is_shown() {
+    in_world(|w| async move {
+        let world = world(w);
+        let (engine, workspace) = world.set_up(&[], &[REFUSES]).await;
+        let id = start(&workspace, "refuses").await.summary.id;
+        let runs = workspace.runs();
+        let both = [(0, false), (1, true)].map(|(n, yes)| runs.give_input(&id, answer(n, yes)));
+        for taken in futures::future::join_all(both).await {
+            taken.unwrap();
+        }
+        assert_eq!(runs.wait(&id, WAIT).await.unwrap().summary.status, RunStatus::Failed);
+        let items = runs.items(&id, ItemFilter::default(), PageRequest::default()).await.unwrap().items;
+        let late = &items.iter().find(|item| item.index == 1).unwrap().steps[0];
+        assert_eq!((late.status, &late.output), (StepStatus::Cancelled, &None), "{late:#?}");
+        assert_eq!(late.attempts[0].answer, Some(Payload::Value(json!({ "yes": true }))));
+        assert_eq!(late.attempts[0].outcome, stepwell_engine::AttemptOutcome::Interrupted);
+        engine.close().await;
+    });
 }

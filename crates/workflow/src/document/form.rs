@@ -208,7 +208,9 @@ pub static TRIGGERS: &[Kind] = &[
             Field {
                 key: "idempotency_key",
                 shape: Shape::Template,
-                need: Need::Default("the `Idempotency-Key` header"),
+                need: Need::Default(
+                    "the `Idempotency-Key` header; by the scheme `standard_webhooks`, `webhook-id`",
+                ),
                 about: "A template over `trigger`; a second request with the same key starts no second run, and one with the same key and another body is refused.",
             },
             Field {

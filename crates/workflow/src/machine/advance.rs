@@ -44,6 +44,11 @@ impl<'a> Machine<'a> {
         Machine { graph, state, commands: Vec::new(), work: VecDeque::new() }
     }
 
+    /// Whatever was to begin does not.
+    pub fn clear_work(&mut self) {
+        self.work.clear();
+    }
+
     /// Works until nothing is left that the machine can do by itself.
     pub fn work(&mut self) {
         while let Some(work) = self.work.pop_front() {
@@ -633,6 +638,9 @@ impl<'a> Machine<'a> {
             at = self.owner_of(id, &here);
         }
         self.state.ended_by = Some(path.clone());
+        if self.graph.on_failure.is_some() && self.state.error.is_none() {
+            self.cut_off();
+        }
         self.run_failed(Some(path), failure);
     }
 }

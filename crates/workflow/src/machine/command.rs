@@ -31,6 +31,8 @@ pub enum Command {
     Respond(Answer),
     /// The run is over; its timers and inbox can go.
     Finished(Finished),
+    /// A call that was asked for is not wanted any more, and its end changes nothing.
+    Abandon { path: StepPath, attempt: u32 },
     /// A run that was started is not waited for any more: it is to end.
     CancelRun { run: String },
     /// An item of an iterator is over, and its steps are no longer in the state.

@@ -2,6 +2,7 @@
 
 use super::advance::Machine;
 use super::command::{Answer, Command, Finished, ItemDone, RunFailure};
+use super::event::Timer;
 use super::failure::{Failure, code};
 use super::path::StepPath;
 use super::payload::Payload;
@@ -98,6 +99,30 @@ impl Machine<'_> {
         match self.graph.on_failure {
             Some(list) => self.start_list(list, None),
             None => self.finish_failed(),
+        }
+    }
+
+    /// A `stop` has failed the run, whose `on_failure` list may take long: nothing else of it goes on meanwhile.
+    pub(super) fn cut_off(&mut self) {
+        self.clear_work();
+        self.give_up_waits();
+        self.cut_items(None);
+        let now = self.state.clock;
+        for (path, step) in self.state.steps.iter().filter(|(_, step)| !step.status.is_final()) {
+            let Some(id) = self.graph.find(path) else { continue };
+            if step.is_calling(self.graph.node(id)) {
+                self.commands.push(Command::Abandon { path: path.clone(), attempt: step.attempt });
+            }
+            if let Some(due) = step.due {
+                let timer =
+                    Timer { path: path.clone(), kind: self.timer_of(id, step), attempt: step.attempt };
+                self.commands.push(Command::ClearTimer { timer, due });
+            }
+        }
+        for step in self.state.steps.values_mut().filter(|step| !step.status.is_final()) {
+            step.status = StepStatus::Cancelled;
+            step.ended_at = Some(now);
+            step.due = None;
         }
     }
 

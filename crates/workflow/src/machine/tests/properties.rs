@@ -333,6 +333,11 @@ fn live_outstanding(run: &Driven<'_>) -> Vec<String> {
             let (kind, path, attempt) = match command {
                 Command::Execute(execute) => ("call", execute.path.to_string(), execute.attempt),
                 Command::SetTimer { timer, .. } => ("timer", timer.path.to_string(), timer.attempt),
+                Command::Abandon { path, attempt }
+                | Command::ClearTimer { timer: Timer { path, attempt, .. }, .. } => {
+                    open.remove(&(path.to_string(), *attempt));
+                    continue;
+                }
                 _ => continue,
             };
             // Asked for again, by a person, it has the same number.

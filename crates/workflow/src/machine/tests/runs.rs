@@ -162,3 +162,64 @@ fn what_is_waited_for_ends_with_the_run() {
     assert_eq!(asked(&run.event(turn(1))), ["r0"]);
     assert_eq!(run.state.status, RunStatus::Completed);
 }
+
+/// What a `stop` has failed is over but for `on_failure`, however long that takes.
+#[test]
+fn after_a_failed_stop_nothing_goes_on_beside_on_failure() {
+    let body = json!([
+        {"id": "ask", "type": "wait_for_input", "if": "{{ item == 0 }}"},
+        {"id": "rest", "type": "delay", "for": "1h", "if": "{{ item == 1 }}"},
+        code("look", json!({})),
+        {"id": "bad", "type": "stop", "status": "failed", "if": "{{ look.bad }}"},
+    ]);
+    let graph = graph(json!({"name": "test", "trigger": {"type": "manual"},
+        "steps": [each("all", json!([0, 1, 2, 3]), body, json!({"concurrency": 4}))],
+        "on_failure": [code("tell", json!({}))]}));
+    let given = |n: u64| Event::InputGiven { path: "all[0].ask".into(), data: json!(n).into(), at: time(70) };
+    let begun = || Event::AttemptStarted { path: "all[0].ask".into(), attempt: 1, run: None, at: time(1) };
+    let mut run = Driven::start(&graph, json!({}));
+    run.turns();
+    run.event(begun());
+    let asked = run.ok("all[3].look", json!({"bad": true}));
+    let told: Vec<String> = asked
+        .iter()
+        .map(|command| match command {
+            Command::Abandon { path, .. } => format!("abandon {path}"),
+            Command::ClearTimer { timer, .. } => format!("clear {}", timer.path),
+            Command::Execute(execute) => format!("execute {}", execute.path),
+            Command::Item(done) => format!("item {} {}", done.path, done.status.as_str()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "item all[3] failed",
+            "item all[0] cancelled",
+            "item all[1] cancelled",
+            "item all[2] cancelled",
+            "clear all[0].ask",
+            "clear all[1].rest",
+            "abandon all[2].look",
+            "execute on_failure.tell"
+        ]
+    );
+    assert_eq!(run.open_paths(), ["on_failure.tell"]);
+    assert!(run.timers().is_empty() && run.event(given(1)).is_empty());
+    assert_eq!(run.status("all[0].ask"), Some(StepStatus::Cancelled));
+    run.crash();
+    run.ok("on_failure.tell", json!(1));
+    assert_eq!(run.error(), ("all[3].bad".to_owned(), code::STOPPED.to_owned()));
+    // A retry takes all of it up again.
+    run.state.steps.get_mut(&StepPath::new("all[3].look")).unwrap().output =
+        Some(Output::Own(json!({"bad": false}).into()));
+    run.event(Event::RetryRequested { at: time(80) });
+    run.event(begun());
+    run.event(given(2));
+    let rest = run.timers().remove(0);
+    run.event(Event::TimerFired { timer: rest.0, at: rest.1 });
+    for n in 0..3 {
+        run.ok(&format!("all[{n}].look"), json!({"bad": false}));
+    }
+    assert_eq!(run.result()["succeeded"], 4);
+}

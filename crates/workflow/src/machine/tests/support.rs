@@ -74,6 +74,9 @@ impl<'g> Driven<'g> {
         }
         self.journal.push(event);
         for command in &commands {
+            if let Command::Abandon { path, attempt } = command {
+                self.seen.retain(|(asked, number, _)| (asked.as_str(), number) != (path.as_str(), attempt));
+            }
             if let Command::Execute(execute) = command {
                 let id = (execute.path.to_string(), execute.attempt, execute.generation);
                 assert!(self.seen.insert(id), "asked twice: {} #{}", execute.path, execute.attempt);

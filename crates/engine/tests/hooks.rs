@@ -1,0 +1,77 @@
+//! Webhooks that strangers try: what is signed is what counts, and nobody's body is read before he may send it.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+mod support;
+
+use serde_json::{Value, json};
+use stepwell_engine::{HookReply, HookRequest, Workspace};
+use support::{activate, in_world, post};
+
+const SIGNED: &str = "
+name: signed
+trigger: { type: webhook, path: signed, auth: { hmac: { scheme: standard_webhooks, secret: '{{ secrets.KEY }}' } } }
+steps: [{ id: a, type: set, values: { id: \"{{ trigger.headers['webhook-id'] }}\" } }]
+";
+
+async fn with_key(workspace: &Workspace) {
+    workspace.secrets().put("KEY", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0").await.unwrap();
+}
+
+/// Whoever has heard a request sends it again under other names, behind the one that is signed.
+#[test]
+fn a_header_that_comes_twice_counts_once_for_all() {
+    let own = SIGNED
+        .replace("path: signed,", "path: signed, idempotency_key: \"{{ trigger.headers['webhook-id'] }}\",");
+    for text in [SIGNED, &own] {
+        in_world(|world| async move {
+            let (engine, workspace) = world.open().await;
+            with_key(&workspace).await;
+            activate(&workspace, text).await;
+            let request = workspace.hook_signed(post("signed", json!({ "n": 1 }))).unwrap();
+            let first = workspace.hook(request.clone()).await.unwrap();
+            assert!(first.first);
+            for other in ["webhook-id", "Webhook-Id", "idempotency-key"] {
+                let mut again = request.clone();
+                again.headers.push((other.into(), "x1".into()));
+                let again = workspace.hook(again).await.unwrap();
+                assert_eq!((again.first, &again.run_id), (false, &first.run_id), "{other}");
+            }
+            let mut other = post("signed", json!({ "n": 1 }));
+            other.headers.push(("webhook-id".into(), "another".into()));
+            let other = workspace.hook_signed(other).unwrap();
+            assert!(workspace.hook(other).await.unwrap().first, "another one is no repeat");
+            engine.close().await;
+        });
+    }
+}
+
+#[test]
+fn a_challenge_is_looked_for_in_short_bodies_alone() {
+    let signed = SIGNED
+        .replace("path: signed,", "path: signed, handshake: { challenge: '{{ trigger.body.challenge }}' },");
+    let with_api_key = "
+name: keyed
+trigger: { type: webhook, path: keyed, auth: api_key, handshake: { challenge: '{{ trigger.body.challenge }}' } }
+steps: [{ id: a, type: set, values: { b: 1 } }]
+";
+    in_world(|world| async move {
+        let (engine, workspace) = world.open().await;
+        with_key(&workspace).await;
+        activate(&workspace, &signed).await;
+        activate(&workspace, with_api_key).await;
+        let sent = |path: &str, zeros: usize| -> HookRequest {
+            let zeros: Vec<Value> = vec![json!(0); zeros];
+            let mut request = post(path, json!({ "challenge": "abc", "zeros": zeros }));
+            request.headers.push(("content-length".into(), request.body.len().to_string()));
+            request
+        };
+        for (path, code) in [("signed", "bad_signature"), ("keyed", "unauthorized")] {
+            workspace.hook_admits(&sent(path, 1)).unwrap();
+            let short = workspace.hook(sent(path, 1)).await.unwrap();
+            assert!(matches!(short.reply, HookReply::Handshake { .. }), "{path}: {short:?}");
+            assert_eq!(workspace.hook(sent(path, 100_000)).await.unwrap_err().code, code);
+        }
+        // A key is asked for before the body is taken in.
+        assert_eq!(workspace.hook_admits(&sent("keyed", 100_000)).unwrap_err().code, "unauthorized");
+        engine.close().await;
+    });
+}
