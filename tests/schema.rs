@@ -99,6 +99,29 @@ objects:
     let told = refused.json()["errors"][0]["message"].as_str().unwrap().to_owned();
     assert!(told.starts_with("the active workflow `uses`: "), "{told}");
     let fits = USES.replace("score", "points").replace("grade", "mark");
+    // Nothing of it is there when a workflow cannot become active for what else there is.
+    let other = "name: other\ntrigger: { type: webhook, path: taken }\nsteps: [{ id: s, type: set, values: { a: 1 } }]\n";
+    server.activate("other", other).await;
+    let taken = fits.replace("path: uses", "path: taken");
+    let twice = other.replace("other", "second").replace("taken", "uses");
+    for (workflows, method) in [
+        (json!({ "uses": taken }), "`other` already listens on POST"),
+        (json!({ "second": twice, "uses": fits }), "already listens on POST `uses`"),
+    ] {
+        let both = json!({ "schema": renamed, "workflows": workflows });
+        let refused = server.post("/api/v1/schema/apply", &both).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (409, "hook_taken"));
+        assert!(refused.json().to_string().contains(method), "{:#}", refused.json());
+        let fields = server.get("/api/v1/objects/person").await.expect(200)["fields"].to_string();
+        assert!(fields.contains("\"score\"") && !fields.contains("\"points\""), "{fields}");
+        let answer = server.post("/hooks/default/uses", &Value::Null).await.expect(200);
+        assert_eq!(answer["found"], json!(["A", "A"]));
+    }
+    // They may change places with each other.
+    let both = json!({ "workflows": { "other": other.replace("taken", "uses"), "uses": USES.replace("path: uses", "path: taken") } });
+    server.post("/api/v1/schema/apply", &both).await.expect(200);
+    let both = json!({ "workflows": { "other": other, "uses": USES } });
+    server.post("/api/v1/schema/apply", &both).await.expect(200);
     let both = json!({ "schema": renamed, "workflows": { "uses": fits } });
     let applied = server.post("/api/v1/schema/apply", &both).await.expect(200);
     assert_eq!(applied["activated"], json!(["uses"]));
@@ -106,7 +129,7 @@ objects:
     assert_eq!(answer, json!({"found": ["A", "A"], "count": 2}));
     let points =
         server.records("person").await.iter().map(|p| p["points"].as_u64().unwrap_or(0)).sum::<u64>();
-    assert_eq!(points, 4, "the values of before stayed, under the new name");
+    assert_eq!(points, 8, "the values of before stayed, under the new name");
     let view = server.get("/api/v1/views/person/hot").await.expect(200);
     assert_eq!((&view["filter"]["field"], &view["sort"]), (&json!("mark"), &json!(["-points"])));
     // A field that nothing names goes, and comes back empty.
@@ -288,4 +311,51 @@ async fn the_command_line_applies_a_folder_and_imports_files() {
     let refused = cli(&["view", "delete", "person", "hot"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("the active workflow `uses` uses it"), "{refused:?}");
+}
+
+/// The documented way to set up a workspace, where everything needs everything else.
+#[tokio::test]
+async fn a_folder_with_all_that_its_workflows_need_is_applied_at_once() {
+    let server = Server::dev();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    file(
+        "schema.yaml",
+        "objects: [{ name: company, fields: [{ name: grade, type: text }], unique: [[name]] }]\n",
+    );
+    file("connections/crm.yaml", "base_url: https://crm.example.com/\n");
+    file(
+        "asks.yaml",
+        "name: asks\ntrigger: { type: manual }\nsteps:\n  - { id: note, type: create_record, object: company, record: { name: x, grade: A } }\n  - { id: tell, type: run_workflow, workflow: tells }\n",
+    );
+    file(
+        "tells.yaml",
+        "name: tells\ntrigger: { type: manual }\nsteps:\n  - { id: tell, type: http_request, connection: crm, url: /x }\n  - { id: again, type: run_workflow, workflow: asks, wait: false, if: '{{ false }}' }\n",
+    );
+    let cli = |arguments: &[&str]| {
+        let mut command = support::stepwell();
+        command.args(arguments).env("STEPWELL_SERVER", &server.base).current_dir(folder.path());
+        support::Finished::from(command.output().unwrap())
+    };
+    // Records that stand in the way of a unique set keep no workflow back.
+    for _ in 0..2 {
+        server.post("/api/v1/records/company", &json!({ "name": "twin" })).await.expect(201);
+    }
+    let applied = cli(&["workflow", "apply", ".", "--activate"]);
+    assert!(applied.code != Some(0) && applied.stderr.contains("company is not unique"), "{applied:?}");
+    let listed = server.get("/api/v1/workflows").await.expect(200);
+    assert!(
+        listed["workflows"].as_array().unwrap().iter().all(|one| one["active_version"] == 1),
+        "{listed:#}"
+    );
+    file(
+        "schema.yaml",
+        "objects: [{ name: company, fields: [{ name: grade, type: text }], remove: { unique: [[name]] } }]\n",
+    );
+    let applied = cli(&["workflow", "apply", ".", "--activate"]);
+    assert_eq!(applied.code, Some(0), "{applied:?}");
 }

@@ -6,6 +6,7 @@ use crate::error::EngineError;
 use crate::tables;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 use stepwell_records::schema::ObjectId;
 use stepwell_records::{Backfill, Built, Records, RecordsError};
@@ -20,12 +21,45 @@ const MAX_PAUSE: Duration = Duration::from_millis(200);
 /// Of a workspace.
 pub(crate) struct Indexer {
     wake: Notify,
-    idle: watch::Sender<bool>,
+    rounds: Rounds,
 }
 
 impl Default for Indexer {
     fn default() -> Self {
-        Self { wake: Notify::new(), idle: watch::Sender::new(false) }
+        Self { wake: Notify::new(), rounds: Rounds::new() }
+    }
+}
+
+/// What has been asked for, and what of it is done. A round does what was asked for before it began, and maybe more.
+struct Rounds {
+    asked: AtomicU64,
+    done: watch::Sender<u64>,
+}
+
+impl Rounds {
+    /// The first one is asked for by the start.
+    fn new() -> Self {
+        Self { asked: AtomicU64::new(1), done: watch::Sender::new(0) }
+    }
+
+    fn ask(&self) {
+        self.asked.fetch_add(1, SeqCst);
+    }
+
+    /// What a round that begins now will have done.
+    fn begin(&self) -> u64 {
+        self.asked.load(SeqCst)
+    }
+
+    fn end(&self, round: u64) {
+        self.done.send_replace(round);
+    }
+
+    /// Returns when all that has been asked for up to now is done.
+    async fn idle(&self) {
+        let asked = self.asked.load(SeqCst);
+        // The sender is here.
+        _ = self.done.subscribe().wait_for(|done| *done >= asked).await;
     }
 }
 
@@ -51,10 +85,11 @@ pub(crate) fn start(ctx: &Ctx) {
     let task = ctx.clone();
     ctx.core.tasks.spawn(async move {
         loop {
+            let round = task.ws.indexer.rounds.begin();
             if let Err(error) = build_all(&task).await {
                 tracing::error!(workspace = %task.ws.name, %error, "an index cannot be built");
             }
-            task.ws.indexer.idle.send_replace(true);
+            task.ws.indexer.rounds.end(round);
             tokio::select! {
                 biased;
                 () = task.core.closing.cancelled() => return,
@@ -66,15 +101,14 @@ pub(crate) fn start(ctx: &Ctx) {
 
 /// Something may be to be built.
 pub(crate) fn look(ctx: &Ctx) {
-    ctx.ws.indexer.idle.send_replace(false);
+    ctx.ws.indexer.rounds.ask();
     ctx.ws.indexer.wake.notify_one();
 }
 
 /// Returns when nothing is being built, or the time is over.
 pub(crate) async fn idle(ctx: &Ctx, within: Duration) {
-    let mut idle = ctx.ws.indexer.idle.subscribe();
     tokio::select! {
-        _ = idle.wait_for(|idle| *idle) => {}
+        () = ctx.ws.indexer.rounds.idle() => {}
         () = ctx.core.leaving.cancelled() => {}
         () = ctx.core.ports.clock.sleep(within) => {}
     }
@@ -174,4 +208,22 @@ async fn page(ctx: &Ctx, backfill: Backfill) -> Result<(), RecordsError> {
         tracing::warn!(workspace = %ctx.ws.name, problem, "a unique set is given up");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[test]
+    fn what_is_asked_for_during_a_round_is_not_done_by_its_end() {
+        let rounds = Rounds::new();
+        let first = rounds.begin();
+        assert!(rounds.idle().now_or_never().is_none());
+        rounds.ask();
+        rounds.end(first);
+        assert!(rounds.idle().now_or_never().is_none(), "it had looked before");
+        rounds.end(rounds.begin());
+        assert!(rounds.idle().now_or_never().is_some());
+    }
 }

@@ -1,12 +1,12 @@
 //! Objects and fields of a workspace: shown, added one by one, or brought to what a file says, with a plan first and
 //! never under the feet of an active workflow.
-use crate::api::{SchemaApplied, SchemaPlan, TextFormat};
+use crate::api::{SchemaApplied, SchemaPlan};
 use crate::core::Ctx;
 use crate::error::{EngineError, Problem};
 use crate::indexer;
 use crate::records::schema;
 use crate::registry::catalog::WorkspaceCatalog;
-use crate::registry::workflows;
+use crate::registry::{together, workflows};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,9 +125,9 @@ async fn fits(
     plan: &Plan,
     texts: &BTreeMap<String, String>,
     counts: impl Fn(&str) -> bool,
-) -> Result<(), EngineError> {
+) -> Result<WorkspaceCatalog, EngineError> {
     let now = workflows::catalog(ctx).await?;
-    let then = catalog(ctx, wanted, plan).await?;
+    let then = catalog(ctx, wanted, plan).await?.with(texts);
     let mut problems = Vec::new();
     for (name, number) in ctx.ws.registry.active() {
         if texts.contains_key(&name) || plan.steps.is_empty() {
@@ -159,7 +159,7 @@ async fn fits(
         }));
     }
     if problems.is_empty() {
-        return Ok(());
+        return Ok(then);
     }
     let message = "the workflows that come with the schema have problems; nothing was changed";
     Err(EngineError::invalid("invalid_workflow", message).with_problems(problems))
@@ -183,8 +183,7 @@ async fn catalog(ctx: &Ctx, wanted: &Wanted, plan: &Plan) -> Result<WorkspaceCat
     Ok(WorkspaceCatalog::new(ctx, plan.schema.clone(), views))
 }
 
-/// Changes the schema, and makes the workflows that come with it active: both or, where they do not go together,
-/// neither.
+/// Changes the schema, and makes the workflows that come with it active: both or neither, but for drafts.
 pub(crate) async fn apply(
     ctx: &Ctx,
     given: Given,
@@ -192,43 +191,40 @@ pub(crate) async fn apply(
     wait: Option<Duration>,
 ) -> Result<SchemaApplied, EngineError> {
     ctx.check_open()?;
-    let steps = {
+    let (steps, activated) = {
         let _one = ctx.ws.registry.changing.lock().await;
         let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
         let mut records = Records::open(&mut txn, ctx.ws.id).await?;
         let planned = records.plan_schema(&given.wanted).await.map_err(|error| given.told(error))?;
-        fits(ctx, &given.wanted, &planned, texts, |_| true).await?;
-        if planned.steps.is_empty() {
-            Vec::new()
-        } else {
-            let wanted = &given.wanted;
-            let applied = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
-                Box::pin(async move { Records::open(&mut tx, ctx.ws.id).await?.apply_schema(wanted).await })
-            });
-            let plan = applied.await.map_err(|error| given.told(error))?;
-            ctx.ws.schema.forget();
-            plan.steps
-        }
+        let then = fits(ctx, &given.wanted, &planned, texts, |_| true).await?;
+        let coming = together::prepare(ctx, &then, texts).await?;
+        together::save_drafts(ctx, &coming).await?;
+        let (wanted, all, changes) = (&given.wanted, &coming, !planned.steps.is_empty());
+        let applied = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+            Box::pin(async move {
+                let mut steps = Vec::new();
+                if changes {
+                    steps = Records::open(&mut tx, ctx.ws.id).await?.apply_schema(wanted).await?.steps;
+                }
+                all.iter().try_for_each(|one| together::put(ctx, &mut tx, one))?;
+                Ok::<_, RecordsError>(steps)
+            })
+        });
+        let steps = applied.await.map_err(|error| given.told(error))?;
+        ctx.ws.schema.forget();
+        (steps, together::done(ctx, coming).await?)
     };
-    // They were checked against the schema that is there now.
-    let mut activated = Vec::new();
-    for (name, text) in texts {
-        let format = if text.trim_start().starts_with('{') { TextFormat::Json } else { TextFormat::Yaml };
-        workflows::put_draft(ctx, name, text, format).await?;
-        workflows::activate(ctx, name, None).await?;
-        activated.push(name.clone());
-    }
     indexer::look(ctx);
     if let Some(within) = wait {
         indexer::idle(ctx, within).await;
     }
     let schema = schema(ctx).await?;
     let building = !schema.backfills().is_empty();
-    Ok(SchemaApplied { changes: steps, activated, building, refused: given_up(&schema) })
+    Ok(SchemaApplied { changes: steps, activated, building, refused: given_up(&schema, &given.wanted) })
 }
 
-/// Unique sets that records contradict.
-fn given_up(schema: &Schema) -> Vec<String> {
+/// Unique sets of the objects that were asked for which records contradict.
+fn given_up(schema: &Schema, wanted: &Wanted) -> Vec<String> {
     let of_object = |object: &stepwell_records::schema::Object| {
         let sets = object.unique.iter().filter(|set| {
             matches!(set.state, IndexState::Refused | IndexState::Clearing) && set.problem.is_some()
@@ -238,5 +234,7 @@ fn given_up(schema: &Schema) -> Vec<String> {
         });
         told.collect::<Vec<_>>()
     };
-    schema.objects().flat_map(|object| of_object(object)).collect()
+    let asked_for = |name: &str| wanted.objects.iter().any(|wanted| wanted.name == name);
+    let objects = schema.objects().filter(|object| asked_for(&object.name));
+    objects.flat_map(|object| of_object(object)).collect()
 }

@@ -75,3 +75,53 @@ steps: [{ id: a, type: set, values: { b: 1 } }]
         engine.close().await;
     });
 }
+
+/// What is kept of refused requests is shown to whoever may read: no secret of the workflow is in it.
+#[test]
+fn a_refused_delivery_shows_no_secret_of_a_connection() {
+    const CALLS: &str = "
+name: calls
+trigger: { type: webhook, path: calls, body_schema: { type: object, required: [n] } }
+steps: [{ id: ask, type: http_request, connection: crm, url: /people }]
+";
+    in_world(|world| async move {
+        let (engine, workspace) = world.open().await;
+        workspace.secrets().put("CRM", "sk-very-secret-key").await.unwrap();
+        let connection = "base_url: https://crm.example.com/\nauth: { bearer: '{{ secrets.CRM }}' }\n";
+        workspace.connections().put("crm", connection).await.unwrap();
+        activate(&workspace, CALLS).await;
+        let mut request = post("calls", json!({ "note": "Bearer sk-very-secret-key" }));
+        request.headers.push(("x-echo".into(), "sk-very-secret-key".into()));
+        assert_eq!(workspace.hook(request).await.unwrap_err().code, "body_schema");
+        let mut request = post("calls", json!({}));
+        request.headers.push(("idempotency-key".into(), "x".repeat(600)));
+        let listed = workspace.deliveries().list("calls", Default::default()).await.unwrap();
+        let detail = workspace.deliveries().get("calls", &listed.deliveries[0].id).await.unwrap();
+        let shown = serde_json::to_string(&detail).unwrap();
+        assert!(shown.contains("Bearer ***") && !shown.contains("sk-very"), "{shown}");
+        engine.close().await;
+    });
+}
+
+#[test]
+fn what_was_refused_is_listed_across_a_graceful_stop_whatever_it_was_refused_for() {
+    in_world(|mut world| async move {
+        let (engine, workspace) = world.open().await;
+        with_key(&workspace).await;
+        activate(&workspace, SIGNED).await;
+        for n in 0..150 {
+            let request = post("signed", json!({ "n": n }));
+            assert_eq!(workspace.hook(request).await.unwrap_err().code, "bad_signature");
+        }
+        // Of a method that it does not take, which is found out before the body is there.
+        let get = HookRequest { method: "GET".into(), ..post("signed", json!({})) };
+        assert_eq!(workspace.hook_admits(&get).unwrap_err().code, "method_not_allowed");
+        engine.close().await;
+        world.store = world.store.reopen();
+        let (engine, workspace) = world.open().await;
+        let page = stepwell_engine::PageRequest { limit: Some(500), cursor: None };
+        let listed = workspace.deliveries().list("signed", page).await.unwrap().deliveries;
+        assert_eq!((listed.len(), listed[0].code.as_deref()), (151, Some("method_not_allowed")));
+        engine.close().await;
+    });
+}

@@ -165,7 +165,12 @@ impl Records<'_> {
             }
         }
         if !twins.is_empty() {
-            let more = if twins.len() > NAMED { ", and more" } else { "" };
+            // Those that come after this page are not looked at any more.
+            let more = match (twins.len() > NAMED, next.is_some()) {
+                (true, _) => ", and more",
+                (false, true) => ", and maybe more",
+                (false, false) => "",
+            };
             twins.truncate(NAMED);
             let names = object.unique_names(unique).join(", ");
             let problem = format!("these records have the same {names}: {}{more}", twins.join("; "));

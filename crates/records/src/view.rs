@@ -107,6 +107,30 @@ impl Records<'_> {
     ) -> Result<View, RecordsError> {
         let object = self.object(object)?;
         let mut problems = Problems::default();
+        let filter = self.checked_view(&object, name, filter, sort, &mut problems);
+        let all = self.view_names().await?;
+        let known = all.get(&object.name).is_some_and(|names| names.iter().any(|known| known == name));
+        if !known && all.values().map(Vec::len).sum::<usize>() >= MAX_VIEWS {
+            problems.push(Problem::new("name", format!("a workspace has at most {MAX_VIEWS} views")));
+        }
+        if !problems.is_empty() {
+            return Err(RecordsError::Invalid { object: "view".to_owned(), problems: problems.into_list() });
+        }
+        let stored = Stored { filter: filter.clone(), sort: sort.to_vec() };
+        let bytes = serde_json::to_vec(&stored).map_err(|error| RecordsError::Misuse(error.to_string()))?;
+        self.txn.put(key(self.workspace, object.id, name), bytes);
+        Ok(View { name: name.to_owned(), object: object.name.clone(), filter, sort: sort.to_vec() })
+    }
+
+    /// What is wrong with a view of this object; its filter, as far as it can be read.
+    pub(crate) fn checked_view(
+        &self,
+        object: &Object,
+        name: &str,
+        filter: Option<&Value>,
+        sort: &[String],
+        problems: &mut Problems,
+    ) -> Option<Filter> {
         if name.trim() != name || name.is_empty() || name.len() > 100 || name.contains(char::is_control) {
             problems.push(
                 Problem::new("name", format!("{} cannot name a view", crate::filter::quoted(name)))
@@ -126,23 +150,12 @@ impl Records<'_> {
             None
         });
         if let Some(filter) = &filter {
-            problems.extend(filter.check_fields(&object).into_iter().map(under));
+            problems.extend(filter.check_fields(object).into_iter().map(under));
         }
-        if let Err(problem) = self.check_sort(&object, sort) {
+        if let Err(problem) = self.check_sort(object, sort) {
             problems.push(problem);
         }
-        let all = self.view_names().await?;
-        let known = all.get(&object.name).is_some_and(|names| names.iter().any(|known| known == name));
-        if !known && all.values().map(Vec::len).sum::<usize>() >= MAX_VIEWS {
-            problems.push(Problem::new("name", format!("a workspace has at most {MAX_VIEWS} views")));
-        }
-        if !problems.is_empty() {
-            return Err(RecordsError::Invalid { object: "view".to_owned(), problems: problems.into_list() });
-        }
-        let stored = Stored { filter: filter.clone(), sort: sort.to_vec() };
-        let bytes = serde_json::to_vec(&stored).map_err(|error| RecordsError::Misuse(error.to_string()))?;
-        self.txn.put(key(self.workspace, object.id, name), bytes);
-        Ok(View { name: name.to_owned(), object: object.name.clone(), filter, sort: sort.to_vec() })
+        filter
     }
 
     /// What saving a view would change, in words; nothing when it is so already.
@@ -164,7 +177,7 @@ impl Records<'_> {
 
     /// Tells the views that would name fields which their object does not have.
     pub(crate) async fn views_fit(
-        &self,
+        &mut self,
         object: &Object,
         renamed: &[(ObjectId, String, String)],
         problems: &mut Problems,
@@ -186,10 +199,11 @@ impl Records<'_> {
         Ok(())
     }
 
-    async fn stored_views(&self, object: ObjectId) -> Result<Vec<(String, Stored)>, RecordsError> {
+    /// The commit rests on them: none is saved meanwhile.
+    async fn stored_views(&mut self, object: ObjectId) -> Result<Vec<(String, Stored)>, RecordsError> {
         let keys = object_key(self.workspace, object).prefix();
-        let found = self.txn.read(vec![Want::range(keys, MAX_VIEWS)]).await?;
-        (found.rows.iter().flatten())
+        let found = self.txn.range(keys, usize::MAX, false).await?;
+        (found.iter())
             .map(|(key, bytes)| {
                 let name = name_in(key)?;
                 let stored = serde_json::from_slice(bytes)

@@ -82,8 +82,9 @@ pub async fn main(client: &Client, files: &[PathBuf], wish: Wish) -> anyhow::Res
     }
     // Workflows are checked against them, those too that come with a schema.
     let (_, bad_connections) = super::connection::apply(client, &connection_files(files)?, wish.json).await?;
+    let mut contradicted = Vec::new();
     for folder in files {
-        apply_schema(client, folder, wish.activate).await?;
+        contradicted.extend(apply_schema(client, folder, wish.activate).await?);
     }
     let (saved, bad) = save(client, &workflows, wish).await?;
     let mut deleted = Vec::new();
@@ -101,6 +102,8 @@ pub async fn main(client: &Client, files: &[PathBuf], wish: Wish) -> anyhow::Res
         }
     }
     match (bad_connections, bad) {
+        // What stands in the way of a unique set is mended among the records.
+        (0, 0) if !contradicted.is_empty() => Err(Bad(contradicted.join("\n")).into()),
         (0, 0) => Ok(()),
         (0, bad) => Err(Bad(format!("{bad} of {} workflows have problems", workflows.len())).into()),
         (bad, _) => Err(Bad(format!("{bad} of {} connections have problems", connections.len())).into()),
@@ -190,10 +193,12 @@ fn schema_of(folder: &Path, activate: bool) -> anyhow::Result<Option<(String, BT
     Ok(Some((text, with.into_iter().map(|one| (one.name, one.text)).collect())))
 }
 
-/// Brings the workspace to a folder's schema.
-async fn apply_schema(client: &Client, folder: &Path, activate: bool) -> anyhow::Result<()> {
-    let Some((text, with)) = schema_of(folder, activate)? else { return Ok(()) };
-    super::schema::ended(&super::schema::apply(client, &text, &with, "30s").await?)
+/// Brings the workspace to a folder's schema. Gives what records contradict.
+async fn apply_schema(client: &Client, folder: &Path, activate: bool) -> anyhow::Result<Vec<String>> {
+    let Some((text, with)) = schema_of(folder, activate)? else { return Ok(Vec::new()) };
+    let applied = super::schema::apply(client, &text, &with, "30s").await?;
+    super::schema::not_built(&applied);
+    Ok(applied.refused)
 }
 
 /// Saves a file as a draft; what the server refuses is told where it is its turn.

@@ -78,11 +78,16 @@ pub fn show(changes: &[SchemaChange]) {
     }
 }
 
-/// Tells what is not done yet, or cannot be.
-pub fn ended(applied: &SchemaApplied) -> anyhow::Result<()> {
+/// Tells what is not done yet.
+pub fn not_built(applied: &SchemaApplied) {
     if applied.building {
         output::complain("unique sets or indexes are still being built: stepwell object get NAME shows them");
     }
+}
+
+/// Tells what is not done yet, or cannot be.
+fn ended(applied: &SchemaApplied) -> anyhow::Result<()> {
+    not_built(applied);
     match applied.refused.as_slice() {
         [] => Ok(()),
         refused => Err(Bad(refused.join("\n")).into()),

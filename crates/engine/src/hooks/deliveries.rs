@@ -9,6 +9,7 @@ use crate::api::{
     Delivery, DeliveryDetail, DeliveryOutcome, DeliveryPage, HookReply, HookRequest, PageRequest, Payload,
     invalid_cursor,
 };
+use crate::connections::secrets_of;
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
 use crate::id::RunId;
@@ -109,7 +110,13 @@ pub(super) fn note(ctx: &Ctx, request: &HookRequest, came: Came<'_>, whole: bool
         Came::Repeated(run) => (row.outcome, row.run) = (Outcome::Repeated, Some(run.to_owned())),
         Came::Handshake => row.outcome = Outcome::Handshake,
     }
-    let sent = if whole { sent(ctx, request) } else { None };
+    // Whoever sends a secret of the workflow's back is shown it by nobody.
+    let opened = table.find(&request.method, &request.path).ok().map(|flow| secrets_of(ctx, flow));
+    let opened = Opened::new(ctx, &opened.unwrap_or_default());
+    if let Some(message) = &mut row.message {
+        redacted(&opened, message);
+    }
+    let sent = if whole { sent(&opened, request) } else { None };
     let text = row.message.as_ref().map_or(0, String::len);
     let bytes = 200 + path.len() + text + sent.as_ref().map_or(0, |(_, bytes)| *bytes);
     let sent = sent.map(|(sent, _)| sent);
@@ -134,7 +141,7 @@ pub(super) fn note(ctx: &Ctx, request: &HookRequest, came: Came<'_>, whole: bool
 }
 
 /// What was sent, and its size; nothing when it is too large.
-fn sent(ctx: &Ctx, request: &HookRequest) -> Option<(SentRow, usize)> {
+fn sent(opened: &Opened, request: &HookRequest) -> Option<(SentRow, usize)> {
     let of = |pairs: &[(String, String)]| {
         pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     };
@@ -150,33 +157,31 @@ fn sent(ctx: &Ctx, request: &HookRequest) -> Option<(SentRow, usize)> {
         query: request.query.clone(),
         body: STANDARD.encode(&request.body),
     };
-    redact(ctx, request, &mut row);
+    redact(opened, request, &mut row);
     // As it is written: what a query holds may take six times its length.
     let bytes = tables::encode(&row).ok()?.len();
     Some((row, bytes))
 }
 
 /// The values of the workflow's secrets are kept nowhere, here neither.
-fn redact(ctx: &Ctx, request: &HookRequest, row: &mut SentRow) {
-    let table = ctx.ws.registry.hooks();
-    let Ok(flow) = table.find(&request.method, &request.path) else { return };
-    if flow.secrets.is_empty() {
-        return;
-    }
-    let opened = Opened::new(ctx, &flow.secrets);
+fn redact(opened: &Opened, request: &HookRequest, row: &mut SentRow) {
     for (_, value) in row.headers.iter_mut().chain(&mut row.query) {
-        let mut shown = Value::from(value.as_str());
-        opened.redact(&mut shown);
-        if let Value::String(shown) = shown {
-            *value = shown;
-        }
+        redacted(opened, value);
     }
     if let Ok(text) = std::str::from_utf8(&request.body) {
-        let mut shown = Value::from(text);
-        opened.redact(&mut shown);
-        if let Some(shown) = shown.as_str().filter(|shown| *shown != text) {
+        let mut shown = text.to_owned();
+        redacted(opened, &mut shown);
+        if shown != text {
             row.body = STANDARD.encode(shown);
         }
+    }
+}
+
+fn redacted(opened: &Opened, text: &mut String) {
+    let mut shown = Value::from(std::mem::take(text));
+    opened.redact(&mut shown);
+    if let Value::String(shown) = shown {
+        *text = shown;
     }
 }
 
@@ -188,11 +193,13 @@ async fn write_all(ctx: &Ctx) {
             () = ctx.core.closing.cancelled() => true,
             () = ctx.core.ports.clock.sleep(PAUSE) => false,
         };
-        if let Err(error) = write(ctx).await {
+        let written = write(ctx).await;
+        if let Err(error) = &written {
             tracing::warn!(workspace = %ctx.ws.name, %error, "refused webhooks could not be noted");
         }
         let mut state = ctx.ws.deliveries.state();
-        if closing || state.waiting.is_empty() {
+        // A graceful stop leaves nothing behind that can be written.
+        if state.waiting.is_empty() || (closing && written.is_err()) {
             state.writer = false;
             return;
         }

@@ -147,7 +147,19 @@ fn reply(hook: &Webhook, ended: &Ended) -> HookReply {
 /// What can be said of a webhook's request before its body is read.
 pub(crate) fn admits(ctx: &Ctx, request: &HookRequest) -> Result<(), EngineError> {
     let table = ctx.ws.registry.hooks();
-    let admitted = match registered::webhook(table.find(&request.method, &request.path)?) {
+    let found = table.find(&request.method, &request.path).map(|flow| registered::webhook(flow));
+    let admitted = match found {
+        Err(error) => Err(error),
+        Ok(hook) => admit(ctx, hook, request),
+    };
+    if let Err(error) = &admitted {
+        deliveries::note(ctx, request, Came::Refused(error), false);
+    }
+    admitted
+}
+
+fn admit(ctx: &Ctx, hook: Option<&Webhook>, request: &HookRequest) -> Result<(), EngineError> {
+    match hook {
         // A signature is over the body, and a challenge may stand in it, unless that is too large.
         Some(hook)
             if !matches!(hook.auth, Auth::Hmac(_))
@@ -156,11 +168,7 @@ pub(crate) fn admits(ctx: &Ctx, request: &HookRequest) -> Result<(), EngineError
             authenticate(ctx, hook, request, Sent::Now)
         }
         _ => Ok(()),
-    };
-    if let Err(error) = &admitted {
-        deliveries::note(ctx, request, Came::Refused(error), false);
     }
-    admitted
 }
 
 /// Whether a body is announced as longer.

@@ -1,6 +1,6 @@
 //! What `workflow check` may know of a workspace: its objects, its actions, the host's limits.
 use crate::core::Ctx;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stepwell_records::schema::Schema;
 use stepwell_workflow::check::{ActionInfo, ActionLookup, Catalog, ConnectionLookup, WorkflowLookup};
@@ -12,11 +12,19 @@ pub(crate) struct WorkspaceCatalog {
     schema: Arc<Schema>,
     /// By object.
     views: BTreeMap<String, Vec<String>>,
+    /// Workflows that come along.
+    workflows: BTreeSet<String>,
 }
 
 impl WorkspaceCatalog {
     pub(crate) fn new(ctx: &Ctx, schema: Arc<Schema>, views: BTreeMap<String, Vec<String>>) -> Self {
-        Self { ctx: ctx.clone(), schema, views }
+        Self { ctx: ctx.clone(), schema, views, workflows: BTreeSet::new() }
+    }
+
+    /// The same once these texts of workflows have been saved.
+    pub(crate) fn with(mut self, workflows: &BTreeMap<String, String>) -> Self {
+        self.workflows.extend(workflows.keys().cloned());
+        self
     }
 }
 
@@ -62,6 +70,7 @@ impl Catalog for WorkspaceCatalog {
     fn workflow(&self, name: &str) -> WorkflowLookup {
         let registry = &self.ctx.ws.registry;
         match registry.workflow(name) {
+            _ if self.workflows.contains(name) => WorkflowLookup::Draft,
             // What is active was compiled when it was activated, or read.
             Some(row) => match row.active.and_then(|version| registry.compiled(name, version)) {
                 Some(flow) => WorkflowLookup::Found(flow.workflow.clone()),

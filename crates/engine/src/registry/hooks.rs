@@ -15,7 +15,7 @@ pub(crate) struct HookTable {
 }
 
 impl HookTable {
-    fn of(flows: impl IntoIterator<Item = Arc<Compiled>>) -> Self {
+    pub(crate) fn of(flows: impl IntoIterator<Item = Arc<Compiled>>) -> Self {
         let mut table = Self::default();
         for flow in flows {
             if let Some(hook) = webhook(&flow) {
@@ -54,9 +54,14 @@ impl HookTable {
     }
 
     /// A workflow that already listens where this one wants to.
-    pub(crate) fn rival(&self, name: &str, wanted: &Webhook) -> Option<(&str, String)> {
+    pub(crate) fn rival(
+        &self,
+        name: &str,
+        wanted: &Webhook,
+        beside: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Option<(&str, String)> {
         let flows = self.by_path.get(clean(&wanted.path))?;
-        let others = flows.iter().filter(|flow| flow.name != name);
+        let others = flows.iter().filter(|flow| flow.name != name && !beside(&flow.name));
         others.filter_map(|flow| Some((flow, webhook(flow)?))).find_map(|(flow, hook)| {
             let both = wanted.heard().find(|method| hook.heard().any(|heard| heard == *method))?;
             Some((flow.name.as_str(), both.as_str().to_owned()))

@@ -3,6 +3,7 @@ pub(crate) mod actions;
 pub(crate) mod catalog;
 pub(crate) mod hooks;
 pub(crate) mod schema;
+pub(crate) mod together;
 pub(crate) mod values;
 pub(crate) mod workflows;
 

@@ -22,7 +22,7 @@ use stepwell_workflow::expr::{self, Mode, Reference, Scope, Segment, Template};
 use stepwell_workflow::graph::{Condition, Graph};
 use stepwell_workflow::graph_draw;
 use stepwell_workflow::machine::Payload;
-use stepwell_workflow::model::{ActionRef, StepKind, Trigger, Workflow};
+use stepwell_workflow::model::{ActionRef, StepKind, Trigger, Webhook, Workflow};
 use stepwell_workflow::timetable::Timetable;
 
 /// A version of a workflow as the engine runs it.
@@ -299,7 +299,7 @@ pub(crate) async fn compile_text(ctx: &Ctx, name: &str, text: &str) -> Result<Co
     compile(name, 0, &row)
 }
 
-fn refused(name: &str, problems: Vec<Problem>) -> EngineError {
+pub(crate) fn refused(name: &str, problems: Vec<Problem>) -> EngineError {
     let message = match problems.len() {
         1 => format!("workflow `{name}` has a problem"),
         n => format!("workflow `{name}` has {n} problems"),
@@ -363,13 +363,13 @@ fn readable(text: &str) -> bool {
 
 /// What becomes of the values that a workflow keeps.
 #[derive(Clone, Copy, PartialEq)]
-enum Kept {
+pub(crate) enum Kept {
     Stays,
     Goes,
 }
 
 /// Writes rows and memory; with them a row that another table has for the workflow.
-async fn save_with(
+pub(crate) async fn save_with(
     ctx: &Ctx,
     name: &str,
     row: rows::WorkflowRow,
@@ -425,7 +425,7 @@ pub(crate) async fn activate(
     wanted: Option<u32>,
 ) -> Result<WorkflowInfo, EngineError> {
     let _one = ctx.ws.registry.changing.lock().await;
-    let mut row = workflow_row(ctx, name)?;
+    let row = workflow_row(ctx, name)?;
     // One that was deactivated is activated again as it was.
     let newest = row.draft.or(row.active).or_else(|| row.archived.last().copied());
     let Some(number) = wanted.or(newest) else {
@@ -438,22 +438,52 @@ pub(crate) async fn activate(
     // The workspace may have changed since it was saved.
     let (checked, problems) = checked(ctx, name, &stored.text).await?;
     let Some(definition) = checked.workflow else { return Err(refused(name, problems)) };
-    if let Trigger::Webhook(hook) = &definition.trigger
-        && let Some((rival, method)) = ctx.ws.registry.hooks().rival(name, hook)
-    {
-        let message =
-            format!("workflow `{rival}` already listens on {method} `{}`; choose another path", hook.path);
-        return Err(EngineError::conflict("hook_taken", message));
-    }
-    let listens = listens(ctx, name, &row, &definition).await?;
     stored.definition = Some(definition);
-    let flow = compile(name, number, &stored)?;
+    let Activation { row, stored, armed, flow, .. } =
+        activation(ctx, name, row, number, stored, &|_| false).await?;
+    warm(ctx, &flow);
+    save_with(ctx, name, row, Some((number, stored)), armed, Kept::Stays).await?;
+    hooks::rebuild(ctx).await?;
+    info(ctx, name).await
+}
+
+/// A version that is to start runs from now on, with all that is written for it.
+pub(crate) struct Activation {
+    pub name: String,
+    pub row: rows::WorkflowRow,
+    pub number: u32,
+    pub stored: rows::WorkflowVersionRow,
+    pub armed: Option<(Key, Option<stepwell_store::Value>)>,
+    pub flow: Arc<Compiled>,
+}
+
+pub(crate) fn hook_taken(rival: &str, method: &str, hook: &Webhook) -> EngineError {
+    let message =
+        format!("workflow `{rival}` already listens on {method} `{}`; choose another path", hook.path);
+    EngineError::conflict("hook_taken", message)
+}
+
+/// Looks whether a checked version can become active, and what that would be; nothing is written. `beside` are
+/// workflows that change along.
+pub(crate) async fn activation(
+    ctx: &Ctx,
+    name: &str,
+    mut row: rows::WorkflowRow,
+    number: u32,
+    stored: rows::WorkflowVersionRow,
+    beside: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<Activation, EngineError> {
+    let flow = Arc::new(compile(name, number, &stored)?);
+    if let Some(hook) = webhook(&flow)
+        && let Some((rival, method)) = ctx.ws.registry.hooks().rival(name, hook, beside)
+    {
+        return Err(hook_taken(rival, &method, hook));
+    }
+    let listens = listens(ctx, name, &row, &flow.workflow).await?;
     let unfit = crate::hooks::signature::unfit(ctx, &flow);
     if !unfit.is_empty() {
         return Err(refused(name, unfit));
     }
-    inputs::warn_of_links(ctx, &flow);
-    warm(ctx, &flow);
     let before = row.active.replace(number);
     row.archived.extend(before.filter(|before| *before != number));
     row.archived.retain(|archived| *archived != number);
@@ -463,9 +493,7 @@ pub(crate) async fn activate(
     (row.since, row.service) = listens;
     row.updated_ms = ctx.now_ms();
     let armed = timetables::armed(ctx, &flow).await?;
-    save_with(ctx, name, row, Some((number, stored)), armed, Kept::Stays).await?;
-    hooks::rebuild(ctx).await?;
-    info(ctx, name).await
+    Ok(Activation { name: name.to_owned(), row, number, stored, armed, flow })
 }
 
 /// From which position of the log on record events start runs of a version that is activated now: from now on, or
@@ -490,7 +518,11 @@ async fn listens(
 }
 
 /// Loads the modules of a workflow that is about to run, so that its first run does not wait for them.
-fn warm(ctx: &Ctx, flow: &Compiled) {
+pub(crate) fn warm(ctx: &Ctx, flow: &Compiled) {
+    inputs::warn_of_links(ctx, flow);
+    if flow.actions.is_empty() {
+        return;
+    }
     let actions: Vec<_> = {
         let table = ctx.ws.registry.actions();
         flow.actions.iter().filter_map(|reference| table.resolve(reference).cloned()).collect()
@@ -512,9 +544,7 @@ fn warm(ctx: &Ctx, flow: &Compiled) {
 pub(crate) async fn warm_all(ctx: &Ctx) {
     let active = ctx.ws.registry.active();
     for (name, number) in active {
-        let Ok(flow) = ctx.ws.registry.flow(ctx, &name, number).await else { continue };
-        inputs::warn_of_links(ctx, &flow);
-        if !flow.actions.is_empty() {
+        if let Ok(flow) = ctx.ws.registry.flow(ctx, &name, number).await {
             warm(ctx, &flow);
         }
     }
@@ -668,7 +698,7 @@ pub(crate) async fn left_without(
     Ok(found)
 }
 
-fn check_name(name: &str) -> Result<(), EngineError> {
+pub(crate) fn check_name(name: &str) -> Result<(), EngineError> {
     let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
     if starts_well && name.len() <= 64 && name.bytes().all(known) {

@@ -60,9 +60,11 @@ pub struct NewField {
     /// Of links: the primary link is kept as a bare domain.
     #[serde(default)]
     pub domain: bool,
-    #[serde(default)]
-    pub required: bool,
-    #[serde(default)]
+    /// Of one that is there already: as it is, where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
+    /// Null takes it away; of one that is there already it is as it is, where nothing is said.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
     /// The field alone, or the first part of a composite one, identifies a record.
     #[serde(default)]
@@ -81,17 +83,34 @@ impl NewObject {
         check_name(&self.name, &path("name"), NameOf::Object, problems);
         let plural = self.plural.clone().unwrap_or_else(|| format!("{}s", self.name));
         check_name(&plural, &path("plural"), NameOf::Object, problems);
-        for (key, name) in [("name", &self.name), ("plural", &plural)] {
-            if schema.objects().any(|object| object.name == *name || object.plural == *name) {
-                problems.push(Problem::new(path(key), format!("there is an object called `{name}` already")));
-            }
-        }
+        check_free(schema, None, [("name", &self.name), ("plural", &plural)], &path, problems);
         Naming {
             name: self.name.clone(),
             plural,
             label: self.label.clone().unwrap_or_else(|| self.name.clone()),
         }
     }
+}
+
+/// An object is found by its name or its plural: nothing else is called so.
+pub(super) fn check_free(
+    schema: &Schema,
+    own: Option<ObjectId>,
+    names: [(&str, &String); 2],
+    path: &dyn Fn(&str) -> String,
+    problems: &mut Problems,
+) {
+    for (key, name) in names {
+        let mut others = schema.objects().filter(|object| own.is_none_or(|own| object.id != own));
+        if others.any(|object| object.name == *name || object.plural == *name) {
+            problems.push(Problem::new(path(key), format!("there is an object called `{name}` already")));
+        }
+    }
+}
+
+/// A value that is there, though it may be null.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
 }
 
 impl Records<'_> {
@@ -321,7 +340,7 @@ impl Change {
             name: new.name.clone(),
             label: new.label.clone().unwrap_or_else(|| new.name.clone()),
             kind,
-            required: new.required,
+            required: new.required.unwrap_or(false),
             default: None,
         };
         field.default = default_of(&self.object, &field, new, &path, problems);
@@ -395,9 +414,8 @@ impl Change {
         }
         let Some(paths) = self.paths(names, at, problems) else { return };
         // One that was refused may be tried again.
-        let is_refused = |unique: &Unique| unique.state == IndexState::Refused && unique.paths == paths;
-        self.object.unique.retain(|unique| !is_refused(unique));
-        self.additions.unique.retain(|unique| !is_refused(unique));
+        self.forget_refused(|unique| unique.paths == paths);
+        self.forget_problems(&paths);
         if self.object.unique_set(names).is_some() {
             problems.push(Problem::new(at, format!("[{}] is unique already", names.join(", "))));
         } else if self.has_room(at, problems) {
@@ -405,6 +423,27 @@ impl Change {
             self.object.unique.push(unique.clone());
             self.additions.unique.push(unique);
         }
+    }
+
+    /// What is being cleared away of an earlier set of these is not wanted any more: it goes, and nothing is told of it.
+    pub fn forget_problems(&mut self, paths: &[Path]) -> bool {
+        let mut found = false;
+        for unique in self.object.unique.iter_mut().chain(&mut self.additions.unique) {
+            if unique.state == IndexState::Clearing && unique.problem.is_some() && unique.paths == paths {
+                unique.problem = None;
+                found = true;
+            }
+        }
+        found
+    }
+
+    /// Takes sets out that were given up because records contradict them.
+    pub fn forget_refused(&mut self, which: impl Fn(&Unique) -> bool) -> bool {
+        let before = self.additions.unique.len();
+        let goes = |unique: &Unique| unique.state == IndexState::Refused && which(unique);
+        self.object.unique.retain(|unique| !goes(unique));
+        self.additions.unique.retain(|unique| !goes(unique));
+        self.additions.unique.len() < before
     }
 
     pub fn add_index(&mut self, name: &str, at: &str, state: IndexState, problems: &mut Problems) {

@@ -236,13 +236,16 @@ impl Object {
 
     /// The unique set of exactly these names, in any order, unless it was given up.
     pub fn unique_set(&self, names: &[String]) -> Option<&Unique> {
+        self.unique.iter().find(|unique| unique.state.is_kept() && self.is_set(unique, names))
+    }
+
+    /// Whether a set is of exactly these names, in any order.
+    pub(crate) fn is_set(&self, unique: &Unique, names: &[String]) -> bool {
         let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
         wanted.sort_unstable();
-        self.unique.iter().filter(|unique| unique.state.is_kept()).find(|unique| {
-            let mut held: Vec<_> = unique.paths.iter().map(|path| self.path_name(path)).collect();
-            held.sort_unstable();
-            held == wanted
-        })
+        let mut held = self.unique_names(unique);
+        held.sort_unstable();
+        held == wanted
     }
 
     pub(crate) fn unique_names(&self, unique: &Unique) -> Vec<String> {

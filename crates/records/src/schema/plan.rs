@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::change::{Change, NewField, NewObject};
+use super::change::{Change, NewField, NewObject, check_free};
 use super::checks::{NameOf, check_name, field_type};
 use super::field::{Field, FieldType, ObjectId};
 use super::object::{IndexState, Object, Path};
@@ -133,6 +133,17 @@ impl Records<'_> {
         }
         for object in plan.schema.objects().filter(|object| !plan.removed.contains(&object.id)) {
             self.views_fit(object, &plan.renamed, &mut problems).await?;
+        }
+        for (i, view) in wanted.views.iter().enumerate() {
+            let mut found = Problems::default();
+            let object = plan.schema.object(&view.object)?;
+            self.checked_view(object, &view.name, view.filter.as_ref(), &view.sort, &mut found);
+            problems.extend(
+                found
+                    .into_list()
+                    .into_iter()
+                    .map(|problem| Problem { path: format!("views[{i}].{}", problem.path), ..problem }),
+            );
         }
         if !problems.is_empty() {
             return Err(RecordsError::Schema { problems: problems.into_list() });
@@ -285,6 +296,9 @@ impl Planner {
             return;
         };
         check_name(&plural, &format!("{path}.plural"), NameOf::Object, &mut self.problems);
+        let key = |key: &str| format!("{path}.{key}");
+        let names = [("name", &wanted.name), ("plural", &plural)];
+        check_free(&self.schema, Some(change.object.id), names, &key, &mut self.problems);
         own.plural.clone_from(&plural);
         own.label.clone_from(&label);
         (change.object.plural, change.object.label) = (plural, label);
@@ -298,6 +312,10 @@ impl Planner {
         check_name(&wanted.name, &format!("{path}.name"), NameOf::Object, &mut self.problems);
         let plural = wanted.plural.clone().unwrap_or_else(|| format!("{}s", wanted.name));
         let label = wanted.label.clone().unwrap_or_else(|| wanted.name.clone());
+        check_name(&plural, &format!("{path}.plural"), NameOf::Object, &mut self.problems);
+        let key = |key: &str| format!("{path}.{key}");
+        let names = [("name", &wanted.name), ("plural", &plural)];
+        check_free(&self.schema, Some(change.object.id), names, &key, &mut self.problems);
         let Some(own) = &mut change.additions.own else {
             let message = format!("`{}` is a standard object, which keeps its name", clipped(&old));
             self.problems.push(Problem::new(format!("{path}.renamed_from"), message));
@@ -418,7 +436,7 @@ impl Planner {
                 if self.problems.len() == before {
                     let mut about = format!("add the field {object}.{} ({})", wanted.name, wanted.kind);
                     for (said, word) in [
-                        (wanted.required, "required"),
+                        (wanted.required == Some(true), "required"),
                         (wanted.unique, "unique"),
                         (wanted.indexed, "indexed"),
                     ] {
@@ -507,25 +525,29 @@ impl Planner {
                 return;
             }
         };
-        if wanted.required && !known.required {
+        let required = wanted.required.unwrap_or(known.required);
+        if required && !known.required {
             let message = format!("`{name}` of {object} cannot become required: records may be without it");
             self.problems.push(Problem::new(at("required"), message));
             return;
         }
         let Some(own) = change.additions.fields.iter_mut().find(|field| field.id == known.id) else {
             let label = wanted.label.as_ref().is_some_and(|label| *label != known.label);
-            if kind != known.kind || label || wanted.default.is_some() && wanted.default != known.default {
+            let default = wanted.default.as_ref().filter(|default| !default.is_null());
+            if kind != known.kind || label || default.is_some() && default != known.default.as_ref() {
                 let message = format!("`{name}` is a standard field of {object}, which stays as it is");
                 self.problems.push(Problem::new(path, message));
             }
             return;
         };
-        let mut after = Field { kind, required: wanted.required, ..known.clone() };
+        let mut after = Field { kind, required, ..known.clone() };
         if let Some(label) = &wanted.label {
             after.label.clone_from(label);
         }
-        let default = super::change::default_of(&change.object, &after, wanted, &at, &mut self.problems);
-        after.default = default;
+        if wanted.default.is_some() {
+            let default = super::change::default_of(&change.object, &after, wanted, &at, &mut self.problems);
+            after.default = default;
+        }
         if after == known {
             return;
         }
@@ -533,7 +555,15 @@ impl Planner {
         change.object.fields.iter_mut().filter(|field| field.id == known.id).for_each(|field| {
             field.clone_from(&after);
         });
-        self.step("change_field", &object, &name, format!("change {object}.{name}"));
+        let parts = [
+            (after.kind != known.kind, "options"),
+            (after.label != known.label, "label"),
+            (after.required != known.required, "required"),
+            (after.default != known.default, "default"),
+        ];
+        let parts: Vec<&str> = parts.into_iter().filter(|(is, _)| *is).map(|(_, part)| part).collect();
+        let about = format!("change {object}.{name}: {}", parts.join(", "));
+        self.step("change_field", &object, &name, about);
     }
 
     fn remove_field(&mut self, change: &mut Change, name: &str, path: &str) {
@@ -553,6 +583,8 @@ impl Planner {
             let message = format!("`{name}` of {object} is in a unique set or indexed");
             return refuse(message, "take that away too, under `remove.unique` or `remove.indexes`");
         }
+        // Without the field nobody could ask for them again.
+        change.forget_refused(|unique| uses(&unique.paths));
         change.additions.last_field = change.additions.last_field.max(field.id.0);
         change.additions.fields.retain(|own| own.id != field.id);
         change.object.fields.retain(|own| own.id != field.id);
@@ -562,7 +594,22 @@ impl Planner {
 
     fn remove_unique(&mut self, change: &mut Change, set: &[String], path: &str) {
         let object = change.object.name.clone();
-        let Some(id) = change.object.unique_set(set).map(|unique| unique.id) else { return };
+        let names = set.join(", ");
+        let Some(id) = change.object.unique_set(set).map(|unique| unique.id) else {
+            // One that records contradict: it is given up already, or about to be, and no longer wanted.
+            let given_up = change.object.unique.iter().find(|own| change.object.is_set(own, set));
+            let Some(paths) = given_up.map(|own| own.paths.clone()) else { return };
+            let forgot = change.forget_refused(|own| own.paths == paths);
+            if change.forget_problems(&paths) || forgot {
+                self.step(
+                    "remove_unique",
+                    &object,
+                    &names,
+                    format!("[{names}] of {object} need not be unique"),
+                );
+            }
+            return;
+        };
         let Some(own) = change.additions.unique.iter_mut().find(|own| own.id == id) else {
             let message = format!("[{}] is a standard unique set of {object}", set.join(", "));
             self.problems.push(Problem::new(path, message));
@@ -572,7 +619,6 @@ impl Planner {
         change.object.unique.iter_mut().filter(|own| own.id == id).for_each(|own| {
             own.state = IndexState::Clearing;
         });
-        let names = set.join(", ");
         self.step("remove_unique", &object, &names, format!("[{names}] of {object} need not be unique"));
     }
 

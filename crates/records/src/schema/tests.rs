@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::filter::{Allowed, Filter};
-use crate::schema::{NewField, NewObject};
+use crate::schema::{NewField, NewObject, Wanted};
 use crate::testing::{Bench, WS, id, map};
 use crate::{Query, Records, RecordsError, Schema};
 
@@ -223,5 +223,151 @@ async fn a_write_that_has_not_heard_of_a_new_index_does_not_commit() {
     let mut records = Records::open(&mut txn, WS).await.unwrap();
     records.create(&context, "company", &map(json!({"name": "x"}))).await.unwrap();
     bench.run(async |records| records.add_index("company", "name").await).await.unwrap();
+    assert!(txn.commit().await.unwrap_err().is_conflict());
+}
+
+async fn apply(bench: &Bench, wanted: Value) -> Result<Vec<String>, RecordsError> {
+    let wanted: Wanted = serde_json::from_value(wanted).unwrap();
+    let plan = bench.run(async |records| records.apply_schema(&wanted).await).await?;
+    Ok(plan.steps.into_iter().map(|step| step.about).collect())
+}
+
+/// The unique sets of company, and what is told of them.
+async fn sets(bench: &Bench) -> Vec<String> {
+    let shown = bench.run(async |records| {
+        let schema = records.schema();
+        Ok(schema.describe(schema.object("company")?, &|_| None))
+    });
+    let shown = shown.await.unwrap();
+    let told = |set: &Value| {
+        let problem = if set["problem"].is_string() { ", with a problem" } else { "" };
+        format!(
+            "{} {}{problem}",
+            set["fields"].as_array().unwrap()[0].as_str().unwrap(),
+            set["state"].as_str().unwrap()
+        )
+    };
+    shown["unique"].as_array().unwrap().iter().skip(1).map(told).collect()
+}
+
+#[tokio::test]
+async fn a_unique_set_that_records_contradict_can_be_given_up() {
+    let bench = Bench::new();
+    let twin = id(&bench.create("company", json!({"name": "Acme", "employees": 1})).await.unwrap());
+    bench.create("company", json!({"name": "ACME", "employees": 2})).await.unwrap();
+    let wants = |more: Value| json!({"objects": [{"name": "company", "unique": more}]});
+    let gives_up = json!({"objects": [{"name": "company", "remove": {"unique": [["name"]]}}]});
+    let gone = vec!["[name] of company need not be unique".to_owned()];
+    apply(&bench, wants(json!([["name"]]))).await.unwrap();
+    backfill(&bench).await;
+    assert_eq!(sets(&bench).await, ["name refused, with a problem"]);
+    assert_eq!(apply(&bench, gives_up.clone()).await.unwrap(), gone);
+    assert_eq!(sets(&bench).await, Vec::<String>::new());
+
+    // While what was built of it is still being cleared away.
+    let one_page = async || {
+        bench
+            .run(async |records| records.backfill_page(records.schema().backfills()[0], None).await)
+            .await
+            .unwrap()
+    };
+    apply(&bench, wants(json!([["name"]]))).await.unwrap();
+    assert!(one_page().await.problem.is_some());
+    assert_eq!(sets(&bench).await, ["name clearing, with a problem"]);
+    assert_eq!(apply(&bench, gives_up.clone()).await.unwrap(), gone);
+    assert_eq!(apply(&bench, gives_up).await.unwrap(), Vec::<String>::new(), "once");
+    backfill(&bench).await;
+    assert_eq!(sets(&bench).await, Vec::<String>::new());
+
+    // Mended and asked for again meanwhile, nothing is told of the one before.
+    apply(&bench, wants(json!([["name"]]))).await.unwrap();
+    one_page().await;
+    bench.delete("company", &twin).await.unwrap();
+    apply(&bench, wants(json!([["name"]]))).await.unwrap();
+    backfill(&bench).await;
+    assert_eq!(sets(&bench).await, ["name ready"]);
+}
+
+#[tokio::test]
+async fn a_refused_unique_set_goes_with_its_field() {
+    let bench = Bench::new();
+    let objects = |object: Value| json!({"objects": [object]});
+    let code = json!({"name": "company", "fields": [{"name": "code", "type": "text"}]});
+    apply(&bench, objects(code)).await.unwrap();
+    for name in ["a", "b"] {
+        bench.create("company", json!({"name": name, "code": "same"})).await.unwrap();
+    }
+    apply(&bench, objects(json!({"name": "company", "unique": [["code"]]}))).await.unwrap();
+    backfill(&bench).await;
+    assert_eq!(sets(&bench).await, ["code refused, with a problem"]);
+    apply(&bench, objects(json!({"name": "company", "remove": {"fields": ["code"]}}))).await.unwrap();
+    assert_eq!(sets(&bench).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_object_is_not_called_what_another_is() {
+    let bench = Bench::new();
+    let objects = |object: Value| json!({"objects": [object]});
+    apply(&bench, objects(json!({"name": "list"}))).await.unwrap();
+    for wrong in [
+        json!({"name": "people", "renamed_from": "list"}),
+        json!({"name": "catalog", "plural": "companies", "renamed_from": "list"}),
+        json!({"name": "list", "plural": "people"}),
+        json!({"name": "list", "plural": "company"}),
+    ] {
+        let refused = apply(&bench, objects(wrong.clone())).await.unwrap_err();
+        let RecordsError::Schema { problems } = refused else { panic!("{wrong}: {refused:?}") };
+        assert!(problems[0].message.starts_with("there is an object called `"), "{wrong}: {problems:?}");
+    }
+    let renamed =
+        apply(&bench, objects(json!({"name": "catalog", "plural": "list", "renamed_from": "list"})));
+    assert_eq!(renamed.await.unwrap(), ["rename list to catalog"], "its own names are free");
+}
+
+#[tokio::test]
+async fn what_is_not_said_of_a_field_stays() {
+    let bench = Bench::new();
+    let stage = |more: Value| {
+        let mut field = json!({"name": "stage", "type": "select", "options": ["a", "b"]});
+        field.as_object_mut().unwrap().extend(map(more));
+        json!({"objects": [{"name": "deal", "fields": [field]}]})
+    };
+    apply(&bench, stage(json!({"default": "a", "required": true}))).await.unwrap();
+    assert_eq!(apply(&bench, stage(json!({}))).await.unwrap(), Vec::<String>::new());
+    let more = stage(json!({"options": ["a", "b", "c"]}));
+    assert_eq!(apply(&bench, more).await.unwrap(), ["change deal.stage: options"]);
+    let record = bench.create("deal", json!({})).await.unwrap();
+    assert_eq!(record.record["stage"], "a", "the default is there");
+    let less = stage(json!({"options": ["a", "b", "c"], "required": false, "default": null}));
+    assert_eq!(apply(&bench, less).await.unwrap(), ["change deal.stage: required, default"]);
+    let record = bench.create("deal", json!({})).await.unwrap();
+    assert!(record.record["stage"].is_null());
+}
+
+#[tokio::test]
+async fn a_plan_refuses_what_applying_would_and_names_the_place() {
+    let bench = Bench::new();
+    let wanted = json!({"objects": [{"name": "deal", "fields": [{"name": "stage", "type": "text"}]}],
+        "views": [{"name": "a", "object": "deal", "filter": {"field": "stage", "is": "x"}, "sort": ["-stage"]},
+            {"name": "b", "object": "deal", "filter": {"field": "stages", "is": "x"}, "sort": ["-nothing"]}]});
+    let wanted: Wanted = serde_json::from_value(wanted).unwrap();
+    let refused = bench.run(async |records| records.plan_schema(&wanted).await).await.unwrap_err();
+    let RecordsError::Schema { problems } = refused else { panic!("{refused:?}") };
+    let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert!(paths.len() == 2 && paths.iter().all(|path| path.starts_with("views[1].")), "{problems:?}");
+}
+
+/// Somebody saves a view while the field that it names gets another name.
+#[tokio::test]
+async fn a_view_that_is_saved_meanwhile_is_not_lost_by_a_rename() {
+    let bench = Bench::new();
+    let field = |field: Value| json!({"objects": [{"name": "company", "fields": [field]}]});
+    apply(&bench, field(json!({"name": "code", "type": "text"}))).await.unwrap();
+    let renamed =
+        serde_json::from_value(field(json!({"name": "sign", "type": "text", "renamed_from": "code"})));
+    let mut txn = bench.begin();
+    Records::open(&mut txn, WS).await.unwrap().apply_schema(&renamed.unwrap()).await.unwrap();
+    let filter = json!({"field": "code", "is": "x"});
+    bench.run(async |records| records.save_view("company", "v", Some(&filter), &[]).await).await.unwrap();
     assert!(txn.commit().await.unwrap_err().is_conflict());
 }
