@@ -271,12 +271,32 @@ async fn an_expression_is_tried_on_a_file_or_on_a_run() {
     assert!(eval("1").stderr.contains("is not a JSON object"), "{}", eval("1").stderr);
 
     let server = Server::dev();
-    let flow = "name: tried\ntrigger: { type: manual }\nsteps:\n  - { id: a, type: set, values: { n: 2 } }\n";
+    let flow = "name: tried
+trigger: { type: manual }
+steps:
+  - { id: a, type: set, values: { n: 2, rate: '{{ settings.rate }}' } }
+  - { id: each, type: iterator, over: [5, 6], do: [{ id: b, type: create_record, object: note, record: { title: 'n{{ item }}' } }] }
+";
+    ok(on(&server, &["setting", "set", "rate", "3"]));
     server.activate("tried", flow).await;
     ok(on(&server, &["workflow", "run", "tried", "--input", "{\"by\": 21}"]));
     let runs: Value = serde_json::from_str(&ok(on(&server, &["run", "list", "--json"]))).unwrap();
     let id = runs["runs"][0]["id"].as_str().unwrap();
     assert_eq!(ok(on(&server, &["eval", "a.n * trigger.input.by", "--run", id])), "42\n");
+    ok(on(&server, &["setting", "set", "rate", "4"]));
+    assert_eq!(ok(on(&server, &["eval", "settings.rate", "--run", id])), "3\n", "as it was then");
+    let of_item = ["eval", "b.record.title ~ index ~ a.n", "--run", id, "--item", "each[1]"];
+    assert_eq!(ok(on(&server, &of_item)), "\"n612\"\n");
+    std::fs::write(&data, "{\"more\": 8}").unwrap();
+    assert_eq!(ok(on(&server, &["eval", "a.n + more", "--run", id, "--data", text(&data)])), "10\n");
+    let wrong = on(&server, &["eval", "1 +\n a.m", "--run", id]);
+    assert!(wrong.stderr.contains("no `m`") && wrong.stderr.contains("|  a.m\n  |  ^"), "{}", wrong.stderr);
+    let none = on(&server, &["eval", "1", "--run", id, "--item", "each[7]"]);
+    assert!(none.stderr.contains("`each[7]` is no item of run"), "{}", none.stderr);
+    let alone = server
+        .post("/api/v1/eval", &serde_json::json!({ "expression": "x | upper", "data": { "x": "y" } }))
+        .await;
+    assert_eq!(alone.expect(200), serde_json::json!({ "value": "Y" }));
 }
 
 #[test]

@@ -38,6 +38,27 @@ steps:
 output: { found: '{{ find.records | map(attribute=\"grade\") }}', count: '{{ each.count }}' }
 ";
 
+/// One at a time as well as by a file: an active workflow keeps what it uses.
+#[tokio::test]
+async fn a_field_that_an_active_workflow_would_have_to_fill_is_refused() {
+    let server = Server::dev();
+    let text = "name: maker\ntrigger: { type: manual }\nsteps: [{ id: a, type: create_record, object: person, record: { city: x } }]\n";
+    server.activate("maker", text).await;
+    let must = json!({"name": "must", "type": "text", "required": true});
+    let problem = server.post("/api/v1/objects/person/fields", &must).await.expect(409);
+    assert_eq!(problem["code"], "schema_in_use");
+    assert!(
+        problem["errors"][0]["message"].as_str().unwrap().contains("`maker`: a new person needs `must`"),
+        "{problem}"
+    );
+    server.post("/api/v1/objects/person/fields", &json!({"name": "may", "type": "text"})).await.expect(201);
+    let twice = server
+        .post("/api/v1/objects/person/fields", &json!({"name": "may", "type": "text"}))
+        .await
+        .expect(422);
+    assert!(twice["detail"].as_str().unwrap().contains("may"), "{twice}");
+}
+
 #[tokio::test]
 async fn a_schema_is_planned_applied_and_applied_again_without_effect() {
     let server = Server::dev();

@@ -113,10 +113,13 @@ pub struct Eval {
     /// Such as 'trigger.body.email | lower', or a text with {{ … }} in it
     #[arg(value_name = "EXPR")]
     pub expression: String,
-    /// With the values of this run: trigger, the outputs of its steps, steps, error
-    #[arg(long, value_name = "ID", conflicts_with = "data")]
+    /// With the values of this run: trigger, settings, the outputs of its steps, steps, error
+    #[arg(long, value_name = "ID")]
     pub run: Option<String>,
-    /// With the members of this JSON file as names; - for stdin. Needs no server
+    /// And with the steps of this item of the run, as in rows[3]
+    #[arg(long, value_name = "ITEM", requires = "run")]
+    pub item: Option<String>,
+    /// With the members of this JSON file as names; - for stdin. Alone it needs no server
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
 }

@@ -46,6 +46,8 @@ pub(crate) struct Core {
     pub api_keys: RwLock<HashMap<[u8; 32], KeyInfo>>,
     /// For templates that take long.
     pub lane: Lane,
+    /// Who listens to events.
+    pub feeds: Arc<tokio::sync::Semaphore>,
     pub tasks: TaskTracker,
     /// Cancelled when nobody is to be kept waiting for a run any more.
     pub leaving: CancellationToken,

@@ -159,17 +159,28 @@ pub(crate) fn parse_id(id: &str) -> Option<(u64, u64)> {
     }
 }
 
-/// Rows of the log read at once.
+/// Rows of the log read at once: at first, and at most. After that as many as have about so many bytes: whoever reads
+/// slowly keeps them for as long.
+const FIRST_PAGE: usize = 8;
 const PAGE: usize = 256;
+const PAGE_BYTES: usize = 256 << 10;
 /// Hints may be lost, so the feed looks now and then without one.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Clients that listen at the same time, in all workspaces: each may keep some hundred kilobytes, or one large row.
+pub(crate) const MAX_FEEDS: usize = 256;
 
 struct Reader {
     ctx: Ctx,
     position: u64,
     skip: u64,
+    /// How many rows the next page has.
+    page: usize,
+    /// Rows as they are stored, and the events of the one before them.
+    rows: VecDeque<(u64, Value)>,
     read: VecDeque<FeedEvent>,
     hints: tokio::sync::broadcast::Receiver<stepwell_store::Shard>,
+    _permit: tokio::sync::OwnedSemaphorePermit,
 }
 
 /// The log from a position on, for ever; it ends when the engine closes.
@@ -185,10 +196,23 @@ pub(crate) async fn events(
             EngineError::invalid("invalid_event_id", format!("`{id}` is not the id of an event"))
         })?,
     };
+    let permit = ctx.core.feeds.clone().try_acquire_owned().map_err(|_| {
+        let message = format!("{MAX_FEEDS} clients listen to events already; end some, or try again later");
+        EngineError::new(ErrorKind::Unavailable, "too_many_streams", message)
+    })?;
     let hints = store.hints();
     // Asked now, so that a position that is no longer there is an error before anything is answered.
     read_log(store, ctx.ws.log, position, 1).await.map_err(log_error)?;
-    let reader = Reader { ctx: ctx.clone(), position, skip, read: VecDeque::new(), hints };
+    let reader = Reader {
+        ctx: ctx.clone(),
+        position,
+        skip,
+        page: FIRST_PAGE,
+        rows: VecDeque::new(),
+        read: VecDeque::new(),
+        hints,
+        _permit: permit,
+    };
     let events = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
         match reader.next().await {
@@ -206,15 +230,20 @@ impl Reader {
             if let Some(event) = self.read.pop_front() {
                 return Ok(Some(event));
             }
-            let page = read_log(&*self.ctx.core.ports.store, self.ctx.ws.log, self.position, PAGE).await;
-            let page = page.map_err(log_error)?;
-            let nothing = page.rows.is_empty();
-            for (position, value) in page.rows {
+            if let Some((position, value)) = self.rows.pop_front() {
                 let row = LogRow::read(position, &value)?;
                 self.read.extend(row.events(position, std::mem::take(&mut self.skip)));
+                continue;
+            }
+            let page = read_log(&*self.ctx.core.ports.store, self.ctx.ws.log, self.position, self.page).await;
+            let page = page.map_err(log_error)?;
+            let bytes: usize = page.rows.iter().map(|(_, value)| value.len()).sum();
+            if let Some(rows) = (page.rows.len() * PAGE_BYTES).checked_div(bytes) {
+                self.page = rows.clamp(1, PAGE);
             }
             self.position = page.next;
-            if nothing && !self.wait().await {
+            self.rows = page.rows.into();
+            if self.rows.is_empty() && !self.wait().await {
                 return Ok(None);
             }
         }

@@ -161,6 +161,21 @@ pub(crate) fn expired(run: RunId) -> EngineError {
     EngineError::new(crate::ErrorKind::Gone, "payload_expired", message)
 }
 
+/// What a run began with, as long as that is kept.
+pub(crate) async fn start(ctx: &Ctx, run: RunId) -> Result<Option<Box<Start>>, EngineError> {
+    let of = |event: Event| match event {
+        Event::Started(start) => Some(start),
+        _ => None,
+    };
+    let first = commits(ctx, run).await?.into_iter().next();
+    let expired = first.as_ref().is_some_and(|commit| commit.expired);
+    let started = first.and_then(|commit| commit.entries.into_iter().find_map(|entry| of(entry.event)));
+    match started {
+        Some(start) => Ok((!expired).then_some(start)),
+        None => Ok(load::live(ctx, run).await?.and_then(|live| live.incoming.into_iter().find_map(of))),
+    }
+}
+
 /// Everything that is kept of a run.
 pub(crate) async fn detail(ctx: &Ctx, run: RunId) -> Result<RunDetail, EngineError> {
     let head = found(run, load::head(ctx, run).await?)?;

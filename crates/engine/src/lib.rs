@@ -22,6 +22,8 @@ mod core;
 mod driver;
 mod dry;
 mod error;
+/// Expressions tried by hand.
+pub mod eval;
 mod events;
 mod feed;
 mod hash;

@@ -27,6 +27,7 @@ pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>
         creating: Default::default(),
         api_keys: Default::default(),
         lane: Default::default(),
+        feeds: Arc::new(tokio::sync::Semaphore::new(crate::feed::MAX_FEEDS)),
         tasks: Default::default(),
         leaving: Default::default(),
         closing: Default::default(),

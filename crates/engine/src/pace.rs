@@ -20,6 +20,11 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// Of what nobody knows anything about.
+    pub(crate) fn slow() -> Self {
+        Self { slow: AtomicU32::new(REMEMBERED) }
+    }
+
     fn note(&self, took: Duration) {
         if took > LONG {
             self.slow.store(REMEMBERED, Relaxed);

@@ -14,6 +14,9 @@ use stepwell_records::{
 use stepwell_store::{Txn, transact};
 use uuid::Uuid;
 
+/// What a page of records has at most, about: it is put together in memory.
+const PAGE_BYTES: usize = 4 << 20;
+
 pub(crate) async fn list(ctx: &Ctx, object: &str, query: RecordQuery) -> Result<RecordPage, EngineError> {
     let filter = query.filter.map(|filter| Filter::parse(&filter, Allowed::FIELDS)).transpose();
     let filter = filter.map_err(|problems| {
@@ -26,8 +29,14 @@ pub(crate) async fn list(ctx: &Ctx, object: &str, query: RecordQuery) -> Result<
         });
         EngineError::invalid("invalid_filter", "the filter is wrong").with_problems(problems.collect())
     })?;
-    let query =
-        Query { filter, sort: query.sort, limit: query.limit, cursor: query.cursor, ..Query::default() };
+    let query = Query {
+        filter,
+        sort: query.sort,
+        limit: query.limit,
+        cursor: query.cursor,
+        max_bytes: Some(PAGE_BYTES),
+        ..Query::default()
+    };
     let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
     let records = Records::open(&mut txn, ctx.ws.id).await?;
     let page = records.search(object, &query, ctx.core.ports.clock.now()).await.map_err(|error| {

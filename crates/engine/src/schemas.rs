@@ -51,9 +51,19 @@ pub(crate) async fn create_object(ctx: &Ctx, object: Value) -> Result<Value, Eng
 }
 
 pub(crate) async fn add_field(ctx: &Ctx, object: &str, field: Value) -> Result<Value, EngineError> {
-    let new: NewField = read(field, "field")?;
+    let new: NewField = read(field.clone(), "field")?;
     let new = &new;
     ctx.check_open()?;
+    let _one = ctx.ws.registry.changing.lock().await;
+    let wanted: Wanted =
+        read(serde_json::json!({ "objects": [{ "name": object, "fields": [field] }] }), "field")?;
+    let plan = {
+        let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
+        Records::open(&mut txn, ctx.ws.id).await?.plan_schema(&wanted).await
+    };
+    if let Ok(plan) = plan {
+        fits(ctx, &wanted, &plan, &BTreeMap::new(), |_| true).await?;
+    }
     transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
         Box::pin(async move {
             Records::open(&mut tx, ctx.ws.id).await?.add_field(object, new).await?;

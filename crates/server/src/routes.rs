@@ -8,9 +8,9 @@ use http::StatusCode;
 
 use crate::problem::Problem;
 use crate::{
-    App, actions, dev, events, guard, health, hooks, inputs, keys, lasting, links, mailbox, metrics, objects,
-    openapi, parameters, records, runs, schedules, secrets, settings, state, views, webhooks, workflows,
-    workspaces,
+    App, actions, dev, eval, events, guard, health, hooks, inputs, keys, lasting, links, mailbox, metrics,
+    objects, openapi, parameters, records, runs, schedules, secrets, settings, state, views, webhooks,
+    workflows, workspaces,
 };
 
 /// Webhooks: every method, since a trigger says which it takes.
@@ -83,6 +83,7 @@ fn calls() -> Vec<(&'static str, MethodRouter<App>)> {
 fn trials() -> Vec<(&'static str, MethodRouter<App>)> {
     vec![
         ("/api/v1/actions/{name}/test", post(actions::test)),
+        ("/api/v1/eval", post(eval::eval)),
         ("/api/v1/schema/plan", post(objects::plan)),
         ("/api/v1/workflows/{name}/check", post(workflows::check)),
         ("/api/v1/workflows/{name}/test", post(workflows::test)),

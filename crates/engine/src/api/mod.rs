@@ -24,11 +24,11 @@ pub use records::{
     Records, SchemaApplied, SchemaChange, SchemaPlan,
 };
 pub use runs::{
-    AttemptDetail, AttemptOutcome, FailureDetail, GiveInput, InputForm, InputTaken, ItemCounts, ItemDetail,
-    ItemFilter, ParentRun, Payload, PayloadExpired, ResumeAction, ResumeRun, RunDetail, RunFilter, RunStatus,
-    RunSummary, RunUpdate, Runs, StepDetail, StepStatus,
+    AttemptDetail, AttemptOutcome, EvalRequest, FailureDetail, GiveInput, InputForm, InputTaken, ItemCounts,
+    ItemDetail, ItemFilter, ParentRun, Payload, PayloadExpired, ResumeAction, ResumeRun, RunDetail,
+    RunFilter, RunStatus, RunSummary, RunUpdate, Runs, StepDetail, StepStatus,
 };
-pub(crate) use runs::{brief_failure, run_failure, run_status};
+pub(crate) use runs::{brief_failure, run_failure, run_id, run_status};
 pub use schedules::ScheduleInfo;
 pub use values::{Put, SecretInfo, Secrets, SettingInfo, Settings};
 pub use views::{ViewInfo, Views};

@@ -209,6 +209,23 @@ pub struct ItemDetail {
     pub steps: Vec<StepDetail>,
 }
 
+/// An expression to be tried.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalRequest {
+    /// Bare, or a text with `{{ … }}` in it.
+    pub expression: String,
+    /// Over what this run knew.
+    #[serde(default)]
+    pub run: Option<String>,
+    /// And an item of it that is over: `rows[3]`.
+    #[serde(default)]
+    pub item: Option<String>,
+    /// Values by name, beside those or instead of them.
+    #[serde(default)]
+    pub data: serde_json::Map<String, serde_json::Value>,
+}
+
 /// Which items a list shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ItemFilter {
@@ -438,6 +455,11 @@ impl Runs {
         history::detail(&self.ctx, run_id(id)?).await
     }
 
+    /// An expression as a workflow would see it, over what a run knew at its end.
+    pub async fn eval(&self, request: EvalRequest) -> Result<serde_json::Value, EngineError> {
+        crate::eval::eval(&self.ctx, request).await
+    }
+
     /// The items of its iterators that are over, in the order in which they ended.
     pub async fn items(
         &self,
@@ -523,6 +545,6 @@ impl Runs {
     }
 }
 
-fn run_id(text: &str) -> Result<RunId, EngineError> {
+pub(crate) fn run_id(text: &str) -> Result<RunId, EngineError> {
     text.parse().map_err(|_| EngineError::not_found("unknown_run", format!("there is no run `{text}`")))
 }

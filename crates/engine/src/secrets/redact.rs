@@ -4,6 +4,7 @@ use base64::{
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 use serde_json::{Map, Value};
+use std::ops::Range;
 use stepwell_sandbox::LogLine;
 use stepwell_workflow::machine::Failure;
 use zeroize::Zeroizing;
@@ -33,6 +34,7 @@ impl Redactor {
             value.to_owned(),
             json[1..json.len() - 1].to_owned(),
             percent_encoded(value),
+            lower_case_escapes(&percent_encoded(value)),
             url::form_urlencoded::byte_serialize(value.as_bytes()).collect(),
         ];
         for offset in 0..3 {
@@ -51,6 +53,20 @@ impl Redactor {
     }
 
     pub(crate) fn text(&self, text: &mut String) {
+        if let Some(plain) = Unescaped::of(text) {
+            // The longest first here too: what is taken out is not looked at again.
+            let mut found: Vec<Range<usize>> = Vec::new();
+            for needle in &self.needles {
+                for (at, _) in plain.text.match_indices(needle.as_str()) {
+                    let place = plain.places[at]..plain.places[at + needle.len()];
+                    if found.iter().all(|other| place.end <= other.start || other.end <= place.start) {
+                        found.push(place);
+                    }
+                }
+            }
+            found.sort_by_key(|place| std::cmp::Reverse(place.start));
+            found.into_iter().for_each(|place| text.replace_range(place, REDACTED));
+        }
         for needle in &self.needles {
             if text.contains(needle.as_str()) {
                 *text = text.replace(needle.as_str(), REDACTED);
@@ -73,8 +89,11 @@ impl Redactor {
             Value::String(text) => self.text(text),
             Value::Array(items) => items.iter_mut().for_each(|item| self.value(item)),
             Value::Object(fields) => {
-                if fields.keys().any(|name| self.needles.iter().any(|needle| name.contains(needle.as_str())))
-                {
+                let held = |name: &String| {
+                    Unescaped::of(name).is_some()
+                        || self.needles.iter().any(|needle| name.contains(needle.as_str()))
+                };
+                if fields.keys().any(held) {
                     let renamed = std::mem::take(fields).into_iter().map(|(mut name, value)| {
                         self.text(&mut name);
                         (name, value)
@@ -98,6 +117,72 @@ impl Redactor {
             line.fields.iter_mut().for_each(|fields| self.value(fields));
         }
     }
+}
+
+/// A text of JSON, or of JSON within JSON, as it reads: `\/` and `\u002f` are both a slash, whoever wrote it.
+struct Unescaped {
+    text: Zeroizing<String>,
+    /// Where each of its bytes, and its end, stands in the original.
+    places: Vec<usize>,
+}
+
+impl Unescaped {
+    /// `None` where it reads as it is written.
+    fn of(original: &str) -> Option<Self> {
+        if !original.contains("\\/") && !original.contains("\\u") {
+            return None;
+        }
+        let mut plain = Self { text: Zeroizing::default(), places: Vec::new() };
+        let mut at = 0;
+        while let Some(c) = original[at..].chars().next() {
+            let (c, length) = match c {
+                '\\' => escape(&original[at..]).unwrap_or((c, 1)),
+                c => (c, c.len_utf8()),
+            };
+            plain.text.push(c);
+            plain.places.extend(std::iter::repeat_n(at, c.len_utf8()));
+            at += length;
+        }
+        plain.places.push(at);
+        Some(plain)
+    }
+}
+
+/// The character that an escape at the start of a text stands for, and the escape's length.
+fn escape(text: &str) -> Option<(char, usize)> {
+    let slashes = text.bytes().take_while(|byte| *byte == b'\\').count();
+    let unit = |at: usize| u16::from_str_radix(text.get(at..at + 4)?, 16).ok();
+    match text.as_bytes().get(slashes)? {
+        b'/' => Some(('/', slashes + 1)),
+        b'u' => {
+            let end = slashes + 5;
+            let first = unit(slashes + 1)?;
+            if let Some(c) = char::from_u32(first.into()) {
+                return Some((c, end));
+            }
+            let more = text[end..].bytes().take_while(|byte| *byte == b'\\').count();
+            let second = text[end + more..].strip_prefix('u').and_then(|_| unit(end + more + 1))?;
+            let c = char::decode_utf16([first, second]).next()?.ok()?;
+            Some((c, end + more + 5))
+        }
+        _ => None,
+    }
+}
+
+/// `%2f` for `%2F`, as some write it.
+fn lower_case_escapes(encoded: &str) -> String {
+    let mut out = String::with_capacity(encoded.len());
+    for (place, part) in encoded.split('%').enumerate() {
+        if place == 0 {
+            out.push_str(part);
+            continue;
+        }
+        let (code, rest) = part.split_at(part.len().min(2));
+        out.push('%');
+        out.push_str(&code.to_ascii_lowercase());
+        out.push_str(rest);
+    }
+    out
 }
 
 /// As a part of a URL: everything but letters, digits and `-._~`, and `*`, which needs none.
@@ -160,6 +245,29 @@ mod tests {
                 "url": "https://x/***/y?q=***",
             })
         );
+    }
+
+    /// However the writer of JSON, or of a URL, is used to write what could stand as it is.
+    #[test]
+    fn escapes_hide_nothing() {
+        let redactor = redactor(&["se/cr+et/ä😀="]);
+        for text in [
+            r#"{"k":"se\/cr+et\/ä😀="}"#,
+            r#"{"k":"se\u002fcr\u002Bet\u002F\u00e4\ud83d\ude00\u003D"}"#,
+            r#"{"k":"{\"k\":\"se\\/cr+et\\/\\u00E4\\uD83D\\uDE00=\"}"}"#,
+            "x=se%2fcr%2bet%2f%c3%a4%f0%9f%98%80%3d",
+        ] {
+            let mut redacted = text.to_owned();
+            redactor.text(&mut redacted);
+            assert!(redacted.contains(REDACTED) && !redacted.contains("cr"), "{text} -> {redacted}");
+            let mut value = json!({ text: [text] });
+            redactor.value(&mut value);
+            assert!(!value.to_string().contains("cr"), "{value}");
+        }
+        // What is no escape stays.
+        let mut text = r"c:\users\u12 \ud83d \/ \".to_owned();
+        redactor.text(&mut text);
+        assert_eq!(text, r"c:\users\u12 \ud83d \/ \");
     }
 
     #[test]

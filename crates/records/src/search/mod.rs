@@ -61,6 +61,8 @@ pub struct Query {
     pub fields: Vec<String>,
     /// Search the deleted records instead.
     pub deleted: bool,
+    /// A page ends before it has more bytes than this, about; it has one record at least.
+    pub max_bytes: Option<usize>,
 }
 
 /// A page of what was found.
@@ -184,6 +186,7 @@ impl Records<'_> {
             None if total > MAX_TOTAL => (MAX_TOTAL, false),
             None => (total, total_is_exact),
         };
+        let limit = query.max_bytes.map_or(limit, |most| rows_within(&rows, most).min(limit));
         let more = rows.len() > limit;
         if sorted && more {
             let message = format!("more than {MAX_SORTED} records cannot be put in order to go over them");
@@ -207,6 +210,30 @@ impl Records<'_> {
 fn filter_error(object: &Object, problems: Vec<FilterProblem>) -> RecordsError {
     let problems = problems.into_iter().map(Problem::from).collect();
     RecordsError::Filter { object: object.name.clone(), problems }
+}
+
+/// How many rows have so many bytes together; one at least.
+fn rows_within(rows: &[(Vec<u8>, Row)], most: usize) -> usize {
+    let mut bytes = 0;
+    let sizes = rows.iter().map(|(_, row)| row.fields.values().map(size).sum::<usize>());
+    let within = sizes.take_while(|size| {
+        bytes += size;
+        bytes <= most
+    });
+    within.count().max(1)
+}
+
+/// About as many bytes as a value has as JSON.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(_) => 10,
+        Value::String(text) => text.len() + 3,
+        Value::Array(items) => 2 + items.iter().map(size).sum::<usize>(),
+        Value::Object(members) => {
+            2 + members.iter().map(|(name, value)| name.len() + 4 + size(value)).sum::<usize>()
+        }
+    }
 }
 
 /// The top-level names of the fields asked for.

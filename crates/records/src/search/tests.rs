@@ -38,6 +38,26 @@ async fn people(cities: &[&str]) -> Bench {
     bench
 }
 
+/// However large records are, a page has so many bytes, or one record, and the pages come to all of them.
+#[tokio::test]
+async fn a_page_ends_where_it_would_be_too_large() {
+    let long: Vec<String> = (0..7).map(|n| n.to_string().repeat([100, 2_000][n % 2])).collect();
+    let bench = people(&long.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut query = Query { max_bytes: Some(1_000), ..Query::default() };
+    let (mut pages, mut all) = (Vec::new(), 0);
+    loop {
+        let page = search(&bench, "person", &query).await.unwrap();
+        assert_eq!(page.total, 7);
+        pages.push(page.records.len());
+        all += page.records.len();
+        let Some(next) = page.next_cursor else { break };
+        query.cursor = Some(next);
+    }
+    assert_eq!((pages.iter().max(), all), (Some(&1), 7), "{pages:?}");
+    let query = Query { max_bytes: Some(5_000), ..Query::default() };
+    assert_eq!(search(&bench, "person", &query).await.unwrap().records.len(), 5);
+}
+
 #[tokio::test]
 async fn records_come_in_the_order_of_creation_page_by_page() {
     let bench = people(&["a", "b", "c", "d", "e"]).await;

@@ -1,0 +1,22 @@
+//! `POST /api/v1/eval`: an expression, over what a past run knew or over values that come with it.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use serde_json::{Value, json};
+use stepwell_engine::EvalRequest;
+
+use crate::App;
+use crate::auth::Reader;
+use crate::body;
+use crate::problem::Answer;
+
+pub async fn eval(
+    State(app): State<App>,
+    Reader(workspace): Reader,
+    request: Request,
+) -> Answer<Json<Value>> {
+    let bytes = body::whole(&app, request).await?;
+    let request: EvalRequest = body::object(&bytes, "an expression (`{\"expression\": …}`)")?;
+    let value = workspace.runs().eval(request).await?;
+    Ok(Json(json!({ "value": value })))
+}
