@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Finished, Server, guests, stepwell};
 
@@ -84,6 +84,8 @@ async fn a_deleted_workflow_is_gone_its_runs_stay_and_its_name_may_be_used_again
     // The run under way ends on the version that it began with.
     drop(held);
     let (mut again, _) = peer.accept().await.unwrap();
+    // An answer that is there before its request is none.
+    assert_ne!(again.read(&mut [0; 1024]).await.unwrap(), 0);
     again.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
     assert_eq!(server.ended(waiting["run_id"].as_str().unwrap()).await["status"], "completed");
     let draft = server.put("/api/v1/workflows/plain", PLAIN).await.expect(201);

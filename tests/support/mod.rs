@@ -23,6 +23,8 @@ pub fn client() -> reqwest::Client {
     // The second test finds a provider installed, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
+        // A module may be built between two requests, for longer than a server keeps an idle connection.
+        .pool_idle_timeout(std::time::Duration::from_secs(5))
         .no_proxy()
         .timeout(std::time::Duration::from_secs(60))
         .redirect(reqwest::redirect::Policy::none())
