@@ -175,7 +175,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("cycle", "Steps need each other in a circle."),
     (
         "event_loop",
-        "A workflow's runs would certainly start runs of it for ever, by the records that they create.",
+        "A workflow's runs would certainly start runs of it for ever, by the records that they create or delete.",
     ),
     ("workflow_loop", "A workflow's runs would certainly run it again for ever, by `run_workflow`."),
     ("unreachable", "A step comes after the run has certainly ended."),

@@ -176,7 +176,7 @@ impl<'w> Checker<'w> {
         let listening: Vec<Arc<Workflow>> = self.catalog.listening();
         let others: Vec<&Workflow> =
             listening.iter().map(|other| &**other).filter(|other| other.name != workflow.name).collect();
-        if let Some(circle) = loops::circle(workflow, &others) {
+        if let Some(circle) = loops::circle(workflow, &others, self.catalog) {
             self.under("trigger", |me| {
                 me.tell(
                     "event_loop",

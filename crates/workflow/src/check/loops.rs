@@ -1,38 +1,128 @@
-//! Workflows that certainly start each other for ever by what they write. Only what is certain is told: a step that
-//! every run comes to and that creates a record, and a trigger that takes every such record. An update may come to a
-//! rest, since one that changes nothing is no event; for the rest there is the engine's guard of the depth.
+//! Workflows that certainly start each other for ever by what they write. Only what is certain is told: what every run
+//! comes to that does not fail, and a trigger that takes every such event. An update may come to a rest, since one that
+//! changes nothing is no event; for the rest there is the engine's guard of the depth.
 
 use std::collections::HashSet;
 
+use super::catalog::{Catalog, WorkflowLookup};
 use crate::model::{RecordChange, RecordEvent, Step, StepKind, Trigger, Workflow, Writers};
 
-/// One way from a workflow to the next: what it creates, and whom that starts.
-pub(super) struct Edge<'w> {
-    from: &'w str,
-    object: &'w str,
-    to: &'w str,
+/// Something that every run of a list of steps does, unless it fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Deed<'w> {
+    /// Creates a record, with these fields certainly not empty.
+    Create {
+        object: &'w str,
+        fields: Vec<&'w str>,
+    },
+    /// Deletes the record that this template names.
+    Delete {
+        object: &'w str,
+        record: &'w str,
+    },
+    Run {
+        workflow: &'w str,
+    },
+}
+
+/// What a list of steps certainly does.
+pub(super) fn deeds(steps: &[Step]) -> Vec<Deed<'_>> {
+    let mut found = Vec::new();
+    for step in steps {
+        found.extend(deeds_of(step));
+        if may_end_the_run(step) {
+            break;
+        }
+    }
+    found
+}
+
+/// What a step certainly does.
+pub(super) fn deeds_of(step: &Step) -> Vec<Deed<'_>> {
+    if step.condition.is_some() {
+        return Vec::new();
+    }
+    match &step.kind {
+        StepKind::CreateRecord(create) => {
+            // Only what is written down is certain not to come out empty.
+            let given = create.record.iter().filter(|(_, value)| match value {
+                serde_json::Value::String(text) => !text.is_empty() && !text.contains("{{"),
+                _ => false,
+            });
+            let fields = given.map(|(name, _)| name.as_str()).collect();
+            vec![Deed::Create { object: &create.object, fields }]
+        }
+        StepKind::DeleteRecord(delete) => {
+            vec![Deed::Delete { object: &delete.object, record: delete.record_id.trim() }]
+        }
+        StepKind::RunWorkflow(run) => vec![Deed::Run { workflow: &run.workflow }],
+        StepKind::Parallel(parallel) => parallel.steps.iter().flat_map(deeds_of).collect(),
+        StepKind::Iterator(iterate) => match &iterate.over {
+            Some(serde_json::Value::Array(items)) if !items.is_empty() => deeds(&iterate.steps),
+            _ => Vec::new(),
+        },
+        StepKind::Branch(branch) => {
+            let Some(otherwise) = &branch.otherwise else { return Vec::new() };
+            let arms = branch.branches.iter().map(|arm| deeds(&arm.steps));
+            arms.fold(deeds(&otherwise.steps), |both, arm| in_both(&both, &arm))
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What is done whichever of two ways is gone.
+fn in_both<'w>(one: &[Deed<'w>], other: &[Deed<'w>]) -> Vec<Deed<'w>> {
+    let common = |deed: &Deed<'w>| {
+        other.iter().find_map(|second| match (deed, second) {
+            (Deed::Create { object, fields }, Deed::Create { object: same, fields: also })
+                if object == same =>
+            {
+                let fields = fields.iter().filter(|name| also.contains(name)).copied().collect();
+                Some(Deed::Create { object, fields })
+            }
+            (deed, second) => (deed == second).then(|| deed.clone()),
+        })
+    };
+    one.iter().filter_map(common).collect()
+}
+
+/// A write that every run of a workflow makes, itself or by a workflow that it runs.
+#[derive(Debug, Clone)]
+struct Write {
+    change: RecordChange,
+    object: String,
+    fields: Vec<String>,
+    /// The workflows from the one to the one that writes.
+    by: Vec<String>,
+}
+
+/// One way from a workflow to the next: what it writes, and whom that starts.
+pub(super) struct Edge {
+    write: Write,
+    to: String,
 }
 
 /// A circle through `first`, if there is one.
-pub(super) fn circle<'w>(first: &'w Workflow, others: &[&'w Workflow]) -> Option<Vec<Edge<'w>>> {
+pub(super) fn circle(first: &Workflow, others: &[&Workflow], catalog: &dyn Catalog) -> Option<Vec<Edge>> {
     let mut seen = HashSet::new();
-    walk(first, first, others, &mut seen)
+    walk(first, first, others, catalog, &mut seen)
 }
 
 fn walk<'w>(
     here: &'w Workflow,
     first: &'w Workflow,
     others: &[&'w Workflow],
+    catalog: &dyn Catalog,
     seen: &mut HashSet<&'w str>,
-) -> Option<Vec<Edge<'w>>> {
-    for (object, fields) in certain_creations(here) {
-        if starts(here, object, &fields, first) {
-            return Some(vec![Edge { from: &here.name, object, to: &first.name }]);
+) -> Option<Vec<Edge>> {
+    for write in certain_writes(here, first, catalog) {
+        if starts(&write, first) {
+            return Some(vec![Edge { write, to: first.name.clone() }]);
         }
         for next in others {
-            if starts(here, object, &fields, next) && seen.insert(&next.name) {
-                let Some(mut rest) = walk(next, first, others, seen) else { continue };
-                rest.insert(0, Edge { from: &here.name, object, to: &next.name });
+            if starts(&write, next) && seen.insert(&next.name) {
+                let Some(mut rest) = walk(next, first, others, catalog, seen) else { continue };
+                rest.insert(0, Edge { write, to: next.name.clone() });
                 return Some(rest);
             }
         }
@@ -40,32 +130,73 @@ fn walk<'w>(
     None
 }
 
-/// Whether such a record, created by a run of `writer`, certainly starts a run of `listener`.
-fn starts(writer: &Workflow, object: &str, fields: &[&str], listener: &Workflow) -> bool {
+/// Whether such a write certainly starts a run of `listener`.
+fn starts(write: &Write, listener: &Workflow) -> bool {
     let Trigger::RecordEvent(event) = &listener.trigger else { return false };
     let RecordEvent { object: listened, when, from, .. } = event;
-    let own = writer.name == listener.name && *from == Writers::Others;
-    let touched = event.fields.is_empty() || event.fields.iter().any(|name| fields.contains(&name.as_str()));
-    listened == object && event.takes(RecordChange::Created) && when.is_none() && !own && touched
+    let own = write.by.last() == Some(&listener.name) && *from == Writers::Others;
+    let touched = event.fields.is_empty() || event.fields.iter().any(|name| write.fields.contains(name));
+    *listened == write.object && event.takes(write.change) && when.is_none() && !own && touched
 }
 
-/// What every run creates that does not fail: the object, and the fields that are given a value.
-fn certain_creations(workflow: &Workflow) -> Vec<(&str, Vec<&str>)> {
+/// What every run writes that does not fail.
+fn certain_writes(workflow: &Workflow, first: &Workflow, catalog: &dyn Catalog) -> Vec<Write> {
     let mut found = Vec::new();
-    for step in &workflow.steps {
-        if let (StepKind::CreateRecord(create), None) = (&step.kind, &step.condition) {
-            // Only what is written down is certain not to come out empty.
-            let given = create.record.iter().filter(|(_, value)| match value {
-                serde_json::Value::String(text) => !text.is_empty() && !text.contains("{{"),
-                _ => false,
-            });
-            found.push((create.object.as_str(), given.map(|(name, _)| name.as_str()).collect()));
-        }
-        if may_end_the_run(step) {
-            break;
+    writes_of(workflow, first, catalog, &mut Vec::new(), &mut found);
+    found
+}
+
+fn writes_of(
+    workflow: &Workflow,
+    first: &Workflow,
+    catalog: &dyn Catalog,
+    by: &mut Vec<String>,
+    found: &mut Vec<Write>,
+) {
+    by.push(workflow.name.clone());
+    for deed in deeds(&workflow.steps) {
+        match deed {
+            Deed::Create { object, fields } => found.push(Write {
+                change: RecordChange::Created,
+                object: object.to_owned(),
+                fields: fields.into_iter().map(str::to_owned).collect(),
+                by: by.clone(),
+            }),
+            Deed::Delete { object, record } if exists(workflow, object, record) => found.push(Write {
+                change: RecordChange::Deleted,
+                object: object.to_owned(),
+                fields: Vec::new(),
+                by: by.clone(),
+            }),
+            Deed::Delete { .. } => {}
+            Deed::Run { workflow: name } if by.iter().any(|known| known == name) => {}
+            Deed::Run { workflow: name } if name == first.name => writes_of(first, first, catalog, by, found),
+            Deed::Run { workflow: name } => {
+                if let WorkflowLookup::Found(other) = catalog.workflow(name) {
+                    writes_of(&other, first, catalog, by, found);
+                }
+            }
         }
     }
-    found
+    by.pop();
+}
+
+/// Whether the record that a run deletes is certainly there before: the one whose event started it, unless that was its end,
+/// or one that the run has created.
+fn exists(workflow: &Workflow, object: &str, record: &str) -> bool {
+    let path = record.trim_start_matches("{{").trim_end_matches("}}").trim();
+    match &workflow.trigger {
+        Trigger::RecordEvent(event) if matches!(path, "trigger.record_id" | "trigger.after.id") => {
+            event.object == object && !event.takes(RecordChange::Deleted)
+        }
+        _ => workflow.steps.iter().any(|step| match &step.kind {
+            StepKind::CreateRecord(create) => {
+                let certain = step.condition.is_none() && create.object == object;
+                certain && path == format!("{}.record.id", step.id)
+            }
+            _ => false,
+        }),
+    }
 }
 
 /// Whether a run may end with it, so that what comes after is not certain.
@@ -74,10 +205,18 @@ pub(super) fn may_end_the_run(step: &Step) -> bool {
         || step.blocks().into_iter().flatten().any(may_end_the_run)
 }
 
-/// "`a` creates a task, which starts `b`; `b` creates a note, which starts `a`".
-pub(super) fn told(circle: &[Edge<'_>]) -> String {
-    let steps = circle.iter().map(|Edge { from, object, to }| {
-        format!("each run of `{from}` creates a {object} record, which starts `{to}`")
+/// "each run of `a` creates a task record, which starts `b`; each run of `b` creates a note record, which starts `a`".
+pub(super) fn told(circle: &[Edge]) -> String {
+    let steps = circle.iter().map(|Edge { write, to }| {
+        let by: Vec<String> = write.by.iter().map(|name| format!("`{name}`")).collect();
+        let by = by.join(" runs ");
+        let (does, object) = match write.change {
+            RecordChange::Deleted => ("deletes", &write.object),
+            _ => ("creates", &write.object),
+        };
+        let which = if write.by.len() > 1 { ", which" } else { "" };
+        let article = if object.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+        format!("each run of {by}{which} {does} {article} {object} record, which starts `{to}`")
     });
     steps.collect::<Vec<_>>().join("; ")
 }

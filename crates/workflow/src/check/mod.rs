@@ -17,6 +17,7 @@ mod loops;
 mod manual;
 mod needs;
 mod outside;
+mod pages;
 mod records;
 mod runs;
 mod schedule;

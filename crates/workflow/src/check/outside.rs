@@ -38,22 +38,7 @@ impl<'w> Checker<'w> {
             self.under("idempotency_key", |me| me.template(key, Mode::Line));
         }
         if let Some(pagination) = &request.pagination {
-            self.under("pagination", |me| {
-                let paths = [("items", Some(&pagination.items)), ("more", pagination.more.as_ref())];
-                for (key, path) in paths {
-                    if path.is_some_and(|path| !["body", "headers"].contains(&first_part(path))) {
-                        me.under(key, |me| {
-                            me.tell("invalid_value", format!("`{key}` is a path in the answer"))
-                                .set_hint("it begins with `body`: `body.results`");
-                        });
-                    }
-                }
-            });
-            let body = schema_or_any(request.response.schema.as_ref(), "the `response.schema`");
-            let items = match body {
-                Ty::List(_) if pagination.items == "body" => body,
-                _ => Ty::list(Ty::Any),
-            };
+            let items = self.under("pagination", |me| me.pagination(pagination, request));
             let gives = vec![("items", items), ("pages", Ty::Number)];
             return Rc::new(Ty::object("an http_request step with `pagination`", gives));
         }
@@ -228,11 +213,6 @@ impl<'w> Checker<'w> {
             });
         }
     }
-}
-
-/// `body` of `body.results`.
-fn first_part(path: &str) -> &str {
-    path.split(['.', '[']).next().unwrap_or(path)
 }
 
 /// Whose headers they are.

@@ -9,7 +9,7 @@ use stepwell_records::nearest;
 
 use super::catalog::{Catalog, WorkflowLookup};
 use super::checker::Checker;
-use super::loops::may_end_the_run;
+use super::loops::{Deed, deeds, deeds_of, may_end_the_run};
 use super::types::Ty;
 use crate::expr::Mode;
 use crate::model::{RunWorkflow, StepKind, Trigger, Workflow};
@@ -49,17 +49,23 @@ impl<'w> Checker<'w> {
     /// A workflow whose runs would certainly run it again and again.
     pub(super) fn run_loop(&mut self, workflow: &'w Workflow) {
         for (index, step) in workflow.steps.iter().enumerate() {
-            if let (StepKind::RunWorkflow(run), None) = (&step.kind, &step.condition)
-                && let Some(circle) = circle(workflow, &run.workflow, self.catalog)
-            {
+            let circle = deeds_of(step).into_iter().find_map(|deed| match deed {
+                Deed::Run { workflow: next } => circle(workflow, next, self.catalog),
+                _ => None,
+            });
+            if let Some(circle) = circle {
                 self.path.key("steps");
                 self.path.index(index);
                 self.steps.push(step);
                 let message = format!("the workflow would run itself for ever: {}", told(&circle));
-                self.under("workflow", |me| {
+                let tell = |me: &mut Self| {
                     me.tell("workflow_loop", message)
-                        .set_hint("let an `if`, a `filter` or a `branch` end the circle")
-                });
+                        .set_hint("let an `if`, a `filter` or a `branch` end the circle");
+                };
+                match &step.kind {
+                    StepKind::RunWorkflow(_) => self.under("workflow", tell),
+                    _ => tell(self),
+                }
                 self.steps.pop();
                 self.path.pop();
                 self.path.pop();
@@ -105,16 +111,11 @@ fn back(
 
 /// The workflows that every run starts that does not fail before.
 fn certain_runs(workflow: &Arc<Workflow>) -> Vec<String> {
-    let mut found = Vec::new();
-    for step in &workflow.steps {
-        if let (StepKind::RunWorkflow(run), None) = (&step.kind, &step.condition) {
-            found.push(run.workflow.clone());
-        }
-        if may_end_the_run(step) {
-            break;
-        }
-    }
-    found
+    let runs = deeds(&workflow.steps).into_iter().filter_map(|deed| match deed {
+        Deed::Run { workflow } => Some(workflow.to_owned()),
+        _ => None,
+    });
+    runs.collect()
 }
 
 /// "`a` runs `b`, which runs `a`".

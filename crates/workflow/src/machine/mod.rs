@@ -48,6 +48,7 @@ pub use finish::ended;
 pub use items::{Items, Kept};
 pub use iterate::LEFT_OUT;
 pub use link::{LinkToken, hide_links, token_of};
+pub(crate) use pages::answer_path;
 pub use pages::{Next, PageCall, Pages};
 pub use path::StepPath;
 pub use payload::{BlobRef, Payload};

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::path::StepPath;
 use super::payload::Payload;
 use super::state::{Output, StepState};
-use crate::expr::Text;
+use crate::expr::{Segment, Text};
 use crate::graph::{CallPlan, NodeId, NodeKind};
 use crate::model::{NextPage, Pagination};
 
@@ -132,14 +132,31 @@ fn is_yes(value: &Value) -> bool {
 
 /// The value at a path such as `body.results` or `body.pages[0].next`.
 fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(value, |value, part| {
-        let (key, rest) = part.split_once('[').map_or((part, ""), |(key, rest)| (key, rest));
-        let mut value = if key.is_empty() { value } else { value.get(key)? };
-        for index in rest.split('[').filter_map(|index| index.strip_suffix(']')) {
-            value = value.get(index.parse::<usize>().ok()?)?;
-        }
-        Some(value)
+    answer_path(path)?.iter().try_fold(value, |value, segment| match segment {
+        Segment::Key(key) => value.get(key),
+        Segment::Index(index) => value.get(usize::try_from(*index).ok()?),
     })
+}
+
+/// The segments of a path in an answer: names with `.` between, and indexes in brackets; nothing when it is none.
+pub(crate) fn answer_path(path: &str) -> Option<Vec<Segment>> {
+    let mut segments = Vec::new();
+    for part in path.split('.') {
+        let (key, mut rest) = part.split_at(part.find('[').unwrap_or(part.len()));
+        if key.is_empty() || key.contains(']') {
+            return None;
+        }
+        segments.push(Segment::Key(key.to_owned()));
+        while !rest.is_empty() {
+            let (index, after) = rest.strip_prefix('[')?.split_once(']')?;
+            if !index.bytes().all(|b| b.is_ascii_digit()) {
+                return None;
+            }
+            segments.push(Segment::Index(index.parse().ok()?));
+            rest = after;
+        }
+    }
+    Some(segments)
 }
 
 /// The address of a relation in a `Link` header (RFC 8288).
@@ -255,6 +272,17 @@ mod tests {
         assert_eq!(at(&value, "body.pages[0].next"), Some(&json!("c")));
         assert_eq!(at(&value, "body.list"), Some(&json!([1])));
         assert_eq!(at(&value, "body.none.at.all"), None);
+        for wrong in [
+            "",
+            "body.",
+            "body[results]",
+            "body.pages[0",
+            "body.pages]0[",
+            "body.pages[0]x",
+            "body.pages[99999999999999999999]",
+        ] {
+            assert_eq!(answer_path(wrong), None, "{wrong}");
+        }
         let call = PageCall { number: 1, next: None, items: "body.list".into() };
         assert_eq!(at(&call.empty_answer(), "body.list"), Some(&json!([])));
     }

@@ -8,7 +8,7 @@ use stepwell_records::schema::Schema;
 use stepwell_workflow::check::{
     ActionInfo, ActionLookup, Catalog, ConnectionLookup, NoCatalog, StandardObjects, WorkflowLookup, check,
 };
-use stepwell_workflow::model::{ActionRef, ByteSize, Limits};
+use stepwell_workflow::model::{ActionRef, ByteSize, Limits, Workflow};
 
 const CHARGE: &str = "\
 name: charge
@@ -25,6 +25,21 @@ trigger: { type: manual }
 steps:
   - { id: maybe, type: run_workflow, workflow: charge, input: { amount: 1 }, if: '{{ trigger.input.n is defined }}' }
   - { id: back, type: run_workflow, workflow: pong, wait: false }
+";
+
+const TASKS: &str = "\
+name: tasks
+trigger: { type: manual }
+steps:
+  - { id: made, type: create_record, object: task, record: { title: One } }
+";
+
+/// Deletes each note that is created.
+const NO_NOTES: &str = "\
+name: no-notes
+trigger: { type: record_event, object: note, on: created }
+steps:
+  - { id: gone, type: delete_record, object: note, record_id: '{{ trigger.record_id }}' }
 ";
 
 pub struct Workspace {
@@ -122,12 +137,20 @@ impl Catalog for Workspace {
         }
     }
 
+    fn listening(&self) -> Vec<Arc<Workflow>> {
+        vec![Arc::new(check(NO_NOTES, &NoCatalog).workflow.unwrap())]
+    }
+
     fn workflow(&self, name: &str) -> WorkflowLookup {
         let text = match name {
             "charge" => CHARGE,
             "ping" => PING,
+            "tasks" => TASKS,
             "later" => return WorkflowLookup::Draft,
-            _ => return WorkflowLookup::Unknown(vec!["charge".into(), "later".into(), "ping".into()]),
+            _ => {
+                let names = ["charge", "later", "ping", "tasks"];
+                return WorkflowLookup::Unknown(names.map(str::to_owned).to_vec());
+            }
         };
         WorkflowLookup::Found(Arc::new(check(text, &NoCatalog).workflow.unwrap()))
     }
