@@ -27,6 +27,6 @@ pub use nearest::nearest;
 pub use records::Records;
 pub use schema::Schema;
 pub use search::{DEFAULT_LIMIT, MAX_EXAMINED, MAX_LIMIT, MAX_TOTAL, Page, Query};
-pub use value::{MAX_DEPTH, is_deeper};
+pub use value::{MAX_DEPTH, is_deeper, misfit};
 pub use view::View;
 pub use write::Upsert;

@@ -170,6 +170,10 @@ pub const CODES: &[(&str, &str)] = &[
     ("not_yet_run", "A template uses a step that has not certainly run before."),
     ("unknown_path", "A template uses a path that its source does not give."),
     ("may_be_missing", "A path that some arm of a branch does not give, without `default()`."),
+    (
+        "type_mismatch",
+        "An expression that can never be made, or a condition that can never be asked: its values are of types that do not go together.",
+    ),
     ("unknown_step", "`needs` names a step that is no sibling."),
     ("misplaced", "A step or a key stands where it cannot work."),
     ("cycle", "Steps need each other in a circle."),

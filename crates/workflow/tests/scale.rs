@@ -44,7 +44,7 @@ fn large(count: usize) -> String {
     type: parallel
     steps:
       - {{ id: call_{n}, type: http_request, url: "https://example.com/{{{{ way_{n}.record.id }}}}" }}
-      - {{ id: task_{n}, type: create_record, object: task, needs: [call_{n}], record: {{ title: "{{{{ call_{n}.status }}}}" }} }}
+      - {{ id: task_{n}, type: create_record, object: task, needs: [call_{n}], record: {{ title: "Answer {{{{ call_{n}.status }}}}" }} }}
 "#
         );
         made += 8;

@@ -41,6 +41,11 @@ impl Misfit {
     }
 }
 
+/// What is wrong with a value for a field, or for a part of one, and what would be right; nothing when it can be kept.
+pub fn misfit(target: &Target<'_>, value: &Value) -> Option<(String, Option<String>)> {
+    normalise(target, value).err().map(|misfit| (misfit.message, misfit.hint))
+}
+
 /// What `input` makes of a record's field whose value is `current`: null clears, the parts of a composite field are
 /// merged, anything else replaces. `None` after a problem was noted.
 pub(crate) fn merge(

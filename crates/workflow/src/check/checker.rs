@@ -11,7 +11,7 @@ use super::catalog::Catalog;
 use super::scope::{Known, ListKind, Place, Scope};
 use super::types::{Rule, Ty};
 use crate::document::{Data, Draft, Node, Path, Source};
-use crate::expr::Mode;
+use crate::expr::{Kinds, Mode, Segment};
 use crate::model::{OnError, Respond, Step, StepKind, Trigger, Workflow};
 use crate::problem::Problem;
 
@@ -37,6 +37,7 @@ pub(super) fn problems(
         trigger: Rc::new(Ty::Any),
         actions: HashMap::new(),
         records: HashMap::new(),
+        looked: HashMap::new(),
     };
     checker.workflow(&draft.workflow);
     checker.problems
@@ -61,6 +62,16 @@ pub(super) struct Checker<'w> {
     pub actions: HashMap<String, Rc<Ty>>,
     /// Record types by object.
     pub records: HashMap<String, Rc<Ty>>,
+    /// What the templates give, as they were looked at last.
+    pub looked: HashMap<&'w str, Looked>,
+}
+
+/// What is known of a template where it stands.
+pub(super) struct Looked {
+    pub gives: Kinds,
+    pub single: Option<Kinds>,
+    /// Where it is nothing but a path.
+    pub path: Option<(String, Vec<Segment>)>,
 }
 
 /// What a list of steps comes to.

@@ -142,7 +142,7 @@ enum What {
 /// Notes where a value of one type can never be one of the other.
 fn compare(given: &Ty, wanted: &Ty, path: &mut Vec<String>, misfits: &mut Vec<Misfit>) {
     let mut misfit = |path: &Vec<String>, what| misfits.push(Misfit { path: path.clone(), what });
-    match (given, wanted) {
+    match (given.bare(), wanted.bare()) {
         (Ty::Any, _) | (_, Ty::Any) => {}
         (Ty::OneOf { of, rule: Rule::Every }, _) if !of.is_empty() => {
             // Certain only when no arm fits, and then the first one says why.

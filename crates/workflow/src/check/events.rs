@@ -11,7 +11,6 @@ use super::checker::Checker;
 use super::loops;
 use super::scope::Place;
 use super::types::{self, Rest, Rule, Ty};
-use crate::expr::Mode;
 use crate::model::{RecordChange, RecordEvent, Trigger, Workflow};
 
 /// What an event has beside `before` and `after`.
@@ -46,7 +45,7 @@ impl<'w> Checker<'w> {
             self.place = Place::Trigger;
             let before = std::mem::replace(&mut self.trigger, Rc::new(ty.clone()));
             self.under("when", |me| {
-                me.value(when, Mode::Value);
+                me.condition(when);
                 if let (Some(object), Ok(filter)) = (&object, Filter::parse(when, Allowed::BOTH)) {
                     me.event_filter(&filter, object);
                 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::checker::Checker;
 use super::types::{Object, Rest, Rule, Ty};
-use crate::expr::{self, Mode, Segment};
+use crate::expr::{Kinds, Segment};
 use crate::model::Fields;
 
 impl Checker<'_> {
@@ -52,26 +52,44 @@ impl Checker<'_> {
         if !crate::document::is_one_expression(text) {
             return Ty::Text;
         }
-        // Only a bare path says what type comes out.
-        let inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim_matches(['-', ' ']);
-        let path = inner.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.[]".contains(&b));
-        let references = match path.then(|| expr::references(text, Mode::Secrets)) {
-            Some(Ok(references)) => references,
-            _ => return Ty::Any,
-        };
-        let [reference] = references.as_slice() else {
-            return Ty::Any;
-        };
-        let root = match reference.root.as_str() {
+        let Some(looked) = self.looked.get(text) else { return Ty::Any };
+        // A bare path says more than what kind of value comes out.
+        match &looked.path {
+            Some((root, path)) => Ty::clone(&self.type_at(root, path)),
+            None => Ty::of_kinds(looked.gives),
+        }
+    }
+
+    /// The type of what a path leads to, as far as it is known here.
+    pub(super) fn type_at(&self, root: &str, path: &[Segment]) -> Rc<Ty> {
+        let any = || Rc::new(Ty::Any);
+        let root = match root {
             "trigger" => Some(&self.trigger),
             "error" => self.scope.error.as_ref(),
             "item" => self.scope.item.as_ref(),
-            "index" if self.scope.item.is_some() => return Ty::Number,
+            "index" if self.scope.item.is_some() => return Rc::new(Ty::Number),
+            "run" | "workflow" | "settings" | "state" | "steps" | "secrets" => return any(),
             name => self.scope.get(name),
         };
-        match root.map(|root| walk(root, &reference.path, true)) {
-            Some(Ok(ty)) => Ty::clone(&ty),
-            _ => Ty::Any,
+        root.and_then(|root| walk(root, path, true).ok()).unwrap_or_else(any)
+    }
+
+    /// The kinds of what a value comes to, whose templates have just been looked at.
+    pub(super) fn kinds_of(&self, value: &Value) -> Kinds {
+        match value {
+            Value::String(text) if text.contains("{{") => {
+                self.looked.get(text.as_str()).map_or(Kinds::ANY, |looked| looked.gives)
+            }
+            other => Kinds::of(other),
+        }
+    }
+
+    /// The kinds of what is made a text: those of the expression that is all there is, or else a text.
+    pub(super) fn kinds_shown(&self, text: &str) -> Kinds {
+        match self.looked.get(text) {
+            Some(looked) => looked.single.unwrap_or(looked.gives),
+            None if text.contains("{{") => Kinds::ANY,
+            None => Kinds::TEXT,
         }
     }
 }
@@ -93,6 +111,9 @@ pub(super) enum Why {
 pub(super) fn walk(ty: &Rc<Ty>, path: &[Segment], guarded: bool) -> Result<Rc<Ty>, Miss> {
     let mut here = ty.clone();
     for (at, segment) in path.iter().enumerate() {
+        if let Ty::Nullable(inner) = &*here {
+            here = inner.clone();
+        }
         let next = match (&*here, segment) {
             (Ty::Any, _) => return Ok(Rc::new(Ty::Any)),
             (Ty::OneOf { of, rule }, _) => return one_of(of, *rule, &path[at..], guarded, at),

@@ -142,6 +142,7 @@ impl<'w> Checker<'w> {
     /// The type of a list's items; tells what is certainly no list.
     fn item_of(&mut self, over: Ty) -> Rc<Ty> {
         match over {
+            Ty::Nullable(over) => self.item_of(Ty::clone(&over)),
             Ty::List(item) => item,
             Ty::Any | Ty::OneOf { .. } => Rc::new(Ty::Any),
             other => {

@@ -10,6 +10,7 @@
 mod catalog;
 mod checker;
 mod code;
+mod conditions;
 mod events;
 mod infer;
 mod iterator;

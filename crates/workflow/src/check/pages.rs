@@ -48,7 +48,7 @@ impl<'w> Checker<'w> {
             });
         }
         match items {
-            Some(ty) if matches!(*ty, Ty::List(_)) => Ty::clone(&ty),
+            Some(ty) if matches!(ty.bare(), Ty::List(_)) => ty.bare().clone(),
             _ => Ty::list(Ty::Any),
         }
     }
@@ -72,7 +72,7 @@ impl<'w> Checker<'w> {
         }
         match walk(answer, &segments, false) {
             Ok(ty) => {
-                let fits = match (&*ty, wanted) {
+                let fits = match (ty.bare(), wanted) {
                     (Ty::Any | Ty::OneOf { .. }, _) | (_, Wanted::Anything) => true,
                     (Ty::List(_), _) => wanted == Wanted::List,
                     (Ty::Object(_), _) => false,

@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::Value;
-use stepwell_records::filter::{Allowed, Filter};
-use stepwell_records::nearest;
-use stepwell_records::schema::{Field, Kind, Object, System};
+use stepwell_records::filter::{Allowed, Filter, Operand, Subject};
+use stepwell_records::schema::{Field, Kind, Object, System, Target};
+use stepwell_records::{misfit, nearest};
 
 use super::checker::Checker;
 use super::types::{self, Rest, Ty};
 use crate::document::Style;
-use crate::expr::Mode;
+use crate::expr::{Kinds, Mode};
 use crate::model::{CreateRecord, DeleteRecord, Fields, SearchRecords, UpdateRecord, UpsertRecord};
 
 impl<'w> Checker<'w> {
@@ -68,7 +68,7 @@ impl<'w> Checker<'w> {
         let (view, filter) = (search.view.as_ref(), search.filter.as_ref());
         let object = self.which_records(&search.object, view, filter, &search.sort);
         if let Some(limit) = &search.limit {
-            self.under("limit", |me| me.value(limit, Mode::Value));
+            self.under("limit", |me| me.whole_number("limit", limit));
         }
         let record = self.record_type(object.as_deref());
         Rc::new(Ty::Object(types::Object {
@@ -106,7 +106,7 @@ impl<'w> Checker<'w> {
             }
         });
         if let Some(version) = &update.if_version {
-            self.under("if_version", |me| me.value(version, Mode::Value));
+            self.under("if_version", |me| me.whole_number("if_version", version));
         }
         self.written(object)
     }
@@ -115,14 +115,29 @@ impl<'w> Checker<'w> {
         let object = self.object(&delete.object);
         self.record_id(&delete.record_id);
         if let Some(version) = &delete.if_version {
-            self.under("if_version", |me| me.value(version, Mode::Value));
+            self.under("if_version", |me| me.whole_number("if_version", version));
         }
         self.written(object)
+    }
+
+    /// A whole number, as one or as a text of one.
+    pub(super) fn whole_number(&mut self, key: &str, value: &'w Value) {
+        self.value(value, Mode::Value);
+        let kinds = self.kinds_of(value);
+        if holds_template(value) && !kinds.may_be(Kinds::NUMBER.or(Kinds::TEXT).or(Kinds::NULL)) {
+            let message = format!("`{key}` takes a whole number, and this is {}", kinds.describe());
+            self.tell("wrong_type", message);
+        }
     }
 
     fn record_id(&mut self, id: &'w str) {
         self.under("record_id", |me| {
             me.template(id, Mode::Line);
+            let kinds = me.kinds_shown(id);
+            if !kinds.may_be(Kinds::TEXT) {
+                let message = format!("`record_id` is the id of a record, and this is {}", kinds.describe());
+                me.tell("wrong_type", message).set_hint("write \"{{ step.record.id }}\"");
+            }
             if id.trim().is_empty() {
                 me.tell("invalid_value", "`record_id` is empty").set_hint("write \"{{ step.record.id }}\"");
             }
@@ -195,7 +210,11 @@ impl<'w> Checker<'w> {
         }
         let mut fields: Vec<(String, Rc<Ty>)> = System::ALL
             .into_iter()
-            .map(|system| (system.name().to_owned(), Rc::new(type_of_kind(system.kind()))))
+            .map(|system| {
+                let ty = type_of_kind(system.kind());
+                let ty = if system == System::DeletedAt { ty.nullable() } else { ty };
+                (system.name().to_owned(), Rc::new(ty))
+            })
             .collect();
         fields.extend(object.fields.iter().map(|field| (field.name.clone(), Rc::new(type_of_field(field)))));
         let ty = Rc::new(Ty::Object(types::Object {
@@ -242,7 +261,7 @@ impl<'w> Checker<'w> {
                 self.path.key(part);
                 let whole = format!("{}.{part}", field.name);
                 match object.target(&whole) {
-                    Ok(target) => self.literal(inner, target.kind(), &target.described(), &whole, None),
+                    Ok(target) => self.fitting(inner, &target, &target.described(), &whole, None),
                     Err(unknown) => {
                         self.tell_key("unknown_field", unknown.message).hint = unknown.hint;
                     }
@@ -257,19 +276,34 @@ impl<'w> Checker<'w> {
             let names: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
             format!("a map with {}", names.join(", "))
         };
-        self.literal(value, field.kind.kind(), &described, &field.name, field.kind.options());
+        let target = Target::Field { field, part: None };
+        self.fitting(value, &target, &described, &field.name, field.kind.options());
     }
 
-    /// A value without templates that the field can never hold.
-    fn literal(
+    /// A value that the field can never hold.
+    fn fitting(
         &mut self,
         value: &Value,
-        kind: Kind,
+        target: &Target<'_>,
         described: &str,
         name: &str,
         options: Option<&[String]>,
     ) {
-        if holds_template(value) || fits(value, kind, options) {
+        let kind = target.kind();
+        let kinds = self.kinds_of(value);
+        if holds_template(value) {
+            if !kinds.may_be(held(kind).or(Kinds::NULL)) {
+                let message = format!("`{name}` takes {described}, and this is {}", kinds.describe());
+                self.tell("invalid_field_value", message).hint = made_fit(kinds, kind).map(str::to_owned);
+            }
+            return;
+        }
+        if fits(value, kind, options) {
+            if kind != Kind::Composite
+                && let Some((message, hint)) = misfit(target, value)
+            {
+                self.tell("invalid_field_value", format!("`{name}`: {message}")).hint = hint;
+            }
             return;
         }
         let shown = self.node().describe();
@@ -376,6 +410,25 @@ impl<'w> Checker<'w> {
             let (at, key) = problem.path.rsplit_once('.').unwrap_or(("", &problem.path));
             self.at_inner(at, key, |me| me.tell(code, problem.message).hint = problem.hint);
         }
+        // What comes out of the templates.
+        filter.visit_conditions(&mut |at, condition| {
+            let Subject::Field(name) = &condition.subject else { return };
+            let Ok(target) = object.target(name) else { return };
+            for test in condition.tests.iter().filter(|test| holds_template(&test.value)) {
+                let kinds = self.kinds_of(&test.value);
+                if kinds.may_be(asked(test.operand, target.kind())) {
+                    continue;
+                }
+                let operand = test.operand.name();
+                let message = format!(
+                    "`{name}` is {}, so `{operand}` cannot be asked with {}",
+                    target.described(),
+                    kinds.describe()
+                );
+                let hint = made_fit(kinds, target.kind()).map(str::to_owned);
+                self.at_inner(at, operand, |me| me.tell("invalid_filter", message).hint = hint);
+            }
+        });
     }
 }
 
@@ -423,14 +476,51 @@ fn fits(value: &Value, kind: Kind, options: Option<&[String]>) -> bool {
     }
 }
 
+/// The kinds of values that a field of the kind can hold.
+fn held(kind: Kind) -> Kinds {
+    match kind {
+        Kind::Json => Kinds::ANY,
+        Kind::Number | Kind::Integer | Kind::Rating => Kinds::NUMBER,
+        Kind::Boolean => Kinds::BOOLEAN,
+        Kind::Composite => Kinds::OBJECT,
+        kind if kind.is_list() => Kinds::LIST,
+        _ => Kinds::TEXT,
+    }
+}
+
+/// What would make a value of these kinds one that a field can hold.
+fn made_fit(kinds: Kinds, kind: Kind) -> Option<&'static str> {
+    match (kinds.without(Kinds::NULL), kind) {
+        (Kinds::TEXT, Kind::Number) => Some("make a number of it: `| float`"),
+        (Kinds::TEXT, Kind::Integer | Kind::Rating) => Some("make a number of it: `| int`"),
+        (Kinds::TEXT, Kind::Boolean) => Some("compare it with something, or use `| bool`"),
+        (Kinds::NUMBER | Kinds::BOOLEAN, Kind::Text) => Some("make a text of it: `| string`"),
+        (Kinds::LIST, Kind::Text) => Some("make a text of it: `| join(\", \")`"),
+        _ => None,
+    }
+}
+
+/// The kinds of values that a condition on a field of the kind can be asked with.
+fn asked(operand: Operand, kind: Kind) -> Kinds {
+    match operand {
+        Operand::IsEmpty => Kinds::BOOLEAN,
+        Operand::In | Operand::NotIn | Operand::ContainsAny | Operand::ContainsAll => Kinds::LIST,
+        _ if kind == Kind::Json => Kinds::ANY,
+        Operand::Is | Operand::IsNot => held(kind),
+        Operand::Within => Kinds::ANY,
+        _ if kind.is_list() => Kinds::TEXT,
+        _ => held(kind),
+    }
+}
+
 fn type_of_field(field: &Field) -> Ty {
     let parts = field.kind.parts();
     if parts.is_empty() {
-        return type_of_kind(field.kind.kind());
+        return type_of_kind(field.kind.kind()).nullable();
     }
     Ty::object(
         &format!("`{}`", field.name),
-        parts.iter().map(|(name, kind)| (*name, type_of_kind(*kind))).collect(),
+        parts.iter().map(|(name, kind)| (*name, type_of_kind(*kind).nullable())).collect(),
     )
 }
 

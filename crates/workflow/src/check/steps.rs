@@ -7,7 +7,7 @@ use super::outside::Sender;
 use super::scope::ListKind;
 use super::types::{Rule, Ty};
 use crate::document::Data;
-use crate::expr::Mode;
+use crate::expr::{Kinds, Mode};
 use crate::model::{
     Answer, Branch, Delay, Fields, Millis, Retry, SendEmail, SetState, Step, StepKind, Stop, StopStatus,
     Trigger, WaitForInput,
@@ -52,7 +52,7 @@ impl<'w> Checker<'w> {
     }
 
     pub(super) fn answer(&mut self, answer: &'w Answer) {
-        self.under("status", |me| me.value(&answer.status, Mode::Value));
+        self.under("status", |me| me.whole_number("status", &answer.status));
         self.under("headers", |me| me.headers(&answer.headers, Mode::Line, Sender::Answer));
         if let Some(body) = &answer.body {
             self.under("body", |me| me.value(body, Mode::Value));
@@ -62,7 +62,7 @@ impl<'w> Checker<'w> {
     /// What every step may have.
     pub(super) fn common(&mut self, step: &'w Step) {
         if let Some(condition) = &step.condition {
-            self.under("if", |me| me.value(condition, Mode::Value));
+            self.under("if", |me| me.condition(condition));
         }
         let known = self.known.get(step.id.as_str()).copied();
         if !step.needs.is_empty() && known.is_some_and(|known| known.list != ListKind::Parallel) {
@@ -111,7 +111,7 @@ impl<'w> Checker<'w> {
         }
         let Some(on) = &retry.on else { return };
         self.path.key("on");
-        self.value(on, Mode::Value);
+        self.condition(on);
         if let Ok(filter) = Filter::parse(on, Allowed::BOTH) {
             filter.visit_conditions(&mut |at, condition| {
                 let Subject::Field(name) = &condition.subject else { return };
@@ -146,7 +146,7 @@ impl<'w> Checker<'w> {
             StepKind::Iterator(iterate) => self.iterator(iterate),
             StepKind::Filter(filter) => {
                 self.not_here("filter");
-                self.under("when", |me| me.value(&filter.when, Mode::Value));
+                self.under("when", |me| me.condition(&filter.when));
                 Rc::new(Ty::Any)
             }
             StepKind::Set(set) => {
@@ -232,6 +232,13 @@ impl<'w> Checker<'w> {
         if let Some(span) = &delay.span {
             self.under("for", |me| {
                 me.template(span, Mode::Line);
+                let kinds = me.kinds_shown(span);
+                if !kinds.may_be(Kinds::TEXT) {
+                    let message = format!("`for` is a duration, and this is {}", kinds.describe());
+                    me.tell("wrong_type", message).set_hint(
+                        "a unit comes behind the number: `{{ … }}s`, `{{ … }}m`, `{{ … }}h` or `{{ … }}d`",
+                    );
+                }
                 match span.trim().parse::<Millis>() {
                     _ if span.contains("{{") => {}
                     Ok(span) if span <= Delay::LONGEST => {}
@@ -249,6 +256,11 @@ impl<'w> Checker<'w> {
         if let Some(until) = &delay.until {
             self.under("until", |me| {
                 me.template(until, Mode::Line);
+                let kinds = me.kinds_shown(until);
+                // Digits may be a date.
+                if !kinds.may_be(Kinds::TEXT.or(Kinds::NUMBER)) {
+                    me.tell("wrong_type", format!("`until` is a time, and this is {}", kinds.describe()));
+                }
                 if !until.contains("{{") && crate::machine::time_of(until).is_none() {
                     me.tell("invalid_value", format!("`until` is a time, not {until:?}"))
                         .set_hint("write `2026-03-31T09:00:00Z`, with an offset, or a date: `2026-03-31`");
@@ -284,7 +296,7 @@ impl<'w> Checker<'w> {
         self.path.key("branches");
         for (index, arm) in branch.branches.iter().enumerate() {
             self.path.index(index);
-            self.under("when", |me| me.value(&arm.when, Mode::Value));
+            self.under("when", |me| me.condition(&arm.when));
             let mark = self.scope.mark();
             let outcome = self.under("do", |me| me.list(&arm.steps));
             let output = self.arm_output(outcome.output, arm.output.as_ref());
@@ -329,6 +341,14 @@ impl<'w> Checker<'w> {
             for (index, address) in addresses.iter().enumerate() {
                 self.path.index(index);
                 self.address(address);
+                let kinds = self.kinds_shown(address);
+                if !kinds.may_be(Kinds::TEXT.or(Kinds::LIST)) {
+                    let message = format!(
+                        "`{key}` takes addresses, or a list of them, and this is {}",
+                        kinds.describe()
+                    );
+                    self.tell("wrong_type", message);
+                }
                 self.path.pop();
             }
             self.path.pop();

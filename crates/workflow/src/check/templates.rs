@@ -5,12 +5,12 @@ use std::rc::Rc;
 use serde_json::Value;
 use stepwell_records::nearest;
 
-use super::checker::Checker;
+use super::checker::{Checker, Looked};
 use super::infer::{Miss, Why, walk};
 use super::scope::{Known, ListKind, Place};
 
 use super::types::Ty;
-use crate::expr::{self, Mode, Reference, Segment};
+use crate::expr::{Mode, Reference, Segment, Template};
 use crate::model::{Fields, StepKind};
 
 /// What the run and the workflow say of themselves.
@@ -49,12 +49,13 @@ impl<'w> Checker<'w> {
         if !text.contains("{{") && !text.contains("{%") && !text.contains("{#") {
             return;
         }
-        match expr::references(text, mode) {
-            Ok(references) => {
-                for mut reference in references {
-                    reference.at = start(&reference, text);
+        match Template::compile(text, mode) {
+            Ok(template) => {
+                for reference in template.references() {
+                    let reference = Reference { at: start(reference, text), ..reference.clone() };
                     self.reference(&reference, text);
                 }
+                self.look(&template, text);
             }
             Err(error) => {
                 let length = error.expression.lines().next().unwrap_or("").len().max(1);
@@ -63,6 +64,25 @@ impl<'w> Checker<'w> {
                 self.tell_at(from, to, "template_syntax", message).hint = error.hint;
             }
         }
+    }
+
+    /// What comes out of it, and what in it can never be made.
+    fn look(&mut self, template: &Template, text: &'w str) {
+        let certain = template.certain(&|root, path| self.type_at(root, path).kinds());
+        let moved = text.len() - text.trim_start_matches(['\n', '\r']).len();
+        let moved = if template.source().len() == text.len() { 0 } else { moved };
+        for clash in certain.clashes {
+            let (from, to) = self.place_in(clash.at + moved, clash.part.len());
+            let message = format!("{}: {}", self.user(), clash.message);
+            self.tell_at(from, to, "type_mismatch", message);
+        }
+        let inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim_matches(['-', ' ']);
+        let is_path = inner.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.[]".contains(&b));
+        let path = match template.references() {
+            [one] if is_path && certain.single.is_some() => Some((one.root.clone(), one.path.clone())),
+            _ => None,
+        };
+        self.looked.insert(text, Looked { gives: certain.gives, single: certain.single, path });
     }
 
     /// The bytes in the document of a part of the text at the present path.
@@ -247,6 +267,20 @@ impl<'w> Checker<'w> {
             };
             let message = format!("{user} uses `{written}`; `steps.{id}` has {}", STEP.join(", "));
             self.tell_reference(reference, written, "unknown_path", message, Some(hint));
+        }
+        // The output of what has certainly not run is null, which has no parts.
+        let here = self.steps.last().and_then(|step| self.known.get(step.id.as_str()));
+        if let ([_, Segment::Key(part), _, ..], Some(known)) =
+            (&reference.path[..], self.known.get(id.as_str()))
+            && part == "output"
+            && !reference.guarded
+            && self.scope.get(id).is_none()
+            && here.is_some_and(|here| here.order <= known.order)
+        {
+            let message = format!("{user} uses `{written}`, but `{id}` has not run by then");
+            let hint =
+                format!("put `{id}` before {user}, or say what holds without it: `{written} | default('')`");
+            self.tell_reference(reference, written, "not_yet_run", message, Some(hint));
         }
         Some(Rc::new(Ty::Any))
     }

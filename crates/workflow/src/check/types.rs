@@ -4,6 +4,8 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use crate::expr::Kinds;
+
 /// The type of a value, as far as it is certain.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Ty {
@@ -13,6 +15,8 @@ pub(super) enum Ty {
     Boolean,
     Object(Object),
     List(Rc<Ty>),
+    /// It, or null. Its parts are those of the value.
+    Nullable(Rc<Ty>),
     /// One of these; which one is decided in a run.
     OneOf {
         of: Vec<Rc<Ty>>,
@@ -91,6 +95,50 @@ impl Ty {
         ty
     }
 
+    /// It, or null.
+    pub fn nullable(self) -> Ty {
+        match self {
+            Ty::Any | Ty::Nullable(_) => self,
+            other => Ty::Nullable(Rc::new(other)),
+        }
+    }
+
+    /// Without the null that it may be instead.
+    pub fn bare(&self) -> &Ty {
+        match self {
+            Ty::Nullable(inner) => inner.bare(),
+            other => other,
+        }
+    }
+
+    /// The kinds of JSON that a value of it may be of.
+    pub fn kinds(&self) -> Kinds {
+        match self {
+            Ty::Any => Kinds::ANY,
+            Ty::Text => Kinds::TEXT,
+            Ty::Number => Kinds::NUMBER,
+            Ty::Boolean => Kinds::BOOLEAN,
+            // Nothing of it is known: it stands for the side of an event that is not there, too.
+            Ty::Object(object) if object.fields.is_empty() && object.rest == Rest::Unsaid => Kinds::ANY,
+            Ty::Object(_) => Kinds::OBJECT,
+            Ty::List(_) => Kinds::LIST,
+            Ty::Nullable(inner) => inner.kinds().or(Kinds::NULL),
+            Ty::OneOf { of, .. } => of.iter().map(|one| one.kinds()).reduce(Kinds::or).unwrap_or(Kinds::ANY),
+        }
+    }
+
+    /// The type of values of these kinds, as far as they are of one.
+    pub fn of_kinds(kinds: Kinds) -> Ty {
+        let one = match kinds.without(Kinds::NULL) {
+            Kinds::TEXT => Ty::Text,
+            Kinds::NUMBER => Ty::Number,
+            Kinds::BOOLEAN => Ty::Boolean,
+            Kinds::LIST => Ty::list(Ty::Any),
+            _ => Ty::Any,
+        };
+        if kinds.may_be(Kinds::NULL) { one.nullable() } else { one }
+    }
+
     /// What a person calls a value of it.
     pub fn describe(&self) -> &'static str {
         match self {
@@ -100,6 +148,7 @@ impl Ty {
             Ty::Boolean => "true or false",
             Ty::Object(_) => "an object",
             Ty::List(_) => "a list",
+            Ty::Nullable(inner) => inner.describe(),
         }
     }
 }
@@ -142,20 +191,24 @@ impl<'s> SchemaReader<'s> {
                 if map.contains_key("properties") {
                     of.push(Rc::new(self.object(map, depth)));
                 }
-                return Ty::clone(&Ty::one_of(of, Rule::Some));
+                let ty = Ty::clone(&Ty::one_of(of, Rule::Some));
+                let null = parts.iter().any(|part| part.get("type").and_then(Value::as_str) == Some("null"));
+                return if null { ty.nullable() } else { ty };
             }
         }
-        if let Some(constant) = map.get("const").or_else(|| map.get("enum").and_then(|list| list.get(0))) {
-            return match constant {
-                Value::String(_) => Ty::Text,
-                Value::Number(_) => Ty::Number,
-                Value::Bool(_) => Ty::Boolean,
-                _ => Ty::Any,
+        let values = map.get("const").map(std::slice::from_ref);
+        let values = values.or_else(|| map.get("enum").and_then(Value::as_array).map(Vec::as_slice));
+        if let Some(kinds) = values.and_then(|values| values.iter().map(Kinds::of).reduce(Kinds::or)) {
+            return match kinds.without(Kinds::NULL) {
+                Kinds::LIST | Kinds::OBJECT => Ty::Any,
+                _ => Ty::of_kinds(kinds),
             };
         }
+        let mut null = false;
         let names: Vec<&str> = match map.get("type") {
             Some(Value::String(name)) => vec![name],
             Some(Value::Array(names)) => {
+                null = names.iter().any(|name| name == "null");
                 names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect()
             }
             _ if map.contains_key("properties") => vec!["object"],
@@ -165,14 +218,15 @@ impl<'s> SchemaReader<'s> {
         let [name] = names.as_slice() else {
             return Ty::Any;
         };
-        match *name {
+        let ty = match *name {
             "string" => Ty::Text,
             "number" | "integer" => Ty::Number,
             "boolean" => Ty::Boolean,
             "array" => Ty::list(map.get("items").map_or(Ty::Any, |items| self.ty(items, depth + 1))),
             "object" => self.object(map, depth),
             _ => Ty::Any,
-        }
+        };
+        if null { ty.nullable() } else { ty }
     }
 
     fn object(&mut self, map: &'s serde_json::Map<String, Value>, depth: usize) -> Ty {
@@ -211,6 +265,8 @@ mod tests {
                 "email": {"type": ["string", "null"]},
                 "tags": {"type": "array", "items": {"$ref": "#/$defs/tag"}},
                 "either": {"anyOf": [{"type": "null"}, {"type": "number"}]},
+                "mixed": {"enum": [1, "a"]},
+                "word": {"enum": ["a", null]},
                 "free": {}
             },
             "additionalProperties": false,
@@ -219,8 +275,10 @@ mod tests {
         let Ty::Object(object) = Ty::of_schema(&schema, "x 1.0.0") else { panic!("no object") };
         assert_eq!(object.label.as_deref(), Some("x 1.0.0"));
         assert_eq!(object.rest, Rest::Closed);
-        assert_eq!(**object.field("email").unwrap(), Ty::Text);
-        assert_eq!(**object.field("either").unwrap(), Ty::Number);
+        assert_eq!(**object.field("email").unwrap(), Ty::Text.nullable());
+        assert_eq!(**object.field("mixed").unwrap(), Ty::Any);
+        assert_eq!(**object.field("word").unwrap(), Ty::Text.nullable());
+        assert_eq!(**object.field("either").unwrap(), Ty::Number.nullable());
         assert_eq!(**object.field("free").unwrap(), Ty::Any);
         let Ty::List(tag) = &**object.field("tags").unwrap() else { panic!("no list") };
         let Ty::Object(tag) = &**tag else { panic!("no object") };

@@ -13,6 +13,7 @@
 mod arithmetic;
 mod ast;
 mod budget;
+mod certain;
 mod document;
 mod error;
 mod escape;
@@ -34,6 +35,7 @@ mod undefined;
 
 pub use ast::Segment;
 pub use budget::{Budget, MAX_MADE, MAX_STEPS};
+pub use certain::{Certain, Clash, Kinds};
 pub use document::{Document, render_value};
 pub use error::{ExprError, ExprErrorKind};
 pub use filled::{Filled, RevealError, SecretAt, SecretsIn, Text};

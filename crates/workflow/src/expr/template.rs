@@ -129,6 +129,19 @@ impl Template {
         Ok(template)
     }
 
+    /// What stands in it, without the line breaks around a single expression.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub(super) fn body(&self) -> &[Stmt] {
+        &self.body
+    }
+
+    pub(super) fn roots(&self) -> &[String] {
+        &self.roots
+    }
+
     /// The empty text.
     pub(crate) fn empty() -> Template {
         Template {
@@ -155,7 +168,7 @@ impl Template {
     }
 
     /// The expression whose value it gives with its type, when it is exactly one.
-    fn single(&self) -> Option<&Expr> {
+    pub(super) fn single(&self) -> Option<&Expr> {
         match self.body.as_slice() {
             [Stmt::Emit { expr, .. }] if self.mode.keeps_type() => Some(expr),
             _ => None,
