@@ -278,8 +278,9 @@ impl<'w> Checker<'w> {
             && here.is_some_and(|here| here.order <= known.order)
         {
             let message = format!("{user} uses `{written}`, but `{id}` has not run by then");
-            let hint =
-                format!("put `{id}` before {user}, or say what holds without it: `{written} | default('')`");
+            let without = format!("say what holds without it: `{written} | default('')`");
+            let itself = self.steps.last().is_some_and(|step| step.id == *id);
+            let hint = if itself { without } else { format!("put `{id}` before {user}, or {without}") };
             self.tell_reference(reference, written, "not_yet_run", message, Some(hint));
         }
         Some(Rc::new(Ty::Any))
