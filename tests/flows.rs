@@ -178,15 +178,24 @@ async fn a_bulk_of_single_runs_keeps_within_the_slots_and_fails_for_no_limit() {
 #[tokio::test]
 async fn flows_with_a_schema_and_a_connection_are_applied_in_one_go() {
     let server = Server::dev();
-    for (flow, action, secret) in [
-        ("enrichment", "map-enrichment", "ENRICHMENT_KEY"),
-        ("invoice", "format-invoice", "BILLING_KEY"),
-        ("product-sync", "reshape-usage", "WAREHOUSE_KEY"),
-        ("email-sequence", "pick-sequence", "SEQUENCES_KEY"),
-        ("lead-scoring-external", "read-score", "SCORING_KEY"),
+    for (flow, actions, secrets) in [
+        ("enrichment", &["map-enrichment"][..], &["ENRICHMENT_KEY"][..]),
+        ("invoice", &["format-invoice"], &["BILLING_KEY"]),
+        ("product-sync", &["reshape-usage"], &["WAREHOUSE_KEY"]),
+        ("email-sequence", &["pick-sequence"], &["SEQUENCES_KEY"]),
+        ("lead-scoring-external", &["read-score"], &["SCORING_KEY"]),
+        ("data-pipeline", &["validate-rows", "transform-rows", "apply-rules"], &["EXPORTS_KEY"]),
+        ("newsletter", &["format-addresses"], &["MAILING_KEY"]),
+        // Its workflows run each other.
+        ("two-way-sync", &["merge-contact"], &["CRM_KEY", "CRM_WEBHOOK_SECRET"]),
     ] {
-        server.put(&format!("/api/v1/actions/{action}"), guests::example(action)).await.expect(201);
-        server.put(&format!("/api/v1/secrets/{secret}"), "{\"value\": \"a long secret\"}").await.expect(201);
+        for action in actions {
+            server.put(&format!("/api/v1/actions/{action}"), guests::example(action)).await.expect(201);
+        }
+        for secret in secrets {
+            let value = "{\"value\": \"a long secret\"}";
+            server.put(&format!("/api/v1/secrets/{secret}"), value).await.expect(201);
+        }
         let folder = guests::root().join("examples/workflows").join(flow);
         let applied = support::run(&[
             "workflow",

@@ -1,26 +1,17 @@
 //! The flow `meeting-notes`, with a recorder that signs, asks first and sends twice, and a mail server that refuses one.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hmac::{Hmac, Mac};
-use reqwest::Method;
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 use crate::support::server::Answer;
 use crate::support::smtp::{Security, SmtpServer};
-use crate::support::{Server, guests};
+use crate::support::{Server, guests, signed};
 
 const KEY: &[u8] = b"a recorder's secret";
 
 /// As the recorder sends it.
 async fn post(server: &Server, key: &[u8], body: &str, id: &str) -> Answer {
-    let time = jiff::Timestamp::now().as_second();
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
-    mac.update(format!("{id}.{time}.{body}").as_bytes());
-    let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
-    let request = server.request(Method::POST, "/hooks/default/meeting-notes");
-    let request = request.header("webhook-id", id).header("webhook-timestamp", time);
-    server.send(request.header("webhook-signature", signature).body(body.to_owned())).await
+    signed::post(server, "meeting-notes", key, jiff::Timestamp::now().as_second(), id, body).await
 }
 
 #[tokio::test]

@@ -27,6 +27,9 @@ fn flows_that_others_take_part_in_pass_their_tests() {
     passes("invoice", 3);
     passes("lead-scoring-external", 3);
     passes("product-sync", 4);
+    passes("data-pipeline", 4);
+    passes("newsletter", 3);
+    passes("two-way-sync", 4);
 }
 
 #[test]

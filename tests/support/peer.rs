@@ -39,6 +39,7 @@ pub struct Came {
     pub query: String,
     pub key: String,
     pub auth: String,
+    pub if_match: String,
     pub body: Value,
 }
 
@@ -88,6 +89,7 @@ async fn take(State(peer): State<Shared>, request: Request) -> Response {
         path: parts.uri.path().to_owned(),
         key: header("idempotency-key"),
         auth: header("authorization"),
+        if_match: header("if-match"),
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
     };
     let (mood, answer, held) = {
@@ -249,5 +251,23 @@ impl Place {
             }
         }
         panic!("{flow} has not had {count} runs that are over");
+    }
+
+    /// Moves time forward until so many runs of a workflow are over, and no other is under way.
+    pub async fn quiet(&self, flow: &str, count: usize) {
+        for _ in 0..3000 {
+            let page = self.server.get("/api/v1/runs?limit=500").await.expect(200);
+            let runs = page["runs"].as_array().unwrap();
+            let over = runs.iter().filter(|run| !run["ended_at"].is_null());
+            let (all, of_it) = (over.clone().count(), over.filter(|run| run["workflow"] == flow).count());
+            if all == runs.len() && of_it >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if runs.iter().all(|run| run["status"] != "running") {
+                self.server.post("/api/v1/dev/clock", &json!({ "advance": "2s" })).await.expect(200);
+            }
+        }
+        panic!("{flow} has not had {count} runs that are over, with no other under way");
     }
 }
