@@ -171,6 +171,9 @@ async fn all_or_nothing_writes_nothing_for_one_bad_row_and_takes_back_what_the_s
     let run = place.server.ended(&run).await;
     assert_eq!(run["output"]["written"], json!(false), "{run:#}");
     assert!(mail(&place).contains("All or nothing takes 500 rows at most"));
+    let run = post(&place, "", "application/json", json!(vec![json!({}); 50_001]).to_string()).await;
+    assert_eq!(place.server.ended(&run).await["error"]["code"], "too_many_rows");
+    assert!(mail(&place).contains("50001 rows in one file, at most 50000 are taken"));
     assert_eq!(total(&place, "person").await, 4);
 }
 

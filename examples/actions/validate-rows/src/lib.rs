@@ -11,6 +11,9 @@ use stepwell_action::{Failure, action};
 
 use columns::Cells;
 
+/// What the rows come to has to fit the largest output.
+const MAX_ROWS: usize = 50_000;
+
 /// Longer cells are no names and cities.
 const MAX_CELL: usize = 200;
 
@@ -75,6 +78,10 @@ pub fn validate_rows(given: File) -> Result<Read, Failure> {
     };
     let table::Table { rows: found, ignored } = list;
     let count = found.len();
+    if count > MAX_ROWS {
+        let message = format!("{count} rows in one file, at most {MAX_ROWS} are taken: send it in parts");
+        return Err(Failure::new("too_many_rows", message));
+    }
     let (mut rows, mut bad) = (Vec::with_capacity(count), Vec::new());
     for table::Found { line, cells } in found {
         match cells.and_then(|cells| checked(&cells).map_or(Ok(cells.clone()), |why| Err((cells.email, why))))
