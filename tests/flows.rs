@@ -193,7 +193,8 @@ async fn flows_with_a_schema_and_a_connection_are_applied_in_one_go() {
             server.put(&format!("/api/v1/actions/{action}"), guests::example(action)).await.expect(201);
         }
         for secret in secrets {
-            let value = "{\"value\": \"a long secret\"}";
+            // Base64, as what webhooks are signed with has to be.
+            let value = "{\"value\": \"YSBsb25nIHNlY3JldA==\"}";
             server.put(&format!("/api/v1/secrets/{secret}"), value).await.expect(201);
         }
         let folder = guests::root().join("examples/workflows").join(flow);
