@@ -1,5 +1,6 @@
 //! The flow `two-way-sync` with another system on loopback, which has versions, pages, tombstones and webhooks.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -101,7 +102,9 @@ impl Sides {
     async fn tell(&self, contact: &Value) {
         let now = self.place.server.post("/api/v1/dev/clock", &json!({ "advance": "1ms" })).await.expect(200);
         let now: jiff::Timestamp = now["now"].as_str().unwrap().parse().unwrap();
-        let id = format!("m-{}", contact["version"]);
+        // Each message has an id of its own, as if the other system did not know that it repeats itself.
+        static MESSAGES: AtomicUsize = AtomicUsize::new(0);
+        let id = format!("m-{}", MESSAGES.fetch_add(1, Ordering::Relaxed));
         let body = contact.to_string();
         signed::post(&self.place.server, "two-way-sync", KEY, now.as_second(), &id, &body).await.expect(202);
     }
