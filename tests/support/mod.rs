@@ -28,8 +28,6 @@ pub fn client() -> reqwest::Client {
         .pool_idle_timeout(std::time::Duration::from_secs(5))
         .no_proxy()
         .timeout(std::time::Duration::from_secs(60))
-        // A server ends connections that were idle for half a minute, which building a module may take.
-        .pool_idle_timeout(std::time::Duration::from_secs(10))
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .expect("a client")
