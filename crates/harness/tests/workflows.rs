@@ -53,6 +53,16 @@ steps:
 output: { id: "{{ push.body.id }}" }
 "#;
 
+/// A schedule every second, for ten years: that is told, and not tried to the end.
+#[tokio::test]
+async fn time_that_brings_runs_without_end_is_an_error() {
+    let busy = "name: busy\ntrigger: { type: schedule, every: 1s }\nsteps: [{ id: a, type: set, values: { x: 1 } }]\n";
+    let test = "workflow: busy\nsteps:\n  - advance: 3650d\n  - expect: { runs: 1 }\n";
+    let report = tried(&[("busy.yaml", busy), ("tests/long.yaml", test)]).await.unwrap();
+    assert_eq!(report.failed(), 1, "{}", report.text());
+    assert!(report.text().contains("more than 10000 runs have come to their end"), "{}", report.text());
+}
+
 const ASKS: &str = r#"
 name: asks
 trigger: { type: manual }

@@ -1,4 +1,5 @@
-//! `POST /api/v1/eval`: an expression, over what a past run knew or over values that come with it.
+//! `POST /api/v1/eval`: an expression, over what a past run knew or over values that come with it. For who may write:
+//! of a run that waits, an expression sees the links that give it its input.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -6,13 +7,13 @@ use serde_json::{Value, json};
 use stepwell_engine::EvalRequest;
 
 use crate::App;
-use crate::auth::Reader;
+use crate::auth::Writer;
 use crate::body;
 use crate::problem::Answer;
 
 pub async fn eval(
     State(app): State<App>,
-    Reader(workspace): Reader,
+    Writer(workspace): Writer,
     request: Request,
 ) -> Answer<Json<Value>> {
     let bytes = body::whole(&app, request).await?;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::json;
@@ -11,6 +10,7 @@ use stepwell_engine::{ConnectionInfo, DraftSaved, SchemaChange, WorkflowDetail, 
 use stepwell_workflow::connection;
 
 use super::Bad;
+use super::files;
 use super::workflow::{connection_files, listening, name_of, workflow_files};
 use crate::client::{Client, ClientError};
 use crate::output::{self, Line};
@@ -60,8 +60,7 @@ struct Document {
 
 fn documents(files: Vec<PathBuf>) -> anyhow::Result<Vec<Document>> {
     let read = |file: PathBuf| {
-        let text =
-            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text = files::text(&file)?;
         anyhow::Ok(Document { name: name_of(&file)?, file, text })
     };
     files.into_iter().map(read).collect()
@@ -185,7 +184,7 @@ fn show(plan: &Plan) {
 /// the other.
 fn schema_of(folder: &Path, activate: bool) -> anyhow::Result<Option<(String, BTreeMap<String, String>)>> {
     let Some(file) = super::schema::of_folder(folder) else { return Ok(None) };
-    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = files::text(&file)?;
     let with = match activate {
         true => documents(workflow_files(&[folder.to_owned()])?)?,
         false => Vec::new(),

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
 use serde::Deserialize;
 use serde_json::json;
 use stepwell_records::schema::Schema;
@@ -19,6 +18,7 @@ use stepwell_workflow::problem::{Problem, render_all};
 use stepwell_workflow::schema_file::{self, WithSchema};
 
 use super::Bad;
+use super::files;
 use super::workflow::name_of;
 use crate::args::{Global, GraphFormat};
 use crate::client::Client;
@@ -152,7 +152,7 @@ fn catalog_of(folder: &Path) -> anyhow::Result<(Box<dyn Catalog>, Option<BadSche
     if !file.is_file() {
         return Ok((Box::new(StandardObjects), None));
     }
-    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = files::text(&file)?;
     let made = schema_file::read(&text)
         .and_then(|wanted| WithSchema::new(&wanted).map_err(|error| schema_file::told(&text, &error)));
     Ok(match made {
@@ -202,7 +202,7 @@ fn add(problems: &mut Vec<Problem>, told: Vec<Problem>) {
 }
 
 fn read(file: &Path, catalog: &dyn Catalog) -> anyhow::Result<(String, Checked)> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = files::bytes(file)?;
     let checked = check::check_bytes(&bytes, &name_of(file)?, catalog);
     Ok((String::from_utf8_lossy(&bytes).into_owned(), checked))
 }

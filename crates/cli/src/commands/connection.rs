@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use reqwest::Method;
 use serde_json::json;
 use stepwell_engine::{ConnectionInfo, ConnectionSaved};
 
 use super::Bad;
+use super::files;
 use super::workflow::{documents_in, name_of};
 use crate::args::{Connection, Global};
 use crate::client::{Client, ClientError};
@@ -100,5 +100,5 @@ pub async fn apply(
 }
 
 pub fn read(file: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    files::text(file)
 }

@@ -1,7 +1,7 @@
 //! `stepwell eval`: an expression by the evaluator of production, over the values of a run or of a file.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use crate::client::{Client, ClientError};
 use crate::output;
 
 pub async fn main(eval: Eval, global: &Global) -> anyhow::Result<()> {
-    let data = eval.data.as_ref().map(of_file).transpose()?.unwrap_or_default();
+    let data = eval.data.as_deref().map(of_file).transpose()?.unwrap_or_default();
     let Some(run) = &eval.run else {
         return match evaluate(&eval.expression, &Seen::of(data, Timestamp::now())) {
             Ok(value) => output::json(&value),
@@ -67,10 +67,10 @@ fn shown(expression: &str, at: (u32, u32), meant: usize, message: &str, hint: Op
 }
 
 /// A JSON object: each member is a name.
-fn of_file(path: &PathBuf) -> anyhow::Result<Map<String, Value>> {
+fn of_file(path: &Path) -> anyhow::Result<Map<String, Value>> {
     let text = match path.as_os_str() == "-" {
         true => std::io::read_to_string(std::io::stdin()).context("stdin cannot be read")?,
-        false => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+        false => super::files::text(path)?,
     };
     let value: Value = serde_json::from_str(&text)
         .map_err(|error| anyhow::anyhow!("{} is not JSON: {error}", path.display()))?;

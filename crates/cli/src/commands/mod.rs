@@ -7,6 +7,7 @@ pub mod connection;
 pub mod demo;
 mod dry_run;
 pub mod eval;
+mod files;
 mod fixture;
 mod history;
 mod import;
@@ -36,10 +37,9 @@ pub struct Bad(pub String);
 /// JSON given on the command line, or `@FILE`, or `-` for stdin.
 pub fn json_argument(name: &str, text: &str) -> anyhow::Result<Value> {
     let (source, body) = match text.strip_prefix('@') {
-        Some(path) => (
-            format!("--{name} {path}"),
-            std::fs::read_to_string(path).with_context(|| format!("--{name}: cannot read {path}"))?,
-        ),
+        Some(path) => {
+            (format!("--{name} {path}"), files::text(path.as_ref()).with_context(|| format!("--{name}"))?)
+        }
         None if text == "-" => (format!("--{name} -"), std::io::read_to_string(std::io::stdin())?),
         None => (format!("--{name}"), text.to_owned()),
     };

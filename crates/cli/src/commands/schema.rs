@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use serde_json::{Value, json};
 use stepwell_engine::{SchemaApplied, SchemaChange, SchemaPlan};
 use stepwell_workflow::schema_file;
 
 use super::Bad;
+use super::files;
 use crate::args::{Global, Object, Schema};
 use crate::client::Client;
 use crate::output;
@@ -41,7 +41,7 @@ pub async fn main(command: Schema, global: &Global) -> anyhow::Result<()> {
 /// The text of a schema file, or of the one in a folder.
 fn read(path: &Path) -> anyhow::Result<String> {
     let file = if path.is_dir() { path.join(schema_file::FILE) } else { path.to_owned() };
-    std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
+    files::text(&file)
 }
 
 /// The schema file of a folder, where it has one.

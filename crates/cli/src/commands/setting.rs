@@ -1,6 +1,5 @@
 //! `stepwell setting`: values that workflows read as `settings.NAME`.
 
-use anyhow::Context;
 use reqwest::Method;
 use serde_json::{Value, json};
 use stepwell_engine::SettingInfo;
@@ -52,7 +51,7 @@ pub async fn main(command: Setting, global: &Global) -> anyhow::Result<()> {
 /// JSON, or `@FILE`, or `-` for stdin.
 pub(super) fn json_value(text: &str) -> anyhow::Result<Value> {
     let body = match text.strip_prefix('@') {
-        Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?,
+        Some(path) => super::files::text(path.as_ref())?,
         None if text == "-" => std::io::read_to_string(std::io::stdin())?,
         None => text.to_owned(),
     };

@@ -184,7 +184,7 @@ pub fn workflow_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         }
         files.append(&mut inside);
     }
-    Ok(files)
+    super::files::by_name(files)
 }
 
 /// The files of the folders named that are connections.
@@ -193,7 +193,7 @@ pub fn connection_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     for folder in paths.iter().map(|path| path.join("connections")).filter(|folder| folder.is_dir()) {
         files.extend(documents_in(&folder)?);
     }
-    Ok(files)
+    super::files::by_name(files)
 }
 
 /// The YAML and JSON files of a folder, in the order of their names.

@@ -25,6 +25,9 @@ use super::document::{Step, Test, fill};
 use super::folder::{Flow, Folder};
 use super::outside::{CannedHttp, CaughtMail, LateHttp};
 
+/// Runs that may end while a test moves time once.
+const MOST_RUNS: u64 = 10_000;
+
 /// How far the clock goes by itself, for runs under way that pause a moment.
 const MOMENT: Duration = Duration::from_secs(1);
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -261,7 +264,7 @@ impl World {
             }
             "advance" => {
                 let by: Millis = step.filled(&self.scope)?;
-                self.advance(by.as_duration()).await;
+                self.advance(by.as_duration()).await.map_err(|error| format!("{}: {error}", step.place))?;
             }
             "resume" => {
                 let resume = step.filled(&self.scope)?;
@@ -346,19 +349,33 @@ impl World {
         }
     }
 
+    /// Runs that have ended, however.
+    fn ended(&self) -> u64 {
+        let stats = self.engine.stats();
+        stats.runs_completed + stats.runs_failed + stats.runs_cancelled
+    }
+
     /// Moves time, from one thing that falls due to the next.
-    async fn advance(&mut self, by: Duration) {
+    async fn advance(&mut self, by: Duration) -> Result<(), String> {
         let till = self.clock.elapsed() + by;
+        let began = self.ended();
         loop {
             self.settle().await;
             match self.clock.next().filter(|next| *next <= till) {
                 Some(next) => self.clock.move_to(next),
                 None => break,
             }
+            if self.ended() - began > MOST_RUNS {
+                return Err(format!(
+                    "more than {MOST_RUNS} runs have come to their end while time moves: move it by less, or give the \
+                     schedule longer times"
+                ));
+            }
         }
         self.clock.move_to(till);
         self.settle().await;
         self.scope.now = self.clock.now();
+        Ok(())
     }
 
     /// Lets everything go on that can without the time moving.
