@@ -6,6 +6,7 @@ mod api_input;
 mod auth;
 mod bad_input;
 mod cli;
+mod concurrency;
 mod connections;
 mod data_folder;
 mod durability;

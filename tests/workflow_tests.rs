@@ -30,6 +30,7 @@ fn flows_that_others_take_part_in_pass_their_tests() {
     passes("data-pipeline", 4);
     passes("newsletter", 3);
     passes("two-way-sync", 4);
+    passes("person-changes", 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::id::RunId;
 use crate::tables::runs::{self, RunHead};
 use crate::tables::{self, inbox, items, timers};
 use crate::waiters::Ended;
-use crate::{blobs, children, connections, hash, load};
+use crate::{blobs, children, concurrency, connections, hash, load};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use stepwell_store::{Key, Refused, Want, all_rows, transact};
@@ -44,39 +44,55 @@ pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(
             head.inbox = 0;
             head.ended_ms = Some(now_ms);
             head.error = Some(error.clone());
+            let (mut told, mut parent) = (Vec::new(), None);
+            if let Some(place) = head.place.take() {
+                concurrency::leave(ctx, &mut tx, &head.workflow, &place, &mut told).await?;
+            }
             tx.put(head_key.clone(), tables::encode(&head)?);
             let moved = RunMoved::of(run, &head);
             tx.append(ws.log, EventPage::default().row(now_ms, Some(&moved))?);
-            let parent = children::tell_parent(ctx, &mut tx, run, &head, &finished(error)).await?;
-            Ok::<_, Refused>(Some((head, parent)))
+            if let Some(finished) = finished(&head) {
+                parent = children::tell_parent(ctx, &mut tx, run, &head, &finished).await?;
+            }
+            Ok::<_, Refused>(Some((head, parent, told)))
         })
     })
     .await?;
     crate::timers::sweep(ctx, run, later).await;
     connections::forget(ctx, run);
-    let Some((head, parent)) = ended else { return Ok(()) };
-    if let Some(parent) = parent {
-        ctx.wake(parent);
+    let Some((head, parent, told)) = ended else { return Ok(()) };
+    if let Some((parent, workflow)) = parent {
+        ctx.wake(parent, &workflow);
     }
+    concurrency::wake(ctx, &head.workflow, &told);
     tracing::error!(%run, workflow = %head.workflow, code = %error.code, error = %error.message, "a run was given up");
     ctx.core.stats.run_ended(head.status);
     ctx.ws.kept.run_ended();
-    ctx.ws.waiters.tell(run, head.commits, Some(|| Ended { finished: finished(error), answer: None }));
+    if let Some(finished) = finished(&head) {
+        ctx.ws.waiters.tell(run, head.commits, Some(|| Ended { finished, answer: None }));
+    }
     Ok(())
 }
 
-/// The end of a run whose head alone tells of it.
-pub(crate) fn finished(error: &FailureDetail) -> Finished {
+/// The end of a run whose head alone tells of it: it could not be driven to its end, or did not begin.
+pub(crate) fn finished(head: &RunHead) -> Option<Finished> {
+    let status = match (head.status, &head.error) {
+        (RunStatus::Failed, Some(_)) => machine::RunStatus::Failed,
+        (RunStatus::Cancelled, _) => machine::RunStatus::Cancelled,
+        _ => return None,
+    };
+    Some(Finished { status, output: Payload::default(), error: head.error.as_ref().map(failure) })
+}
+
+/// The failure that a head tells of.
+pub(crate) fn failure(error: &FailureDetail) -> RunFailure {
     let failure = Failure {
         source: Source::Engine,
         details: error.details.clone(),
+        retryable: error.retryable,
         ..Failure::engine(error.code.clone(), error.message.clone())
     };
-    Finished {
-        status: machine::RunStatus::Failed,
-        output: Payload::default(),
-        error: Some(RunFailure { step: None, failure }),
-    }
+    RunFailure { step: None, failure }
 }
 
 /// The keys of the run's timers, which only its snapshot names otherwise.

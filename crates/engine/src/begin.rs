@@ -1,18 +1,22 @@
 //! A run as it is put on disk before it is driven: in the queue, or failed before it began.
+use crate::abandon;
 use crate::api::{FailureDetail, RunStatus};
+use crate::concurrency::{self, Entered, Told, Wanted};
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
 use crate::feed::RunMoved;
 use crate::id::RunId;
-use crate::journal::{NoteRef, Page};
+use crate::journal::Page;
 use crate::registry::Compiled;
 use crate::stats::add;
 use crate::tables::{self, runs};
+use crate::waiters::Ended;
 use crate::{blobs, inputs};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use stepwell_store::{Key, Refused, Txn};
 use stepwell_workflow::machine::{Event, Failure, Payload, RunInfo, Start};
+use stepwell_workflow::model::WhenFull;
 
 /// A transaction that puts runs into the queue is full here: the next run, or a record before and after a change,
 /// still fits it.
@@ -23,10 +27,13 @@ pub(crate) fn is_full(txn: &Txn) -> bool {
 }
 
 /// A run that was asked for.
+#[derive(Clone)]
 pub(crate) struct NewRun {
     pub run: RunId,
     pub head: runs::RunHead,
     pub start: Start,
+    /// The place that it asks for; or why that cannot be told.
+    pub place: Result<Option<Wanted>, Failure>,
 }
 
 impl NewRun {
@@ -113,8 +120,10 @@ impl NewRun {
             depth,
             parent: None,
             links: key,
+            place: None,
         };
-        Self { run, head, start }
+        let place = concurrency::wanted(flow, &start);
+        Self { run, head, start, place }
     }
 
     async fn spill(&mut self, ctx: &Ctx) -> Result<Vec<[u8; 32]>, Refused> {
@@ -125,68 +134,115 @@ impl NewRun {
         Ok(spilled)
     }
 
-    /// As the queue keeps it: it begins in its turn.
+    /// As the queue keeps it: it begins in its turn. Or failed, when the place that it asks for cannot be told.
     pub(crate) async fn queued(mut self, ctx: &Ctx) -> Result<Rows, Refused> {
+        let wanted = match std::mem::replace(&mut self.place, Ok(None)) {
+            Ok(wanted) => wanted,
+            Err(failure) => return self.failed(ctx, &failure).await,
+        };
         let spilled = self.spill(ctx).await?;
+        let skipped = match &wanted {
+            Some(wanted) if wanted.when_full == WhenFull::Skip => {
+                let failure = concurrency::full(&self.head.workflow);
+                Some(self.unbegun(ctx, &failure, RunStatus::Cancelled)?)
+            }
+            _ => None,
+        };
         let live =
             runs::Live { incoming: vec![Event::Started(Box::new(self.start))], ..runs::Live::default() };
         let live = (runs::live_key(ctx.ws.id, self.run), tables::encode(&live)?);
-        Rows::new(ctx, self.run, &self.head, Some(live), spilled)
+        Ok(Rows {
+            run: self.run,
+            claims: claims(ctx, self.run, &spilled),
+            kept: (self.head, live),
+            wanted,
+            skipped,
+        })
     }
 
     /// As it is kept when it cannot begin: failed, and with all that it was to begin with.
     pub(crate) async fn failed(mut self, ctx: &Ctx, failure: &Failure) -> Result<Rows, Refused> {
         let spilled = self.spill(ctx).await?;
+        let kept = self.unbegun(ctx, failure, RunStatus::Failed)?;
+        Ok(Rows { run: self.run, claims: claims(ctx, self.run, &spilled), kept, wanted: None, skipped: None })
+    }
+
+    /// As it is kept when it ends before it begins.
+    fn unbegun(&self, ctx: &Ctx, failure: &Failure, status: RunStatus) -> Result<Kept, Refused> {
         let now_ms = ctx.now_ms();
-        let mut page = Page::default();
-        page.push(&Event::Started(Box::new(self.start)), &NoteRef::default())?;
-        let journal = runs::journal_key(ctx.ws.id, self.run, 0);
-        self.head.status = RunStatus::Failed;
-        self.head.ended_ms = Some(now_ms);
-        self.head.error = Some(FailureDetail::from(failure));
-        self.head.commits = 1;
-        let page = page.value(now_ms, None)?.map(|page| (journal, page));
-        Rows::new(ctx, self.run, &self.head, page, spilled)
+        let head = runs::RunHead {
+            status,
+            ended_ms: Some(now_ms),
+            error: Some(FailureDetail::from(failure)),
+            commits: 1,
+            ..self.head.clone()
+        };
+        let page = Page::unbegun(Box::new(self.start.clone()))?.value(now_ms, None)?;
+        let page = page.ok_or_else(|| Refused::Invalid("what a run began with is not kept".into()))?;
+        Ok((head, (runs::journal_key(ctx.ws.id, self.run, 0), page)))
     }
 }
+
+fn claims(ctx: &Ctx, run: RunId, spilled: &[[u8; 32]]) -> Vec<Key> {
+    spilled.iter().map(|sha256| runs::blob_ref_key(ctx.ws.id, sha256, run)).collect()
+}
+
+/// A head, and the snapshot or the journal beside it.
+type Kept = (runs::RunHead, (Key, stepwell_store::Value));
 
 /// The rows of a run that is new.
 pub(crate) struct Rows {
-    pub run: RunId,
-    pub moved: RunMoved,
-    status: RunStatus,
-    writes: Vec<(Key, stepwell_store::Value)>,
+    run: RunId,
+    kept: Kept,
+    claims: Vec<Key>,
+    /// The place that it asks for.
+    wanted: Option<Wanted>,
+    /// What is kept of it when it does not get one.
+    skipped: Option<Kept>,
 }
 
 impl Rows {
-    fn new(
-        ctx: &Ctx,
-        run: RunId,
-        head: &runs::RunHead,
-        beside: Option<(Key, stepwell_store::Value)>,
-        spilled: Vec<[u8; 32]>,
-    ) -> Result<Self, Refused> {
-        let mut writes = vec![(runs::head_key(ctx.ws.id, run), tables::encode(head)?)];
-        writes.extend(beside);
-        for sha256 in spilled {
-            writes.push((runs::blob_ref_key(ctx.ws.id, &sha256, run), vec![tables::FORMAT].into()));
+    /// Writes them; the caller appends what moved to the log.
+    pub(crate) async fn put(&self, ctx: &Ctx, tx: &mut Txn) -> Result<Placed, Refused> {
+        let (mut kept, mut place, mut told) = (&self.kept, None, Vec::new());
+        if let Some(wanted) = &self.wanted {
+            let workflow = &self.kept.0.workflow;
+            match concurrency::enter(ctx, tx, workflow, wanted, self.run, &mut told).await? {
+                Entered::As(entered) => place = Some(entered),
+                Entered::Full => kept = self.skipped.as_ref().unwrap_or(kept),
+            }
         }
-        Ok(Self { run, moved: RunMoved::of(run, head), status: head.status, writes })
+        let head = runs::RunHead { place, ..kept.0.clone() };
+        tx.put(runs::head_key(ctx.ws.id, self.run), tables::encode(&head)?);
+        tx.put(kept.1.0.clone(), kept.1.1.clone());
+        self.claims.iter().for_each(|claim| tx.put(claim.clone(), vec![tables::FORMAT]));
+        Ok(Placed { run: self.run, moved: RunMoved::of(self.run, &head), head, told })
     }
+}
 
-    /// Writes them; the caller appends `moved` to the log.
-    pub(crate) fn put(&self, tx: &mut Txn) {
-        self.writes.iter().for_each(|(key, value)| tx.put(key.clone(), value.clone()));
-    }
+/// A run that was put into a transaction.
+pub(crate) struct Placed {
+    pub run: RunId,
+    pub moved: RunMoved,
+    pub head: runs::RunHead,
+    /// Others of its workflow that it moves.
+    told: Vec<Told>,
+}
 
-    /// Call it when they are on disk: whoever drives runs takes it from here.
+impl Placed {
+    /// Call it when it is on disk: whoever drives runs takes it from here.
     pub(crate) fn stored(&self, ctx: &Ctx) {
+        let head = &self.head;
         add(&ctx.core.stats.runs_started, 1);
-        if self.status.ended() {
-            ctx.core.stats.run_ended(self.status);
+        if head.status.ended() {
+            ctx.core.stats.run_ended(head.status);
             ctx.ws.kept.run_ended();
-        } else {
-            ctx.wake(self.run);
+            if let Some(finished) = abandon::finished(head) {
+                ctx.ws.waiters.tell(self.run, head.commits, Some(|| Ended { finished, answer: None }));
+            }
+        } else if !head.waits_for_its_place() {
+            ctx.wake(self.run, &head.workflow);
         }
+        concurrency::wake(ctx, &head.workflow, &self.told);
     }
 }

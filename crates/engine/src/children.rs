@@ -1,6 +1,7 @@
 //! Runs that a run starts (`run_workflow`): they come into being in their parent's commit, and tell it of their end in
 //! their own. A parent that waits holds no slot; what it is told lies in its inbox.
-use crate::begin::{NewRun, Rows};
+use crate::begin::{NewRun, Placed};
+use crate::concurrency::{DEADLOCK, Wanted};
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
 use crate::events::MAX_DEPTH;
@@ -8,7 +9,7 @@ use crate::feed::RunMoved;
 use crate::hash;
 use crate::id::RunId;
 use crate::registry::workflows;
-use crate::requests::{Retrying, prepare_retry};
+use crate::requests::{Retried, Retrying, prepare_retry};
 use crate::start::seen;
 use crate::tables::runs::{self, Parent, RunHead};
 use crate::tables::{self, inbox};
@@ -17,7 +18,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use stepwell_store::{Key, Refused, Txn, transact};
 use stepwell_workflow::machine::{Event, Execute, Failure, Finished, Payload, RunCall, RunStatus};
-use stepwell_workflow::model::{Manual, Trigger};
+use stepwell_workflow::model::{Manual, Trigger, WhenFull};
 
 /// The code of a step whose run was cancelled.
 const CANCELLED: &str = "run_cancelled";
@@ -37,6 +38,12 @@ pub(crate) enum Begun {
         run: RunId,
         result: Result<Payload, Failure>,
     },
+    /// It was kept, and does not run: its place is taken.
+    Skipped {
+        run: RunId,
+        put: Put,
+        result: Result<Payload, Failure>,
+    },
     /// What it needs is read from what is stored, and the burst has written: it comes first in the next.
     Later,
     Failed(Failure),
@@ -44,25 +51,22 @@ pub(crate) enum Begun {
 
 /// What the parent's commit does for a child; the rest comes when it is on disk.
 pub(crate) enum Put {
-    New(Rows),
-    Retried(RunId, RunMoved),
+    New(Placed),
+    Retried(RunId, Retried),
 }
 
 impl Put {
     pub(crate) fn moved(&self) -> &RunMoved {
         match self {
-            Put::New(rows) => &rows.moved,
-            Put::Retried(_, moved) => moved,
+            Put::New(placed) => &placed.moved,
+            Put::Retried(_, retried) => &retried.moved,
         }
     }
 
     pub(crate) fn stored(&self, ctx: &Ctx) {
         match self {
-            Put::New(rows) => rows.stored(ctx),
-            Put::Retried(run, _) => {
-                ctx.ws.kept.run_revived();
-                ctx.wake(*run);
-            }
+            Put::New(placed) => placed.stored(ctx),
+            Put::Retried(run, retried) => retried.stored(ctx, *run),
         }
     }
 }
@@ -86,7 +90,7 @@ pub(crate) async fn begin(
     family: Family<'_>,
 ) -> Result<Begun, Refused> {
     if let Some(run) = call.run.as_ref().and_then(|run| run.parse().ok())
-        && let Some(begun) = go_on(ctx, txn, call, run).await?
+        && let Some(begun) = go_on(ctx, txn, call, run, &family).await?
     {
         return Ok(begun);
     }
@@ -122,12 +126,56 @@ pub(crate) async fn begin(
     };
     let run = free_id(ctx, txn, execute, family.now).await?;
     let parent = Parent { run: family.run, path: execute.path.clone(), waits: call.wait };
-    let rows = match NewRun::child(ctx, &flow, trigger, depth, run, parent) {
-        Ok(new) => new.queued(ctx).await?,
+    let new = match NewRun::child(ctx, &flow, trigger, depth, run, parent) {
+        Ok(new) => new,
         Err(error) => return failed(error),
     };
-    rows.put(txn);
-    Ok(Begun::Run { run, put: Some(Put::New(rows)) })
+    match &new.place {
+        Ok(wanted) => {
+            if let Some(failure) = waits_for_itself(ctx, txn, call, wanted.as_ref(), &family).await? {
+                return Ok(Begun::Failed(failure));
+            }
+        }
+        Err(failure) => return Ok(Begun::Failed(failure.clone())),
+    }
+    let placed = new.queued(ctx).await?.put(ctx, txn).await?;
+    match &placed.head.error {
+        Some(error) if call.wait => {
+            let result = Err(abandon::failure(error).failure);
+            Ok(Begun::Skipped { run, put: Put::New(placed), result })
+        }
+        _ => Ok(Begun::Run { run, put: Some(Put::New(placed)) }),
+    }
+}
+
+/// Why a run that is to be waited for would never begin: one that waits for it has the place that it would wait for.
+async fn waits_for_itself(
+    ctx: &Ctx,
+    txn: &mut Txn,
+    call: &RunCall,
+    wanted: Option<&Wanted>,
+    family: &Family<'_>,
+) -> Result<Option<Failure>, Refused> {
+    let Some(wanted) = wanted.filter(|wanted| call.wait && wanted.when_full != WhenFull::Skip) else {
+        return Ok(None);
+    };
+    let (mut run, mut at) = (family.run, family.head.clone());
+    loop {
+        if at.workflow == call.workflow && at.place.as_ref().is_some_and(|place| place.key == wanted.key) {
+            let message = format!(
+                "run {run} counts together with the run that is to be started (`concurrency` of `{}`), and waits for its \
+                 end: both would wait for ever",
+                call.workflow
+            );
+            return Ok(Some(Failure::engine(DEADLOCK, message)));
+        }
+        let Some(parent) = at.parent.filter(|parent| parent.waits) else { return Ok(None) };
+        run = parent.run;
+        at = match head(ctx, txn, run).await? {
+            Some(head) => head,
+            None => return Ok(None),
+        };
+    }
 }
 
 /// An id that no run has. Its time is that of the run itself, since ids are looked at in their order.
@@ -145,7 +193,13 @@ async fn free_id(ctx: &Ctx, txn: &mut Txn, execute: &Execute, now: Timestamp) ->
 
 /// Goes on with a run that was started before; nothing when it was cancelled, or the step asks for another workflow by
 /// now: then another one is started. One that cannot go on fails the step: what it has done is not to be done twice.
-async fn go_on(ctx: &Ctx, txn: &mut Txn, call: &RunCall, run: RunId) -> Result<Option<Begun>, Refused> {
+async fn go_on(
+    ctx: &Ctx,
+    txn: &mut Txn,
+    call: &RunCall,
+    run: RunId,
+    family: &Family<'_>,
+) -> Result<Option<Begun>, Refused> {
     let head = match history::found(run, head(ctx, txn, run).await?) {
         Ok(head) => head,
         Err(error) => return Ok(Some(Begun::Failed(lost(run, &error)))),
@@ -170,8 +224,11 @@ async fn go_on(ctx: &Ctx, txn: &mut Txn, call: &RunCall, run: RunId) -> Result<O
             if let Some(key) = retrying.outdated(ctx, txn, &head).await? {
                 return Err(Refused::Conflict { key });
             }
-            let moved = retrying.put(ctx, txn, head)?.1;
-            Ok(Some(Begun::Run { run, put: Some(Put::Retried(run, moved)) }))
+            if let Some(failure) = waits_for_itself(ctx, txn, call, retrying.wanted(), family).await? {
+                return Ok(Some(Begun::Failed(failure)));
+            }
+            let retried = retrying.put(ctx, txn, head).await?;
+            Ok(Some(Begun::Run { run, put: Some(Put::Retried(run, retried)) }))
         }
         _ => Ok(Some(Begun::Run { run, put: None })),
     }
@@ -218,12 +275,8 @@ pub(crate) async fn result(
         let folded = history::fold(ctx, run, &flow).await?;
         Ok::<_, EngineError>(folded.finished)
     };
-    let finished = match (finished.await, &head.error) {
-        (Ok(Some(finished)), _) => finished,
-        (Ok(None), Some(error)) => abandon::finished(error),
-        (Ok(None), None) if head.status == api::RunStatus::Cancelled => {
-            Finished { status: RunStatus::Cancelled, output: Payload::default(), error: None }
-        }
+    let finished = match (finished.await, abandon::finished(head)) {
+        (Ok(Some(finished)), _) | (Ok(None), Some(finished)) => finished,
         (Ok(None), None) => return Ok(Err(lost(run, &history::expired(run)))),
         (Err(error), _) => return Ok(Err(lost(run, &passing(error)?))),
     };
@@ -268,7 +321,7 @@ pub(crate) async fn tell_parent(
     run: RunId,
     own: &RunHead,
     finished: &Finished,
-) -> Result<Option<RunId>, Refused> {
+) -> Result<Option<(RunId, String)>, Refused> {
     let Some(parent) = own.parent.as_ref().filter(|parent| parent.waits) else { return Ok(None) };
     let Some(head) = head(ctx, txn, parent.run).await?.filter(|head| !head.status.ended()) else {
         return Ok(None);
@@ -281,17 +334,19 @@ pub(crate) async fn tell_parent(
     }
     let at = ctx.core.ports.clock.now();
     let event = Event::RunEnded { path: parent.path.clone(), run: run.to_string(), result, at };
+    let workflow = head.workflow.clone();
     lay(ctx, txn, parent.run, head, event)?;
-    Ok(Some(parent.run))
+    Ok(Some((parent.run, workflow)))
 }
 
-/// Asks a run to end that nobody waits for any more; false when it has.
-pub(crate) async fn cancel(ctx: &Ctx, txn: &mut Txn, run: RunId) -> Result<bool, Refused> {
+/// Asks a run to end that nobody waits for any more, and says of which workflow it is; nothing when it has.
+pub(crate) async fn cancel(ctx: &Ctx, txn: &mut Txn, run: RunId) -> Result<Option<String>, Refused> {
     let Some(head) = head(ctx, txn, run).await?.filter(|head| !head.status.ended()) else {
-        return Ok(false);
+        return Ok(None);
     };
+    let workflow = head.workflow.clone();
     lay(ctx, txn, run, head, Event::CancelRequested { at: ctx.core.ports.clock.now() })?;
-    Ok(true)
+    Ok(Some(workflow))
 }
 
 /// Asks runs to end that are too many for the commit in which nobody waits for them any more.
@@ -301,20 +356,24 @@ pub(crate) async fn cancel_all(ctx: &Ctx, runs: &[RunId]) -> Result<(), Refused>
             Box::pin(async move {
                 let mut asked = Vec::new();
                 for run in part {
-                    if cancel(ctx, &mut tx, *run).await? {
-                        asked.push(*run);
-                    }
+                    asked.extend(cancel(ctx, &mut tx, *run).await?.map(|workflow| (*run, workflow)));
                 }
                 Ok::<_, Refused>(asked)
             })
         });
-        asked.await?.into_iter().for_each(|run| ctx.wake_at_once(run));
+        asked.await?.iter().for_each(|(run, workflow)| ctx.wake_at_once(*run, workflow));
     }
     Ok(())
 }
 
 /// Puts an event into a run's inbox.
-fn lay(ctx: &Ctx, txn: &mut Txn, run: RunId, mut head: RunHead, event: Event) -> Result<(), Refused> {
+pub(crate) fn lay(
+    ctx: &Ctx,
+    txn: &mut Txn,
+    run: RunId,
+    mut head: RunHead,
+    event: Event,
+) -> Result<(), Refused> {
     let message = inbox::Message { event, actions: None };
     txn.put(inbox::key(ctx.ws.id, run, head.inbox), tables::encode(&message)?);
     head.inbox += 1;

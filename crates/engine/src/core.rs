@@ -133,14 +133,14 @@ impl Ctx {
         self.core.ids.next(&*self.core.ports.clock, &*self.core.ports.random)
     }
 
-    /// Something was written to the run: whoever drives it looks.
-    pub(crate) fn wake(&self, run: RunId) {
-        let turns = self.ws.schedule.wake(run);
+    /// Something was written to the run of that workflow: whoever drives it looks.
+    pub(crate) fn wake(&self, run: RunId, workflow: &str) {
+        let turns = self.ws.schedule.wake(run, workflow);
         driver::start_all(self, turns);
     }
 
-    pub(crate) fn wake_at_once(&self, run: RunId) {
-        let turns = self.ws.schedule.wake_at_once(run);
+    pub(crate) fn wake_at_once(&self, run: RunId, workflow: &str) {
+        let turns = self.ws.schedule.wake_at_once(run, workflow);
         driver::start_all(self, turns);
     }
 

@@ -25,6 +25,8 @@ pub(crate) enum Begun {
     Stored,
     /// Its idempotency key had started this one before.
     Duplicate(HookKey),
+    /// It is not to begin now: its place is taken.
+    Stands,
 }
 
 /// How often a driver tries a store again in a row that could not serve it. What lasts longer may be this run's trouble alone, and others wait for its slot.
@@ -108,6 +110,9 @@ async fn drive_new(
         }
         Ok(Burst::Duplicate(key)) => {
             let _ = tell.send(Ok(Begun::Duplicate(key)));
+        }
+        Ok(Burst::Stands) => {
+            let _ = tell.send(Ok(Begun::Stands));
         }
         Ok(Burst::Nothing) => {
             let _ = tell.send(Err(EngineError::internal("the run came to nothing")));
@@ -201,7 +206,7 @@ async fn go_on(
                         continue;
                     }
                 }
-                Ok(Burst::Nothing | Burst::Duplicate(_)) => {}
+                Ok(Burst::Nothing | Burst::Duplicate(_) | Burst::Stands) => {}
                 Err(refused @ Refused::TooBig(_)) if base.step_limit == 1 => {
                     give_up(ctx, turn, Failure::engine("too_big", refused.to_string())).await;
                     return Left::ForNow;
@@ -232,7 +237,7 @@ async fn go_on(
         }
         look = true;
         // Again each time: a timer that rang a moment too early, by a clock that went back, is not lost.
-        for (_, due) in &base.timers {
+        for (_, due) in base.timers.iter().filter(|_| !base.head.waits_for_its_place()) {
             ctx.core.timers.add(due.as_millisecond(), ctx.ws.id, base.run);
         }
         if !calls.any_running() {
@@ -262,7 +267,7 @@ async fn go_on(
                 Ok(Burst::Committed(committed)) => {
                     tell(ctx, &base, committed.finished, committed.answer);
                 }
-                Ok(Burst::Nothing | Burst::Duplicate(_)) => {}
+                Ok(Burst::Nothing | Burst::Duplicate(_) | Burst::Stands) => {}
                 Err(refused) => {
                     tracing::warn!(%refused, "an answer from the outside could not be stored before closing");
                 }

@@ -10,7 +10,7 @@ use crate::journal::{self, Commit, Entry, Note};
 use crate::registry::Compiled;
 use crate::tables::runs::{self, RunHead, timestamp};
 use crate::waiters::Ended;
-use crate::{abandon, blobs, items, load, start};
+use crate::{abandon, blobs, concurrency, items, load, start};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -28,6 +28,8 @@ pub(crate) struct Folded {
     pub finished: Option<Finished>,
     pub answer: Option<Answer>,
     pub commits: Vec<Commit>,
+    /// What a run was to begin with that ended before it began.
+    pub unbegun: Option<Box<Start>>,
     /// Of a run with items, whose state was not folded but read.
     pub read: Option<runs::Live>,
 }
@@ -47,8 +49,14 @@ pub(crate) async fn fold(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Folde
         return Ok(folded);
     }
     let mut commits = commits(ctx, run).await?;
-    let mut folded =
-        Folded { state: State::new(), finished: None, answer: None, commits: Vec::new(), read: None };
+    let mut folded = Folded {
+        state: State::new(),
+        finished: None,
+        answer: None,
+        commits: Vec::new(),
+        unbegun: None,
+        read: None,
+    };
     let mut flow = Flow::Given(flow);
     for commit in &mut commits {
         if commit.expired {
@@ -60,6 +68,10 @@ pub(crate) async fn fold(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Folde
         }
         for entry in &mut commit.entries {
             fill(ctx, &mut entry.event).await?;
+            if commit.unbegun {
+                folded.unbegun = unbegun(&entry.event).or(folded.unbegun);
+                continue;
+            }
             if let Event::Started(start) = &entry.event
                 && start.run.version != u64::from(flow.get().version)
             {
@@ -86,6 +98,13 @@ pub(crate) async fn fold(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Folde
     Ok(folded)
 }
 
+fn unbegun(event: &Event) -> Option<Box<Start>> {
+    match event {
+        Event::Started(start) => Some(start.clone()),
+        _ => None,
+    }
+}
+
 /// The events of items are not folded again: the state of such a run is read as it was written last. Nothing when its
 /// snapshot has gone with its payloads, or with a driver that could not read it.
 async fn read(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Option<Folded>, EngineError> {
@@ -104,7 +123,7 @@ async fn read(ctx: &Ctx, run: RunId, flow: &Compiled) -> Result<Option<Folded>, 
         fill(ctx, &mut entry.event).await?;
     }
     let answer = live.answer.take();
-    Ok(Some(Folded { state, finished, answer, commits, read: Some(live) }))
+    Ok(Some(Folded { state, finished, answer, commits, unbegun: None, read: Some(live) }))
 }
 
 enum Flow<'a> {
@@ -142,13 +161,20 @@ pub(crate) async fn wait_for_end(
     }
     let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
     let folded = fold(ctx, run, &flow).await?;
-    match (folded.finished, &head.error) {
-        (Some(finished), _) => Ok(Some(Arc::new(Ended { finished, answer: folded.answer }))),
-        // It could not be driven to its end, so its journal has none.
-        (None, Some(error)) if !head.payloads_expired => {
-            Ok(Some(Arc::new(Ended { finished: abandon::finished(error), answer: None })))
+    match folded.finished {
+        Some(mut finished) => {
+            if finished.status == machine::RunStatus::Cancelled {
+                // Why is nothing that its journal knows.
+                finished.error = head.error.as_ref().map(abandon::failure);
+            }
+            Ok(Some(Arc::new(Ended { finished, answer: folded.answer })))
         }
-        (None, _) => Err(expired(run)),
+        None if head.payloads_expired => Err(expired(run)),
+        // It could not be driven to its end, or did not begin, so its journal has none.
+        None => match abandon::finished(&head) {
+            Some(finished) => Ok(Some(Arc::new(Ended { finished, answer: None }))),
+            None => Err(expired(run)),
+        },
     }
 }
 
@@ -191,7 +217,7 @@ pub(crate) async fn detail(ctx: &Ctx, run: RunId) -> Result<RunDetail, EngineErr
     if let Some(live) = &folded.read {
         items::open_steps(ctx, run, live, &mut steps).await?;
     }
-    let mut start = folded.state.start.clone();
+    let mut start = folded.state.start.clone().or_else(|| folded.unbegun.take());
     if start.is_none()
         && let Some(live) = load::live(ctx, run).await?
     {
@@ -215,7 +241,11 @@ pub(crate) async fn detail(ctx: &Ctx, run: RunId) -> Result<RunDetail, EngineErr
         (Some(finished), false) => Some(shown(&finished.output)),
         (None, false) => None,
     };
-    Ok(RunDetail { summary: head.summary(run), input, actions, output, steps: steps.finish(&folded.state) })
+    let mut summary = head.summary(run);
+    if let Some(waits_for) = &mut summary.waits_for {
+        waits_for.runs = concurrency::waits_for(ctx, &head).await?;
+    }
+    Ok(RunDetail { summary, input, actions, output, steps: steps.finish(&folded.state) })
 }
 
 /// The type of steps that have items.

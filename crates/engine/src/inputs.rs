@@ -250,7 +250,7 @@ async fn take(
         }
         Opened::new(ctx, &connections::secrets_of(ctx, &seen.flow)).redact(&mut data);
         if let Some(head) = lay(ctx, run, path, &seen.head, &data).await? {
-            ctx.wake(run);
+            ctx.wake(run, &head.workflow);
             return Ok(head.summary(run));
         }
         seen = Seen::load(ctx, run).await?;

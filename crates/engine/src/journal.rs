@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use stepwell_sandbox::{LogLine, Usage};
 use stepwell_store::{Key, Refused, Value};
-use stepwell_workflow::machine::{Call, Event, Failure, Links, Payload, State, StepPath, StepStatus};
+use stepwell_workflow::machine::{Call, Event, Failure, Links, Payload, Start, State, StepPath, StepStatus};
 
 /// A commit as it is read.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -25,6 +25,9 @@ pub(crate) struct Commit {
     /// From this commit on the run goes by another version.
     #[serde(rename = "s", default)]
     pub switch: Option<Switch>,
+    /// The run ended before it began: what it was to begin with is kept here, and is not folded.
+    #[serde(rename = "u", default)]
+    pub unbegun: bool,
 }
 
 /// A retry on newer versions of the workflow and its actions.
@@ -219,6 +222,7 @@ pub(crate) struct Page {
     ended: Vec<u8>,
     /// Claims on blobs that only a snapshot named, and does no longer.
     claims: Vec<u8>,
+    unbegun: bool,
 }
 
 /// How much of a page is there, to go back to.
@@ -260,6 +264,13 @@ impl Page {
             self.entries += 1;
         }
         Ok(())
+    }
+
+    /// The page of a run that ends before it begins.
+    pub(crate) fn unbegun(start: Box<Start>) -> Result<Self, Refused> {
+        let mut page = Self { unbegun: true, ..Self::default() };
+        page.push(&Event::Started(start), &NoteRef::default())?;
+        Ok(page)
     }
 
     /// Notes that an item is over.
@@ -358,6 +369,9 @@ impl Page {
             bytes.extend_from_slice(b"\"s\":");
             serde_json::to_writer(&mut bytes, switch).map_err(unwritable)?;
             bytes.push(b',');
+        }
+        if self.unbegun {
+            bytes.extend_from_slice(b"\"u\":true,");
         }
         bytes.extend_from_slice(b"\"e\":[");
         bytes.extend_from_slice(&self.json);

@@ -5,7 +5,7 @@
 //! How it works, in the order of reading: [`mod@start`] puts a run on disk; [`mod@driver`] drives it, burst after
 //! burst; [`mod@burst`] is the one mechanism that makes a run go forward and commits; [`mod@calls`] are what takes
 //! time between bursts; [`mod@schedule`], [`mod@timers`] and [`mod@open`] decide who is driven when, and recover
-//! that after a restart; [`mod@children`] are the runs that runs start; [`mod@history`] folds the journal for people; [`mod@retention`] removes what is over.
+//! that after a restart; [`mod@children`] are the runs that runs start; [`mod@concurrency`] lets so many runs of a key be under way; [`mod@history`] folds the journal for people; [`mod@retention`] removes what is over.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod abandon;
@@ -16,6 +16,7 @@ mod bulk;
 mod burst;
 mod calls;
 mod children;
+mod concurrency;
 mod config;
 mod connections;
 mod core;

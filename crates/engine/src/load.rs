@@ -5,7 +5,7 @@ use crate::error::EngineError;
 use crate::id::RunId;
 use crate::tables::{self, items, runs};
 use crate::{blobs, hash, history};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stepwell_store::{Key, Refused, Value, Want};
 use stepwell_workflow::machine::{self, Command, Event};
@@ -24,9 +24,11 @@ pub(crate) async fn stored(ctx: &Ctx, run: RunId) -> Result<Option<Base>, Engine
     blobs::fill(ctx, &mut live.state).await?;
     for event in &mut live.incoming {
         history::fill(ctx, event).await?;
-        if let Event::Started(start) = event {
-            // The run's clock begins when it begins, not when it was queued.
-            start.at = ctx.core.ports.clock.now();
+        // The run's clock begins, or goes on, when the run does, not when it was queued.
+        match event {
+            Event::Started(start) => start.at = ctx.core.ports.clock.now(),
+            Event::RetryRequested { at } => *at = ctx.core.ports.clock.now(),
+            _ => {}
         }
     }
     let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
@@ -54,6 +56,7 @@ pub(crate) async fn stored(ctx: &Ctx, run: RunId) -> Result<Option<Base>, Engine
         switch: live.switch,
         items: live.items,
         claims: live.claims,
+        wanted: None,
     }))
 }
 
@@ -97,6 +100,31 @@ async fn read_live(ctx: &Ctx, key: Key) -> Result<Option<runs::Live>, Refused> {
         }
         None => Ok(None),
     }
+}
+
+/// Runs with the workflow of each, whose line they stand in; for one that cannot be read an empty name.
+pub(crate) async fn with_workflows(ctx: &Ctx, woken: Vec<RunId>) -> Vec<(RunId, Arc<str>)> {
+    const PAGE: usize = 200;
+    #[derive(serde::Deserialize)]
+    struct Named {
+        #[serde(rename = "w")]
+        workflow: String,
+    }
+    let mut named: BTreeMap<RunId, Arc<str>> = BTreeMap::new();
+    let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+    for part in woken.chunks(PAGE) {
+        let wants = part.iter().map(|run| Want::Key(runs::head_key(ctx.ws.id, *run))).collect();
+        let Ok(view) = ctx.core.ports.store.read(ctx.ws.shard, wants).await else { continue };
+        for (key, value) in view.rows.into_iter().flatten() {
+            if let (Ok(run), Ok(head)) = (runs::run_in(&key), tables::decode::<Named>(&key, &value)) {
+                // Many runs are of few workflows.
+                let name = names.get(head.workflow.as_str()).cloned().unwrap_or_else(|| head.workflow.into());
+                names.insert(name.clone());
+                named.insert(run, name);
+            }
+        }
+    }
+    woken.into_iter().map(|run| (run, named.get(&run).cloned().unwrap_or_default())).collect()
 }
 
 /// A run's head.

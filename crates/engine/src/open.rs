@@ -6,7 +6,8 @@ use crate::registry::{Registry, workflows};
 use crate::schedule::Schedule;
 use crate::tables::{self, inbox, names, runs};
 use crate::{
-    EngineConfig, Ports, connections, driver, events, indexer, keys, retention, secrets, timers, timetables,
+    EngineConfig, Ports, concurrency, connections, driver, events, indexer, keys, load, retention, secrets,
+    timers, timetables,
 };
 use futures::FutureExt;
 use serde::Deserialize;
@@ -158,7 +159,7 @@ async fn recover(core: &Arc<Core>) -> Result<(), EngineError> {
         if !ready.is_empty() {
             tracing::info!(workspace = %ctx.ws.name, runs = ready.len(), "unfinished runs go on");
         }
-        let turns = ctx.ws.schedule.fill(ready);
+        let turns = ctx.ws.schedule.fill(load::with_workflows(&ctx, ready).await);
         driver::start_all(&ctx, turns);
         workflows::warm_all(&ctx).await;
     }
@@ -174,6 +175,7 @@ async fn parked_or_ready(ctx: &Ctx) -> Result<Vec<crate::id::RunId>, EngineError
         parked: bool,
     }
     const PAGE: usize = 200;
+    let in_line = concurrency::in_line(ctx).await?;
     let mut keys = runs::lives(ctx.ws.id);
     let mut ready = Vec::new();
     loop {
@@ -184,8 +186,9 @@ async fn parked_or_ready(ctx: &Ctx) -> Result<Vec<crate::id::RunId>, EngineError
             // So is one that cannot be read: its driver says so, and ends it.
             let parked = matches!(runs::moved(key, value), Ok(None))
                 && tables::decode::<Parked>(key, value).is_ok_and(|live| live.parked);
-            if !parked {
-                ready.push(runs::run_in(key)?);
+            let run = runs::run_in(key)?;
+            if !parked && !in_line.contains(&run) {
+                ready.push(run);
             }
         }
         match rows.last() {

@@ -1,7 +1,8 @@
 //! What people ask of a run that exists: to stop, or to go on from the step that failed.
 use crate::api::RunSummary;
+use crate::concurrency::{Entered, Told, Wanted};
 use crate::core::Ctx;
-use crate::error::EngineError;
+use crate::error::{EngineError, ErrorKind};
 use crate::feed::{EventPage, RunMoved};
 use crate::history::{self, expired, found};
 use crate::id::RunId;
@@ -9,12 +10,12 @@ use crate::journal::Switch;
 use crate::registry::{Compiled, workflows};
 use crate::tables::{self, inbox, items, runs};
 use crate::timers::whole_ms;
-use crate::{api, blobs, children, inputs};
+use crate::{api, blobs, children, concurrency, inputs};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use stepwell_store::{Key, Refused, Txn, Want, transact};
-use stepwell_workflow::machine::{self, Call, Command, Event, State, StepPath, Timer};
+use stepwell_workflow::machine::{self, Call, Command, Event, Start, State, StepPath, Timer};
 
 /// Puts a cancel into the run's inbox and wakes its driver.
 pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineError> {
@@ -33,7 +34,7 @@ pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineEr
                 return Err(EngineError::conflict("run_ended", message).with_run(run.to_string()));
             }
             // Once is enough, however often it is asked for: what lies there has to fit one burst.
-            if head.inbox > 0 && cancels(&mut tx, ctx, run).await? {
+            if head.inbox > 0 && concurrency::cancelled(ctx, &mut tx, run).await? {
                 return Ok(head);
             }
             tx.put(inbox::key(ctx.ws.id, run, head.inbox), message.clone());
@@ -44,19 +45,8 @@ pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineEr
         })
     })
     .await?;
-    ctx.wake_at_once(run);
+    ctx.wake_at_once(run, &head.workflow);
     Ok(head.summary(run))
-}
-
-/// Whether a cancel lies in the run's inbox.
-async fn cancels(tx: &mut Txn, ctx: &Ctx, run: RunId) -> Result<bool, EngineError> {
-    for (key, value) in tx.range(inbox::of_run(ctx.ws.id, run), usize::MAX, false).await? {
-        let message: inbox::Message = tables::decode(&key, &value)?;
-        if matches!(message.event, Event::CancelRequested { .. }) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Lets a failed run go on: its state is folded from the journal, and the request is laid beside it for the run's next
@@ -65,7 +55,7 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
     ctx.check_open()?;
     let retrying = &prepare_retry(ctx, run, newest).await?;
     let head_key = &runs::head_key(ctx.ws.id, run);
-    let head = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+    let retried = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
         Box::pin(async move {
             let now = tx.get(head_key).await?;
             let now = now.map(|value| tables::decode::<runs::RunHead>(head_key, &value)).transpose()?;
@@ -78,15 +68,14 @@ pub(crate) async fn retry(ctx: &Ctx, run: RunId, newest: bool) -> Result<RunSumm
                 let message = format!("run {run} has moved on meanwhile; look again");
                 return Err(EngineError::conflict("run_moved", message));
             }
-            let (now, moved) = retrying.put(ctx, &mut tx, now)?;
-            tx.append(ctx.ws.log, EventPage::default().row(ctx.now_ms(), Some(&moved))?);
-            Ok(now)
+            let retried = retrying.put(ctx, &mut tx, now).await?;
+            tx.append(ctx.ws.log, EventPage::default().row(ctx.now_ms(), Some(&retried.moved))?);
+            Ok(retried)
         })
     })
     .await?;
-    ctx.ws.kept.run_revived();
-    ctx.wake(run);
-    Ok(head.summary(run))
+    retried.stored(ctx, run);
+    Ok(retried.head.summary(run))
 }
 
 /// A failed run that is about to go on: what its next burst starts from.
@@ -99,8 +88,29 @@ pub(crate) struct Retrying {
     version: u32,
     /// The key of its links, where it gets some only now.
     links: Option<String>,
+    /// The place that it asks for.
+    wanted: Option<Wanted>,
     /// Runs that it waits for, by their heads, and where these stood.
     children: Vec<(Key, Option<Stand>)>,
+}
+
+/// A run that goes on, in a transaction.
+pub(crate) struct Retried {
+    pub head: runs::RunHead,
+    pub moved: RunMoved,
+    /// Others of its workflow that it moves.
+    told: Vec<Told>,
+}
+
+impl Retried {
+    /// Call it when it is on disk.
+    pub(crate) fn stored(&self, ctx: &Ctx, run: RunId) {
+        ctx.ws.kept.run_revived();
+        if !self.head.waits_for_its_place() {
+            ctx.wake(run, &self.head.workflow);
+        }
+        concurrency::wake(ctx, &self.head.workflow, &self.told);
+    }
 }
 
 /// How many commits a run had, and whether it had ended.
@@ -132,13 +142,18 @@ impl Retrying {
         Ok(None)
     }
 
+    /// The place that it asks for.
+    pub(crate) fn wanted(&self) -> Option<&Wanted> {
+        self.wanted.as_ref()
+    }
+
     /// Writes it over the head as it is now, when nothing is outdated; the caller tells the log.
-    pub(crate) fn put(
+    pub(crate) async fn put(
         &self,
         ctx: &Ctx,
         tx: &mut Txn,
         mut now: runs::RunHead,
-    ) -> Result<(runs::RunHead, RunMoved), Refused> {
+    ) -> Result<Retried, Refused> {
         let (ws, run) = (&ctx.ws, self.run);
         tx.put(runs::live_key(ws.id, run), self.live.clone());
         tx.delete(items::last_key(ws.id, run));
@@ -154,8 +169,15 @@ impl Retrying {
         now.links = self.links.clone().or(now.links);
         now.ended_ms = None;
         now.error = None;
+        let mut told = Vec::new();
+        if let Some(wanted) = &self.wanted
+            && let Entered::As(place) =
+                concurrency::enter(ctx, tx, &now.workflow, wanted, run, &mut told).await?
+        {
+            now.place = Some(place);
+        }
         tx.put(runs::head_key(ws.id, run), tables::encode(&now)?);
-        Ok((now, moved))
+        Ok(Retried { head: now, moved, told })
     }
 }
 
@@ -168,11 +190,12 @@ pub(crate) async fn prepare_retry(ctx: &Ctx, run: RunId, newest: bool) -> Result
     if folded.commits.iter().any(|commit| commit.expired) {
         return Err(expired(run));
     }
-    if folded.state.start.is_none() {
+    if folded.state.start.is_none() && folded.unbegun.is_none() {
         let message = format!("run {run} failed before it began, and what it was to begin with is lost");
         return Err(EngineError::conflict("run_not_begun", message).with_run(run.to_string()));
     }
-    if folded.read.is_none() && flow.graph.has_items() && has_item_rows(ctx, run).await? {
+    let begins = folded.unbegun.take().filter(|_| folded.state.start.is_none());
+    if begins.is_none() && folded.read.is_none() && flow.graph.has_items() && has_item_rows(ctx, run).await? {
         let message = format!(
             "how far the iterators of run {run} had come is lost, and a retry would begin their items again; start a \
              new run"
@@ -221,6 +244,18 @@ pub(crate) async fn prepare_retry(ctx: &Ctx, run: RunId, newest: bool) -> Result
     let mut links = None;
     if newest {
         flow = newer(ctx, &head, &flow, &live.state).await?;
+    }
+    if let Some(mut start) = begins {
+        // It has not begun, so it begins with what there is now.
+        if start.links.is_none() {
+            links = inputs::links(ctx, &flow);
+            start.links.clone_from(&links);
+        }
+        start.run.version = flow.version.into();
+        start.actions = flow.resolve_actions(ctx)?;
+        start.settings = flow.settings_now(ctx);
+        live.incoming = vec![Event::Started(start)];
+    } else if newest {
         if live.state.start.as_ref().is_some_and(|start| start.links.is_none()) {
             links = inputs::links(ctx, &flow);
         }
@@ -228,12 +263,27 @@ pub(crate) async fn prepare_retry(ctx: &Ctx, run: RunId, newest: bool) -> Result
         to.apply(&mut live.state);
         live.switch = Some(to);
     }
+    let start = live.state.start.as_deref().or_else(|| live.incoming.iter().find_map(begun_with));
+    let wanted = match start.map(|start| concurrency::wanted(&flow, start)).transpose() {
+        Ok(wanted) => wanted.flatten().map(Wanted::patient),
+        Err(failure) => {
+            let error = EngineError::new(ErrorKind::Conflict, failure.code, failure.message);
+            return Err(error.with_run(run.to_string()));
+        }
+    };
     // What is large in the state stands in the journal too, which has claimed it.
     let (live, moved) = crate::load::snapshot_value(ctx, tables::encode(&live)?).await?;
     // The snapshot it ended with is the one it goes on from; a claim of it that is this one's too stays.
     let before = read.moved.filter(|before| Some(*before) != moved);
     let links = links.map(|links| links.key);
-    Ok(Retrying { run, version: flow.version, links, head, live, moved, before, children })
+    Ok(Retrying { run, version: flow.version, links, head, live, moved, before, wanted, children })
+}
+
+fn begun_with(event: &Event) -> Option<&Start> {
+    match event {
+        Event::Started(start) => Some(start),
+        _ => None,
+    }
 }
 
 /// Whether anything is kept of items of the run.

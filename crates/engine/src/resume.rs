@@ -62,7 +62,7 @@ pub(crate) async fn resume(ctx: &Ctx, run: RunId, wanted: ResumeRun) -> Result<R
         })
     })
     .await?;
-    ctx.wake(run);
+    ctx.wake(run, &head.workflow);
     Ok(head.summary(run))
 }
 

@@ -75,8 +75,8 @@ pub(crate) async fn by_hand(
         });
     }
     let head = crate::load::head(ctx, started.run).await?;
-    let status = head.map_or(RunStatus::Queued, |head| head.status);
-    Ok(RunStarted { run_id: id, status, output: None, error: None })
+    let (status, error) = head.map_or((RunStatus::Queued, None), |head| (head.status, head.error));
+    Ok(RunStarted { run_id: id, status, output: None, error })
 }
 
 /// What started a run, as the run sees it: without the values of the secrets that the workflow names.
@@ -98,8 +98,15 @@ pub(crate) async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineEr
     }
     let body_sha256 = hook_key.as_ref().map(|(_, row)| row.body_sha256.clone());
     let seen = listen.then(|| ctx.ws.waiters.listen(run));
-    let begun = match ctx.ws.schedule.start_at_once(run) {
+    // One whose key cannot be made is kept as failed.
+    let turn = match &new.place {
+        Ok(_) => ctx.ws.schedule.start_at_once(run, &flow.name),
+        Err(_) => None,
+    };
+    let begun = match turn {
         Some(turn) => {
+            let wanted = new.place.clone().unwrap_or_default();
+            let again = wanted.is_some().then(|| (new.clone(), hook_key.clone()));
             let base = Base {
                 run,
                 flow,
@@ -118,16 +125,21 @@ pub(crate) async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineEr
                 switch: None,
                 items: BTreeMap::new(),
                 claims: Vec::new(),
+                wanted,
             };
             let told = driver::start_new(ctx, turn, base).await;
-            told.unwrap_or_else(|_| {
+            let begun = told.unwrap_or_else(|_| {
                 Err(EngineError::internal("the run could not be begun; the log says why"))
-            })?
+            })?;
+            match (begun, again) {
+                (Begun::Stands, Some((new, hook_key))) => queue(ctx, new, hook_key).await?,
+                (begun, _) => begun,
+            }
         }
         None => queue(ctx, new, hook_key).await?,
     };
     match begun {
-        Begun::Stored => Ok(Started { run, first: true, seen }),
+        Begun::Stored | Begun::Stands => Ok(Started { run, first: true, seen }),
         Begun::Duplicate(row) if body_sha256.as_ref() == Some(&row.body_sha256) => {
             Ok(Started { run: row.run, first: false, seen: None })
         }
@@ -141,7 +153,7 @@ pub(crate) async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineEr
     }
 }
 
-/// Every slot is taken: the run is stored as it is, and begins in its turn.
+/// Every slot is taken, or its place: the run is stored as it is, and begins in its turn.
 async fn queue(
     ctx: &Ctx,
     new: NewRun,
@@ -149,27 +161,26 @@ async fn queue(
 ) -> Result<Begun, EngineError> {
     let ws = &ctx.ws;
     let rows = new.queued(ctx).await?;
-    let row = EventPage::default().row(ctx.now_ms(), Some(&rows.moved))?;
-    let (rows, row, hook_key) = (&rows, &row, &hook_key);
-    let begun = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
+    let (rows, hook_key) = (&rows, &hook_key);
+    let (begun, placed) = transact(&ctx.core.ports.store, ws.shard, |mut tx| {
         Box::pin(async move {
             if let Some((key, taken)) = hook_key {
                 if let Some(value) = tx.get(key).await? {
                     let known: hooks::HookKey = tables::decode(key, &value)?;
                     if !known.is_over(taken.at_ms, ctx.core.config.retention.hook_keys_for) {
-                        return Ok(Begun::Duplicate(known));
+                        return Ok((Begun::Duplicate(known), None));
                     }
                 }
                 tx.put(key.clone(), tables::encode(taken)?);
             }
-            rows.put(&mut tx);
-            tx.append(ws.log, row.clone());
-            Ok::<_, Refused>(Begun::Stored)
+            let placed = rows.put(ctx, &mut tx).await?;
+            tx.append(ws.log, EventPage::default().row(ctx.now_ms(), Some(&placed.moved))?);
+            Ok::<_, Refused>((Begun::Stored, Some(placed)))
         })
     })
     .await?;
-    if let Begun::Stored = begun {
-        rows.stored(ctx);
+    if let Some(placed) = placed {
+        placed.stored(ctx);
     }
     Ok(begun)
 }

@@ -1,9 +1,10 @@
 //! When which run has to be woken: a heap in memory over the timers in the store, and the one task that watches it.
 use crate::core::{Core, Ctx};
 use crate::id::RunId;
+use crate::load;
 use crate::tables::{self, runs, timers};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use stepwell_store::{Key, Refused, Shard, Want, WorkspaceId, transact};
 use tokio::sync::Notify;
@@ -122,9 +123,14 @@ pub(crate) async fn sweep_rung(ctx: &Ctx, run: RunId) {
 pub(crate) async fn watch(core: Arc<Core>) {
     loop {
         let (due, next) = core.timers.take_due(core.ports.clock.now().as_millisecond());
+        let mut woken: BTreeMap<WorkspaceId, Vec<RunId>> = BTreeMap::new();
         for (workspace, run) in due {
-            if let Some(ctx) = core.workspace_by_id(workspace) {
-                ctx.wake(run);
+            woken.entry(workspace).or_default().push(run);
+        }
+        for (workspace, runs) in woken {
+            let Some(ctx) = core.workspace_by_id(workspace) else { continue };
+            for (run, workflow) in load::with_workflows(&ctx, runs).await {
+                ctx.wake(run, &workflow);
             }
         }
         let sleep = async {

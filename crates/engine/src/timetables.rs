@@ -1,7 +1,7 @@
 //! Schedules start runs: a run is put into the queue in the same commit that says which time comes next, so each time
 //! has its run once, also across crashes and moves of the clock. One task a workspace waits for the next time.
 use crate::api::{Page, PageRequest, ScheduleInfo, page_of_names};
-use crate::begin::{self, NewRun, Rows};
+use crate::begin::{self, NewRun, Placed};
 use crate::core::{Ctx, STORE_PAUSE, alone, keep_up};
 use crate::error::EngineError;
 use crate::feed;
@@ -264,7 +264,7 @@ async fn fire(ctx: &Ctx, flow: &Compiled, schedule: &Schedule, key: &Key) -> Res
         _ => {}
     }
     row.waiting_ms = None;
-    let mut started: Vec<Rows> = Vec::new();
+    let mut started: Vec<Placed> = Vec::new();
     for at in runs {
         // The settings of a workspace are part of each run, so a few may fill the transaction.
         if begin::is_full(&txn) {
@@ -273,19 +273,19 @@ async fn fire(ctx: &Ctx, flow: &Compiled, schedule: &Schedule, key: &Key) -> Res
         }
         let trigger = trigger(schedule, at, row.last_ms, come.missed);
         let rows = NewRun::rows(ctx, flow, seen(ctx, flow, trigger), 0).await?;
-        rows.put(&mut txn);
+        let placed = rows.put(ctx, &mut txn).await?;
         row.last_ms = Some(at);
-        row.last_run = Some(rows.run);
-        started.push(rows);
+        row.last_run = Some(placed.run);
+        started.push(placed);
     }
     txn.put(key.clone(), tables::encode(&row)?);
     if !started.is_empty() {
-        let moved: Vec<_> = started.iter().map(|rows| &rows.moved).collect();
+        let moved: Vec<_> = started.iter().map(|placed| &placed.moved).collect();
         txn.append(ctx.ws.log, feed::queued_row(ctx.now_ms(), &moved)?);
     }
     txn.commit().await?;
     add(&ctx.core.stats.schedule_runs, started.len() as u64);
-    started.iter().for_each(|rows| rows.stored(ctx));
+    started.iter().for_each(|placed| placed.stored(ctx));
     Ok(row.next_ms.map(due))
 }
 

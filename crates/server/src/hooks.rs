@@ -154,14 +154,7 @@ fn reply(answer: HookAnswer, trusted: bool) -> Answer<Response> {
             return Ok(response);
         }
         HookReply::Failed(why) => return Err(failed(run_failed(why, trusted))),
-        HookReply::Cancelled => {
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            return Err(failed(Problem::new(
-                status,
-                "run_cancelled",
-                "the run was cancelled before its end",
-            )));
-        }
+        HookReply::Cancelled(why) => return Err(failed(run_cancelled(why))),
     };
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&run) {
@@ -174,6 +167,27 @@ fn reply(answer: HookAnswer, trusted: bool) -> Answer<Response> {
         headers.insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// That others with its key go on, or came after it, is its sender's affair; any other cancel is not.
+fn run_cancelled(why: Option<FailureDetail>) -> Problem {
+    match why.as_ref().map(|why| why.code.as_str()) {
+        Some("concurrency_full") => Problem::new(
+            StatusCode::CONFLICT,
+            "concurrency_full",
+            "as many requests of this kind are worked on as may be; this one was left out",
+        ),
+        Some("concurrency_replaced") => Problem::new(
+            StatusCode::CONFLICT,
+            "concurrency_replaced",
+            "a newer request of this kind has taken the place of this one",
+        ),
+        _ => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "run_cancelled",
+            "the run was cancelled before its end",
+        ),
+    }
 }
 
 /// Steps, addresses and messages of a run are told only to who may read it anyway; the run's id leads them there.

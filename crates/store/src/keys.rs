@@ -82,6 +82,9 @@ spaces! {
     /// The state that steps keep between runs (`set_state`). `workflow | name`.
     FlowState = 0x28, "flow-state";
 
+    /// Runs that count together (`concurrency`): how many, those under way, those that wait. `workflow | key | ...`.
+    Places = 0x29, "places";
+
     /// How far the log was dispatched to what it starts, and what waits to settle. `kind: u8 | ...`.
     Dispatch = 0x2c, "dispatch";
 

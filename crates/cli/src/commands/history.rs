@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use stepwell_engine::{
-    AttemptDetail, AttemptOutcome, FailureDetail, ItemCounts, ItemDetail, Payload, RunDetail, RunStatus,
-    StepDetail, StepStatus,
+    AttemptDetail, AttemptOutcome, Awaited, FailureDetail, ItemCounts, ItemDetail, Payload, RunDetail,
+    RunStatus, StepDetail, StepStatus,
 };
 use stepwell_sandbox::LogLevel;
 
@@ -89,6 +89,18 @@ impl History<'_> {
         if let Some(error) = &s.error {
             let step = error.step.as_ref().map(|step| format!(" at step {step}")).unwrap_or_default();
             self.out.add("error     ").bad(&error.message).add(format!(" ({}{step})", error.code)).end();
+        }
+        if let Some(waits_for) = &s.waits_for {
+            let key = waits_for.key.as_ref().map(|key| format!(" of the key {key}")).unwrap_or_default();
+            let runs = if waits_for.runs.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", waits_for.runs.join(", "))
+            };
+            match waits_for.what {
+                Awaited::Slot => self.field("waits for", "a slot of the workspace"),
+                Awaited::Concurrency => self.field("waits for", &format!("the end of runs{key}{runs}")),
+            }
         }
         if let Some(parent) = &s.parent {
             self.field("parent", &format!("run {}, step {}", parent.run_id, parent.step));

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use stepwell_engine::{ItemDetail, RunDetail, RunStatus, RunSummary, StepDetail, StepStatus};
+use stepwell_engine::{Awaited, ItemDetail, RunDetail, RunStatus, RunSummary, StepDetail, StepStatus};
 
 use super::Bad;
 use super::fixture;
@@ -134,11 +134,24 @@ fn list(runs: &[RunSummary]) {
                 output::took(run.started_at, run.ended_at),
                 run.steps_done.to_string(),
                 output::number(run.fuel),
-                run.error.as_ref().map(|e| output::cut(&e.message, 60)).unwrap_or_default(),
+                run.error
+                    .as_ref()
+                    .map(|e| output::cut(&e.message, 60))
+                    .or_else(|| waits_for(run))
+                    .unwrap_or_default(),
             ]
         })
         .collect();
     output::table(&["run", "workflow", "status", "created (UTC)", "took", "calls", "fuel", "error"], rows);
+}
+
+/// Why a queued run has not begun, where it is not for a slot.
+fn waits_for(run: &RunSummary) -> Option<String> {
+    let waits_for = run.waits_for.as_ref().filter(|waits_for| waits_for.what == Awaited::Concurrency)?;
+    Some(match &waits_for.key {
+        Some(key) => format!("waits for the key {}", output::cut(key, 40)),
+        None => "waits for other runs of the workflow".to_owned(),
+    })
 }
 
 #[derive(Deserialize)]

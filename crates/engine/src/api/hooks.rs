@@ -40,8 +40,8 @@ pub enum HookReply {
     Result { status: RunStatus, output: Value },
     /// The run that was waited for failed. What went wrong is for those who may read the workspace.
     Failed(FailureDetail),
-    /// Somebody stopped it.
-    Cancelled,
+    /// Somebody stopped it; or it had no place among the runs of its `concurrency` key, which the failure says.
+    Cancelled(Option<FailureDetail>),
     /// The trigger says what to answer, and the run ended in time.
     Custom { status: u16, headers: Vec<(String, String)>, body: Option<Value> },
     /// The other side's challenge goes back; no run was started.

@@ -24,9 +24,9 @@ pub use records::{
     Records, SchemaApplied, SchemaChange, SchemaPlan,
 };
 pub use runs::{
-    AttemptDetail, AttemptOutcome, EvalRequest, FailureDetail, GiveInput, InputForm, InputTaken, ItemCounts,
-    ItemDetail, ItemFilter, ParentRun, Payload, PayloadExpired, ResumeAction, ResumeRun, RunDetail,
-    RunFilter, RunStatus, RunSummary, RunUpdate, Runs, StepDetail, StepStatus,
+    AttemptDetail, AttemptOutcome, Awaited, EvalRequest, FailureDetail, GiveInput, InputForm, InputTaken,
+    ItemCounts, ItemDetail, ItemFilter, ParentRun, Payload, PayloadExpired, ResumeAction, ResumeRun,
+    RunDetail, RunFilter, RunStatus, RunSummary, RunUpdate, Runs, StepDetail, StepStatus, WaitsFor,
 };
 pub(crate) use runs::{brief_failure, run_failure, run_id, run_status};
 pub use schedules::ScheduleInfo;

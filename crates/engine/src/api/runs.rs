@@ -18,7 +18,7 @@ use stepwell_workflow::machine;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// On disk, waiting for one of the workspace's slots.
+    /// On disk, and not begun: it waits for one of the workspace's slots, or for runs of its `concurrency` key.
     Queued,
     Running,
     /// For an answer, a timer or an input.
@@ -103,9 +103,34 @@ pub struct RunSummary {
     pub peak_memory_bytes: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<FailureDetail>,
+    /// What keeps a queued run from beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<WaitsFor>,
     /// The run whose step started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentRun>,
+}
+
+/// What keeps a queued run from beginning.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitsFor {
+    pub what: Awaited,
+    /// Of `concurrency`: its key, where the workflow has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Of `concurrency`: the oldest runs that are under way, when one run is looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Awaited {
+    /// One of the workspace's slots.
+    #[default]
+    Slot,
+    /// The end of runs that it counts together with.
+    Concurrency,
 }
 
 /// Where a run comes from that another one started.

@@ -187,6 +187,10 @@ impl Going<'_> {
                 (run, (!call.wait).then_some(Ok(output)))
             }
             Begun::Ended { run, result } => (run, Some(result)),
+            Begun::Skipped { run, put, result } => {
+                self.children.push(put);
+                (run, Some(result))
+            }
             Begun::Failed(failure) => return self.done(id, Err(failure), self.ctx.now_ms(), note).await,
             Begun::Later => return Ok(()),
         };

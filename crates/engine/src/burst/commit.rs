@@ -6,6 +6,12 @@ impl Going<'_> {
     pub(super) async fn commit(mut self) -> Result<(Base, Committed), Refused> {
         let (ws, run) = (self.ctx.ws.id, self.base.run);
         let now = self.ctx.core.ports.clock.now();
+        let place = self.head.place.take_if(|_| self.finished.is_some());
+        if let (Some(finished), Some(place)) = (&mut self.finished, &place)
+            && finished.status == machine::RunStatus::Cancelled
+        {
+            finished.error = concurrency::replaced(place);
+        }
         self.settle_head(now.as_millisecond());
         let (mut moved, mut left) = (None, Vec::new());
         if let Some(finished) = &self.finished {
@@ -14,10 +20,14 @@ impl Going<'_> {
                 children::cancel_all(self.ctx, &std::mem::take(&mut self.to_end)).await?;
             }
             let parent = children::tell_parent(self.ctx, &mut self.txn, run, &self.head, finished).await?;
-            self.told.extend(parent.map(|parent| (parent, false)));
+            self.told.extend(parent.map(|(parent, workflow)| (parent, workflow, false)));
+        }
+        if let Some(place) = &place {
+            let (workflow, others) = (&self.head.workflow, &mut self.others);
+            concurrency::leave(self.ctx, &mut self.txn, workflow, place, others).await?;
         }
         if self.finished.is_some() {
-            if self.base.flow.graph.has_items() {
+            if self.base.flow.graph.has_items() && self.state.start.is_some() {
                 self.write_last().await?;
             } else {
                 // What its snapshots alone named is claimed by this commit from here on.
@@ -87,9 +97,10 @@ impl Going<'_> {
             connections::forget(self.ctx, run);
         }
         self.children.iter().for_each(|child| child.stored(self.ctx));
-        for (run, ends) in &self.told {
-            if *ends { self.ctx.wake_at_once(*run) } else { self.ctx.wake(*run) }
+        for (run, workflow, ends) in &self.told {
+            if *ends { self.ctx.wake_at_once(*run, workflow) } else { self.ctx.wake(*run, workflow) }
         }
+        concurrency::wake(self.ctx, &self.head.workflow, &self.others);
         crate::timers::sweep(self.ctx, run, &left).await;
         if let Err(refused) = children::cancel_all(self.ctx, &self.to_end).await {
             tracing::warn!(%run, %refused, "runs that nobody waits for any more go on to their own end");
@@ -118,6 +129,7 @@ impl Going<'_> {
             switch: None,
             items: self.items,
             claims: self.claims,
+            wanted: None,
         };
         Ok((next, Committed { send: self.send, finished: self.finished, answer: self.answer, more }))
     }

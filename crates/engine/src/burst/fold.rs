@@ -113,8 +113,8 @@ impl Going<'_> {
                 let Ok(run) = run.parse() else { return Ok(()) };
                 if self.rows() >= HARD_ROWS {
                     self.to_end.push(run);
-                } else if children::cancel(self.ctx, &mut self.txn, run).await? {
-                    self.told.push((run, true));
+                } else if let Some(workflow) = children::cancel(self.ctx, &mut self.txn, run).await? {
+                    self.told.push((run, workflow, true));
                 }
             }
             Command::Item(done) => self.item_ended(*done).await?,

@@ -8,9 +8,11 @@ mod atomic;
 mod attempt;
 mod commit;
 mod fold;
+mod place;
 
 use crate::calls::{CallId, Calls};
 use crate::children::{Begun, Family, Put};
+use crate::concurrency::{self, Told, Wanted};
 use crate::core::Ctx;
 use crate::feed::{EventPage, RunMoved};
 use crate::id::RunId;
@@ -62,6 +64,8 @@ pub(crate) struct Base {
     /// See [`Live`].
     pub items: BTreeMap<StepPath, Vec<u32>>,
     pub claims: Vec<Claim>,
+    /// For a run that is not stored yet: the place that it asks for.
+    pub wanted: Option<Wanted>,
 }
 
 /// What a burst came to.
@@ -71,6 +75,8 @@ pub(crate) enum Burst {
     Committed(Box<Committed>),
     /// The idempotency key was taken by this run; nothing was written.
     Duplicate(hooks::HookKey),
+    /// The place that a new run asks for is taken; nothing was written.
+    Stands,
 }
 
 pub(crate) struct Committed {
@@ -132,7 +138,11 @@ struct Going<'r> {
     cleared: Vec<Timestamp>,
     /// Runs that it starts, and runs that find something in their inbox; true: they are to end.
     children: Vec<Put>,
-    told: Vec<(RunId, bool)>,
+    told: Vec<(RunId, String, bool)>,
+    /// Runs of the own workflow that get its place, or had to give one.
+    others: Vec<Told>,
+    /// It stands in line for its place.
+    stands: bool,
     /// Runs that are to end as well, and are too many for one commit.
     to_end: Vec<RunId>,
     send: Vec<CallId>,
@@ -176,6 +186,8 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         cleared: Vec::new(),
         children: Vec::new(),
         told: Vec::new(),
+        others: Vec::new(),
+        stands: false,
         to_end: Vec::new(),
         send: Vec::new(),
         through: Vec::new(),
@@ -201,7 +213,11 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
             return Ok(Burst::Duplicate(taken));
         }
     }
+    if !going.takes_its_place().await? {
+        return Ok(Burst::Stands);
+    }
     match going.forward().await {
+        Ok(()) if going.stands => Ok(Burst::Nothing),
         Ok(()) if going.page.is_empty() && base.stored && base.unset.is_empty() => Ok(Burst::Nothing),
         Ok(()) => going.commit().await.map(|(next, committed)| {
             *base = next;
@@ -219,6 +235,9 @@ impl Going<'_> {
         let began = self.began;
         let limits = &self.ctx.core.config.burst;
         self.take_in().await?;
+        if self.stands {
+            return Ok(());
+        }
         loop {
             while self.finished.is_none() && !self.full {
                 let Some(id) = self.next_call() else { break };
@@ -290,8 +309,12 @@ impl Going<'_> {
                         return Err(Refused::Damaged(format!("`{key}` was written by a second driver")));
                     }
                     self.head.inbox = head.inbox;
+                    self.head.place = head.place;
                 }
             }
+        }
+        if self.base.stored && self.head.waits_for_its_place() && !self.goes_without_its_place().await? {
+            return Ok(());
         }
         self.read_state().await?;
         let base = self.base;

@@ -245,7 +245,8 @@ fn call(ctx: &Ctx, name: &str) {
         }
         (runs, sooner)
     };
-    runs.into_iter().for_each(|run| ctx.wake(run));
+    // Few at a time, so which workflows they are of is not looked up: they have a line of their own.
+    runs.into_iter().for_each(|run| ctx.wake(run, ""));
     if let Some(at) = look_at {
         look_after(ctx, name, at);
     }

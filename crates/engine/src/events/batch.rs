@@ -4,7 +4,7 @@ use super::decide::{Decision, Happened, Shown, counts, decide};
 use super::listeners::Listener;
 use super::settle::{Of, Settlings};
 use super::{change, readable};
-use crate::begin::{self, NewRun, Rows};
+use crate::begin::{self, NewRun, Placed, Rows};
 use crate::core::{Ctx, alone};
 use crate::feed;
 use crate::start::seen;
@@ -39,7 +39,7 @@ pub(crate) struct Batch<'a> {
     schema: Option<Arc<Schema>>,
     known: &'a Settlings,
     settling: Changed,
-    runs: Vec<Rows>,
+    runs: Vec<Placed>,
     loops: u64,
     began: Duration,
     decided: usize,
@@ -209,8 +209,7 @@ impl<'a> Batch<'a> {
             Decision::Nothing => Ok(()),
             Decision::Run(trigger) => {
                 let rows = NewRun::rows(ctx, flow, seen(ctx, flow, trigger), depth).await?;
-                self.put(rows);
-                Ok(())
+                self.put(&rows).await
             }
             Decision::Fail(trigger, failure) => {
                 self.loops += u64::from(failure.code == "event_loop");
@@ -233,13 +232,13 @@ impl<'a> Batch<'a> {
         let (ctx, flow) = (self.ctx, &listener.flow);
         let run = NewRun::without_actions(ctx, flow, seen(ctx, flow, trigger), depth);
         let rows = run.failed(ctx, &failure).await?;
-        self.put(rows);
-        Ok(())
+        self.put(&rows).await
     }
 
-    fn put(&mut self, rows: Rows) {
-        rows.put(&mut self.txn);
-        self.runs.push(rows);
+    async fn put(&mut self, rows: &Rows) -> Result<(), Refused> {
+        let placed = rows.put(self.ctx, &mut self.txn).await?;
+        self.runs.push(placed);
+        Ok(())
     }
 
     fn here(&self, record: Uuid) -> Before {
@@ -409,13 +408,13 @@ impl<'a> Batch<'a> {
         let key = dispatch::cursor_key(ctx.ws.id);
         self.txn.put(key, tables::encode(next)?);
         if !self.runs.is_empty() {
-            let moved: Vec<_> = self.runs.iter().map(|rows| &rows.moved).collect();
+            let moved: Vec<_> = self.runs.iter().map(|placed| &placed.moved).collect();
             self.txn.append(ctx.ws.log, feed::queued_row(ctx.now_ms(), &moved)?);
         }
         self.txn.commit().await?;
         add(&ctx.core.stats.event_runs, self.runs.len() as u64);
         add(&ctx.core.stats.event_loops_stopped, self.loops);
-        self.runs.iter().for_each(|rows| rows.stored(ctx));
+        self.runs.iter().for_each(|placed| placed.stored(ctx));
         let of_record = |(record, workflows): (Uuid, BTreeMap<String, Option<i64>>)| {
             workflows.into_iter().map(move |(workflow, due)| ((workflow, record), due))
         };

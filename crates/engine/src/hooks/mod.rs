@@ -127,12 +127,13 @@ fn fits(flow: &Compiled, body: &Value) -> Result<(), EngineError> {
 
 /// What a caller who waits for the result is told.
 fn reply(hook: &Webhook, ended: &Ended) -> HookReply {
-    if let Some(error) = &ended.finished.error {
-        return HookReply::Failed(run_failure(error));
-    }
     let status = run_status(ended.finished.status);
-    if status == RunStatus::Cancelled {
-        return HookReply::Cancelled;
+    match &ended.finished.error {
+        error if status == RunStatus::Cancelled => {
+            return HookReply::Cancelled(error.as_ref().map(run_failure));
+        }
+        Some(error) => return HookReply::Failed(run_failure(error)),
+        None => {}
     }
     match (&hook.respond, &ended.answer) {
         (Respond::Answer(_), Some(answer)) => HookReply::Custom {

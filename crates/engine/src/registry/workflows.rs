@@ -3,6 +3,7 @@ use super::catalog::WorkspaceCatalog;
 use super::hooks::{self, webhook};
 use super::schema;
 use crate::api::{DraftSaved, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo};
+use crate::concurrency;
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind, Problem};
 use crate::inputs;
@@ -37,6 +38,8 @@ pub(crate) struct Compiled {
     pub timetable: Option<Timetable>,
     /// What must hold of a record event.
     pub event_when: Option<Condition>,
+    /// How many of its runs may be under way.
+    pub concurrency: Option<concurrency::Limits>,
     /// The actions that it names.
     pub actions: Vec<ActionRef>,
     /// The secrets that it names.
@@ -131,6 +134,10 @@ pub(crate) fn compile(
     };
     let event_when = event_when.map(|when| Condition::compile_for(when, Allowed::BOTH)).transpose();
     let event_when = event_when.map_err(unfit)?;
+    let limits = workflow.concurrency.as_ref().map(concurrency::Limits::of).transpose().map_err(|why| {
+        let message = format!("`concurrency` of version {version} of `{name}` is wrong: {why}");
+        EngineError::conflict("workflow_has_problems", message)
+    })?;
     let writes_state = workflow.every_step().iter().any(|step| matches!(step.kind, StepKind::SetState(_)));
     let mut named = Named::default();
     named.look(&serde_json::to_value(&workflow).unwrap_or_default());
@@ -141,6 +148,7 @@ pub(crate) fn compile(
         input_schema,
         timetable,
         event_when,
+        concurrency: limits,
         actions,
         secrets: named.secrets.into_iter().collect(),
         connections,

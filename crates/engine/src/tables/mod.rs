@@ -7,6 +7,7 @@ pub(crate) mod inbox;
 pub(crate) mod items;
 pub(crate) mod mailbox;
 pub(crate) mod names;
+pub(crate) mod places;
 pub(crate) mod registry;
 pub(crate) mod runs;
 pub(crate) mod schedules;

@@ -1,6 +1,6 @@
 //! A run's rows: the head (small: it is the list's line, and what every commit of the run rests on and rewrites),
 //! the snapshot of an unfinished run, and the journal.
-use crate::api::{FailureDetail, ParentRun, RunStatus, RunSummary};
+use crate::api::{Awaited, FailureDetail, ParentRun, RunStatus, RunSummary, WaitsFor};
 use crate::id::RunId;
 use crate::journal::Switch;
 use jiff::Timestamp;
@@ -102,6 +102,9 @@ pub(crate) struct RunHead {
     /// The key that signs its links, where there are any: whoever has none is told so by the head alone.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     pub links: Option<String>,
+    /// Where its workflow lets only so many runs be under way; until it has ended.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// Its payloads were pruned.
     #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
     pub payloads_expired: bool,
@@ -122,11 +125,58 @@ pub(crate) struct Parent {
     pub waits: bool,
 }
 
+/// How a run stands among those that count together with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// The hash of its key.
+    #[serde(rename = "k")]
+    pub key: String,
+    #[serde(rename = "t")]
+    pub ticket: u64,
+    #[serde(rename = "s")]
+    pub stand: Stand,
+    /// What the key says, while it waits.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The run that was put in its place: it was told to end.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<RunId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stand {
+    /// It is under way, or may begin.
+    #[serde(rename = "h")]
+    Held,
+    /// For others to end.
+    #[serde(rename = "w")]
+    Waits,
+    /// It waited, and was taken out to end.
+    #[serde(rename = "o")]
+    Out,
+}
+
 pub(crate) fn timestamp(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 impl RunHead {
+    /// Whether others have to end before it may begin.
+    pub(crate) fn waits_for_its_place(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.stand != Stand::Held)
+    }
+
+    fn waits_for(&self) -> Option<WaitsFor> {
+        let place = self.place.as_ref().filter(|_| self.waits_for_its_place());
+        match (self.status, place) {
+            (RunStatus::Queued, None) => Some(WaitsFor::default()),
+            (RunStatus::Queued, Some(place)) => {
+                Some(WaitsFor { what: Awaited::Concurrency, key: place.text.clone(), runs: Vec::new() })
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn summary(&self, id: RunId) -> RunSummary {
         RunSummary {
             id: id.to_string(),
@@ -141,6 +191,7 @@ impl RunHead {
             fuel: self.fuel,
             peak_memory_bytes: self.peak_memory_bytes,
             error: self.error.clone(),
+            waits_for: self.waits_for(),
             parent: self
                 .parent
                 .as_ref()

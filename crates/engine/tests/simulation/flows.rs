@@ -123,6 +123,37 @@ steps:
   - { id: task, type: create_record, object: task, record: { title: "Asked {{ trigger.body.n }}" } }
 "#;
 
+/// Runs of a key go one after the other.
+pub const ORDERED: &str = r#"
+name: ordered
+trigger: { type: webhook, path: ordered }
+concurrency: { key: "{{ trigger.body.n % 2 }}" }
+steps:
+  - { id: begin, type: create_record, object: note, record: { title: "Began {{ trigger.body.n }}" } }
+  - { id: wait, type: delay, for: "{{ trigger.body.ms }}ms" }
+  - { id: moody, type: code, action: moody, input: { fails: "{{ trigger.body.fails }}", n: "{{ trigger.body.n }}" } }
+"#;
+
+/// Two of a key at once, and the newest.
+pub const NEWEST: &str = r#"
+name: newest
+trigger: { type: webhook, path: newest }
+concurrency: { key: "{{ trigger.body.n % 2 }}", limit: 2, when_full: replace }
+steps:
+  - { id: begin, type: create_record, object: note, record: { title: "Began {{ trigger.body.n }}" } }
+  - { id: wait, type: delay, for: "{{ trigger.body.ms }}ms" }
+"#;
+
+/// One at a time, and no others.
+pub const LONELY: &str = r#"
+name: lonely
+trigger: { type: webhook, path: lonely }
+concurrency: { when_full: skip }
+steps:
+  - { id: begin, type: create_record, object: note, record: { title: "Began {{ trigger.body.n }}" } }
+  - { id: wait, type: delay, for: "{{ trigger.body.ms }}ms" }
+"#;
+
 pub const SEEN: &str = r#"
 name: seen
 trigger: { type: record_event, object: task, on: created }

@@ -479,7 +479,7 @@ pub(super) fn answered(answer: &HookAnswer) -> Value {
         HookReply::Accepted => body(202, json!({ "run_id": answer.run_id })),
         HookReply::Result { output, .. } => body(200, output.clone()),
         HookReply::Failed(_) => body(500, json!({ "code": "run_failed", "run_id": answer.run_id })),
-        HookReply::Cancelled => body(500, json!({ "code": "run_cancelled", "run_id": answer.run_id })),
+        HookReply::Cancelled(_) => body(500, json!({ "code": "run_cancelled", "run_id": answer.run_id })),
         HookReply::Custom { .. } | HookReply::Handshake { .. } => {
             let (status, headers, body) = match &answer.reply {
                 HookReply::Custom { status, headers, body } => (status, headers, body.clone()),

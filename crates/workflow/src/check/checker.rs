@@ -12,7 +12,7 @@ use super::scope::{Known, ListKind, Place, Scope};
 use super::types::{Rule, Ty};
 use crate::document::{Data, Draft, Node, Path, Source};
 use crate::expr::{Kinds, Mode, Segment};
-use crate::model::{OnError, Respond, Step, StepKind, Trigger, Workflow};
+use crate::model::{Concurrency, OnError, Respond, Step, StepKind, Trigger, Workflow};
 use crate::problem::Problem;
 
 /// Everything that is wrong with what the draft says.
@@ -95,6 +95,7 @@ impl<'w> Checker<'w> {
             });
         }
         self.trigger(&workflow.trigger);
+        self.concurrency(workflow.concurrency.as_ref());
         if workflow.steps.is_empty()
             && self.tree.get("steps").is_some_and(|entry| is_empty_list(&entry.value))
         {
@@ -116,6 +117,14 @@ impl<'w> Checker<'w> {
         self.scope = Scope::default();
         self.scope.error = Some(Rc::new(failure()));
         self.under("on_failure", |me| me.list(&workflow.on_failure));
+    }
+
+    /// The key is made before the run begins.
+    fn concurrency(&mut self, concurrency: Option<&'w Concurrency>) {
+        let Some(key) = concurrency.and_then(|concurrency| concurrency.key.as_ref()) else { return };
+        self.place = Place::Start;
+        self.under("concurrency", |me| me.under("key", |me| me.template(key, Mode::Value)));
+        self.place = Place::Steps;
     }
 
     /// Notes every id with its place, and tells those that are there twice.

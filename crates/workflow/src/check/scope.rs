@@ -79,6 +79,8 @@ pub(super) enum ListKind {
 pub(super) enum Place {
     /// In the trigger: nothing has run.
     Trigger,
+    /// Before the run begins, with the settings that it is given.
+    Start,
     /// A secret and nothing else.
     Secret,
     Steps,

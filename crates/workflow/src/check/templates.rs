@@ -108,7 +108,9 @@ impl<'w> Checker<'w> {
         let root = reference.root.as_str();
         let user = self.user();
         match (self.place, root) {
-            (Place::Secret, "secrets") | (Place::Trigger, "trigger") => {}
+            (Place::Secret, "secrets")
+            | (Place::Trigger, "trigger")
+            | (Place::Start, "trigger" | "settings") => {}
             (Place::Secret, _) => {
                 self.tell_reference(
                     reference,
@@ -119,15 +121,13 @@ impl<'w> Checker<'w> {
                 );
                 return None;
             }
-            (Place::Trigger, _) => {
+            (place @ (Place::Trigger | Place::Start), _) => {
                 let message = format!("{user} uses `{written}`, but no step has run when that is asked");
-                self.tell_reference(
-                    reference,
-                    written,
-                    "not_yet_run",
-                    message,
-                    Some("only `trigger` is there".into()),
-                );
+                let hint = match place {
+                    Place::Start => "only `trigger` and `settings` are there",
+                    _ => "only `trigger` is there",
+                };
+                self.tell_reference(reference, written, "not_yet_run", message, Some(hint.into()));
                 return None;
             }
             (Place::Steps, _) => {}

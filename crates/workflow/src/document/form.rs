@@ -1,6 +1,7 @@
 //! The one table of what a workflow document may hold: what is read, the published JSON Schema and the
 //! reference page are all made from it.
 
+use super::form_concurrency::CONCURRENCY;
 use super::form_steps::ON_FAILURE;
 
 /// A map with known keys.
@@ -151,6 +152,7 @@ pub static TOP: Form = Form {
             need: Need::Required,
             about: "What starts a run.",
         },
+        CONCURRENCY,
         Field { key: "steps", shape: Shape::Steps, need: Need::Required, about: "Run from top to bottom." },
         Field {
             key: "output",

@@ -5,6 +5,7 @@
 
 mod describe;
 mod form;
+mod form_concurrency;
 mod form_http;
 mod form_steps;
 mod path;

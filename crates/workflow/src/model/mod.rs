@@ -6,12 +6,14 @@
 //! field's type is [`Template`], or `serde_json::Value`.
 
 mod action_ref;
+mod concurrency;
 mod outside;
 mod step;
 mod trigger;
 mod units;
 
 pub use action_ref::{ActionRef, VersionWanted};
+pub use concurrency::{Concurrency, WhenFull};
 pub use outside::{
     Body, HttpRequest, NamedRedirects, NextPage, Pagination, Redirects, Response, SendEmail, StatusRange,
 };
@@ -43,6 +45,8 @@ pub struct Workflow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     pub trigger: Trigger,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
     /// Run from top to bottom.
     pub steps: Vec<Step>,
     /// The run's result; the last step's output when absent.

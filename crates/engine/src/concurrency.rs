@@ -1,0 +1,367 @@
+//! Runs of a workflow that count together (`concurrency`): of those with one key so many are under way, each from its
+//! start to its end. A run takes its place, or stands in line, in the transaction that makes it; the transaction that
+//! ends a run gives its place to the next in line. So nothing has to be found out again after a crash, and who waits
+//! has no driver and no slot.
+use crate::children;
+use crate::core::Ctx;
+use crate::hash;
+use crate::id::RunId;
+use crate::registry::Compiled;
+use crate::tables::places::{self, Counts, Of};
+use crate::tables::runs::{self, Place, RunHead, Stand};
+use crate::tables::{self, inbox};
+use serde_json::Value;
+use std::sync::Arc;
+use stepwell_store::{Key, Refused, Txn, Want};
+use stepwell_workflow::expr::{Mode, Template, Values};
+use stepwell_workflow::machine::{Event, Failure, RunFailure, Start};
+use stepwell_workflow::model::{Concurrency, WhenFull};
+
+/// The longest key, in bytes.
+const LONGEST_KEY: usize = 512;
+/// What is shown of it.
+const SHOWN_KEY: usize = 100;
+/// Runs in line that one transaction deals with. The rest follows when these go on, or end.
+const AT_ONCE: usize = 16;
+/// Runs under way that one run replaces, at most.
+const REPLACED: u64 = 50;
+/// Runs under way that are named to who looks at one that waits.
+const NAMED: usize = 10;
+
+/// The error of a run that was not run: its key was full.
+pub(crate) const FULL: &str = "concurrency_full";
+/// The error of a run that had to go for another.
+const REPLACED_BY: &str = "concurrency_replaced";
+/// Why a run cannot begin whose key cannot be made.
+const INVALID_KEY: &str = "invalid_concurrency_key";
+/// Why a run is not waited for that would wait for who waits.
+pub(crate) const DEADLOCK: &str = "concurrency_deadlock";
+
+/// What a workflow says of it, ready to be asked.
+pub(crate) struct Limits {
+    key: Option<Template>,
+    limit: u64,
+    when_full: WhenFull,
+}
+
+impl Limits {
+    pub(crate) fn of(concurrency: &Concurrency) -> Result<Self, String> {
+        let key = concurrency.key.as_ref().map(|key| Template::compile(key, Mode::Value)).transpose();
+        Ok(Self {
+            key: key.map_err(|error| error.to_string())?,
+            limit: concurrency.limit.max(1).into(),
+            when_full: concurrency.when_full,
+        })
+    }
+}
+
+/// The place that a run asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// The hash of its key.
+    pub key: String,
+    text: Option<String>,
+    limit: u64,
+    pub when_full: WhenFull,
+}
+
+impl Wanted {
+    /// One that a person asks for, and gets in time.
+    pub(crate) fn patient(self) -> Self {
+        Self { when_full: WhenFull::Wait, ..self }
+    }
+}
+
+/// The place that a run asks for by what it begins with, if its workflow has such places.
+pub(crate) fn wanted(flow: &Compiled, start: &Start) -> Result<Option<Wanted>, Failure> {
+    let Some(limits) = &flow.concurrency else { return Ok(None) };
+    let text = limits.key.as_ref().map(|key| text(key, start)).transpose();
+    let text = text.map_err(|why| {
+        Failure::engine(INVALID_KEY, format!("the key of the workflow's `concurrency` cannot be made: {why}"))
+    })?;
+    // No key is another one than an empty key.
+    let named = text.as_ref().map_or_else(|| "all".to_owned(), |text| format!("key:{text}"));
+    let key = hash::hex(&hash::sha256(named.as_bytes())[..16]);
+    let text = text.map(|mut text| {
+        crate::steps::cut(&mut text, SHOWN_KEY);
+        text
+    });
+    Ok(Some(Wanted { key, text, limit: limits.limit, when_full: limits.when_full }))
+}
+
+fn text(key: &Template, start: &Start) -> Result<String, String> {
+    let value = |payload: &stepwell_workflow::machine::Payload| {
+        payload.value().cloned().unwrap_or_else(|| Arc::new(Value::Null))
+    };
+    let values = [("trigger", value(&start.trigger)), ("settings", value(&start.settings))];
+    let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let text = key.render_text(&Values { values, now: start.at }).map_err(|error| error.to_string())?;
+    let text = text.reveal(|_| None).map_err(|error| error.to_string())?;
+    match text.len() {
+        bytes if bytes > LONGEST_KEY => Err(format!("it has {bytes} bytes; at most {LONGEST_KEY} are taken")),
+        _ => Ok(text),
+    }
+}
+
+/// Why a run is kept that is not run.
+pub(crate) fn full(workflow: &str) -> Failure {
+    let message = format!(
+        "as many runs of `{workflow}` with this key are under way as its `concurrency` allows, and it says `when_full: skip`"
+    );
+    Failure { retryable: true, ..Failure::engine(FULL, message) }
+}
+
+/// Why a run was cancelled that had to go for another.
+pub(crate) fn replaced(place: &Place) -> Option<RunFailure> {
+    let by = place.replaced_by?;
+    let message =
+        format!("run {by} with the same key took its place (`concurrency` says `when_full: replace`)");
+    Some(RunFailure { step: None, failure: Failure::engine(REPLACED_BY, message) })
+}
+
+/// A run that is to look again when a transaction is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub run: RunId,
+    /// It was told to end.
+    pub ends: bool,
+}
+
+/// Wakes runs of a workflow; call it when what they were told is on disk.
+pub(crate) fn wake(ctx: &Ctx, workflow: &str, told: &[Told]) {
+    for Told { run, ends } in told {
+        if *ends { ctx.wake_at_once(*run, workflow) } else { ctx.wake(*run, workflow) }
+    }
+}
+
+/// What a run finds that comes into being.
+#[derive(Debug)]
+pub(crate) enum Entered {
+    /// Its place, held or in line.
+    As(Place),
+    /// It is not to run.
+    Full,
+}
+
+/// Takes a place for a run that has none, or stands in line for one.
+pub(crate) async fn enter(
+    ctx: &Ctx,
+    tx: &mut Txn,
+    workflow: &str,
+    wanted: &Wanted,
+    run: RunId,
+    told: &mut Vec<Told>,
+) -> Result<Entered, Refused> {
+    let mut line = Line::read(ctx, tx, workflow, &wanted.key).await?;
+    line.counts.limit = wanted.limit;
+    let ticket = line.counts.last + 1;
+    let replaces = wanted.when_full == WhenFull::Replace && !line.has_room();
+    if replaces {
+        line.counts.cut = ticket;
+        line.counts.by = Some(run);
+    }
+    // A version that lets more run, or one that replaces, may come to a long line.
+    line.go_on(ctx, tx, told).await?;
+    let stand = match (line.has_room(), wanted.when_full) {
+        (true, _) => Stand::Held,
+        (false, WhenFull::Skip) => {
+            line.write(tx)?;
+            return Ok(Entered::Full);
+        }
+        (false, _) => Stand::Waits,
+    };
+    line.counts.last = ticket;
+    match stand {
+        Stand::Held => {
+            line.counts.held += 1;
+            tx.put(line.of().held(ticket), tables::encode(&run)?);
+        }
+        _ => {
+            line.counts.waiting += 1;
+            tx.put(line.of().waiting(ticket), tables::encode(&run)?);
+            if replaces {
+                line.end_oldest(ctx, tx, run, told).await?;
+            }
+        }
+    }
+    line.write(tx)?;
+    let text = wanted.text.clone().filter(|_| stand != Stand::Held);
+    Ok(Entered::As(Place { key: wanted.key.clone(), ticket, stand, text, replaced_by: None }))
+}
+
+/// Gives a run's place back at its end, to who is next in line.
+pub(crate) async fn leave(
+    ctx: &Ctx,
+    tx: &mut Txn,
+    workflow: &str,
+    place: &Place,
+    told: &mut Vec<Told>,
+) -> Result<(), Refused> {
+    let mut line = Line::read(ctx, tx, workflow, &place.key).await?;
+    match place.stand {
+        Stand::Held => {
+            tx.delete(line.of().held(place.ticket));
+            line.counts.held = line.counts.held.saturating_sub(1);
+        }
+        Stand::Waits => {
+            tx.delete(line.of().waiting(place.ticket));
+            line.counts.waiting = line.counts.waiting.saturating_sub(1);
+        }
+        Stand::Out => {}
+    }
+    line.go_on(ctx, tx, told).await?;
+    line.write(tx)
+}
+
+/// The runs of one key in a transaction.
+struct Line<'a> {
+    ctx: &'a Ctx,
+    workflow: &'a str,
+    key: &'a str,
+    counts: Counts,
+}
+
+impl<'a> Line<'a> {
+    async fn read(ctx: &'a Ctx, tx: &mut Txn, workflow: &'a str, key: &'a str) -> Result<Self, Refused> {
+        let row = Of { workspace: ctx.ws.id, workflow, key }.counts();
+        let counts = tx.get(&row).await?.map(|value| tables::decode(&row, &value)).transpose()?;
+        Ok(Self { ctx, workflow, key, counts: counts.unwrap_or_default() })
+    }
+
+    fn of(&self) -> Of<'a> {
+        Of { workspace: self.ctx.ws.id, workflow: self.workflow, key: self.key }
+    }
+
+    fn write(&self, tx: &mut Txn) -> Result<(), Refused> {
+        let row = self.of().counts();
+        if self.counts.held == 0 && self.counts.waiting == 0 {
+            tx.delete(row);
+        } else {
+            tx.put(row, tables::encode(&self.counts)?);
+        }
+        Ok(())
+    }
+
+    /// Whether one more may be under way, and nobody waits for that.
+    fn has_room(&self) -> bool {
+        self.counts.waiting == 0 && self.counts.held < self.counts.limit
+    }
+
+    /// Deals with the first in line, as many as one transaction takes: those that were replaced are told to end, the
+    /// others get the places that are free. Each of them comes back here at its own end, so none is forgotten.
+    async fn go_on(&mut self, ctx: &Ctx, tx: &mut Txn, told: &mut Vec<Told>) -> Result<(), Refused> {
+        for _ in 0..AT_ONCE {
+            let is_free = self.counts.held < self.counts.limit;
+            if self.counts.waiting == 0 || !(is_free || self.counts.cut > 0) {
+                return Ok(());
+            }
+            let Some((key, value)) = tx.range(self.of().all_waiting(), 1, false).await?.pop() else {
+                // Two reads of two moments, which the commit will not take; what is there counts.
+                self.counts.waiting = 0;
+                return Ok(());
+            };
+            let run: RunId = tables::decode(&key, &value)?;
+            let ticket = places::waits_with(&key)?.unwrap_or_default();
+            let is_replaced = ticket < self.counts.cut;
+            if !is_replaced && !is_free {
+                return Ok(());
+            }
+            tx.delete(key);
+            self.counts.waiting -= 1;
+            told.push(Told { run, ends: is_replaced });
+            let Some(mut head) = readable_head(ctx, tx, run).await? else { continue };
+            let Some(place) = &mut head.place else { continue };
+            place.text = None;
+            if is_replaced {
+                place.stand = Stand::Out;
+                place.replaced_by = self.counts.by;
+                end(ctx, tx, run, head).await?;
+            } else {
+                place.stand = Stand::Held;
+                self.counts.held += 1;
+                tx.put(self.of().held(ticket), tables::encode(&run)?);
+                tx.put(runs::head_key(ctx.ws.id, run), tables::encode(&head)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the oldest under way to end, as many as `by` needs.
+    async fn end_oldest(
+        &self,
+        ctx: &Ctx,
+        tx: &mut Txn,
+        by: RunId,
+        told: &mut Vec<Told>,
+    ) -> Result<(), Refused> {
+        let many = (self.counts.held + 1).saturating_sub(self.counts.limit).min(REPLACED);
+        let many = usize::try_from(many).unwrap_or(usize::MAX);
+        for (key, value) in tx.range(self.of().all_held(), many, false).await? {
+            let run: RunId = tables::decode(&key, &value)?;
+            let Some(mut head) = readable_head(ctx, tx, run).await? else { continue };
+            let Some(place) = head.place.as_mut().filter(|place| place.replaced_by.is_none()) else {
+                continue;
+            };
+            place.replaced_by = Some(by);
+            end(ctx, tx, run, head).await?;
+            told.push(Told { run, ends: true });
+        }
+        Ok(())
+    }
+}
+
+/// The head of a run that goes on. One that cannot be read stops no other: its driver ends it.
+async fn readable_head(ctx: &Ctx, tx: &mut Txn, run: RunId) -> Result<Option<RunHead>, Refused> {
+    let key: Key = runs::head_key(ctx.ws.id, run);
+    let Some(value) = tx.get(&key).await? else { return Ok(None) };
+    match tables::decode::<RunHead>(&key, &value) {
+        Ok(head) => Ok(Some(head).filter(|head| !head.status.ended())),
+        Err(refused) => {
+            tracing::error!(%run, %refused, "a run is passed by that waits for its `concurrency` key");
+            Ok(None)
+        }
+    }
+}
+
+/// Writes its head, with a cancel for it.
+async fn end(ctx: &Ctx, tx: &mut Txn, run: RunId, head: RunHead) -> Result<(), Refused> {
+    if head.inbox > 0 && cancelled(ctx, tx, run).await? {
+        tx.put(runs::head_key(ctx.ws.id, run), tables::encode(&head)?);
+        return Ok(());
+    }
+    children::lay(ctx, tx, run, head, Event::CancelRequested { at: ctx.core.ports.clock.now() })
+}
+
+/// Whether a cancel lies in the run's inbox.
+pub(crate) async fn cancelled(ctx: &Ctx, tx: &mut Txn, run: RunId) -> Result<bool, Refused> {
+    for (key, value) in tx.range(inbox::of_run(ctx.ws.id, run), usize::MAX, false).await? {
+        let message: inbox::Message = tables::decode(&key, &value)?;
+        if matches!(message.event, Event::CancelRequested { .. }) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The oldest runs that one waits for that stands in line.
+pub(crate) async fn waits_for(ctx: &Ctx, head: &RunHead) -> Result<Vec<String>, Refused> {
+    let Some(place) = head.place.as_ref().filter(|_| head.waits_for_its_place()) else {
+        return Ok(Vec::new());
+    };
+    let of = Of { workspace: ctx.ws.id, workflow: &head.workflow, key: &place.key };
+    let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::range(of.all_held(), NAMED)]).await?;
+    let rows = view.rows.into_iter().flatten();
+    rows.map(|(key, value)| Ok(tables::decode::<RunId>(&key, &value)?.to_string())).collect()
+}
+
+/// All runs of a workspace that stand in line: nobody drives them before their turn.
+pub(crate) async fn in_line(ctx: &Ctx) -> Result<std::collections::HashSet<RunId>, Refused> {
+    let rows = stepwell_store::all_rows(&*ctx.core.ports.store, ctx.ws.shard, places::all(ctx.ws.id)).await?;
+    let mut runs = std::collections::HashSet::new();
+    for (key, value) in rows {
+        if places::waits_with(&key)?.is_some() {
+            runs.insert(tables::decode(&key, &value)?);
+        }
+    }
+    Ok(runs)
+}
