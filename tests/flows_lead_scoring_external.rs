@@ -128,6 +128,17 @@ async fn while_the_service_is_away_runs_wait_and_each_person_ends_with_the_last_
     for (n, person) in people.iter().enumerate() {
         assert_eq!(place.record("person", person).await["externalScore"], 60 + n, "{n}");
     }
+    // What came of one person came in the order of the edits.
+    for person in &people {
+        let came = there.lock().unwrap().came.clone();
+        let of_person = came.iter().filter(|came| came.body["external_id"] == json!(person));
+        let scores: Vec<u32> = of_person
+            .map(|came| {
+                came.body["job_title"].as_str().unwrap().strip_prefix("scores ").unwrap().parse().unwrap()
+            })
+            .collect();
+        assert!(scores.is_sorted() && !scores.is_empty(), "{scores:?}");
+    }
     let crossed = (0..PEOPLE).filter(|n| 60 + n >= 70).count();
     assert_eq!(place.server.records("task").await.len(), crossed);
 }
