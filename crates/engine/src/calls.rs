@@ -246,7 +246,7 @@ async fn send_outside(ctx: &Ctx, execute: &Execute, secrets: &[String]) -> Outsi
                 steps::http::send(&*ctx.core.ports.http, call, &request, now, &opened).await
             }
             Call::Email(call) => {
-                let message = steps::mail::message(call, execute);
+                let message = steps::mail::message(call, execute)?;
                 match &ctx.core.ports.mail {
                     Some(mailer) => steps::mail::send(&**mailer, &message).await,
                     None => Err(Failure::engine("mail_unavailable", "no mail system is configured any more")

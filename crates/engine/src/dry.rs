@@ -255,7 +255,10 @@ impl<'a> Dry<'a> {
                 self.done(&execute, result, plain).await
             }
             Call::Email(call) => {
-                let message = steps::mail::message(call, &execute);
+                let message = match steps::mail::message(call, &execute) {
+                    Ok(message) => message,
+                    Err(failure) => return self.done(&execute, Err(failure), plain).await,
+                };
                 let accepted: Vec<&String> =
                     message.to.iter().chain(&message.cc).chain(&message.bcc).collect();
                 let output = json!({ "message_id": message.message_id, "accepted": accepted });

@@ -327,7 +327,7 @@ fn check_failed(run: RunId, head: &runs::RunHead) -> Result<(), EngineError> {
 }
 
 /// What the iterator at `path` counts its items by.
-fn goes_over<'f>(flow: &'f Compiled, path: &StepPath) -> Option<(Option<&'f str>, Option<u64>)> {
+fn goes_over<'f>(flow: &'f Compiled, path: &StepPath) -> Option<(Option<&'f str>, Option<u64>, bool)> {
     flow.graph.find(path).and_then(|id| flow.graph.goes_over(id))
 }
 

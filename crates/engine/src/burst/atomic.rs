@@ -3,11 +3,16 @@
 use super::*;
 use stepwell_store::Savepoint;
 
+/// The store remembers for ten seconds what was written: a burst that reads for longer would never be taken.
+const LONGEST: Duration = Duration::from_secs(5);
+
 /// An atomic iterator under way, and where to go back to.
 pub(super) struct Held {
     iterator: StepPath,
     before: Savepoint,
     events: usize,
+    /// How long its items have waited for code, whose outcomes are kept when the burst is made again.
+    waited: Duration,
 }
 
 /// Whether an attempt begins an atomic iterator.
@@ -17,6 +22,16 @@ pub(super) enum Begins {
     Yes,
     /// It is to begin with the next burst, which has all the room.
     Later,
+}
+
+/// The calls of a run that are open, in the order in which a burst takes them: an atomic iterator that is to begin comes
+/// first, since it needs a burst in which nothing was done.
+pub(super) fn in_turn(base: &Base) -> VecDeque<CallId> {
+    let mut calls: Vec<CallId> = base.open.keys().cloned().collect();
+    if base.flow.graph.has_atomic() {
+        calls.sort_by_key(|(path, _)| base.flow.graph.atomic(path).is_none());
+    }
+    calls.into()
 }
 
 impl Going<'_> {
@@ -37,13 +52,23 @@ impl Going<'_> {
             return Begins::Later;
         }
         let (before, events) = (self.txn.savepoint(), self.events.bytes());
-        self.held = Some(Held { iterator, before, events });
+        self.held = Some(Held { iterator, before, events, waited: Duration::ZERO });
         Begins::Yes
     }
 
     /// Waits for code that an item runs: nothing is committed meanwhile.
     pub(super) async fn wait_for_held(&mut self) -> Result<(), Refused> {
-        match self.calls.next_done().await {
+        let (clock, closing) = (&self.ctx.core.ports.clock, &self.ctx.core.closing);
+        let began = clock.elapsed();
+        let done = tokio::select! {
+            done = self.calls.next_done() => done,
+            // Nothing of it is written: it begins anew after the next start.
+            () = closing.cancelled() => return Err(Refused::Unavailable("the engine is closing".into())),
+        };
+        if let Some(held) = &mut self.held {
+            held.waited += clock.elapsed().saturating_sub(began);
+        }
+        match done {
             Some(id) => {
                 if self.open.contains_key(&id) {
                     self.queue.push_back(id);
@@ -63,6 +88,16 @@ impl Going<'_> {
         // A burst that was too large for the store is made again with a lower limit.
         let refused = begins == Begins::Yes && self.base.step_limit != usize::MAX;
         let page = self.page.bytes() <= HARD_EVENT_BYTES;
+        let own = (self.ctx.core.ports.clock.elapsed() - self.began).saturating_sub(held.waited);
+        if own > LONGEST {
+            let message = format!(
+                "`{}` is atomic, and what its items read takes longer than one commit may ({} s): narrow its searches, let an \
+                 index help them, or leave `atomic` out",
+                held.iterator,
+                LONGEST.as_secs()
+            );
+            return Some(Failure::engine("too_big", message));
+        }
         (refused || !fits || !page).then(|| {
             let message = format!(
                 "`{}` is atomic, and what its items write is more than fits one transaction ({HARD_ROWS} rows, indexes \
@@ -80,10 +115,7 @@ impl Going<'_> {
         if !kept {
             self.txn.rollback_to(held.before);
             self.events.back_to(held.events);
-            let message = format!(
-                "another item of `{iterator}`, which is atomic, failed: what this one wrote is undone"
-            );
-            self.page.undo_items(iterator, &Failure::engine("undone", message))?;
+            self.page.undo_items(iterator, &Failure::engine("undone", "another item failed"))?;
         }
         Ok(())
     }

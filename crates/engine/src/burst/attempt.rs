@@ -43,17 +43,21 @@ impl Going<'_> {
                 Ok(())
             }
             Call::Email(email) if self.ctx.core.ports.mail.is_none() => {
-                let message = steps::mail::message(email, &execute);
                 let (run, at_ms) = (self.base.run, self.ctx.now_ms());
-                let caught =
-                    steps::mail::catch(&mut self.txn, self.ctx.ws.id, run, &execute, message, at_ms)?;
+                let caught = match steps::mail::message(email, &execute) {
+                    Ok(message) => {
+                        let ws = self.ctx.ws.id;
+                        Ok(steps::mail::catch(&mut self.txn, ws, run, &execute, message, at_ms)?)
+                    }
+                    Err(failure) => Err(failure),
+                };
                 let note = NoteRef {
                     input: Some(Shown::Call(&execute.call)),
                     key: Some(&execute.key),
                     began_ms: Some(at_ms),
                     ..NoteRef::default()
                 };
-                self.done(&id, Ok(Payload::new(caught)), at_ms, note).await
+                self.done(&id, caught.map(Payload::new), at_ms, note).await
             }
             Call::Http(_) | Call::Email(_) => self.outside_step(id, execute).await,
         }

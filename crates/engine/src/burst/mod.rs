@@ -173,7 +173,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         unset: base.unset.clone(),
         frozen: base.frozen.clone(),
         open: base.open.clone(),
-        queue: base.open.keys().cloned().collect(),
+        queue: atomic::in_turn(base),
         held: None,
         page: Page::default(),
         moved: Vec::new(),

@@ -183,6 +183,16 @@ fn build(mail: &MailMessage, default_from: &str, domain: &str) -> Result<Message
     Ok(built)
 }
 
+/// Whether all addresses of a mail are such. Asked before a mail goes anywhere, the mailbox of `--dev` included: what
+/// passes a test is not refused by the server later.
+pub(crate) fn check_addresses(mail: &MailMessage) -> Result<(), OutsideError> {
+    let lists = [("to", &mail.to), ("cc", &mail.cc), ("bcc", &mail.bcc)];
+    let many = lists.into_iter().flat_map(|(field, list)| list.iter().map(move |address| (field, address)));
+    let one = [("from", &mail.from), ("reply_to", &mail.reply_to)];
+    let one = one.into_iter().filter_map(|(field, address)| Some((field, address.as_ref()?)));
+    many.chain(one).try_for_each(|(field, address)| mailbox(field, address).map(|_| ()))
+}
+
 /// The name of a header of the author's own: none that the message itself is made of.
 fn own_header(name: &str) -> Result<HeaderName, OutsideError> {
     const TAKEN: [&str; 9] =

@@ -1,7 +1,7 @@
 //! The real outside: an HTTP client under an address policy, and mail over SMTP.
 
 pub(crate) mod http;
-mod mail;
+pub(crate) mod mail;
 mod policy;
 
 pub use http::OutboundHttp;

@@ -11,9 +11,9 @@ use stepwell_workflow::machine::{EmailCall, Execute, Failure};
 const DEFAULT_TIMEOUT_MS: u64 = 60_000;
 
 /// The message as it goes out. Its id is made from the step's key, so every attempt has the same.
-pub(crate) fn message(call: &EmailCall, execute: &Execute) -> MailMessage {
+pub(crate) fn message(call: &EmailCall, execute: &Execute) -> Result<MailMessage, Failure> {
     let id = hash::hex(&hash::sha256(execute.key.as_bytes())[..16]);
-    MailMessage {
+    let message = MailMessage {
         from: call.from.clone(),
         to: call.to.clone(),
         cc: call.cc.clone(),
@@ -25,7 +25,9 @@ pub(crate) fn message(call: &EmailCall, execute: &Execute) -> MailMessage {
         headers: call.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         message_id: id,
         timeout_ms: execute.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
-    }
+    };
+    crate::outside::mail::check_addresses(&message).map_err(outside_failure)?;
+    Ok(message)
 }
 
 /// Sends it; the output is `{message_id, accepted}`.

@@ -131,6 +131,38 @@ fn more_than_a_transaction_takes_is_refused_as_a_whole() {
     });
 }
 
+/// What stands in its `on_error` comes after it, and may do what nothing in it may.
+#[test]
+fn what_deals_with_its_failure_is_not_part_of_it() {
+    let handled = TOGETHER.replace("name: together", "name: handled").replace(
+        "        concurrency: 3\n",
+        "        concurrency: 3\n        on_error: { do: [{ id: noted, type: create_record, object: note, record: { title: '{{ error.code }}' } }, { id: rest, type: delay, for: 1m }] }\n",
+    );
+    let handled = handled
+        .replace("{{ rows.succeeded }} of {{ rows.count }}", "went on")
+        .replace("output: \"{{ rows }}\"\n", "");
+    let plain = TOGETHER.replace("        atomic: true\n", "");
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[MOODY], &[&handled, TOGETHER]).await;
+        let test = workspace.workflows().test("handled", None, input(5, Some(2))).await.unwrap();
+        assert_eq!(test.status, RunStatus::Completed, "{test:#?}");
+        let run = ended(&workspace, "handled", input(6, Some(3))).await;
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        assert_eq!(all_records(&workspace, "task").await, [] as [Value; 0]);
+        let notes = all_records(&workspace, "note").await;
+        let titles: std::collections::BTreeSet<&str> =
+            notes.iter().filter_map(|note| note["title"].as_str()).collect();
+        assert_eq!(titles, ["before", "beside", "busy", "went on"].into());
+        // A version that writes its items one by one cannot go on where nothing was written.
+        let run = ended(&workspace, "together", input(7, Some(4))).await;
+        assert_eq!(run.summary.status, RunStatus::Failed);
+        super::activate(&workspace, &plain).await;
+        let refused = workspace.runs().retry(&run.summary.id, true).await.unwrap_err();
+        assert!(refused.message.contains("beside.rows"), "{refused:?}");
+        engine.close().await;
+    });
+}
+
 /// Over a search, and as a test of a draft.
 #[test]
 fn records_that_are_found_are_changed_together() {

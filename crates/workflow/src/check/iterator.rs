@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::checker::{Checker, failure};
+use super::scope::ListKind;
 use super::types::{self, Rest, Ty};
 use crate::expr::Mode;
 use crate::model::{Iterate, OnError, RecordSet, Step, StepKind};
@@ -69,8 +70,11 @@ impl<'w> Checker<'w> {
 
     /// What is committed together can neither wait nor be seen from outside before.
     pub(super) fn inside_atomic(&mut self, step: &'w Step) {
-        let around = self.steps.iter().rev().skip(1).find_map(|around| match &around.kind {
-            StepKind::Iterator(iterate) if iterate.atomic => Some(around.id.as_str()),
+        // In its `on_error` the iterator is over.
+        let inside =
+            |step: &Step| self.known.get(step.id.as_str()).is_some_and(|known| known.list == ListKind::Item);
+        let around = self.steps.windows(2).find_map(|two| match (&two[0].kind, two[1]) {
+            (StepKind::Iterator(iterate), next) if iterate.atomic && inside(next) => Some(two[0].id.as_str()),
             _ => None,
         });
         let Some(around) = around else { return };

@@ -315,14 +315,15 @@ impl Graph {
         }
     }
 
-    /// What an iterator counts its items by: the object that it searches, if it does, and the size of its batches.
-    pub fn goes_over(&self, id: NodeId) -> Option<(Option<&str>, Option<u64>)> {
+    /// What an iterator counts its items by: the object that it searches, if it does, the size of its batches, and
+    /// whether those that are over are written.
+    pub fn goes_over(&self, id: NodeId) -> Option<(Option<&str>, Option<u64>, bool)> {
         let NodeKind::Iterator(plan) = &self.node(id).kind else { return None };
         let object = match &plan.items {
             ItemsPlan::Search { object, .. } => Some(object.as_str()),
             ItemsPlan::List(_) => None,
         };
-        Some((object, plan.batch))
+        Some((object, plan.batch, plan.atomic))
     }
 
     /// Whether runs of it have items, whose history is kept apart.
@@ -330,19 +331,28 @@ impl Graph {
         self.nodes.iter().any(|node| matches!(node.kind, NodeKind::Iterator(_)))
     }
 
-    /// The iterator whose items are committed together, if the step is one or stands in one. They do not nest.
+    /// Whether any of its iterators is atomic.
+    pub fn has_atomic(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Iterator(plan) if plan.atomic))
+    }
+
+    /// The iterator whose items are committed together, if the step is one or stands in an item of one. (What stands in
+    /// its `on_error` comes after them.) They do not nest.
     pub fn atomic(&self, path: &crate::machine::StepPath) -> Option<crate::machine::StepPath> {
-        let atomic = |node: &Node| matches!(&node.kind, NodeKind::Iterator(plan) if plan.atomic);
-        if !self.nodes.iter().any(atomic) {
+        if !self.has_atomic() {
             return None;
         }
+        let atomic = |node: &Node| matches!(&node.kind, NodeKind::Iterator(plan) if plan.atomic);
         let mut at = Some(path.clone());
+        let mut counts = true;
         while let Some(here) = at {
-            let here = here.of_item().map_or(here, |(iterator, _)| iterator);
-            if self.find(&here).is_some_and(|id| atomic(self.node(id))) {
+            let item = here.of_item();
+            counts |= item.is_some();
+            let here = item.map_or(here, |(iterator, _)| iterator);
+            if counts && self.find(&here).is_some_and(|id| atomic(self.node(id))) {
                 return Some(here);
             }
-            at = here.parent();
+            (at, counts) = (here.parent(), false);
         }
         None
     }
