@@ -159,10 +159,10 @@ pub(crate) fn parse_id(id: &str) -> Option<(u64, u64)> {
     }
 }
 
-/// Rows of the log read at once: at first, and at most. After that as many as have about so many bytes: whoever reads
-/// slowly keeps them for as long.
-const FIRST_PAGE: usize = 8;
-const PAGE: usize = 256;
+/// Rows of the log read at once: at first and after a pause, and at most. Of those, as many are kept as have so many
+/// bytes, one at least: whoever reads slowly keeps them for as long.
+const FIRST_PAGE: usize = 4;
+const PAGE: usize = 32;
 const PAGE_BYTES: usize = 256 << 10;
 /// Hints may be lost, so the feed looks now and then without one.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -237,14 +237,21 @@ impl Reader {
             }
             let page = read_log(&*self.ctx.core.ports.store, self.ctx.ws.log, self.position, self.page).await;
             let page = page.map_err(log_error)?;
-            let bytes: usize = page.rows.iter().map(|(_, value)| value.len()).sum();
-            if let Some(rows) = (page.rows.len() * PAGE_BYTES).checked_div(bytes) {
-                self.page = rows.clamp(1, PAGE);
-            }
-            self.position = page.next;
-            self.rows = page.rows.into();
-            if self.rows.is_empty() && !self.wait().await {
-                return Ok(None);
+            let (mut bytes, mut rows) = (0, page.rows);
+            let within = rows.iter().take_while(|(_, value)| {
+                bytes += value.len();
+                bytes <= PAGE_BYTES
+            });
+            let kept = within.count().max(1);
+            self.page = if kept < rows.len() { kept } else { (self.page * 2).min(PAGE) };
+            rows.truncate(kept);
+            self.position = rows.last().map_or(page.next, |(position, _)| position + 1);
+            self.rows = rows.into();
+            if self.rows.is_empty() {
+                self.page = FIRST_PAGE;
+                if !self.wait().await {
+                    return Ok(None);
+                }
             }
         }
     }

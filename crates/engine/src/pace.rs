@@ -50,6 +50,14 @@ impl Default for Lane {
     }
 }
 
+/// Does work that takes long on a thread that the runtime replaces meanwhile, where it can. The work must not wait.
+pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
 impl Lane {
     /// Does the work here and now, or in its turn if the like of it took long before.
     pub(crate) async fn run<T>(
@@ -70,10 +78,7 @@ impl Lane {
         // The lane is never closed; if it were, nothing would be waited for.
         let _turn = self.0.acquire().await;
         let began = elapsed();
-        let done = match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-            _ => work(),
-        };
+        let done = aside(work);
         pace.note(elapsed() - began);
         done
     }

@@ -19,9 +19,6 @@ use crate::body;
 use crate::path::Path;
 use crate::problem::{Answer, Problem, REPLAYED, RUN_ID};
 
-/// A body that is larger is not read on a thread that answers others.
-const LARGE_BODY: usize = 256 << 10;
-
 pub async fn take(
     State(app): State<App>,
     Path((workspace, path)): Path<(String, String)>,
@@ -67,14 +64,7 @@ pub async fn take(
         }
     }
     let path = request.path.clone();
-    let taken = match request.body.len() > LARGE_BODY {
-        false => workspace.hook(request).await,
-        // To read megabytes of JSON takes long enough for others to notice: this thread is given up for it.
-        true => tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(workspace.hook(request))
-        }),
-    };
-    match taken {
+    match workspace.hook(request).await {
         Ok(answer) => reply(answer, trusted),
         Err(error) => Err(refused(&workspace, &path, error, trusted).await),
     }

@@ -9,6 +9,7 @@ use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
 use crate::history;
 use crate::id::RunId;
+use crate::pace;
 use crate::registry::{Compiled, hooks as registered, schema, workflows};
 use crate::secrets::Opened;
 use crate::start::{self, Wanted, ended, seen, value_of};
@@ -16,8 +17,10 @@ use crate::stats::add;
 use crate::tables::hooks;
 use crate::waiters::Ended;
 use deliveries::Came;
+use futures::FutureExt;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use std::pin::pin;
 use std::sync::Arc;
 use stepwell_store::Key;
 use stepwell_workflow::expr::Values;
@@ -84,10 +87,17 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnsw
         return Err(table.not_taken(&request.method, &request.path));
     }
     authenticate(ctx, hook, request, sent)?;
-    let body = body::read(request).await?;
-    fits(&flow, &body)?;
-    let digest = body::digest(request, &body);
-    let trigger = seen(ctx, &flow, trigger(request, body));
+    let reading = async { body::read(request).await.and_then(|body| taken(ctx, &flow, request, body)) };
+    let (digest, trigger) = if request.body.len() > LARGE_BODY {
+        // To read megabytes takes long enough for others to notice. All of it is in memory, so nothing waits.
+        let mut reading = pin!(reading);
+        match pace::aside(|| reading.as_mut().now_or_never()) {
+            Some(read) => read?,
+            None => reading.await?,
+        }
+    } else {
+        reading.await?
+    };
     let hook_key = idempotency_key(ctx, hook, request, &trigger, digest)?;
     let listen = !matches!(hook.respond, Respond::Accepted);
     let within = hook.respond_within.as_duration();
@@ -107,6 +117,21 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnsw
         },
     };
     Ok(HookAnswer { run_id: started.run.to_string(), first: started.first, reply })
+}
+
+/// A body that is larger is not read on a thread that answers others.
+const LARGE_BODY: usize = 256 << 10;
+
+/// What tells repeats of a request that fits, and what the run is to know of it.
+fn taken(
+    ctx: &Ctx,
+    flow: &Compiled,
+    request: &HookRequest,
+    body: Value,
+) -> Result<(String, Value), EngineError> {
+    fits(flow, &body)?;
+    let digest = body::digest(request, &body);
+    Ok((digest, seen(ctx, flow, trigger(request, body))))
 }
 
 /// How a run names the webhook that started it.

@@ -54,24 +54,36 @@ impl Redactor {
 
     pub(crate) fn text(&self, text: &mut String) {
         if let Some(plain) = Unescaped::of(text) {
-            // The longest first here too: what is taken out is not looked at again.
-            let mut found: Vec<Range<usize>> = Vec::new();
-            for needle in &self.needles {
-                for (at, _) in plain.text.match_indices(needle.as_str()) {
-                    let place = plain.places[at]..plain.places[at + needle.len()];
-                    if found.iter().all(|other| place.end <= other.start || other.end <= place.start) {
-                        found.push(place);
-                    }
-                }
-            }
-            found.sort_by_key(|place| std::cmp::Reverse(place.start));
-            found.into_iter().for_each(|place| text.replace_range(place, REDACTED));
+            self.unescaped(text, &plain);
         }
         for needle in &self.needles {
             if text.contains(needle.as_str()) {
                 *text = text.replace(needle.as_str(), REDACTED);
             }
         }
+    }
+
+    /// Takes out what is hidden by escapes. Where values overlap, all that any of them covers goes.
+    fn unescaped(&self, text: &mut String, plain: &Unescaped) {
+        let mut found: Vec<Range<usize>> = Vec::new();
+        for needle in &self.needles {
+            let places = plain.text.match_indices(needle.as_str());
+            found.extend(places.map(|(at, _)| plain.place(at)..plain.place(at + needle.len())));
+        }
+        if found.is_empty() {
+            return;
+        }
+        found.sort_unstable_by_key(|place| place.start);
+        let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+        for place in found {
+            if place.start >= at {
+                out.push_str(&text[at..place.start]);
+                out.push_str(REDACTED);
+            }
+            at = at.max(place.end);
+        }
+        out.push_str(&text[at..]);
+        *text = out;
     }
 
     pub(crate) fn value(&self, value: &mut Value) {
@@ -122,8 +134,8 @@ impl Redactor {
 /// A text of JSON, or of JSON within JSON, as it reads: `\/` and `\u002f` are both a slash, whoever wrote it.
 struct Unescaped {
     text: Zeroizing<String>,
-    /// Where each of its bytes, and its end, stands in the original.
-    places: Vec<usize>,
+    /// Where each of its bytes, and its end, stands in the original. No text is larger than 4 GiB.
+    places: Vec<u32>,
 }
 
 impl Unescaped {
@@ -136,23 +148,40 @@ impl Unescaped {
         let mut at = 0;
         while let Some(c) = original[at..].chars().next() {
             let (c, length) = match c {
-                '\\' => escape(&original[at..]).unwrap_or((c, 1)),
+                '\\' => match escape(&original[at..]) {
+                    Ok(escape) => escape,
+                    Err(slashes) => {
+                        // None of them begins an escape.
+                        (at..at + slashes).for_each(|at| plain.push('\\', at));
+                        at += slashes;
+                        continue;
+                    }
+                },
                 c => (c, c.len_utf8()),
             };
-            plain.text.push(c);
-            plain.places.extend(std::iter::repeat_n(at, c.len_utf8()));
+            plain.push(c, at);
             at += length;
         }
-        plain.places.push(at);
+        plain.places.push(at as u32);
         Some(plain)
+    }
+
+    fn push(&mut self, c: char, at: usize) {
+        self.text.push(c);
+        self.places.extend(std::iter::repeat_n(at as u32, c.len_utf8()));
+    }
+
+    fn place(&self, at: usize) -> usize {
+        self.places[at] as usize
     }
 }
 
-/// The character that an escape at the start of a text stands for, and the escape's length.
-fn escape(text: &str) -> Option<(char, usize)> {
+/// The character that an escape at the start of a text stands for, and the escape's length; or how many backslashes
+/// begin none.
+fn escape(text: &str) -> Result<(char, usize), usize> {
     let slashes = text.bytes().take_while(|byte| *byte == b'\\').count();
     let unit = |at: usize| u16::from_str_radix(text.get(at..at + 4)?, 16).ok();
-    match text.as_bytes().get(slashes)? {
+    let read = || match text.as_bytes().get(slashes)? {
         b'/' => Some(('/', slashes + 1)),
         b'u' => {
             let end = slashes + 5;
@@ -166,7 +195,8 @@ fn escape(text: &str) -> Option<(char, usize)> {
             Some((c, end + more + 5))
         }
         _ => None,
-    }
+    };
+    read().ok_or(slashes)
 }
 
 /// `%2f` for `%2F`, as some write it.
@@ -264,6 +294,14 @@ mod tests {
             redactor.value(&mut value);
             assert!(!value.to_string().contains("cr"), "{value}");
         }
+        // However many there are.
+        let mut many = r"\/".to_owned() + &r"\".repeat(300_000) + &r"se\/cr+et/ä😀= ".repeat(20_000);
+        redactor.text(&mut many);
+        assert!(
+            many.ends_with("*** *** ") && !many.contains("cr") && many.starts_with(r"\/\\"),
+            "{}",
+            many.len()
+        );
         // What is no escape stays.
         let mut text = r"c:\users\u12 \ud83d \/ \".to_owned();
         redactor.text(&mut text);
