@@ -47,11 +47,19 @@ async fn a_field_that_an_active_workflow_would_have_to_fill_is_refused() {
     let must = json!({"name": "must", "type": "text", "required": true});
     let problem = server.post("/api/v1/objects/person/fields", &must).await.expect(409);
     assert_eq!(problem["code"], "schema_in_use");
+    let by_plural = server.post("/api/v1/objects/people/fields", &must).await.expect(409);
+    assert_eq!(by_plural["code"], "schema_in_use", "whatever the object is called");
     assert!(
         problem["errors"][0]["message"].as_str().unwrap().contains("`maker`: a new person needs `must`"),
         "{problem}"
     );
-    server.post("/api/v1/objects/person/fields", &json!({"name": "may", "type": "text"})).await.expect(201);
+    let may = json!({"name": "may", "type": "text", "unique": true, "indexed": true});
+    server.post("/api/v1/objects/person/fields", &may).await.expect(201);
+    let no_more = json!({"unique": false, "indexed": false});
+    let change = server.request(Method::PATCH, "/api/v1/objects/person/fields/may").json(&no_more);
+    let person = server.send(change).await.expect(200);
+    let gone = |list: &Value| !list.to_string().contains("\"may\"") || list.to_string().contains("clearing");
+    assert!(gone(&person["unique"]) && gone(&person["indexes"]), "{person}");
     let twice = server
         .post("/api/v1/objects/person/fields", &json!({"name": "may", "type": "text"}))
         .await

@@ -365,7 +365,12 @@ pub enum Run {
     /// Stop a run
     Cancel { id: String },
     /// Run the failed steps of a failed run again
-    Retry { id: String },
+    Retry {
+        id: String,
+        /// On the active version of the workflow, and the newest fitting versions of its actions
+        #[arg(long)]
+        newest: bool,
+    },
     /// Give a step what it waits for
     Input {
         id: String,

@@ -44,8 +44,10 @@ fn add(out: &mut String, command: &Command, above: &str) {
     let positional: Vec<&Arg> = command.get_positionals().collect();
     if !under.is_empty() {
         let _ = write!(out, "## `{name}`\n\n{about}.\n\n");
+        // What the commands under it are about comes before their own names.
+        let places: String = positional.iter().map(|arg| format!(" {}", place(arg))).collect();
         for command in under {
-            add(out, command, &name);
+            add(out, command, &format!("{name}{places}"));
         }
         return;
     }

@@ -128,8 +128,16 @@ async fn item(ctx: &Ctx, run: RunId, path: &str) -> Result<ItemDetail, EngineErr
     };
     let (step, index) = machine::StepPath::new(path).of_item().ok_or_else(unknown)?;
     let filter = ItemFilter { step: Some(step.to_string()), index: Some(index), status: None };
-    let found = items::list(ctx, run, filter, PageRequest::default()).await?;
-    found.items.into_iter().next_back().ok_or_else(unknown)
+    let (mut page, mut last) = (PageRequest::default(), None);
+    loop {
+        let found = items::list(ctx, run, filter.clone(), page).await?;
+        // One that was retried ended more than once.
+        last = found.items.into_iter().next_back().or(last);
+        match found.next_cursor {
+            Some(cursor) => page = PageRequest { cursor: Some(cursor), ..PageRequest::default() },
+            None => return last.ok_or_else(unknown),
+        }
+    }
 }
 
 /// What a template at the end of the run would see.

@@ -55,15 +55,22 @@ pub(crate) async fn add_field(ctx: &Ctx, object: &str, field: Value) -> Result<V
     let new = &new;
     ctx.check_open()?;
     let _one = ctx.ws.registry.changing.lock().await;
-    let wanted: Wanted =
-        read(serde_json::json!({ "objects": [{ "name": object, "fields": [field] }] }), "field")?;
+    let name = schema(ctx).await?.object(object)?.name.clone();
+    let wanted = serde_json::json!({ "objects": [{ "name": name, "fields": [field] }] });
+    let wanted: Wanted = read(wanted, "field")?;
     let plan = {
         let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
-        Records::open(&mut txn, ctx.ws.id).await?.plan_schema(&wanted).await
+        let mut records = Records::open(&mut txn, ctx.ws.id).await?;
+        match records.plan_schema(&wanted).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                // Adding it says the same in the words of one field.
+                records.add_field(object, new).await?;
+                return Err(error.into());
+            }
+        }
     };
-    if let Ok(plan) = plan {
-        fits(ctx, &wanted, &plan, &BTreeMap::new(), |_| true).await?;
-    }
+    fits(ctx, &wanted, &plan, &BTreeMap::new(), |_| true).await?;
     transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
         Box::pin(async move {
             Records::open(&mut tx, ctx.ws.id).await?.add_field(object, new).await?;

@@ -112,7 +112,18 @@ pub async fn change_field(
         wanted.insert("renamed_from".into(), json!(field));
     }
     let object = shown["name"].as_str().unwrap_or(&object).to_owned();
-    let schema = json!({ "objects": [{ "name": object, "fields": [wanted] }] });
+    // Of a file, what is not said stays: here it was said.
+    let no_more = |key: &str| wanted.get(key) == Some(&json!(false)) && known[key] != json!(false);
+    let (unique, indexed) = (no_more("unique"), no_more("indexed"));
+    if (unique || indexed) && name != field.as_str() {
+        let detail = "a field is renamed, or stops being unique or indexed: one after the other";
+        return Err(Problem::bad_request("invalid_body", detail));
+    }
+    let remove = json!({
+        "unique": if unique { json!([[field]]) } else { json!([]) },
+        "indexes": if indexed { json!([field]) } else { json!([]) },
+    });
+    let schema = json!({ "objects": [{ "name": object, "fields": [wanted], "remove": remove }] });
     workspace.objects().apply(schema, &BTreeMap::new(), None).await?;
     Ok(Json(workspace.objects().get(&object).await?))
 }

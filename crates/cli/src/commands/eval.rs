@@ -70,7 +70,7 @@ fn shown(expression: &str, at: (u32, u32), meant: usize, message: &str, hint: Op
 fn of_file(path: &Path) -> anyhow::Result<Map<String, Value>> {
     let text = match path.as_os_str() == "-" {
         true => std::io::read_to_string(std::io::stdin()).context("stdin cannot be read")?,
-        false => super::files::text(path)?,
+        false => super::files::given(path)?,
     };
     let value: Value = serde_json::from_str(&text)
         .map_err(|error| anyhow::anyhow!("{} is not JSON: {error}", path.display()))?;

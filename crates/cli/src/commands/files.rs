@@ -11,6 +11,9 @@ use super::workflow::name_of;
 /// No document of any kind has more: a workflow may have 500 KiB, a body of the API 8 MiB.
 const MOST: u64 = 8 << 20;
 
+/// Values for a command may have more.
+const MOST_GIVEN: u64 = 64 << 20;
+
 /// The bytes of a file. A device or a pipe among a folder's files is none, and might never end.
 pub fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
@@ -32,6 +35,21 @@ pub fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
         bail!("{} has more than {} MiB, which no document has", path.display(), MOST >> 20);
     }
     Ok(bytes)
+}
+
+/// The text of what somebody named: a pipe will do.
+pub fn given(path: &Path) -> anyhow::Result<String> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .with_context(cannot)?
+        .take(MOST_GIVEN + 1)
+        .read_to_string(&mut text)
+        .with_context(cannot)?;
+    if text.len() as u64 > MOST_GIVEN {
+        bail!("{} has more than {} MiB", path.display(), MOST_GIVEN >> 20);
+    }
+    Ok(text)
 }
 
 /// The text of a file.

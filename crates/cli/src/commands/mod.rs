@@ -38,7 +38,7 @@ pub struct Bad(pub String);
 pub fn json_argument(name: &str, text: &str) -> anyhow::Result<Value> {
     let (source, body) = match text.strip_prefix('@') {
         Some(path) => {
-            (format!("--{name} {path}"), files::text(path.as_ref()).with_context(|| format!("--{name}"))?)
+            (format!("--{name} {path}"), files::given(path.as_ref()).with_context(|| format!("--{name}"))?)
         }
         None if text == "-" => (format!("--{name} -"), std::io::read_to_string(std::io::stdin())?),
         None => (format!("--{name}"), text.to_owned()),

@@ -107,8 +107,9 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
             let summary: Value = client.json(client.post(&["runs", &id, "input"]).json(&body)).await?;
             report(global, &summary, &format!("given to {id}; follow it with: stepwell run watch {id}"))
         }
-        Run::Retry { id } => {
-            let summary: Value = client.json(client.post(&["runs", &id, "retry"])).await?;
+        Run::Retry { id, newest } => {
+            let asked = client.post(&["runs", &id, "retry"]).json(&json!({ "newest": newest }));
+            let summary: Value = client.json(asked).await?;
             report(global, &summary, &format!("retrying {id}; follow it with: stepwell run watch {id}"))
         }
     }

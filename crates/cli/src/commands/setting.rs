@@ -51,7 +51,7 @@ pub async fn main(command: Setting, global: &Global) -> anyhow::Result<()> {
 /// JSON, or `@FILE`, or `-` for stdin.
 pub(super) fn json_value(text: &str) -> anyhow::Result<Value> {
     let body = match text.strip_prefix('@') {
-        Some(path) => super::files::text(path.as_ref())?,
+        Some(path) => super::files::given(path.as_ref())?,
         None if text == "-" => std::io::read_to_string(std::io::stdin())?,
         None => text.to_owned(),
     };
