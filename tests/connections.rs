@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::support::tls::TlsServer;
 use crate::support::{Server, stepwell};
 
 /// When each request came, with its path and its authorization.
@@ -148,4 +149,41 @@ async fn plain_http_to_another_machine_is_told_before_activation() {
     assert_eq!(refused.status.as_u16(), 422);
     let allowed = Server::start(&["--dev", "--allow-plain-http"]);
     allowed.activate("plain", flow).await;
+}
+
+fn indented(pem: &str) -> String {
+    pem.trim().lines().map(|line| format!("    {line}\n")).collect()
+}
+
+/// Each side's certificate counts: the server's only where its authority is known, the client's where it is asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_of_both_sides_are_shown_and_looked_at() {
+    let (open, mutual) = (TlsServer::start(false), TlsServer::start(true));
+    let server = Server::dev();
+    let key = json!({ "value": mutual.pem("client.key") });
+    server.put("/api/v1/secrets/CLIENT_KEY", key.to_string()).await.expect(201);
+    let trust = |peer: &TlsServer| format!("tls:\n  ca: |\n{}", indented(&peer.pem("ca.pem")));
+    let own = format!(
+        "  client_certificate: |\n{}  client_key: \"{{{{ secrets.CLIENT_KEY }}}}\"\n",
+        indented(&mutual.pem("client.pem"))
+    );
+    for (name, peer, tls, comes_to) in [
+        ("unknown", &open, String::new(), Err("connect_failed")),
+        ("known", &open, trust(&open), Ok(json!([]))),
+        ("nobody", &mutual, trust(&mutual), Err("connection_lost")),
+        ("somebody", &mutual, trust(&mutual) + &own, Ok(json!(["flows.example"]))),
+    ] {
+        let text = format!("base_url: https://127.0.0.1:{}\n{tls}", peer.port);
+        server.put(&format!("/api/v1/connections/{name}"), text).await.expect(201);
+        let flow = format!(
+            "name: {name}\ntrigger: {{ type: manual }}\nsteps: [{{ id: ask, type: http_request, connection: {name}, url: /x }}]\noutput: '{{{{ ask.body.client }}}}'\n"
+        );
+        server.activate(name, &flow).await;
+        let run =
+            server.post(&format!("/api/v1/workflows/{name}/run?wait=30s"), &json!({})).await.expect(200);
+        match comes_to {
+            Ok(client) => assert_eq!(run["output"], client, "{name}: {run:#}"),
+            Err(code) => assert_eq!(run["error"]["code"], code, "{name}: {run:#}"),
+        }
+    }
 }

@@ -5,6 +5,7 @@ pub mod peer;
 pub mod server;
 pub mod signed;
 pub mod smtp;
+pub mod tls;
 
 pub use server::Server;
 

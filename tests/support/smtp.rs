@@ -72,7 +72,7 @@ impl Drop for SmtpServer {
 }
 
 /// The virtual environment's Python, with the packages installed.
-fn python() -> &'static Path {
+pub fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("smtp-server");
