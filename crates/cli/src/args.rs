@@ -116,7 +116,7 @@ pub struct Eval {
     /// With the values of this run: trigger, settings, the outputs of its steps, steps, error
     #[arg(long, value_name = "ID")]
     pub run: Option<String>,
-    /// And with the steps of this item of the run, as in rows[3]
+    /// And with the steps of this item of the run, as in `rows[3]`
     #[arg(long, value_name = "ITEM", requires = "run")]
     pub item: Option<String>,
     /// With the members of this JSON file as names; - for stdin. Alone it needs no server
