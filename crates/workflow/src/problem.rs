@@ -169,7 +169,10 @@ pub const CODES: &[(&str, &str)] = &[
     ("unknown_reference", "A template uses a name that nothing has."),
     ("not_yet_run", "A template uses a step that has not certainly run before."),
     ("unknown_path", "A template uses a path that its source does not give."),
-    ("may_be_missing", "A path that some arm of a branch does not give, without `default()`."),
+    (
+        "may_be_missing",
+        "A path that some arm of a branch does not give, or an output of a step that may not have run or have failed, without `default()`.",
+    ),
     (
         "type_mismatch",
         "An expression that can never be made, or a condition that can never be asked: its values are of types that do not go together.",

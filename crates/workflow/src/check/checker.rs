@@ -134,7 +134,7 @@ impl<'w> Checker<'w> {
             self.steps.push(step);
             *order += 1;
             if !step.id.is_empty() {
-                let known = Known { order: *order, inside, list };
+                let known = Known { order: *order, inside, list, step };
                 if self.known.contains_key(step.id.as_str()) {
                     let message =
                         format!("the id `{}` is already taken{}", step.id, self.first_place(&step.id));

@@ -16,6 +16,7 @@ mod infer;
 mod iterator;
 mod loops;
 mod manual;
+mod missing;
 mod needs;
 mod outside;
 mod pages;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::types::Ty;
+use crate::model::Step;
 
 /// The names that are certain to have a value here. Entering a list and leaving it again costs what the list holds.
 #[derive(Debug, Default)]
@@ -61,6 +62,7 @@ pub(super) struct Known<'w> {
     /// The step whose list it stands in.
     pub inside: Option<&'w str>,
     pub list: ListKind,
+    pub step: &'w Step,
 }
 
 /// What sort of list a step stands in.

@@ -94,6 +94,7 @@ impl<'w> Checker<'w> {
     fn reference(&mut self, reference: &Reference, text: &str) {
         let written = written(reference, text);
         let Some(root) = self.root(reference, written) else { return };
+        self.may_be_missing(reference, written, text);
         let rest = match reference.root.as_str() {
             "steps" | "secrets" => return,
             _ => reference.path.as_slice(),
@@ -421,7 +422,7 @@ impl<'w> Checker<'w> {
         self.tell_reference(reference, written, code, message, hint);
     }
 
-    fn tell_reference(
+    pub(super) fn tell_reference(
         &mut self,
         reference: &Reference,
         written: &str,
