@@ -65,7 +65,8 @@ pub fn validate_rows(given: File) -> Result<Read, Failure> {
         Value::Array(rows) => (table::json(rows)?, None),
         Value::Object(mut file) => {
             let Some(Value::Array(rows)) = file.remove("rows") else {
-                return Err(Failure::new("no_rows", "the file is an object, and its `rows` are no list"));
+                let told = "there is no list `rows` in the file; CSV is posted with `Content-Type: text/csv`, or it is read as a form";
+                return Err(Failure::new("no_rows", told));
             };
             (table::json(rows)?, file.remove("mode"))
         }
