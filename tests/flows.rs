@@ -176,6 +176,31 @@ async fn a_bulk_of_single_runs_keeps_within_the_slots_and_fails_for_no_limit() {
 }
 
 #[tokio::test]
+async fn two_presses_at_once_make_one_task_for_everybody() {
+    let server = Server::dev();
+    server.activate("bulk", &workflow("bulk")).await;
+    let folder = guests::root().join("examples/workflows/bulk-each");
+    for name in ["call-person", "bulk-each"] {
+        let text = std::fs::read_to_string(folder.join(format!("{name}.yaml"))).unwrap();
+        server.activate(name, &text).await;
+    }
+    let people: Vec<Value> = (0..300).map(|_| json!({"city": "Rome"})).collect();
+    let people = json!({"action": "create", "records": people});
+    server.post("/api/v1/records/person/bulk", &people).await.expect(200);
+    for (name, tasks) in [("bulk", 300), ("bulk-each", 600)] {
+        let path = format!("/api/v1/workflows/{name}/run");
+        let all =
+            json!({"filter": {"field": "city", "is": "Rome"}, "input": {"title": format!("Say {name}")}});
+        let press = async || server.post(&path, &all).await.expect(202)["run_id"].clone();
+        for run in <[Value; 3]>::from(tokio::join!(press(), press(), press())) {
+            let done = server.ended(run.as_str().unwrap()).await;
+            assert_eq!(done["status"], "completed", "{done:#}");
+        }
+        assert_eq!(server.get("/api/v1/records/task?limit=1").await.expect(200)["total"], tasks, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn flows_with_a_schema_and_a_connection_are_applied_in_one_go() {
     let server = Server::dev();
     for (flow, actions, secrets) in [
