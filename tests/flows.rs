@@ -28,14 +28,9 @@ async fn runs(server: &Server, workflow: &str, count: usize) -> Vec<Value> {
 
 async fn lead_scoring() -> Server {
     let server = Server::dev();
-    for (object, field) in [
-        ("person", json!({"name": "leadScore", "type": "number"})),
-        ("person", json!({"name": "leadQualified", "type": "boolean"})),
-        ("person", json!({"name": "behaviour", "type": "raw_json"})),
-        ("company", json!({"name": "industry", "type": "text"})),
-    ] {
-        server.post(&format!("/api/v1/objects/{object}/fields"), &field).await.expect(201);
-    }
+    let schema = guests::root().join("examples/workflows/lead-scoring-internal/schema.yaml");
+    let schema = json!({ "schema": std::fs::read_to_string(schema).unwrap() });
+    server.post("/api/v1/schema/apply?wait=30s", &schema).await.expect(200);
     server.put("/api/v1/actions/score-lead", guests::example("score-lead")).await.expect(201);
     server.activate("lead-scoring-internal", &workflow("lead-scoring-internal")).await;
     server
@@ -209,6 +204,7 @@ async fn flows_with_a_schema_and_a_connection_are_applied_in_one_go() {
         ("product-sync", &["reshape-usage"], &["WAREHOUSE_KEY"]),
         ("email-sequence", &["pick-sequence"], &["SEQUENCES_KEY"]),
         ("lead-scoring-external", &["read-score"], &["SCORING_KEY"]),
+        ("lead-scoring-internal", &["score-lead"], &[]),
         ("data-pipeline", &["validate-rows", "transform-rows", "apply-rules"], &["EXPORTS_KEY"]),
         ("newsletter", &["format-addresses"], &["MAILING_KEY"]),
         // Its workflows run each other.

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use stepwell_workflow::check::{Checked, NoCatalog, StandardObjects, check, check_as, check_bytes};
+use stepwell_workflow::check::{Checked, StandardObjects, check, check_as, check_bytes};
 use stepwell_workflow::problem::{CODES, render_all};
 use stepwell_workflow::schema_file::{self, WithSchema};
 
@@ -144,9 +144,6 @@ fn a_check_without_a_catalog_says_only_what_the_document_shows() {
     assert_eq!(codes, ["unknown_reference"]);
 }
 
-/// Examples whose fields are a workspace's own. (Against a server that has them they are checked in the tests of the flows.)
-const WITH_OWN_FIELDS: [&str; 1] = ["lead-scoring-internal"];
-
 #[test]
 fn the_examples_pass() {
     let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/workflows");
@@ -157,13 +154,12 @@ fn the_examples_pass() {
         let file = folder.join(format!("{name}.yaml"));
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
         let schema = std::fs::read_to_string(folder.join(schema_file::FILE));
-        let problems = match (schema, WITH_OWN_FIELDS.contains(&&*name)) {
-            (Ok(schema), _) => {
+        let problems = match schema {
+            Ok(schema) => {
                 let wanted = schema_file::read(&schema).unwrap_or_else(|told| panic!("{name}: {told:?}"));
                 check(&text, &WithSchema::new(&wanted).unwrap()).problems
             }
-            (Err(_), true) => check(&text, &NoCatalog).problems,
-            (Err(_), false) => check(&text, &StandardObjects).problems,
+            Err(_) => check(&text, &StandardObjects).problems,
         };
         assert!(problems.is_empty(), "{}", render_all(&problems, &file.to_string_lossy(), &text));
         seen += 1;

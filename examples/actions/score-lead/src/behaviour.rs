@@ -3,19 +3,35 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::Reason;
+use crate::{Reason, counts};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Behaviour {
+    #[serde(deserialize_with = "counts::count")]
+    #[schemars(with = "Option<f64>")]
     pub page_views: u32,
+    #[serde(deserialize_with = "counts::count")]
+    #[schemars(with = "Option<f64>")]
     pub pricing_views: u32,
+    #[serde(deserialize_with = "counts::count")]
+    #[schemars(with = "Option<f64>")]
     pub email_opens: u32,
+    #[serde(deserialize_with = "counts::count")]
+    #[schemars(with = "Option<f64>")]
     pub email_clicks: u32,
+    #[serde(deserialize_with = "counts::count")]
+    #[schemars(with = "Option<f64>")]
     pub form_submissions: u32,
+    #[serde(deserialize_with = "counts::flag")]
+    #[schemars(with = "Option<bool>")]
     pub demo_requested: bool,
     /// Days since the last sign of interest.
+    #[serde(deserialize_with = "counts::maybe")]
+    #[schemars(with = "Option<f64>")]
     pub days_since_last_visit: Option<u32>,
+    #[serde(deserialize_with = "counts::flag")]
+    #[schemars(with = "Option<bool>")]
     pub unsubscribed: bool,
 }
 

@@ -3,10 +3,12 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::Reason;
+use crate::{Reason, counts};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Company {
+    #[serde(default, deserialize_with = "counts::maybe")]
+    #[schemars(with = "Option<f64>")]
     pub employees: Option<u32>,
     pub industry: Option<String>,
 }

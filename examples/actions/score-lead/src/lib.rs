@@ -3,6 +3,7 @@
 //! Every point comes with a reason, so that a salesperson can see what a score stands on.
 
 mod behaviour;
+mod counts;
 mod fit;
 
 use schemars::JsonSchema;
