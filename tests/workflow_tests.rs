@@ -24,8 +24,9 @@ fn passes(flow: &str, count: usize) {
 fn flows_that_others_take_part_in_pass_their_tests() {
     passes("email-sequence", 5);
     passes("enrichment", 3);
-    passes("invoice", 3);
+    passes("invoice", 4);
     passes("lead-scoring-external", 3);
+    passes("lead-scoring-internal", 3);
     passes("product-sync", 4);
     passes("data-pipeline", 4);
     passes("newsletter", 3);

@@ -117,7 +117,7 @@ pub fn format_invoice(won: Won) -> Result<Billing, Failure> {
         let message = format!("the opportunity `{}` has no company to send an invoice to", opportunity.name);
         Failure::new("missing_company", message)
     })?;
-    let name = company.name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    let name = company.name.as_deref().map(in_one_line).filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| {
         Failure::new("missing_company", format!("the company {} has no name to be invoiced by", company.id))
     })?;
@@ -130,13 +130,13 @@ pub fn format_invoice(won: Won) -> Result<Billing, Failure> {
     Ok(Billing {
         customer: Customer {
             external_id: company.id,
-            name: name.to_owned(),
+            name,
             website: company.domain_name.and_then(|links| links.primary_link_url),
             address: company.address.and_then(lines),
         },
         invoice: Invoice {
             external_id: opportunity.id,
-            description: opportunity.name,
+            description: in_one_line(&opportunity.name),
             contact_email: contact.and_then(|contact| contact.emails?.primary_email),
             total_text: format!("{} {currency}", money::shown(total, &currency)),
             currency,
@@ -145,6 +145,11 @@ pub fn format_invoice(won: Won) -> Result<Billing, Failure> {
             total,
         },
     })
+}
+
+/// Names may have been pasted with line breaks.
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn amount(opportunity: &Opportunity) -> Result<(i64, String), Failure> {

@@ -5,9 +5,10 @@ use stepwell_action::Failure;
 /// How many digits a currency has behind its point (ISO 4217).
 pub fn decimals(currency: &str) -> u32 {
     match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND"
-        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI"
+        | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => 0,
         "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
+        "CLF" | "UYW" => 4,
         _ => 2,
     }
 }
@@ -67,6 +68,7 @@ mod tests {
         assert_eq!(to_minor(1_234_500_000, "EUR").unwrap(), 123_450);
         assert_eq!(to_minor(1_234_000_000, "JPY").unwrap(), 1_234);
         assert_eq!(to_minor(1_234_567_000, "KWD").unwrap(), 1_234_567);
+        assert_eq!(to_minor(1_234_500, "CLF").unwrap(), 12_345);
         assert_eq!(to_minor(1_234_500_000, "JPY").unwrap_err().code, "inexact_amount");
         assert_eq!(to_minor(1_001, "USD").unwrap_err().code, "inexact_amount");
     }
@@ -78,6 +80,7 @@ mod tests {
         assert_eq!(shown(-5, "EUR"), "-0.05");
         assert_eq!(shown(1_234, "JPY"), "1234");
         assert_eq!(shown(1_005, "KWD"), "1.005");
+        assert_eq!(shown(12_345, "CLF"), "1.2345");
     }
 
     #[test]
