@@ -276,6 +276,36 @@ async fn what_was_deleted_on_a_side_comes_back_on_neither() {
 }
 
 #[tokio::test]
+async fn who_is_deleted_here_while_they_are_sent_does_not_come_back_at_night() {
+    let sides = Sides::new().await;
+    let ada = sides.place.create("person", somebody("ada")).await;
+    sides.place.quiet("two-way-sync", 1).await;
+    // One is being changed there, and one is being made.
+    sides.crm.lock().unwrap().moods = vec![Mood::Well, Mood::Held];
+    sides.place.change("person", &ada, json!({ "city": "Rome" })).await;
+    while sides.writes() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sides.crm.lock().unwrap().moods = vec![Mood::Held];
+    let bob = sides.place.create("person", somebody("bob")).await;
+    while sides.writes() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for id in [&ada, &bob] {
+        let path = format!("/api/v1/records/person/{id}");
+        sides.place.server.send(sides.place.server.request(reqwest::Method::DELETE, &path)).await;
+    }
+    let held = sides.crm.lock().unwrap().held.clone();
+    held.notify_one();
+    held.notify_one();
+    sides.place.quiet("two-way-sync", 5).await;
+    assert_eq!(sides.crm.lock().unwrap().made["contacts"].len(), 2);
+    sides.place.server.post("/api/v1/dev/clock", &json!({ "advance": "1440m" })).await.expect(200);
+    sides.place.quiet("two-way-sync-nightly", 1).await;
+    assert_eq!(sides.people().await, 0, "{:#?}", sides.place.server.records("person").await);
+}
+
+#[tokio::test]
 async fn at_night_both_sides_are_brought_together_page_by_page() {
     let sides = Sides::new().await;
     let mut ids = Vec::new();

@@ -30,7 +30,7 @@ fn flows_that_others_take_part_in_pass_their_tests() {
     passes("product-sync", 4);
     passes("data-pipeline", 4);
     passes("newsletter", 3);
-    passes("two-way-sync", 4);
+    passes("two-way-sync", 5);
     passes("person-changes", 1);
 }
 
