@@ -122,6 +122,25 @@ async fn listened(place: &Place) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn a_file_of_bad_rows_is_told_however_long_it_is() {
+    let place = importing().await;
+    let mut csv = "email,name\n".to_owned();
+    for n in 0..49_999 {
+        csv += &format!("nobody {n},Somebody\n");
+    }
+    csv += "ada@engines.example,Ada\n";
+    let run = post(&place, "?file=bad.csv", "text/csv", csv).await;
+    place.ended("data-pipeline", 1).await;
+    let ended = place.server.ended(&run).await;
+    assert_eq!(ended["status"], "completed", "{:#}", ended["error"]);
+    assert_eq!((&ended["output"]["bad"], &ended["output"]["created"]), (&json!(49_999), &json!(1)));
+    let told = mail(&place);
+    assert!(told.contains("Subject: Import of bad.csv: 1 new, 0 changed, 49999 bad"), "{told}");
+    assert!(told.contains("- line 201 (nobody 199): `nobody 199` is no e-mail address"), "{told}");
+    assert!(!told.contains("nobody 200"), "{told}");
+}
+
+#[tokio::test]
 async fn all_or_nothing_writes_nothing_for_one_bad_row_and_takes_back_what_the_store_refuses() {
     let place = importing().await;
     let schema = "objects: [{ name: person, unique: [[phones.primaryPhoneNumber]] }]";

@@ -28,7 +28,7 @@ fn flows_that_others_take_part_in_pass_their_tests() {
     passes("lead-scoring-external", 3);
     passes("lead-scoring-internal", 3);
     passes("product-sync", 4);
-    passes("data-pipeline", 4);
+    passes("data-pipeline", 5);
     passes("newsletter", 3);
     passes("two-way-sync", 5);
     passes("person-changes", 1);

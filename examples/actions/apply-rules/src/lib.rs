@@ -9,6 +9,9 @@ use stepwell_action::action;
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Rows {
     pub rows: Vec<Contact>,
+    /// Bad rows that were found before; they stand in the output too.
+    #[serde(default)]
+    pub bad: Vec<Bad>,
     #[serde(default)]
     pub settings: Settings,
 }
@@ -46,12 +49,13 @@ pub struct Contact {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Ruled {
     pub rows: Vec<Contact>,
+    /// All of them, in the order of the file.
     pub bad: Vec<Bad>,
     /// Rows that say the same as one before them.
     pub repeated: usize,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub struct Bad {
     pub line: u64,
     pub email: String,
@@ -61,7 +65,7 @@ pub struct Bad {
 #[action]
 pub fn apply_rules(given: Rows) -> Ruled {
     let settings = &given.settings;
-    let (mut rows, mut bad, mut repeated) = (Vec::<Contact>::with_capacity(given.rows.len()), Vec::new(), 0);
+    let (mut rows, mut bad, mut repeated) = (Vec::<Contact>::with_capacity(given.rows.len()), given.bad, 0);
     // Where the row of an address stands among those that are taken.
     let mut taken: HashMap<String, usize> = HashMap::with_capacity(given.rows.len());
     for row in given.rows {
@@ -81,6 +85,7 @@ pub fn apply_rules(given: Rows) -> Ruled {
             }
         }
     }
+    bad.sort_by_key(|bad| bad.line);
     log::info!(rows = rows.len(), bad = bad.len(), repeated = repeated; "ruled");
     Ruled { rows, bad, repeated }
 }

@@ -8,6 +8,9 @@ use stepwell_action::action;
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Rows {
     pub rows: Vec<Row>,
+    /// Bad rows that were found before; they stand in the output too.
+    #[serde(default)]
+    pub bad: Vec<Bad>,
     #[serde(default)]
     pub settings: Settings,
 }
@@ -51,7 +54,7 @@ pub struct Contact {
     pub city: Option<String>,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub struct Bad {
     pub line: u64,
     pub email: String,
@@ -60,7 +63,7 @@ pub struct Bad {
 
 #[action]
 pub fn transform_rows(given: Rows) -> Transformed {
-    let (mut rows, mut bad) = (Vec::with_capacity(given.rows.len()), Vec::new());
+    let (mut rows, mut bad) = (Vec::with_capacity(given.rows.len()), given.bad);
     for row in given.rows {
         let line = row.line;
         let email = row.email.to_lowercase();
@@ -105,6 +108,9 @@ fn parts(name: &str) -> (Option<String>, Option<String>) {
 /// Digits with `+` and the country's code in front.
 fn number(text: &str, settings: &Settings) -> Result<String, String> {
     let wrong = || format!("`{text}` is no phone number");
+    // As a spreadsheet writes a number.
+    let whole = text.strip_suffix(".0");
+    let text = whole.filter(|whole| whole.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or(text);
     let (plus, rest) = match text.strip_prefix('+').or_else(|| text.strip_prefix("00")) {
         Some(rest) => (true, rest),
         None => (false, text),

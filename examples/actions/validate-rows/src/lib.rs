@@ -88,7 +88,10 @@ pub fn validate_rows(given: File) -> Result<Read, Failure> {
         match cells.and_then(|cells| checked(&cells).map_or(Ok(cells.clone()), |why| Err((cells.email, why))))
         {
             Ok(cells) => rows.push(Row { line, cells }),
-            Err((email, why)) => bad.push(Bad { line, email: email.unwrap_or_default(), why }),
+            Err((email, why)) => {
+                let email = email.unwrap_or_default().chars().take(MAX_CELL).collect();
+                bad.push(Bad { line, email, why });
+            }
         }
     }
     log::info!(rows = count, bad = bad.len(); "read");
