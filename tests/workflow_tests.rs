@@ -25,7 +25,7 @@ fn flows_that_others_take_part_in_pass_their_tests() {
     passes("email-sequence", 5);
     passes("enrichment", 3);
     passes("invoice", 4);
-    passes("lead-scoring-external", 3);
+    passes("lead-scoring-external", 4);
     passes("lead-scoring-internal", 3);
     passes("product-sync", 4);
     passes("data-pipeline", 5);

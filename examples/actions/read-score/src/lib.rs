@@ -1,4 +1,4 @@
-//! Reads a scoring service's answer: a score from 0 to 100, what it stands on, and whether it crosses the threshold upwards.
+//! Reads a scoring service's answer: a score from 0 to 100, what it stands on, and the threshold that it is measured by.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,6 @@ use stepwell_action::{Failure, action};
 pub struct Asked {
     /// The service's answer.
     pub answer: Value,
-    /// The score that is stored, if there is one.
-    pub before: Option<f64>,
     #[serde(default)]
     pub settings: Settings,
 }
@@ -33,8 +31,8 @@ impl Default for Settings {
 pub struct Score {
     /// A whole number from 0 to 100.
     pub score: u32,
-    /// Whether it was under the threshold before, or unknown, and is not any more.
-    pub crosses: bool,
+    /// From this score on a person is worth a call.
+    pub threshold: f64,
     /// What it stands on, for people; the weightiest first.
     pub reasons: Vec<String>,
 }
@@ -44,7 +42,7 @@ const TOLD: usize = 5;
 
 #[action]
 pub fn read_score(asked: Asked) -> Result<Score, Failure> {
-    let Asked { answer, before, settings } = asked;
+    let Asked { answer, settings } = asked;
     if !(1.0..=100.0).contains(&settings.threshold) {
         let message = format!("a threshold of {} is none: scores are from 0 to 100", settings.threshold);
         return Err(Failure::new("invalid_settings", message));
@@ -67,9 +65,8 @@ pub fn read_score(asked: Asked) -> Result<Score, Failure> {
     let sign = |weight: f64| if weight < 0.0 { '-' } else { '+' };
     let reasons =
         factors.iter().take(TOLD).map(|(weight, name)| format!("{} {name}", sign(*weight))).collect();
-    let crosses = score >= settings.threshold && before.is_none_or(|before| before < settings.threshold);
-    log::info!(score, crosses; "read");
-    Ok(Score { score: whole(score), crosses, reasons })
+    log::info!(score; "read");
+    Ok(Score { score: whole(score), threshold: settings.threshold, reasons })
 }
 
 /// Of a whole number from 0 to 100.
@@ -82,23 +79,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(answer: Value, before: Option<f64>) -> Result<Score, Failure> {
-        read_score(Asked { answer, before, settings: Settings::default() })
+    fn read(answer: Value) -> Result<Score, Failure> {
+        read_score(Asked { answer, settings: Settings::default() })
     }
 
     #[test]
-    fn a_threshold_is_crossed_upwards() {
-        for (before, score, crosses) in [
-            (None, 70.0, true),
-            (Some(69.0), 70.0, true),
-            (Some(70.0), 90.0, false),
-            (Some(90.0), 20.0, false),
-            (None, 69.4, false),
-            // What is stored is what is compared.
-            (Some(69.0), 69.5, true),
-        ] {
-            let told = read(json!({ "score": score }), before).expect("a score");
-            assert_eq!(told.crosses, crosses, "{before:?} {score}");
+    fn a_score_is_a_whole_number() {
+        for (score, whole) in [(0.0, 0), (69.4, 69), (69.5, 70), (100.0, 100)] {
+            assert_eq!(read(json!({ "score": score })).expect("a score").score, whole, "{score}");
         }
     }
 
@@ -111,7 +99,7 @@ mod tests {
             (json!({ "score": 101 }), "has a score that is no number from 0 to 100"),
             (json!({ "score": 7, "factors": {} }), "has factors that are no list"),
         ] {
-            assert!(read(answer, None).expect_err("unexpected").message.ends_with(what), "{what}");
+            assert!(read(answer).expect_err("unexpected").message.ends_with(what), "{what}");
         }
     }
 
@@ -119,7 +107,7 @@ mod tests {
     fn the_weightiest_factors_are_told() {
         let factors =
             json!([{ "name": "a", "weight": 1 }, { "name": "b", "weight": -3 }, { "name": 7 }, {}, null]);
-        let told = read(json!({ "score": 7, "factors": factors }), None).expect("a score");
+        let told = read(json!({ "score": 7, "factors": factors })).expect("a score");
         assert_eq!(told.reasons, ["- b", "+ a"]);
     }
 }
