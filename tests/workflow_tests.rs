@@ -26,7 +26,7 @@ fn flows_that_others_take_part_in_pass_their_tests() {
     passes("enrichment", 3);
     passes("invoice", 4);
     passes("lead-scoring-external", 4);
-    passes("lead-scoring-internal", 3);
+    passes("lead-scoring-internal", 4);
     passes("product-sync", 4);
     passes("data-pipeline", 5);
     passes("newsletter", 3);
