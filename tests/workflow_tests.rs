@@ -21,6 +21,13 @@ fn passes(flow: &str, count: usize) {
 }
 
 #[test]
+fn flows_that_nobody_else_takes_part_in_pass_their_tests() {
+    passes("bulk", 4);
+    passes("bulk-each", 2);
+    passes("meeting-notes", 4);
+}
+
+#[test]
 fn flows_that_others_take_part_in_pass_their_tests() {
     passes("email-sequence", 5);
     passes("enrichment", 3);
