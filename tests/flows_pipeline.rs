@@ -197,6 +197,58 @@ async fn all_or_nothing_writes_nothing_for_one_bad_row_and_takes_back_what_the_s
 }
 
 #[tokio::test]
+async fn nothing_is_nothing_and_every_refusal_counts_however_much_there_is_to_say_of_people() {
+    let place = importing().await;
+    let schema =
+        "objects: [{ name: person, fields: [{ name: notes, type: raw_json }], unique: [[jobTitle]] }]";
+    place.server.post("/api/v1/schema/apply?wait=30s", &json!({ "schema": schema })).await.expect(200);
+    place.create("person", json!({ "jobTitle": "Boss" })).await;
+    let address = |n: usize| format!("p{n}@example.com");
+    for from in [0, 50, 100, 150, 200, 250] {
+        let person = |n| json!({ "emails": { "primaryEmail": address(n) }, "city": "Before", "notes": "n".repeat(5_000) });
+        let people: Vec<Value> = (from..from + 50).map(person).collect();
+        let people = json!({ "action": "create", "records": people });
+        place.server.post("/api/v1/records/person/bulk", &people).await.expect(200);
+    }
+    let mut rows: Vec<Value> =
+        (0..300).map(|n| json!({ "email": address(n), "name": "P", "city": "After" })).collect();
+    rows.push(json!({ "email": "new@example.com", "name": "New", "title": "Boss" }));
+    let all = json!({ "mode": "all_or_nothing", "rows": rows }).to_string();
+    let run = post(&place, "", "application/json", all.clone()).await;
+    place.ended("data-pipeline", 1).await;
+    let ended = place.server.ended(&run).await;
+    let written = |run: &Value| (run["output"]["written"].clone(), run["output"]["bad"].clone());
+    assert_eq!(written(&ended), (json!(false), json!(1)), "{:#}", ended["error"]);
+    let after =
+        "/api/v1/records/person?limit=1&filter=%7B%22field%22%3A%22city%22%2C%22is%22%3A%22After%22%7D";
+    assert_eq!(place.server.get(after).await.expect(200)["total"], 0);
+    assert!(mail(&place).contains("- line 301 (new@example.com)"));
+
+    // What is too long to be put back is seen before anything is written.
+    let long = json!({ "emails": { "primaryEmail": "long@example.com" }, "city": "x".repeat(2_000) });
+    place.create("person", long).await;
+    rows.truncate(2);
+    rows.push(json!({ "email": "long@example.com", "name": "Long" }));
+    let all = json!({ "mode": "all_or_nothing", "rows": rows }).to_string();
+    let run = post(&place, "", "application/json", all).await;
+    place.ended("data-pipeline", 2).await;
+    assert_eq!(written(&place.server.ended(&run).await), (json!(false), json!(0)));
+    assert_eq!(place.server.get(after).await.expect(200)["total"], 0);
+    assert!(mail(&place).contains("what is stored of 1 people is too long"));
+
+    let row = |n: usize| {
+        json!({ "email": format!("q{n}@example.com"), "first_name": "f".repeat(190), "last_name": "l".repeat(190),
+            "city": "c".repeat(190), "title": "Boss" })
+    };
+    let refused = Value::from((0..1_000).map(row).collect::<Vec<_>>()).to_string();
+    let run = post(&place, "", "application/json", refused).await;
+    place.ended("data-pipeline", 3).await;
+    assert_eq!(written(&place.server.ended(&run).await), (json!(true), json!(1_000)));
+    let told = mail(&place);
+    assert!(told.contains("- line 200 (q199@example.com)") && told.contains("--status failed"), "{told}");
+}
+
+#[tokio::test]
 async fn two_posts_of_one_new_file_at_once_make_its_people_once() {
     let place = importing().await;
     let rows: Vec<Value> =
