@@ -104,6 +104,28 @@ async fn many_posts_of_one_new_person_at_the_same_instant_make_one_person_and_on
     assert_eq!(server.records("task").await.len(), 160);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_posts_that_come_together_none_takes_away_what_another_one_said() {
+    let server = prepared().await;
+    for round in 0..10 {
+        let email = format!("new-{round}@firm-{round}.example");
+        let full =
+            json!({ "email": email, "name": "Rita Full", "phone": "+49 30 901820", "jobTitle": "CTO" });
+        let bare = json!({ "email": email });
+        let forms = (0..8).map(|n| if n == 0 { &full } else { &bare });
+        for run in join_all(forms.map(|form| post(&server, form))).await {
+            assert_eq!(run["status"], "completed", "{run:#}");
+        }
+    }
+    let people = server.records("person").await;
+    assert_eq!(people.len(), 10);
+    for person in people {
+        assert_eq!(person["name"], json!({ "firstName": "Rita", "lastName": "Full" }), "{person:#}");
+        assert_eq!(person["phones"]["primaryPhoneNumber"], "+4930901820", "{person:#}");
+        assert_eq!(person["jobTitle"], "CTO", "{person:#}");
+    }
+}
+
 #[tokio::test]
 async fn a_trigger_can_answer_with_the_result_and_a_repeated_key_gets_the_first_answer() {
     let server = prepared().await;

@@ -15,7 +15,7 @@ pub struct Company {
 
 /// Providers whose addresses say nothing about an employer. Names that end in a dot stand for
 /// the provider under every top level.
-const FREE_MAIL: [&str; 28] = [
+const FREE_MAIL: [&str; 71] = [
     "gmail.com",
     "googlemail.com",
     "outlook.",
@@ -32,22 +32,102 @@ const FREE_MAIL: [&str; 28] = [
     "proton.me",
     "protonmail.com",
     "pm.me",
+    "tutanota.com",
+    "tuta.io",
+    "tuta.com",
+    "hey.com",
+    "duck.com",
+    "mail.com",
+    "zohomail.",
+    "fastmail.com",
+    "hushmail.com",
+    "comcast.net",
+    "verizon.net",
+    "att.net",
+    "sbcglobal.net",
+    "bellsouth.net",
+    "cox.net",
+    "charter.net",
+    "shaw.ca",
+    "rogers.com",
+    "bigpond.com",
+    "bigpond.net.au",
+    "btinternet.com",
+    "virginmedia.com",
+    "talktalk.net",
     "gmx.",
     "web.de",
     "t-online.de",
     "freenet.de",
+    "arcor.de",
+    "posteo.de",
+    "mailbox.org",
+    "bluewin.ch",
     "orange.fr",
+    "wanadoo.fr",
     "free.fr",
+    "sfr.fr",
     "laposte.net",
+    "libero.it",
+    "virgilio.it",
+    "seznam.cz",
+    "wp.pl",
+    "o2.pl",
     "mail.ru",
+    "bk.ru",
+    "inbox.ru",
+    "list.ru",
     "yandex.",
+    "ukr.net",
     "qq.com",
     "163.com",
-    "fastmail.com",
+    "126.com",
+    "sina.com",
+    "naver.com",
+    "docomo.ne.jp",
+    "uol.com.br",
+    "rediffmail.com",
 ];
 
-/// Second levels under which anybody registers, as in `example.co.uk`.
+/// Second levels under which anybody registers in many countries, as in `example.co.uk`.
 const SHARED_SECOND_LEVELS: [&str; 8] = ["co", "com", "org", "net", "ac", "gov", "edu", "or"];
+
+/// Further ones, in the countries that have them: elsewhere such a name is somebody's own.
+const SHARED: [&str; 33] = [
+    "ltd.uk",
+    "plc.uk",
+    "me.uk",
+    "nhs.uk",
+    "police.uk",
+    "sch.uk",
+    "ne.jp",
+    "go.jp",
+    "ad.jp",
+    "ed.jp",
+    "gr.jp",
+    "lg.jp",
+    "ne.kr",
+    "re.kr",
+    "go.kr",
+    "gouv.fr",
+    "asso.fr",
+    "gob.mx",
+    "gob.ar",
+    "gob.es",
+    "gv.at",
+    "ind.br",
+    "adv.br",
+    "eng.br",
+    "id.au",
+    "asn.au",
+    "govt.nz",
+    "school.nz",
+    "firm.in",
+    "nic.in",
+    "res.in",
+    "go.id",
+    "go.th",
+];
 
 /// The company a lead names, or the one its address belongs to.
 pub fn of(written: Option<&str>, email: &Email) -> Option<Company> {
@@ -71,7 +151,8 @@ pub fn is_free_mail(domain: &str) -> bool {
 fn registered(domain: &str) -> &str {
     let mut dots = domain.rmatch_indices('.').map(|(at, _)| at);
     let (Some(top), Some(second)) = (dots.next(), dots.next()) else { return domain };
-    let shared = domain.len() - top == 3 && SHARED_SECOND_LEVELS.contains(&&domain[second + 1..top]);
+    let shared = SHARED.contains(&&domain[second + 1..])
+        || domain.len() - top == 3 && SHARED_SECOND_LEVELS.contains(&&domain[second + 1..top]);
     match if shared { dots.next() } else { Some(second) } {
         Some(dot) => &domain[dot + 1..],
         None => domain,
@@ -98,6 +179,12 @@ mod tests {
         let acme = Some(("Acme Tools".into(), Some("acme-tools.com".into())));
         assert_eq!(company(None, "a@acme-tools.com"), acme);
         assert_eq!(company(None, "a@mail.eu.acme-tools.com"), acme);
+        for shared in ["ne.jp", "ltd.uk", "gouv.fr", "govt.nz"] {
+            let domain = format!("acme.{shared}");
+            let own = Some(("Acme".into(), Some(domain.clone())));
+            assert_eq!(company(None, &format!("a@{domain}")), own);
+            assert_eq!(company(None, &format!("a@mail.{domain}")), own);
+        }
         let uk = Some(("Acme".into(), Some("acme.co.uk".into())));
         assert_eq!(company(None, "a@acme.co.uk"), uk);
         assert_eq!(company(None, "a@mail.acme.co.uk"), uk);
@@ -113,7 +200,9 @@ mod tests {
 
     #[test]
     fn a_private_address_names_no_company() {
-        for address in ["a@gmail.com", "a@yahoo.co.uk", "a@outlook.de", "a@gmx.net"] {
+        for address in
+            ["a@gmail.com", "a@yahoo.co.uk", "a@outlook.de", "a@gmx.net", "a@docomo.ne.jp", "a@comcast.net"]
+        {
             assert_eq!(company(None, address), None, "{address}");
         }
         assert_eq!(company(Some("Acme"), "a@gmail.com"), Some(("Acme".into(), None)));

@@ -56,9 +56,10 @@ pub fn tidy(name: &str) -> String {
         .join(" ")
 }
 
-/// One space wherever there was any: a line break has no place in a name or a title.
+/// One space wherever there was any: a line break has no place in a name or a title, nor has what only moves a printer.
 pub fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let words = text.split(|char: char| char.is_whitespace() || char.is_control());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// A capital at the start and after each hyphen and apostrophe.
@@ -115,6 +116,11 @@ mod tests {
         assert_eq!(split("plato"), (Some("Plato".into()), None));
         assert_eq!(split("Dr."), (Some("Dr.".into()), None));
         assert_eq!(split(""), (None, None));
+    }
+
+    #[test]
+    fn a_name_has_one_line() {
+        assert_eq!(one_line(" Ada\r\n Bcc:\u{2028}\u{7}\0King "), "Ada Bcc: King");
     }
 
     #[test]
