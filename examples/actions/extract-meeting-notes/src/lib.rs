@@ -12,6 +12,10 @@ use stepwell_action::{Failure, OrFail, action};
 pub use actions::ActionItem;
 pub use transcript::Participant;
 
+/// So many of those who spoke, most words first, are known by name when something is asked of them: each sentence is held
+/// against each name, and a transcript may have a line `Slide 1234: …` for every slide.
+const ASKED: usize = 100;
+
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Recording {
@@ -55,14 +59,16 @@ pub fn extract(recording: Recording) -> Result<Notes, Failure> {
         return Err(Failure::new("empty_transcript", "there is nothing said in the transcript"));
     }
     let participants = transcript::participants(&turns);
-    let names: Vec<&str> = participants.iter().map(|participant| participant.name.as_str()).collect();
+    let names: Vec<&str> =
+        participants.iter().take(ASKED).map(|participant| participant.name.as_str()).collect();
     let (action_items, decisions) = actions::find(&turns, &names, date);
     let summary = summary::of(&turns, recording.summary_sentences);
     log::info!(
         turns = turns.len(), participants = participants.len(), action_items = action_items.len();
         "transcript read"
     );
-    let title = recording.title.filter(|title| !title.trim().is_empty());
+    let title = recording.title.map(|title| title.split_whitespace().collect::<Vec<_>>().join(" "));
+    let title = title.filter(|title| !title.is_empty());
     Ok(Notes { title, summary, decisions, action_items, participants })
 }
 
@@ -112,6 +118,29 @@ mod tests {
             ..Recording::default()
         };
         assert_eq!(extract(recording).expect_err("no such day").code, "invalid_date");
+    }
+
+    #[test]
+    fn those_who_say_most_are_known_by_name() {
+        let mut transcript = "Ada: Zed, please call them.\nAda: Grace, please book a room.\n".to_owned();
+        transcript.push_str("Grace: I see.\nZed: Hm.\n");
+        for slide in 0..ASKED {
+            transcript.push_str(&format!("Slide {slide}: So many words.\n"));
+        }
+        transcript.push_str("Grace: That is what I wanted to say.\n");
+        let notes = extract(Recording { transcript, ..Recording::default() }).expect("notes");
+        let owners: Vec<_> = notes.action_items.iter().map(|item| item.owner.as_deref()).collect();
+        assert_eq!((owners, notes.participants.len()), (vec![Some("Grace")], ASKED + 3));
+    }
+
+    #[test]
+    fn a_title_has_one_line() {
+        let recording = Recording {
+            title: Some(" Q1\r\n review ".into()),
+            transcript: "Ada: Hi.".into(),
+            ..Recording::default()
+        };
+        assert_eq!(extract(recording).expect("notes").title.as_deref(), Some("Q1 review"));
     }
 
     #[test]
