@@ -36,7 +36,7 @@ fn flows_that_others_take_part_in_pass_their_tests() {
     passes("lead-scoring-internal", 4);
     passes("product-sync", 4);
     passes("data-pipeline", 6);
-    passes("newsletter", 3);
+    passes("newsletter", 6);
     passes("two-way-sync", 5);
     passes("person-changes", 2);
 }
