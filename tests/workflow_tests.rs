@@ -29,7 +29,7 @@ fn flows_that_nobody_else_takes_part_in_pass_their_tests() {
 
 #[test]
 fn flows_that_others_take_part_in_pass_their_tests() {
-    passes("email-sequence", 5);
+    passes("email-sequence", 7);
     passes("enrichment", 3);
     passes("invoice", 4);
     passes("lead-scoring-external", 4);
