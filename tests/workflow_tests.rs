@@ -30,7 +30,7 @@ fn flows_that_nobody_else_takes_part_in_pass_their_tests() {
 #[test]
 fn flows_that_others_take_part_in_pass_their_tests() {
     passes("email-sequence", 7);
-    passes("enrichment", 3);
+    passes("enrichment", 5);
     passes("invoice", 4);
     passes("lead-scoring-external", 4);
     passes("lead-scoring-internal", 4);

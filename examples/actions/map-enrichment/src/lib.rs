@@ -74,7 +74,8 @@ impl Reading<'_> {
     fn text(&mut self, name: &str) -> Option<String> {
         match self.of.get(name) {
             None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+            // On one line: it goes into fields, titles and mails.
+            Some(Value::String(text)) => Some(one_line(text)).filter(|text| !text.is_empty()),
             Some(_) => {
                 self.left_out.push(format!("{name} is no text"));
                 None
@@ -98,6 +99,24 @@ impl Reading<'_> {
     }
 }
 
+fn one_line(text: &str) -> String {
+    let words = text.split(|char: char| char.is_whitespace() || char.is_control());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// A whole number, however it is written: `500`, `500.0` or `"500"`.
+fn whole(value: &Value) -> Option<u64> {
+    let text = match value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.trim().to_owned(),
+        _ => return None,
+    };
+    let digits = text.split_once('.').map_or(text.as_str(), |(digits, rest)| {
+        if !rest.is_empty() && rest.bytes().all(|byte| byte == b'0') { digits } else { "" }
+    });
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
 #[action]
 pub fn map_enrichment(asked: Asked) -> Result<Enrichment, Failure> {
     let Asked { kind, answer, settings } = asked;
@@ -118,7 +137,7 @@ pub fn map_enrichment(asked: Asked) -> Result<Enrichment, Failure> {
     };
     reading.link("linkedin", "linkedinLink");
     let employees = company.and_then(|company| company.get("employees"));
-    let count = employees.and_then(Value::as_u64);
+    let count = employees.and_then(whole);
     if employees.is_some_and(|value| !value.is_null()) && count.is_none() {
         reading.left_out.push("employees is no whole number".into());
     }
@@ -138,7 +157,7 @@ pub fn map_enrichment(asked: Asked) -> Result<Enrichment, Failure> {
     for signal in of.get("signals").and_then(Value::as_array).into_iter().flatten() {
         match (signal["type"].as_str(), signal["text"].as_str()) {
             (Some(kind), Some(text)) if settings.key_signals.iter().any(|key| key == kind) => {
-                signals.push(format!("{kind}: {text}"));
+                signals.push(format!("{kind}: {}", one_line(text)));
             }
             (Some(_), Some(_)) => {}
             _ => reading.left_out.push("a signal has no type and text".into()),
