@@ -34,7 +34,7 @@ fn flows_that_others_take_part_in_pass_their_tests() {
     passes("invoice", 4);
     passes("lead-scoring-external", 4);
     passes("lead-scoring-internal", 4);
-    passes("product-sync", 4);
+    passes("product-sync", 5);
     passes("data-pipeline", 6);
     passes("newsletter", 6);
     passes("two-way-sync", 5);

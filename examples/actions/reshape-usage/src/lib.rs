@@ -45,7 +45,7 @@ pub struct Company {
     pub domain: String,
     pub active_users: u64,
     pub api_calls: Option<u64>,
-    /// When the warehouse wrote the row, as it says it.
+    /// When the warehouse wrote the row, so that a record can hold it.
     pub at: String,
     /// Where the mark stands if this one is the first that cannot be applied.
     pub mark_before: Option<String>,
@@ -116,7 +116,7 @@ pub fn reshape_usage(pages: Pages) -> Result<Usage, Failure> {
             domain: row.domain.clone(),
             active_users: row.active_users,
             api_calls: row.api_calls,
-            at: row.at.1.clone(),
+            at: time::short(&row.at.1),
             mark_before: before.as_ref().map(|mark| mark.1.clone()),
         });
     }

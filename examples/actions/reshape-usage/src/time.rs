@@ -53,6 +53,13 @@ impl Instant {
     }
 }
 
+/// The same moment with no more parts of a second than a field for times takes: nine digits.
+pub fn short(text: &str) -> String {
+    let Some((whole, rest)) = text.split_once('.') else { return text.to_owned() };
+    let end = rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
+    format!("{whole}.{}{}", &rest[..end.min(9)], &rest[end..])
+}
+
 fn digits(text: &str, count: usize) -> Option<i64> {
     (text.len() == count && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
 }
@@ -94,6 +101,14 @@ mod tests {
         let read = |text| Instant::read(text).expect("a time");
         assert!(read("2026-03-02T01:00:00.5Z") > read("2026-03-02T01:00:00.25Z"));
         assert!(read("2026-03-02T01:00:00.1234567891Z") >= read("2026-03-02T01:00:00.123456789Z"));
+    }
+
+    #[test]
+    fn parts_of_a_second_are_shortened() {
+        assert_eq!(short("2026-03-02T01:00:00.1234567891+01:00"), "2026-03-02T01:00:00.123456789+01:00");
+        for text in ["2026-03-02T01:00:00Z", "2026-03-02T01:00:00.5Z", "2026-03-02"] {
+            assert_eq!(short(text), text);
+        }
     }
 
     #[test]
