@@ -21,13 +21,14 @@ pub struct ActionItem {
 
 /// Action items and decisions, in the order they were said; the same thing said twice counts once.
 pub fn find(turns: &[Turn<'_>], names: &[&str], call: Option<Day>) -> (Vec<ActionItem>, Vec<String>) {
+    let names: Vec<Name<'_>> = names.iter().map(|name| Name::of(name)).collect();
     let (mut items, mut decisions) = (Vec::<ActionItem>::new(), Vec::<String>::new());
     for turn in turns {
         for sentence in sentences(turn.text) {
             if sentence.len() > LONGEST {
                 continue;
             }
-            if let Some((task, owner)) = task(sentence, turn.speaker, names) {
+            if let Some((task, owner)) = task(sentence, turn.speaker, &names) {
                 let item = ActionItem {
                     task: tidy(task),
                     owner: owner.map(str::to_owned),
@@ -65,7 +66,7 @@ fn is_decision(sentence: &str) -> bool {
 fn task<'a>(
     sentence: &'a str,
     speaker: Option<&'a str>,
-    names: &[&'a str],
+    names: &[Name<'a>],
 ) -> Option<(&'a str, Option<&'a str>)> {
     for label in ["action item:", "action:", "todo:"] {
         if let Some(rest) = starts_with(sentence, label) {
@@ -81,11 +82,26 @@ fn task<'a>(
     assigned(sentence, names)
 }
 
+/// A participant's, and what they are called by.
+#[derive(Clone, Copy)]
+struct Name<'a> {
+    full: &'a str,
+    first: &'a str,
+}
+
+impl<'a> Name<'a> {
+    fn of(full: &'a str) -> Self {
+        Self { full, first: full.split_whitespace().next().unwrap_or(full) }
+    }
+}
+
 /// `Grace will …`, `Grace, can you …`, `Grace to …`: a participant and a task.
-fn assigned<'a>(sentence: &'a str, names: &[&'a str]) -> Option<(&'a str, Option<&'a str>)> {
-    names.iter().find_map(|&name| {
-        let first = name.split_whitespace().next().unwrap_or(name);
-        let rest = starts_with(sentence, name).or_else(|| starts_with(sentence, first))?;
+fn assigned<'a>(sentence: &'a str, names: &[Name<'a>]) -> Option<(&'a str, Option<&'a str>)> {
+    names.iter().find_map(|&Name { full, first }| {
+        let after_first = starts_with(sentence, first)?;
+        let rest = starts_with(sentence, full).unwrap_or(after_first);
+        // Somebody's name, not the start of a longer word.
+        let rest = rest.strip_prefix(',').unwrap_or(rest).strip_prefix(' ')?;
         [
             "will ",
             "to ",
@@ -97,13 +113,9 @@ fn assigned<'a>(sentence: &'a str, names: &[&'a str]) -> Option<(&'a str, Option
             "please ",
         ]
         .iter()
-        .find_map(|asked| {
-            // Somebody's name, not the start of a longer word.
-            let rest = rest.strip_prefix(',').unwrap_or(rest).strip_prefix(' ')?;
-            starts_with(rest, asked)
-        })
+        .find_map(|asked| starts_with(rest, asked))
         .filter(|task| is_doing(task))
-        .map(|task| (task, Some(name)))
+        .map(|task| (task, Some(full)))
     })
 }
 
@@ -136,7 +148,7 @@ mod tests {
     const NAMES: [&str; 2] = ["Ada King", "Grace"];
 
     fn found(sentence: &'static str) -> Option<(&'static str, Option<&'static str>)> {
-        task(sentence, Some("Ada King"), &NAMES)
+        task(sentence, Some("Ada King"), &NAMES.map(Name::of))
     }
 
     #[test]

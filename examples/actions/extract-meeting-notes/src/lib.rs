@@ -14,7 +14,7 @@ pub use transcript::Participant;
 
 /// So many of those who spoke, most words first, are known by name when something is asked of them: each sentence is held
 /// against each name, and a transcript may have a line `Slide 1234: …` for every slide.
-const ASKED: usize = 100;
+const ASKED: usize = 50;
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
