@@ -12,9 +12,6 @@ use crate::host::{Call, Outcome};
 use crate::state::{self, CallState, Stdout, World};
 use crate::{Limits, Usage, json, log, stubs, wasi_p1, wasi_p2};
 
-/// Component-model handles (of all resources) that a guest may hold at once.
-const MAX_HANDLES: usize = 1_000;
-
 /// A guest's `failure`, as the contract has it.
 #[derive(ComponentType, Lift)]
 #[component(record)]
@@ -118,7 +115,7 @@ pub(crate) async fn run(engine: &Engine, runnable: &Runnable, call: Call) -> Out
     store.epoch_deadline_callback(state::tick);
     store.set_epoch_deadline(1);
     store.set_hostcall_fuel(usize::try_from(failure::hostcall_bytes(limits)).unwrap_or(usize::MAX));
-    store.set_max_component_handles(MAX_HANDLES);
+    store.set_max_component_handles(failure::MAX_HANDLES);
 
     let mut stage = Stage::Starting;
     let ended = drive(&mut store, runnable, &call, &mut stage).await;
@@ -170,7 +167,7 @@ pub(crate) async fn run(engine: &Engine, runnable: &Runnable, call: Call) -> Out
                 wall_ms: wall.as_millis() as u64,
             };
             let error = failure::classify(&error, known);
-            if error.code == code::FUEL_EXHAUSTED && stage == Stage::Running {
+            if error.code == code::FUEL_EXHAUSTED {
                 usage.fuel = Some(limits.fuel);
             }
             Err(error)

@@ -19,6 +19,8 @@ pub enum ErrorSource {
 pub mod code {
     /// The call used up its fuel. Deterministic.
     pub const FUEL_EXHAUSTED: &str = "fuel_exhausted";
+    /// Starting the module used up the fuel that every module has for that. Deterministic.
+    pub const START_FUEL_EXHAUSTED: &str = "start_fuel_exhausted";
     /// Memories and tables together would have outgrown the limit, and the guest broke on that.
     pub const MEMORY_LIMIT: &str = "memory_limit";
     /// The guest slept past its budget of virtual time. Deterministic.
@@ -27,6 +29,8 @@ pub mod code {
     pub const OUTPUT_TOO_LARGE: &str = "output_too_large";
     /// The guest passed a host function more than it takes. Deterministic.
     pub const ARGUMENT_TOO_LARGE: &str = "argument_too_large";
+    /// The guest held more handles (of streams, timers and the like) at once than it may. Deterministic.
+    pub const HANDLE_LIMIT: &str = "handle_limit";
     /// The input is larger than the limit: the guest was never started.
     pub const INPUT_TOO_LARGE: &str = "input_too_large";
     /// The input is not one JSON value that the sandbox takes, or does not fit the action.

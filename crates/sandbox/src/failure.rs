@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use std::fmt;
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::Limits;
@@ -59,7 +60,7 @@ pub(crate) fn classify(error: &wasmtime::Error, known: Circumstances<'_>) -> Cal
         Some(Trap::OutOfFuel) if known.starting => {
             let budget = crate::config::INSTANTIATION_FUEL;
             let message = format!("starting the module used up the {budget} fuel there is for that");
-            return CallError::sandbox(code::FUEL_EXHAUSTED, message).limit(budget, budget);
+            return CallError::sandbox(code::START_FUEL_EXHAUSTED, message).limit(budget, budget);
         }
         Some(Trap::OutOfFuel) => return out_of_fuel(limits),
         Some(Trap::Interrupt) => return stopped(&Stop::Deadline, &known),
@@ -73,18 +74,27 @@ pub(crate) fn classify(error: &wasmtime::Error, known: Circumstances<'_>) -> Cal
             format!("what the guest returned is not UTF-8: {fault}"),
         );
     }
-    // The engine's own type for this is private; a test holds on to its words.
-    if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
-        if returned {
-            let message = format!(
-                "the output is larger than the limit of {} bytes: return less, or raise output_bytes",
-                limits.output_bytes
-            );
-            return CallError::sandbox(code::OUTPUT_TOO_LARGE, message).limit(limits.output_bytes, None);
-        }
+    // The engine's own types for these are private; tests hold on to their words.
+    let said = error.root_cause().to_string();
+    if said.contains("fuel allocated for hostcalls") {
+        // How much it would have been is not told: what is known is that it was more than this.
         let limit = hostcall_bytes(limits);
+        if returned {
+            return output_too_large(limits, limit.saturating_add(1));
+        }
         let message = format!("the guest passed the host more than {limit} bytes in one call");
-        return CallError::sandbox(code::ARGUMENT_TOO_LARGE, message).limit(limit, None);
+        return CallError::sandbox(code::ARGUMENT_TOO_LARGE, message).limit(limit, limit.saturating_add(1));
+    }
+    let table_full = matches!(error.downcast_ref(), Some(ResourceTableError::Full));
+    if table_full || said.contains("store handle limit exceeded") {
+        let limit = MAX_HANDLES as u64;
+        let message = format!(
+            "the guest would have held more than {limit} handles (of streams, timers and the like) at once: \
+             drop those that are not used any more"
+        );
+        return CallError::sandbox(code::HANDLE_LIMIT, message)
+            .limit(limit, limit + 1)
+            .details(json!({ "backtrace": backtrace(error) }));
     }
     if let Some(wanted) = known.denied_memory {
         let message = format!(
@@ -156,6 +166,9 @@ fn out_of_fuel(limits: &Limits) -> CallError {
         format!("used up its {} fuel: a loop without an end, or work for a higher fuel limit", limits.fuel);
     CallError::sandbox(code::FUEL_EXHAUSTED, message).limit(limits.fuel, limits.fuel)
 }
+
+/// Handles that a guest may hold at once: of all resources in its own tables, and in the host's.
+pub(crate) const MAX_HANDLES: usize = 1_000;
 
 /// How many bytes a guest may pass the host in one call.
 pub(crate) fn hostcall_bytes(limits: &Limits) -> u64 {

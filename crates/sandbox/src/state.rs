@@ -10,7 +10,7 @@ use wasmtime::{CallHook, Result, StoreContextMut, UpdateDeadline};
 use crate::admit::GuestKind;
 use crate::clock::Clock;
 use crate::config::HOST_CALL_FUEL;
-use crate::failure::Stop;
+use crate::failure::{MAX_HANDLES, Stop};
 use crate::host::Call;
 use crate::limiter::Limiter;
 use crate::rng::Rng;
@@ -18,8 +18,6 @@ use crate::sinks::{Input, LineStream, Logs, Output, TooLarge};
 
 /// The most that a guest may ask of randomness, or of stdin, at once.
 pub(crate) const MAX_READ_BYTES: usize = 64 << 10;
-/// Resources (streams, pollables) that a guest may hold at once.
-const MAX_RESOURCES: usize = 1_000;
 
 /// Where a guest's stdout goes.
 pub(crate) enum Stdout {
@@ -138,7 +136,7 @@ impl CallState {
             owed: 0,
         };
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_RESOURCES);
+        table.set_max_capacity(MAX_HANDLES);
         Self {
             world: Shared(Arc::new(Mutex::new(world))),
             limiter: Limiter::new(limits.memory_bytes),

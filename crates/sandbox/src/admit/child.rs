@@ -11,7 +11,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use wasmtime::Engine;
@@ -148,7 +148,7 @@ pub(super) async fn compile(
         // A child that writes more than it may loses its reader here, and ends.
         tokio::join!(send, head(stdout, most), tail(stderr))
     };
-    let wall = Duration::from_millis(limits.wall_ms);
+    let (began, wall) = (Instant::now(), Duration::from_millis(limits.wall_ms));
     let talked = tokio::time::timeout(wall, async {
         let ((), output, stderr) = talk.await;
         (child.wait().await, output, stderr)
@@ -165,7 +165,7 @@ pub(super) async fn compile(
             // Waits for its end too, so that no zombie stays.
             let _ = child.kill().await;
             let message = format!("the compiler took more than {} ms of real time", limits.wall_ms);
-            Err(refused("compile_time", message, limits.wall_ms))
+            Err(refused("compile_time", message, limits.wall_ms, began.elapsed().as_millis() as u64))
         }
     }
 }
@@ -193,12 +193,13 @@ fn broken(status: ExitStatus, stderr: &str, limits: &CompileLimits) -> LoadError
     let memory = || {
         let mib = limits.memory_bytes >> 20;
         let message = format!("the compiler took more than {mib} MiB of memory");
-        refused("compile_memory", message, limits.memory_bytes)
+        // What it wanted last is told, what it had is not: together they were more than the limit.
+        refused("compile_memory", message, limits.memory_bytes, limits.memory_bytes.saturating_add(1))
     };
     match (status.code(), status.signal()) {
         (_, Some(SIGXCPU)) => {
             let message = format!("the compiler took more than {} s of processor time", limits.cpu_seconds);
-            refused("compile_time", message, limits.cpu_seconds)
+            refused("compile_time", message, limits.cpu_seconds, limits.cpu_seconds)
         }
         (_, Some(SIGABRT)) if stderr.contains("memory allocation of") => memory(),
         // Not from here, so the system was short of memory.
@@ -215,9 +216,10 @@ fn broken(status: ExitStatus, stderr: &str, limits: &CompileLimits) -> LoadError
     }
 }
 
-fn refused(rule: &str, message: String, limit: u64) -> LoadError {
+fn refused(rule: &str, message: String, limit: u64, found: u64) -> LoadError {
     let hint = "split large functions, or build with optimisation for size";
-    LoadError::Refused(Refusal { limit: Some(limit), ..Refusal::new(rule, message).hint(hint) })
+    let refusal = Refusal::new(rule, message).hint(hint);
+    LoadError::Refused(Refusal { limit: Some(limit), found: Some(found), ..refusal })
 }
 
 /// Everything up to `most` bytes.

@@ -156,6 +156,9 @@ async fn an_output_over_the_limit_is_refused_whatever_its_size() {
         let limits = Limits { output_bytes: 1_000, ..Limits::default() };
         let error = host().call(&echo, Call::new(input).limits(limits)).await.result.unwrap_err();
         assert_eq!((error.code.as_str(), error.limit), ("output_too_large", Some(1_000)), "{error}");
+        // What is far too large is not measured to its end.
+        assert_eq!(error.used, Some((size as u64).min(1_000 + 65_536 + 1)), "{error}");
+        assert!(error.message.contains(&format!("at least {} bytes", error.used.unwrap())), "{error}");
     }
     let fits = format!("\"{}\"", "x".repeat(998));
     let limits = Limits { output_bytes: 1_000, ..Limits::default() };
@@ -172,6 +175,7 @@ async fn an_argument_over_the_limit_stops_the_guest() {
     let limits = Limits { output_bytes: 1_000, ..Limits::default() };
     let error = host().call(&action(shouts).await, Call::new(input).limits(limits)).await.result.unwrap_err();
     assert_eq!((error.code.as_str(), error.limit), ("argument_too_large", Some(1_000 + 65_536)), "{error}");
+    assert_eq!(error.used, Some(1_000 + 65_536 + 1), "more than the limit, however much: {error}");
 }
 
 #[tokio::test]
@@ -200,7 +204,8 @@ async fn a_start_function_has_limits_too() {
     let endless = action(&start("(loop $again (br $again))")).await;
     let limits = Limits { wall_ms: 20_000, ..Limits::default() };
     let error = limited(&endless, limits).await;
-    assert_eq!(error.code, "fuel_exhausted", "{error}");
+    assert_eq!(error.code, "start_fuel_exhausted", "it is not the call's own fuel: {error}");
+    assert_eq!((error.limit, error.used), (Some(1_000_000_000), Some(1_000_000_000)));
     let error = limited(&endless, Limits { wall_ms: 5, ..Limits::default() }).await;
     assert_eq!(error.code, "deadline", "{error}");
 }

@@ -72,7 +72,7 @@ fn check(case: &Case) {
         (Expect::Error(code), Err(error)) => assert_eq!(error.code, *code, "{shown}"),
         (Expect::Limit(code, limit), Err(error)) => {
             assert_eq!((error.code.as_str(), error.limit), (*code, Some(*limit)), "{shown}");
-            assert!(error.used.is_none_or(|used| used >= *limit), "{shown}");
+            assert!(error.used.is_some_and(|used| used >= *limit), "{shown}");
             assert!(!error.retryable, "{shown}");
         }
         _ => panic!("expected {:?}: {shown}", case.expect),

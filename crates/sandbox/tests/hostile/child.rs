@@ -115,18 +115,21 @@ pub fn tests(tests: &mut Vec<Test>) {
         let limits = CompileLimits { cpu_seconds: 1, ..usual_limits() };
         let refusal = refused(compile(slow(), limits));
         assert_eq!((refusal.rule.as_str(), refusal.limit), ("compile_time", Some(1)), "{refusal}");
+        assert_eq!(refusal.found, Some(1));
     });
     add(tests, "child::too_much_real_time", || {
         let limits = CompileLimits { wall_ms: 300, ..usual_limits() };
         let started = Instant::now();
         let refusal = refused(compile(slow(), limits));
         assert_eq!((refusal.rule.as_str(), refusal.limit), ("compile_time", Some(300)), "{refusal}");
+        assert!(refusal.found >= Some(300), "{refusal:?}");
         assert!(started.elapsed() < Duration::from_secs(20));
     });
     add(tests, "child::too_much_memory", || {
         let limits = CompileLimits { memory_bytes: 96 << 20, ..usual_limits() };
         let refusal = refused(compile(slow(), limits));
         assert_eq!((refusal.rule.as_str(), refusal.limit), ("compile_memory", Some(96 << 20)), "{refusal}");
+        assert!(refusal.found > refusal.limit, "{refusal:?}");
     });
     add(tests, "child::too_much_machine_code", || {
         let limits = CompileLimits { artifact_bytes: 1000, ..usual_limits() };

@@ -53,6 +53,7 @@ const MEMORY: Expect = Limit(code::MEMORY_LIMIT, 16 << 20);
 const OUTPUT: Expect = Limit(code::OUTPUT_TOO_LARGE, 64 << 10);
 const SLEEP: Expect = Limit(code::SLEEP_LIMIT, 30_000);
 const ARGUMENT: Expect = Limit(code::ARGUMENT_TOO_LARGE, 128 << 10);
+const HANDLES: Expect = Limit(code::HANDLE_LIMIT, 1_000);
 const TRAP: Expect = Error(code::TRAP);
 const BAD_JSON: Expect = Error(code::INVALID_OUTPUT);
 const NULL: Expect = Output("null");
@@ -218,7 +219,7 @@ pub static CASES: &[Case] = &[
         .limits(|limits| limits.fuel = 20_000_000),
     // Before the start.
     case("a trap in start", || started_with("unreachable"), TRAP),
-    case("a loop in start", || started_with("(loop (br 0))"), Limit(code::FUEL_EXHAUSTED, 1_000_000_000)).slow(),
+    case("a loop in start", || started_with("(loop (br 0))"), Limit(code::START_FUEL_EXHAUSTED, 1_000_000_000)).slow(),
     case("recursion in start", || started_with("(call $start)"), TRAP),
     case("memory in start", || started_with("(drop (memory.grow (i32.const 10)))"), NULL),
     case("too much memory in start", || started_with("(drop (memory.grow (i32.const 1000))) unreachable"), MEMORY),
@@ -267,8 +268,8 @@ pub static CASES: &[Case] = &[
     case("no command, a library's start", || command(&["proc_exit"], r#"(func $s (call $proc_exit (i32.const 0))) (start $s) (func (export "_start") (call $null))"#), BAD_JSON),
     // Components that use WASI 0.2.
     case("0.2: an hour of sleep", world::sleep, SLEEP),
-    case("0.2: timers without an end", world::timers, TRAP),
-    case("0.2: a wait for thousands of timers", world::long_wait, TRAP),
+    case("0.2: timers without an end", world::timers, HANDLES),
+    case("0.2: a wait for thousands of timers", world::long_wait, HANDLES),
     case("0.2: a wait for hundreds of timers again and again", world::many_waits, FUEL),
     case("0.2: a terabyte of randomness", world::much_random, Limit(code::ARGUMENT_TOO_LARGE, 64 << 10)),
     case("0.2: a flood of randomness", world::random_flood, FUEL),
