@@ -100,6 +100,10 @@ impl Reading<'_> {
 }
 
 fn one_line(text: &str) -> String {
+    // As nearly all are: no more work than to look, whatever length it has.
+    if !text.bytes().any(|byte| byte.is_ascii_control()) {
+        return text.trim().to_owned();
+    }
     let words = text.split(|char: char| char.is_whitespace() || char.is_control());
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
