@@ -215,7 +215,7 @@ const LISTENING: [Listening; 4] = [
 
 async fn cost_of_a_write(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let (few, many) = bench.effort.pick((10, 1000), (3, 30));
-    let (rounds, time) = bench.effort.pick((7, Duration::from_secs(1)), (2, Duration::from_millis(200)));
+    let (rounds, time) = bench.effort.pick((5, Duration::from_millis(500)), (2, Duration::from_millis(200)));
     for (number, listening) in LISTENING.iter().enumerate() {
         let mut sides = Vec::new();
         for count in [few, many] {

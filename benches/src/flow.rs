@@ -52,7 +52,7 @@ pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
     ];
     let floor = Node::floor(&bench.dir.join("floor"), bench.guest).await?;
 
-    let (rounds, time) = bench.effort.pick((7, Duration::from_secs(2)), (2, Duration::from_millis(200)));
+    let (rounds, time) = bench.effort.pick((5, Duration::from_secs(1)), (2, Duration::from_millis(200)));
     for clients in [1, 16] {
         let mut floor_clients = Client::connect_all(floor.address, clients).await?;
         let mut against = Vec::new();

@@ -181,7 +181,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     }
     benchmark!(Flow flow Code code Upload upload Start start Memory memory Search search Fairness fairness
         Iterate iterate Events events Check check);
-    report.finish(started.elapsed());
+    report.finish(started.elapsed(), all);
     println!("\n{}", report.table());
     if let Some(path) = &cli.json {
         std::fs::write(path, report.json()?).with_context(|| format!("cannot write {}", path.display()))?;

@@ -28,7 +28,7 @@ pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
     let clients = 16;
     let mut floor_clients = Client::connect_all(floor.address, clients).await?;
     let mut product_clients = Client::connect_all(product.address, clients).await?;
-    let (rounds, time) = bench.effort.pick((5, Duration::from_secs(2)), (1, Duration::from_millis(300)));
+    let (rounds, time) = bench.effort.pick((3, Duration::from_secs(2)), (1, Duration::from_millis(300)));
     let (mut forms_floor, mut forms_product) = (0, 0);
     for _ in 0..rounds {
         forms_floor +=

@@ -8,6 +8,9 @@ use serde::Serialize;
 use crate::machine::Machine;
 use crate::stats::Spread;
 
+/// What a run of everything may take.
+const WHOLE_RUN_SECONDS: f64 = 600.0;
+
 #[derive(Serialize)]
 pub struct Report {
     machine: Machine,
@@ -98,8 +101,14 @@ impl Report {
         self.seconds.push((benchmark.to_owned(), time.as_secs_f64()));
     }
 
-    pub fn finish(&mut self, time: Duration) {
+    /// A run of everything is to be short enough to be made often.
+    pub fn finish(&mut self, time: Duration, all: bool) {
         self.took("all together", time);
+        if all {
+            let (product, aim) = (Spread::of(&[time.as_secs_f64()]), Some(Aim::Under(WHOLE_RUN_SECONDS)));
+            let what = "the whole run".to_owned();
+            self.add(Figure { benchmark: "all", what, unit: "s", product, floor: None, ratio: None, aim });
+        }
     }
 
     pub fn json(&self) -> serde_json::Result<String> {

@@ -19,7 +19,7 @@ pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
     product.stop().await?;
 
     let (mut ours, mut base, mut all) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..bench.effort.pick(9, 2) {
+    for _ in 0..bench.effort.pick(5, 2) {
         let floor = Node::empty_floor(&empty).await?;
         base.push(floor.ready_ms);
         floor.stop().await?;

@@ -15,7 +15,7 @@ pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
     let bare = Bare::new()?;
     let input = forms::next();
     let (mut ours, mut upload, mut base) = (Vec::new(), Vec::new(), Vec::new());
-    for number in 0..bench.effort.pick(25, 3) {
+    for number in 0..bench.effort.pick(15, 3) {
         let name = format!("upload-{number}");
         let module = bench.guest.named(&name)?;
         let started = Instant::now();
