@@ -111,6 +111,41 @@ async fn a_request_arrives_encoded_with_a_key_and_its_answer_is_the_output() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_cut_is_asked_for_again_under_its_key_and_never_taken_for_a_text() {
+    let peer = Peer::default();
+    let server = Server::dev();
+    let base = peer.start().await;
+    let json = [("content-type", "application/json")];
+    server.activate("call", &flow(&base, "    retry: { attempts: 2, backoff: { initial: 10ms } }\n")).await;
+    peer.plan(200, &json, "{\"a\":");
+    peer.plan(200, &json, "{\"a\": 1}");
+    let (status, output) = call(&server, "Ada").await;
+    assert_eq!((status, &output["body"]), (200, &json!({ "a": 1 })), "{output:#}");
+    let seen = peer.seen();
+    assert_eq!(seen.len(), 2);
+    assert_eq!((&seen[0].key, &seen[0].body), (&seen[1].key, &seen[1].body));
+
+    server.activate("call", &flow(&base, "")).await;
+    peer.plan(200, &json, "{\"a\":");
+    let (status, failed) = call(&server, "Ada").await;
+    assert_eq!((status, &failed["code"]), (500, &json!("run_failed")), "{failed:#}");
+    let run = server.get(&format!("/api/v1/runs/{}", failed["run_id"].as_str().unwrap())).await.json();
+    let error = &run["steps"][0]["error"];
+    assert_eq!(
+        (&error["code"], &error["retryable"]),
+        (&json!("invalid_response"), &json!(true)),
+        "{error:#}"
+    );
+    assert_eq!((&error["details"]["status"], &error["details"]["body"]), (&json!(200), &json!("{\"a\":")));
+    assert!(error["message"].as_str().unwrap().contains("says that it is JSON"), "{error:#}");
+
+    server.activate("call", &flow(&base, "    response: { as: text }\n")).await;
+    peer.plan(200, &json, "{\"a\":");
+    let (status, output) = call(&server, "Ada").await;
+    assert_eq!((status, &output["body"]), (200, &json!("{\"a\":")), "{output:#}");
+}
+
+#[tokio::test]
 async fn a_retry_sends_the_same_bytes_with_the_same_key_after_the_wait_it_was_asked_for() {
     let peer = Peer::default();
     let server = Server::dev();

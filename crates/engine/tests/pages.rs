@@ -168,6 +168,12 @@ fn what_never_ends_or_is_too_much_or_no_list_is_an_error_that_says_so() {
                 "invalid_response",
                 "page 2: the answer before leads to page 2 at https://evil.example",
             ),
+            (
+                "{ next: { link: next }, items: body.results }".to_owned(),
+                vec![answer(200, &[("link", "</v1/people?p=2; rel=next")], json!({ "results": [1] }))],
+                "invalid_response",
+                "page 1: the header `link` cannot be read",
+            ),
         ];
         for (pagination, answers, code, message) in cases {
             activate(&workspace, &flow(&pagination)).await;

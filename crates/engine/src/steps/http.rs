@@ -14,6 +14,7 @@ use std::time::Duration;
 use stepwell_workflow::depth;
 use stepwell_workflow::expr::RevealError;
 use stepwell_workflow::machine::{Failure, HttpBody, HttpCall, Next, PageCall};
+use stepwell_workflow::model::ReadAs;
 use url::Url;
 use url::form_urlencoded;
 
@@ -165,10 +166,13 @@ pub(crate) async fn send(
     secrets: &Opened,
 ) -> Result<Value, Failure> {
     let response = client.send(request).await.map_err(outside_failure)?;
-    let mut output = output(&response);
+    let (mut output, no_json) = output(&response, call.response.read_as);
     // Before anything is cut or quoted: here the answer enters the run.
     secrets.redact(&mut output);
     if call.response.accepts(response.status) {
+        if let Some(why) = no_json {
+            return Err(broken(&why, &request.url, &output));
+        }
         check_schema(call, &output)?;
         return Ok(output);
     }
@@ -184,8 +188,9 @@ pub(crate) async fn send(
     Err(failure)
 }
 
-/// `{status, headers, body}`: JSON is read as such, other text as text, anything else as base64.
-fn output(response: &HttpResponse) -> Value {
+/// `{status, headers, body}`: JSON is read as such, other text as text, anything else as base64. And why a body that the
+/// answer calls JSON is none; it is there as the text that it is.
+fn output(response: &HttpResponse, read_as: Option<ReadAs>) -> (Value, Option<String>) {
     let mut headers = Map::new();
     for (name, value) in &response.headers {
         let name = name.to_ascii_lowercase();
@@ -199,21 +204,52 @@ fn output(response: &HttpResponse) -> Value {
             }
         }
     }
-    let json = headers.get("content-type").and_then(Value::as_str).is_some_and(|kind| {
-        let kind = kind.split(';').next().unwrap_or(kind).trim();
-        kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
-    });
-    let body = match (response.body.is_empty(), json, std::str::from_utf8(&response.body)) {
-        (true, _, _) => Value::Null,
-        (_, true, Ok(text)) => match serde_json::from_str(text) {
-            // Deeper than what can be stored, it stays the text that it is.
-            Ok(json) if !depth::too_deep(&json) => json,
-            _ => Value::String(text.to_owned()),
-        },
-        (_, _, Ok(text)) => Value::String(text.to_owned()),
-        (_, _, Err(_)) => json!({ "base64": STANDARD.encode(&response.body) }),
+    let json = read_as.is_none()
+        && headers.get("content-type").and_then(Value::as_str).is_some_and(|kind| {
+            let kind = kind.split(';').next().unwrap_or(kind).trim();
+            kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
+        });
+    let read = match json && !response.body.is_empty() {
+        true => Some(read_json(&response.body)),
+        false => None,
     };
-    json!({ "status": response.status, "headers": headers, "body": body })
+    let (body, no_json) = match read {
+        Some(Ok(json)) => (json, None),
+        other => (raw(&response.body), other.and_then(Result::err)),
+    };
+    (json!({ "status": response.status, "headers": headers, "body": body }), no_json)
+}
+
+/// A body without looking at what it says.
+fn raw(body: &[u8]) -> Value {
+    match std::str::from_utf8(body) {
+        Ok("") => Value::Null,
+        Ok(text) => Value::String(text.to_owned()),
+        Err(_) => json!({ "base64": STANDARD.encode(body) }),
+    }
+}
+
+/// JSON of the other side, or why it is none that a run can hold.
+fn read_json(body: &[u8]) -> Result<Value, String> {
+    // A byte order mark is no part of what follows it (RFC 8259).
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8".to_owned())?;
+    if depth::text_too_deep(body).is_some() {
+        return Err(format!("it nests deeper than {} levels", depth::MAX_DEPTH));
+    }
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// The failure of an answer that came, and cannot be read. The other side has acted: so another attempt, which may bring
+/// the whole of it, goes out under the same key.
+fn broken(why: &str, url: &str, output: &Value) -> Failure {
+    let host = display_host(url);
+    let message = format!("the answer of {host} says that it is JSON, but cannot be read as such: {why}");
+    let mut failure = Failure::engine("invalid_response", message);
+    failure.details = Some(
+        json!({ "status": output["status"], "headers": output["headers"], "body": shown(&output["body"]) }),
+    );
+    failure.retryable()
 }
 
 fn check_schema(call: &HttpCall, output: &Value) -> Result<(), Failure> {
@@ -310,17 +346,44 @@ mod tests {
 
     #[test]
     fn bodies_are_read_by_what_they_are() {
+        let body = |answer: &HttpResponse| {
+            let (output, no_json) = output(answer, None);
+            assert_eq!(no_json, None);
+            output["body"].clone()
+        };
         let json = answer(200, &[("Content-Type", "application/problem+json; charset=utf-8")], b"{\"a\":1}");
-        assert_eq!(output(&json)["body"], json!({"a": 1}));
-        let broken = answer(200, &[("content-type", "application/json")], b"{\"a\":");
-        assert_eq!(output(&broken)["body"], json!("{\"a\":"));
-        let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
-        let deep = answer(200, &[("content-type", "application/json")], deep.as_bytes());
-        assert!(output(&deep)["body"].is_string(), "what could not be read back is kept as text");
-        assert_eq!(output(&answer(204, &[], b""))["body"], Value::Null);
-        assert_eq!(output(&answer(200, &[], b"\xff\x00"))["body"], json!({"base64": "/wA="}));
+        assert_eq!(body(&json), json!({"a": 1}));
+        let marked = answer(200, &[("content-type", "application/json")], b"\xef\xbb\xbf{\"a\":1}");
+        assert_eq!(body(&marked), json!({"a": 1}), "a byte order mark is no fault");
+        let none = answer(200, &[("content-type", "application/json")], b"");
+        assert_eq!((body(&none), body(&answer(204, &[], b""))), (Value::Null, Value::Null));
+        assert_eq!(body(&answer(200, &[], b"{\"a\":")), json!("{\"a\":"));
+        assert_eq!(body(&answer(200, &[], b"\xff\x00")), json!({"base64": "/wA="}));
         let twice = answer(200, &[("Set-Cookie", "a=1"), ("set-cookie", "b=2")], b"");
-        assert_eq!(output(&twice)["headers"]["set-cookie"], json!("a=1, b=2"));
+        assert_eq!(output(&twice, None).0["headers"]["set-cookie"], json!("a=1, b=2"));
+    }
+
+    #[test]
+    fn what_says_that_it_is_json_and_is_not_is_told() {
+        let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+        let abyss = "[".repeat(1000);
+        for (body, says) in [
+            (&b"{\"a\":"[..], "EOF"),
+            (b"<html>", "expected value"),
+            (b"{\"a\":1} {", "trailing"),
+            (b"1e400", "out of range"),
+            (b"\"\xff\"", "not UTF-8"),
+            (deep.as_bytes(), "deeper than 64"),
+            (abyss.as_bytes(), "deeper than 64"),
+        ] {
+            let answer = answer(200, &[("content-type", "application/json")], body);
+            let (read, why) = output(&answer, None);
+            let why = why.unwrap_or_default();
+            assert!(why.contains(says), "{says}: {why}");
+            assert!(read["body"].is_string() || read["body"]["base64"].is_string(), "{read}");
+            let (read, why) = output(&answer, Some(ReadAs::Text));
+            assert_eq!((why, &read["body"]), (None, &raw(body)));
+        }
     }
 
     #[test]

@@ -143,5 +143,11 @@ pub(super) static RESPONSE: Form = Form {
             need: Need::Optional,
             about: "JSON Schema of the body; another body is an error, and paths are checked against it.",
         },
+        Field {
+            key: "as",
+            shape: Shape::Choice(&["text"]),
+            need: Need::Optional,
+            about: "`text`: the body is the text that it is, also where the answer says that it is JSON. Without it such a body is read, and one that is no JSON is an error.",
+        },
     ],
 };

@@ -474,7 +474,7 @@ pub static STEPS: &[Kind] = &[
     Kind {
         name: "http_request",
         about: "Calls an HTTP server.",
-        output: "`{status, headers, body}`; the body is JSON when the answer says so, text when it is UTF-8, or else `{base64: …}`",
+        output: "`{status, headers, body}`; the body is JSON when the answer says so (what says so and is not is an error), text when it is UTF-8, or else `{base64: …}`",
         fields: &[
             Field {
                 key: "connection",

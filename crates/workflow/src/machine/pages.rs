@@ -99,9 +99,10 @@ fn next(plan: &Pagination, pages: &Pages, answer: &Value, items: usize) -> Resul
             }
             return Ok(Some(Next::Query(query.clone(), (first + u64::from(pages.number)).to_string())));
         }
-        NextPage::Link(rel) => match answer["headers"]["link"].as_str().and_then(|link| link_to(link, rel)) {
-            Some(url) => Next::Url(url),
-            None => return Ok(None),
+        NextPage::Link(rel) => match answer["headers"]["link"].as_str().map(|link| link_to(link, rel)) {
+            Some(Ok(Some(url))) => Next::Url(url),
+            Some(Err(why)) => return Err(why),
+            Some(Ok(None)) | None => return Ok(None),
         },
         NextPage::Cursor { path, query } => {
             let value = match at(answer, path) {
@@ -159,24 +160,61 @@ pub(crate) fn answer_path(path: &str) -> Option<Vec<Segment>> {
     Some(segments)
 }
 
-/// The address of a relation in a `Link` header (RFC 8288).
-fn link_to(header: &str, rel: &str) -> Option<String> {
-    let mut rest = header;
-    while let Some(open) = rest.find('<') {
-        let (url, after) = rest[open + 1..].split_once('>')?;
-        let parameters = after.split('<').next().unwrap_or(after);
-        let is_it = parameters.split([';', ',']).any(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let value = value.trim().trim_matches('"');
-            name.trim().eq_ignore_ascii_case("rel")
-                && value.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(rel))
-        });
-        if is_it {
-            return Some(url.trim().to_owned());
+/// The address of a relation in a `Link` header (RFC 8288). What cannot be read might have led to it.
+fn link_to(header: &str, rel: &str) -> Result<Option<String>, String> {
+    let broken = |at: &str, why: &str| {
+        let shown: String = at.chars().take(80).collect();
+        format!("the header `link` cannot be read: {why} at {shown:?}")
+    };
+    let spaced = |c: char| c.is_ascii_whitespace() || c == ',';
+    let mut rest = header.trim_start_matches(spaced);
+    while !rest.is_empty() {
+        let link = rest.strip_prefix('<').ok_or_else(|| broken(rest, "`<` is expected"))?;
+        let (url, mut after) = link.split_once('>').ok_or_else(|| broken(rest, "`<` has no `>`"))?;
+        // Only the first counts.
+        let mut is_it = None;
+        while let Some(parameter) = after.trim_start().strip_prefix(';') {
+            let end = parameter.find(['=', ';', ',']).unwrap_or(parameter.len());
+            let (name, mut value) = parameter.split_at(end);
+            let mut text = String::new();
+            if let Some(given) = value.strip_prefix('=') {
+                (text, value) = parameter_value(given).ok_or_else(|| broken(parameter, "`\"` has no end"))?;
+            }
+            if name.trim().eq_ignore_ascii_case("rel") {
+                is_it.get_or_insert_with(|| {
+                    text.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(rel))
+                });
+            }
+            after = value;
         }
-        rest = after;
+        if is_it == Some(true) {
+            return Ok(Some(url.trim().to_owned()));
+        }
+        let next = after.trim_start();
+        rest = match next.strip_prefix(',') {
+            Some(next) => next.trim_start_matches(spaced),
+            None if next.is_empty() => next,
+            None => return Err(broken(next, "`;` or `,` is expected")),
+        };
     }
-    None
+    Ok(None)
+}
+
+/// The value of a link's parameter, quoted or not, and what stands behind it; nothing when a quote has no end.
+fn parameter_value(text: &str) -> Option<(String, &str)> {
+    let text = text.trim_start();
+    let Some(quoted) = text.strip_prefix('"') else {
+        let (value, rest) = text.split_at(text.find([';', ',']).unwrap_or(text.len()));
+        return Some((value.trim_end().to_owned(), rest));
+    };
+    let (mut value, mut chars) = (String::new(), quoted.chars());
+    loop {
+        match chars.next()? {
+            '"' => return Some((value, chars.as_str())),
+            '\\' => value.push(chars.next()?),
+            c => value.push(c),
+        }
+    }
 }
 
 impl Machine<'_> {
@@ -260,10 +298,31 @@ mod tests {
     #[test]
     fn links_are_found_by_their_relation() {
         let header = "<https://x.org/a?page=1>; rel=\"prev\", <https://x.org/a?page=3,4>; title=\"x\"; rel=\"last next\"";
-        assert_eq!(link_to(header, "next").as_deref(), Some("https://x.org/a?page=3,4"));
-        assert_eq!(link_to("</a?p=2>; rel=next", "next").as_deref(), Some("/a?p=2"));
-        assert_eq!(link_to(header, "first"), None);
-        assert_eq!(link_to("nonsense", "next"), None);
+        let to = |header: &str, rel: &str| link_to(header, rel).unwrap();
+        assert_eq!(to(header, "next").as_deref(), Some("https://x.org/a?page=3,4"));
+        assert_eq!(to("</a?p=2>; rel=next", "next").as_deref(), Some("/a?p=2"));
+        assert_eq!(
+            to(", </a> ;title=\"<b>; rel=next, \\\" \"; REL = Next , ", "next").as_deref(),
+            Some("/a")
+        );
+        assert_eq!(to("</a>; rel=prev; rel=next, </b>; x; ; rel=next", "next").as_deref(), Some("/b"));
+        assert_eq!(to("</a>; rel=next, what follows", "next").as_deref(), Some("/a"));
+        assert_eq!(to(header, "first"), None);
+        assert_eq!((to("", "next"), to(" , ", "next"), to("</a>", "next")), (None, None, None));
+    }
+
+    #[test]
+    fn a_link_header_that_cannot_be_read_is_not_the_end() {
+        for (broken, says) in [
+            ("nonsense", "`<` is expected at \"nonsense\""),
+            ("</a?p=2; rel=next", "`<` has no `>`"),
+            ("</a>; rel=prev, /b; rel=next", "`<` is expected at \"/b; rel=next\""),
+            ("</a>; rel=\"next", "`\"` has no end"),
+            ("</a> rel=next", "`;` or `,` is expected at \"rel=next\""),
+        ] {
+            let why = link_to(broken, "next").unwrap_err();
+            assert!(why.contains(says), "{broken}: {why}");
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ mod units;
 pub use action_ref::{ActionRef, VersionWanted};
 pub use concurrency::{Concurrency, WhenFull};
 pub use outside::{
-    Body, HttpRequest, NamedRedirects, NextPage, Pagination, Redirects, Response, SendEmail, StatusRange,
+    Body, HttpRequest, NamedRedirects, NextPage, Pagination, ReadAs, Redirects, Response, SendEmail,
+    StatusRange,
 };
 pub use step::{
     Arm, Backoff, Block, Branch, Code, CreateRecord, Delay, DeleteRecord, Fields, FilterStep, Iterate,

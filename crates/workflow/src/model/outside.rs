@@ -185,11 +185,22 @@ pub struct Response {
     /// JSON Schema of the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
+    /// How the body is read, where that is not by what the answer says of it.
+    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    pub read_as: Option<ReadAs>,
+}
+
+/// How the body of an answer is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadAs {
+    /// As the text that it is, also where the answer says that it is JSON.
+    Text,
 }
 
 impl Default for Response {
     fn default() -> Self {
-        Response { status: any_success(), schema: None }
+        Response { status: any_success(), schema: None, read_as: None }
     }
 }
 
