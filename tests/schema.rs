@@ -199,6 +199,9 @@ async fn records_that_contradict_a_unique_set_are_named_and_an_index_is_built_ov
     let (one, other) =
         (written["results"][998]["id"].as_str().unwrap(), written["results"][999]["id"].as_str().unwrap());
     assert!(refused.contains(one) && refused.contains(other), "{refused}");
+    let conflict = &applied["conflicts"][0];
+    assert_eq!((&conflict["object"], &conflict["fields"]), (&json!("company"), &json!(["name"])));
+    assert_eq!(conflict["records"].as_array().unwrap().len(), 1, "{conflict:#}");
     let mended = format!("/api/v1/records/company/{other}");
     server.send(server.request(Method::PATCH, &mended).json(&json!({"name": "c999"}))).await.expect(200);
     // An index that a restart comes in between is there in the end, and searches go by it only then.
@@ -375,7 +378,7 @@ async fn a_folder_with_all_that_its_workflows_need_is_applied_at_once() {
         server.post("/api/v1/records/company", &json!({ "name": "twin" })).await.expect(201);
     }
     let applied = cli(&["workflow", "apply", ".", "--activate"]);
-    assert!(applied.code != Some(0) && applied.stderr.contains("company is not unique"), "{applied:?}");
+    assert!(applied.code != Some(0) && applied.stderr.contains("of company is not unique"), "{applied:?}");
     let listed = server.get("/api/v1/workflows").await.expect(200);
     assert!(
         listed["workflows"].as_array().unwrap().iter().all(|one| one["active_version"] == 1),
@@ -387,4 +390,86 @@ async fn a_folder_with_all_that_its_workflows_need_is_applied_at_once() {
     );
     let applied = cli(&["workflow", "apply", ".", "--activate"]);
     assert_eq!(applied.code, Some(0), "{applied:?}");
+}
+
+#[tokio::test]
+async fn a_field_that_records_do_not_let_be_unique_is_refused_with_the_records() {
+    let server = Server::dev();
+    for title in ["same", "other", "same"] {
+        server.post("/api/v1/records/task", &json!({ "title": title })).await.expect(201);
+    }
+    let change = async |field: &str, body: Value| {
+        let path = format!("/api/v1/objects/task/fields/{field}?wait=30s");
+        server.send(server.request(Method::PATCH, &path).json(&body)).await
+    };
+    let refused = change("title", json!({ "unique": true })).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (409, "unique_conflict"));
+    let told = refused.json();
+    let ids: Vec<String> = server
+        .records("task")
+        .await
+        .iter()
+        .filter(|task| task["title"] == "same")
+        .map(|task| task["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(told["errors"].as_array().unwrap().len(), 1, "{told:#}");
+    for id in &ids {
+        assert!(told["errors"][0]["message"].as_str().unwrap().contains(id.as_str()), "{told:#}");
+    }
+    let task = server.get("/api/v1/objects/task").await.expect(200);
+    let mut pair: Vec<String> = serde_json::from_value(task["unique"][0]["conflicts"][0].clone()).unwrap();
+    pair.sort_unstable();
+    let mut both = ids.clone();
+    both.sort_unstable();
+    assert_eq!(pair, both, "{task:#}");
+    // What was given up before is no matter of another change.
+    server.post("/api/v1/objects/task/fields", &json!({ "name": "extra", "type": "text" })).await.expect(201);
+    assert_eq!(change("extra", json!({ "label": "Extra" })).await.status.as_u16(), 200);
+    // Mended, it is unique when the call returns.
+    server
+        .send(server.request(Method::DELETE, &format!("/api/v1/records/task/{}", ids[0])))
+        .await
+        .expect(200);
+    let changed = change("title", json!({ "unique": true })).await.expect(200);
+    assert_eq!(changed["unique"], json!([{ "fields": ["title"], "state": "ready" }]), "{changed:#}");
+}
+
+#[tokio::test]
+async fn a_schema_given_as_json_is_read_like_a_file_and_does_not_contradict_itself() {
+    let server = Server::dev();
+    let plan = async |schema: Value| server.post("/api/v1/schema/plan", &json!({ "schema": schema })).await;
+    let described = json!({ "description": "what it is for", "objects": [{ "name": "parcel" }] });
+    assert_eq!(plan(described).await.expect(200)["changes"][0]["change"], "create_object");
+    for (wrong, path) in [
+        (json!(5), None),
+        (json!(null), None),
+        (json!([[{ "name": "tuple" }]]), None),
+        (json!({ "objects": [{}, { "nam": "x" }] }), Some("objects[0]")),
+        (json!({ "objects": [{ "name": "task" }, { "name": "task" }] }), Some("objects[1].name")),
+        (
+            json!({ "objects": [{ "name": "parcel" }], "remove_objects": ["parcel"] }),
+            Some("remove_objects[0]"),
+        ),
+        (
+            json!({ "views": [{ "name": "v", "object": "task" }, { "name": "v", "object": "task" }] }),
+            Some("views[1].name"),
+        ),
+        (
+            json!({ "objects": [{
+                "name": "task", "fields": [{ "name": "c", "type": "text", "renamed_from": "a" }],
+                "remove": { "fields": ["c"] },
+            }] }),
+            Some("objects[0].remove.fields[0]"),
+        ),
+    ] {
+        let refused = plan(wrong.clone()).await;
+        assert_eq!(refused.status.as_u16(), 422, "{wrong}: {}", refused.text());
+        assert_eq!(refused.code(), "invalid_schema", "{wrong}");
+        let told = refused.json();
+        assert!(!told.to_string().contains("struct"), "{told:#}");
+        let paths: Vec<&str> =
+            told["errors"].as_array().unwrap().iter().filter_map(|error| error["path"].as_str()).collect();
+        assert!(path.is_none_or(|path| paths.contains(&path)), "{wrong}: {paths:?}");
+        assert!(told["errors"].as_array().unwrap().iter().all(|error| error["line"].is_null()), "{told:#}");
+    }
 }

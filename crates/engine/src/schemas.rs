@@ -1,6 +1,6 @@
 //! Objects and fields of a workspace: shown, added one by one, or brought to what a file says, with a plan first and
 //! never under the feet of an active workflow.
-use crate::api::{SchemaApplied, SchemaPlan};
+use crate::api::{SchemaApplied, SchemaPlan, SetConflict};
 use crate::core::Ctx;
 use crate::error::{EngineError, Problem};
 use crate::indexer;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use stepwell_records::schema::{IndexState, NewField, NewObject, Plan, Schema, Wanted};
+use stepwell_records::schema::{NewField, NewObject, Plan, Schema, Wanted, WantedObject};
 use stepwell_records::{Backfill, Records, RecordsError};
 use stepwell_store::{Txn, transact};
 use stepwell_workflow::schema_file;
@@ -90,15 +90,29 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    pub(crate) fn new(schema: Value) -> Result<Self, EngineError> {
-        match schema {
-            Value::String(text) => match schema_file::read(&text) {
-                Ok(wanted) => Ok(Self { wanted, text: Some(text) }),
-                Err(problems) => Err(refused(problems.iter().map(Problem::from).collect())),
-            },
-            Value::Null => Ok(Self { wanted: Wanted::default(), text: None }),
-            schema => Ok(Self { wanted: read(schema, "schema")?, text: None }),
+    /// What a person gives: a file's text, or the same as JSON, which is read in the same way.
+    pub(crate) fn new(schema: Option<Value>) -> Result<Self, EngineError> {
+        let (text, is_file) = match schema {
+            None => return Ok(Self { wanted: Wanted::default(), text: None }),
+            Some(Value::String(text)) => (text, true),
+            Some(schema) => (schema.to_string(), false),
+        };
+        match schema_file::read(&text) {
+            Ok(wanted) => Ok(Self { wanted, text: Some(text).filter(|_| is_file) }),
+            Err(problems) => {
+                let shown = |problem: &stepwell_workflow::problem::Problem| match is_file {
+                    true => Problem::from(problem),
+                    // It has no lines.
+                    false => Problem { line: None, column: None, ..Problem::from(problem) },
+                };
+                Err(refused(problems.iter().map(shown).collect()))
+            }
         }
+    }
+
+    /// What a call about one field or object comes to.
+    pub(crate) fn made(schema: Value) -> Result<Self, EngineError> {
+        Ok(Self { wanted: read(schema, "schema")?, text: None })
     }
 
     /// An error of the records, with the lines of the file.
@@ -237,21 +251,35 @@ pub(crate) async fn apply(
     }
     let schema = schema(ctx).await?;
     let building = !schema.backfills().is_empty();
-    Ok(SchemaApplied { changes: steps, activated, building, refused: given_up(&schema, &given.wanted) })
+    let conflicts = given_up(&schema, &given.wanted);
+    let refused = conflicts.iter().map(|set| set.message.clone()).collect();
+    Ok(SchemaApplied { changes: steps, activated, building, refused, conflicts })
 }
 
-/// Unique sets of the objects that were asked for which records contradict.
-fn given_up(schema: &Schema, wanted: &Wanted) -> Vec<String> {
-    let of_object = |object: &stepwell_records::schema::Object| {
-        let sets = object.unique.iter().filter(|set| {
-            matches!(set.state, IndexState::Refused | IndexState::Clearing) && set.problem.is_some()
-        });
-        let told = sets.map(|set| {
-            format!("{} is not unique: {}", object.name, set.problem.as_deref().unwrap_or_default())
-        });
-        told.collect::<Vec<_>>()
-    };
-    let asked_for = |name: &str| wanted.objects.iter().any(|wanted| wanted.name == name);
-    let objects = schema.objects().filter(|object| asked_for(&object.name));
-    objects.flat_map(|object| of_object(object)).collect()
+/// Unique sets that were asked for, and that records contradict.
+fn given_up(schema: &Schema, wanted: &Wanted) -> Vec<SetConflict> {
+    let mut given_up = Vec::new();
+    for wanted in &wanted.objects {
+        let Ok(object) = schema.object(&wanted.name) else { continue };
+        for set in object.unique.iter().filter(|set| set.is_given_up()) {
+            let fields = object.unique_names(set);
+            let field = |name: &str| name.split('.').next().is_some_and(|field| is_unique(wanted, field));
+            let asked =
+                object.is_one_of(set, &wanted.unique) || matches!(fields.as_slice(), [one] if field(one));
+            if asked {
+                let problem = set.problem.as_deref().unwrap_or_default();
+                given_up.push(SetConflict {
+                    object: object.name.clone(),
+                    message: format!("[{}] of {} is not unique: {problem}", fields.join(", "), object.name),
+                    fields,
+                    records: set.twins.iter().map(|twins| twins.map(|id| id.to_string())).collect(),
+                });
+            }
+        }
+    }
+    given_up
+}
+
+fn is_unique(wanted: &WantedObject, field: &str) -> bool {
+    wanted.fields.iter().any(|wanted| wanted.unique && wanted.name == field)
 }

@@ -13,7 +13,7 @@ use crate::error::RecordsError;
 use crate::index;
 use crate::records::Records;
 use crate::row::{self, Life, Row, id_in};
-use crate::schema::{Index, IndexState, Object, ObjectId, Schema, Unique};
+use crate::schema::{Contradicted, Index, IndexState, Object, ObjectId, Schema, Unique};
 
 /// Records that one page looks at.
 const PAGE: usize = 100;
@@ -160,7 +160,7 @@ impl Records<'_> {
         let mut twins = Vec::new();
         for (key, row) in &places {
             match taken.insert(key.clone(), row.id) {
-                Some(other) if other != row.id => twins.push(format!("{other} and {}", row.id)),
+                Some(other) if other != row.id => twins.push([other, row.id]),
                 _ => self.txn.put(key.clone(), row.id.as_bytes().to_vec()),
             }
         }
@@ -173,8 +173,10 @@ impl Records<'_> {
             };
             twins.truncate(NAMED);
             let names = object.unique_names(unique).join(", ");
-            let problem = format!("these records have the same {names}: {}{more}", twins.join("; "));
-            self.set_state(backfill, IndexState::Clearing, Some(problem.clone())).await?;
+            let told: Vec<String> = twins.iter().map(|[one, other]| format!("{one} and {other}")).collect();
+            let problem = format!("these records have the same {names}: {}{more}", told.join("; "));
+            let contradicted = Contradicted { problem: problem.clone(), twins };
+            self.set_state(backfill, IndexState::Clearing, Some(contradicted)).await?;
             return Ok(BackfillPage { next: None, seen: rows.len(), problem: Some(problem) });
         }
         if next.is_none() {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use stepwell_engine::{SchemaApplied, SchemaPlan};
+use stepwell_engine::{SchemaApplied, SchemaPlan, SetConflict};
 
 use crate::App;
 use crate::auth::{Reader, Writer};
@@ -48,9 +48,9 @@ pub async fn add_field(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SchemaBody {
-    /// A file's text, or what it says.
-    #[serde(default)]
-    schema: Value,
+    /// A file's text, or what it says. Null is neither.
+    #[serde(default, deserialize_with = "stepwell_workflow::model::present")]
+    schema: Option<Value>,
     /// Texts that become active with it.
     #[serde(default)]
     workflows: BTreeMap<String, String>,
@@ -80,21 +80,28 @@ pub async fn apply(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Answer<Json<SchemaApplied>> {
-    let query: WaitQuery = parameters::read(query.as_deref())?;
-    let wait = query.wait.as_deref().map(|wait| body::duration("wait", wait)).transpose()?;
-    let wait = wait.map(|wait| wait.min(MAX_WAIT));
+    let wait = wait_for_builds(query.as_deref())?;
     let bytes = body::whole(&app, request).await?;
     let SchemaBody { schema, workflows } = body::object(&bytes, A_SCHEMA)?;
     Ok(Json(workspace.objects().apply(schema, &workflows, wait).await?))
 }
 
-/// `{"name": NEW}`, and whatever else may change of a field.
+/// How long to wait for unique sets and indexes to be built.
+fn wait_for_builds(query: Option<&str>) -> Answer<Option<Duration>> {
+    let query: WaitQuery = parameters::read(query)?;
+    let wait = query.wait.as_deref().map(|wait| body::duration("wait", wait)).transpose()?;
+    Ok(wait.map(|wait| wait.min(MAX_WAIT)))
+}
+
+/// `{"name": NEW}`, and whatever else may change of a field. With `wait`, records that do not let it be unique are told.
 pub async fn change_field(
     State(app): State<App>,
     Writer(workspace): Writer,
     Path((object, field)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
     request: Request,
 ) -> Answer<Json<Value>> {
+    let wait = wait_for_builds(query.as_deref())?;
     let Value::Object(changes) = document(&app, request, "changes of a field (`{\"name\": …}`)").await?
     else {
         return Err(Problem::bad_request("invalid_body", "changes of a field are an object"));
@@ -124,8 +131,25 @@ pub async fn change_field(
         "indexes": if indexed { json!([field]) } else { json!([]) },
     });
     let schema = json!({ "objects": [{ "name": object, "fields": [wanted], "remove": remove }] });
-    workspace.objects().apply(schema, &BTreeMap::new(), None).await?;
+    let applied = workspace.objects().change(schema, wait).await?;
+    if let Some(conflict) = applied.conflicts.first() {
+        return Err(contradicted(conflict));
+    }
     Ok(Json(workspace.objects().get(&object).await?))
+}
+
+/// The set is given up, and its records are named for people and for programs.
+fn contradicted(conflict: &SetConflict) -> Problem {
+    let problem = Problem::new(StatusCode::CONFLICT, "unique_conflict", conflict.message.clone());
+    let (names, of) = (conflict.fields.join(", "), &conflict.object);
+    let twins = conflict.records.iter().map(|[one, other]| stepwell_engine::Problem {
+        code: "unique_conflict".into(),
+        path: Some(format!("{of}/{other}")),
+        message: format!("{other} has the same {names} as {one}"),
+        hint: Some(format!("give one of them another {names}, or delete it, and ask again")),
+        ..Default::default()
+    });
+    Problem { errors: twins.collect(), ..problem }
 }
 
 fn unknown_field(object: &str, field: &str) -> Problem {
@@ -143,14 +167,14 @@ pub async fn remove_field(
     }
     let object = shown["name"].as_str().unwrap_or(&object).to_owned();
     let schema = json!({ "objects": [{ "name": object, "remove": { "fields": [field] } }] });
-    workspace.objects().apply(schema, &BTreeMap::new(), None).await?;
+    workspace.objects().change(schema, None).await?;
     Ok(Json(workspace.objects().get(&object).await?))
 }
 
 pub async fn remove(Writer(workspace): Writer, Path(object): Path<String>) -> Answer<Json<Value>> {
     let was = workspace.objects().get(&object).await?;
     let schema = json!({ "remove_objects": [was["name"]] });
-    workspace.objects().apply(schema, &BTreeMap::new(), None).await?;
+    workspace.objects().change(schema, None).await?;
     Ok(Json(was))
 }
 

@@ -41,8 +41,11 @@ const VERSION: &[(&str, &str, &str)] =
     &[("version", "string", "`1.2.0`, or `1` for the newest of 1.x; the latest when left out")];
 const NUMBERED: &[(&str, &str, &str)] =
     &[("version", "integer 1..", "A version's number; the draft, or else the active version, when left out")];
-const WAIT: &[(&str, &str, &str)] =
-    &[("wait", "string", "How long to wait for the run's end: `10s`, `500ms`, `2m`; 5m at most")];
+const WAIT: &[(&str, &str, &str)] = &[(
+    "wait",
+    "string",
+    "How long to wait for the run's end, or until it goes on only once a person resumes it or gives it an input: `10s`, `500ms`, `2m`; 5m at most",
+)];
 const IF_VERSION: &[(&str, &str, &str)] =
     &[("if_version", "integer 1..", "Refused as `stale` unless the record has this version")];
 
@@ -71,7 +74,7 @@ const CALLS: &[Call] = &[
     Call { method: "get", path: "/api/v1/runs/{id}/items", id: "listRunItems", summary: "The items of a run's iterators that are over, in the order in which they ended, with their steps", query: &[("step", "string", "Only this iterator's, by its path: `rows`, or `rows[3].users`"), ("index", "integer", "Only the item of this number, from 0"), ("status", "string completed|failed|skipped|cancelled", "Only those that are"), PAGE[0], PAGE[1]], body: None, answers: &[(200, "A page", Some("ItemList"))] },
     Call { method: "post", path: "/api/v1/runs/{id}/cancel", id: "cancelRun", summary: "Stops a run", query: &[], body: None, answers: &[(200, "The cancel is on disk", Some("RunSummary"))] },
     Call { method: "post", path: "/api/v1/runs/{id}/retry", id: "retryRun", summary: "Lets a failed run go on from the step that failed", query: &[], body: Some(Body::Schema("RetryRequest")), answers: &[(200, "It goes on", Some("RunSummary"))] },
-    Call { method: "post", path: "/api/v1/runs/{id}/resume", id: "resumeRun", summary: "Says how a step goes on that failed and waits for a person (`on_error: pause`)", query: &[], body: Some(Body::Schema("ResumeRequest")), answers: &[(200, "It is on disk, and the run goes on", Some("RunSummary"))] },
+    Call { method: "post", path: "/api/v1/runs/{id}/resume", id: "resumeRun", summary: "Says how a step goes on that failed and waits for a person (`on_error: pause`); without a body it is tried again", query: &[], body: Some(Body::Schema("ResumeRequest")), answers: &[(200, "It is on disk, and the run goes on", Some("RunSummary"))] },
     Call { method: "get", path: "/api/v1/records/{object}", id: "listRecords", summary: "Records that fit a filter", query: &[("filter", "string", "A filter as JSON"), ("sort", "string", "Fields with commas between; `-` in front turns one round"), PAGE[0], PAGE[1]], body: None, answers: &[(200, "A page", Some("RecordList"))] },
     Call { method: "post", path: "/api/v1/records/{object}", id: "createRecord", summary: "Creates a record", query: &[], body: Some(Body::Schema("Fields")), answers: &[(201, "The record", Some("Record"))] },
     Call { method: "post", path: "/api/v1/records/{object}/upsert", id: "upsertRecord", summary: "Creates or updates by a unique set of fields", query: &[], body: Some(Body::Schema("UpsertRequest")), answers: &[(201, "Created", Some("Written")), (200, "Updated or unchanged", Some("Written"))] },
@@ -84,7 +87,7 @@ const CALLS: &[Call] = &[
     Call { method: "post", path: "/api/v1/objects", id: "createObject", summary: "Makes an object of one's own", query: &[], body: Some(Body::Schema("Object")), answers: &[(201, "The object", Some("Object"))] },
     Call { method: "get", path: "/api/v1/objects/{name}", id: "getObject", summary: "One object", query: &[], body: None, answers: &[(200, "The object", Some("Object"))] },
     Call { method: "delete", path: "/api/v1/objects/{name}", id: "deleteObject", summary: "Takes an object of one's own away that has no records; refused while an active workflow uses it", query: &[], body: None, answers: &[(200, "The object as it was", Some("Object"))] },
-    Call { method: "patch", path: "/api/v1/objects/{name}/fields/{field}", id: "changeField", summary: "Renames a field or changes its label, default or options, or makes it unique or indexed; never its type. Refused while an active workflow uses what would no longer be there", query: &[], body: Some(Body::Json), answers: &[(200, "The object", Some("Object"))] },
+    Call { method: "patch", path: "/api/v1/objects/{name}/fields/{field}", id: "changeField", summary: "Renames a field or changes its label, default or options, or makes it unique or indexed; never its type. Refused while an active workflow uses what would no longer be there; with `wait` also when records do not let it be unique (409 `unique_conflict`, with the records)", query: &[("wait", "string", "How long to wait for what is built: `10s`, `2m`; 5m at most")], body: Some(Body::Json), answers: &[(200, "The object", Some("Object"))] },
     Call { method: "delete", path: "/api/v1/objects/{name}/fields/{field}", id: "deleteField", summary: "Takes a field away, with what is in it; refused while an active workflow, a view, a set or an index uses it", query: &[], body: None, answers: &[(200, "The object", Some("Object"))] },
     Call { method: "post", path: "/api/v1/schema/plan", id: "planSchema", summary: "What bringing the workspace to a schema would change; nothing is changed", query: &[], body: Some(Body::Schema("SchemaRequest")), answers: &[(200, "The changes", Some("SchemaPlan"))] },
     Call { method: "post", path: "/api/v1/schema/apply", id: "applySchema", summary: "Brings the workspace to a schema, together with the workflows given: what is not named stays. Unique sets and indexes over records are built in the background", query: &[("wait", "string", "How long to wait for what is built: `10s`, `2m`; 5m at most")], body: Some(Body::Schema("SchemaRequest")), answers: &[(200, "What was changed", Some("SchemaApplied"))] },

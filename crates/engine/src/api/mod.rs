@@ -21,7 +21,7 @@ pub use hooks::{
 pub use keys::{Caller, KeyInfo, Keys, NewKey, Scope};
 pub use records::{
     BulkAction, BulkEvents, BulkResult, BulkRow, BulkWrite, Objects, RecordPage, RecordQuery, RecordWritten,
-    Records, SchemaApplied, SchemaChange, SchemaPlan,
+    Records, SchemaApplied, SchemaChange, SchemaPlan, SetConflict,
 };
 pub use runs::{
     AttemptDetail, AttemptOutcome, Awaited, EvalRequest, FailureDetail, GiveInput, InputForm, InputTaken,

@@ -147,11 +147,11 @@ impl Objects {
         schemas::add_field(&self.ctx, object, field).await
     }
 
-    /// What bringing the workspace to a schema would change: a file's text, or what it says. `workflows` are texts by
-    /// name that become active with it.
+    /// What bringing the workspace to a schema would change: a file's text, or what it says; none is that nothing changes.
+    /// `workflows` are texts by name that become active with it.
     pub async fn plan(
         &self,
-        schema: Value,
+        schema: Option<Value>,
         workflows: &BTreeMap<String, String>,
     ) -> Result<SchemaPlan, EngineError> {
         schemas::plan(&self.ctx, schemas::Given::new(schema)?, workflows).await
@@ -160,11 +160,16 @@ impl Objects {
     /// Brings the workspace to a schema, and waits so long for what is built in the background.
     pub async fn apply(
         &self,
-        schema: Value,
+        schema: Option<Value>,
         workflows: &BTreeMap<String, String>,
         wait: Option<Duration>,
     ) -> Result<SchemaApplied, EngineError> {
         schemas::apply(&self.ctx, schemas::Given::new(schema)?, workflows, wait).await
+    }
+
+    /// The same for what a program has made of a smaller wish.
+    pub async fn change(&self, schema: Value, wait: Option<Duration>) -> Result<SchemaApplied, EngineError> {
+        schemas::apply(&self.ctx, schemas::Given::made(schema)?, &BTreeMap::new(), wait).await
     }
 }
 
@@ -183,8 +188,21 @@ pub struct SchemaApplied {
     pub activated: Vec<String>,
     /// Whether unique sets or indexes are still being built.
     pub building: bool,
-    /// Unique sets that records contradict, with the records.
+    /// Unique sets that records contradict, with the records, in words.
     pub refused: Vec<String>,
+    /// The same for programs.
+    #[serde(default)]
+    pub conflicts: Vec<SetConflict>,
+}
+
+/// A unique set that records contradict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetConflict {
+    pub object: String,
+    pub fields: Vec<String>,
+    pub message: String,
+    /// The first records that have the same values, two by two.
+    pub records: Vec<[String; 2]>,
 }
 
 /// Many writes of one kind.

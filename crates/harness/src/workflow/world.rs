@@ -164,7 +164,7 @@ impl World {
         };
         if let Some(schema) = &folder.schema {
             let applied =
-                world.workspace.objects().apply(schema.as_str().into(), &BTreeMap::new(), None).await;
+                world.workspace.objects().apply(Some(schema.as_str().into()), &BTreeMap::new(), None).await;
             applied.map_err(failed(schema_file::FILE))?;
         }
         world.values(test).await?;

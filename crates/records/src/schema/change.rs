@@ -237,14 +237,17 @@ impl Records<'_> {
         &mut self,
         backfill: Backfill,
         state: IndexState,
-        problem: Option<String>,
+        contradicted: Option<Contradicted>,
     ) -> Result<(), RecordsError> {
         let mut additions = stored::additions(self.txn, self.workspace, backfill.object).await?;
         match backfill.of {
             Built::Unique(id) => {
                 for unique in additions.unique.iter_mut().filter(|unique| unique.id == id) {
                     unique.state = state;
-                    unique.problem = problem.clone().or(unique.problem.take());
+                    if let Some(Contradicted { problem, twins }) = &contradicted {
+                        unique.problem = Some(problem.clone());
+                        unique.twins.clone_from(twins);
+                    }
                 }
                 additions
                     .unique
@@ -260,6 +263,14 @@ impl Records<'_> {
         stored::save(self.txn, self.workspace, backfill.object, &additions)?;
         self.reload().await
     }
+}
+
+/// Why records do not let a set be unique.
+#[derive(Clone, Debug)]
+pub(crate) struct Contradicted {
+    pub problem: String,
+    /// See [`Unique::twins`].
+    pub twins: Vec<[uuid::Uuid; 2]>,
 }
 
 /// An object being changed: what is stored of it, and what it looks like with that.
@@ -419,7 +430,7 @@ impl Change {
         if self.object.unique_set(names).is_some() {
             problems.push(Problem::new(at, format!("[{}] is unique already", names.join(", "))));
         } else if self.has_room(at, problems) {
-            let unique = Unique { id: self.next_id(), paths, state, problem: None };
+            let unique = Unique { id: self.next_id(), paths, state, problem: None, twins: Vec::new() };
             self.object.unique.push(unique.clone());
             self.additions.unique.push(unique);
         }

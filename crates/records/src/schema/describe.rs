@@ -16,6 +16,7 @@ impl Schema {
                 let mut set = json!({"fields": object.unique_names(unique), "state": unique.state.name()});
                 if let Some(problem) = &unique.problem {
                     set["problem"] = problem.clone().into();
+                    set["conflicts"] = json!(unique.twins);
                 }
                 if let Some(done) = done(Built::Unique(unique.id)) {
                     set["records_done"] = done.into();

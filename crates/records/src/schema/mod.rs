@@ -4,6 +4,7 @@
 
 mod change;
 mod checks;
+mod contradictions;
 mod describe;
 mod field;
 mod object;
@@ -15,6 +16,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub(crate) use change::Contradicted;
 pub use change::{NewField, NewObject};
 pub use field::{Field, FieldId, FieldType, Kind, ObjectId, Part};
 pub(crate) use object::unknown_part;

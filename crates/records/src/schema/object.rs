@@ -1,6 +1,7 @@
 //! Objects: their fields, unique sets and indexes, and how a name like `emails.primaryEmail` is found.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::field::{Field, FieldId, Kind, ObjectId};
 use crate::nearest::nearest;
@@ -35,6 +36,16 @@ pub struct Unique {
     /// Why it was given up: the records that have the same values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Those records, the first of them, two by two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub twins: Vec<[Uuid; 2]>,
+}
+
+impl Unique {
+    /// Records contradict it.
+    pub fn is_given_up(&self) -> bool {
+        matches!(self.state, IndexState::Refused | IndexState::Clearing) && self.problem.is_some()
+    }
 }
 
 /// An order of the object's records by one path.
@@ -248,7 +259,12 @@ impl Object {
         held == wanted
     }
 
-    pub(crate) fn unique_names(&self, unique: &Unique) -> Vec<String> {
+    /// Whether a set is one of those named.
+    pub fn is_one_of(&self, unique: &Unique, sets: &[Vec<String>]) -> bool {
+        sets.iter().any(|names| self.is_set(unique, names))
+    }
+
+    pub fn unique_names(&self, unique: &Unique) -> Vec<String> {
         unique.paths.iter().map(|path| self.path_name(path)).collect()
     }
 }

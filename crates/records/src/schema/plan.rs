@@ -12,7 +12,7 @@ use super::field::{Field, FieldType, ObjectId};
 use super::object::{IndexState, Object, Path};
 use super::standard::FIRST_CUSTOM;
 use super::stored::{self, Additions, MAX_OBJECTS, Naming};
-use super::{Schema, standard};
+use super::{Schema, contradictions, standard};
 use crate::error::{Problem, RecordsError};
 use crate::problems::{Problems, clipped};
 use crate::records::Records;
@@ -209,6 +209,7 @@ impl Planner {
     }
 
     fn plan(mut self, wanted: &Wanted) -> Result<Plan, RecordsError> {
+        contradictions::find(wanted, &mut self.problems);
         // Objects first, so that relations may name those that come later in the file.
         for (i, object) in wanted.objects.iter().enumerate() {
             self.object(object, &format!("objects[{i}]"));

@@ -187,7 +187,13 @@ impl Builder {
     fn unique(mut self, names: &[&str]) -> Self {
         let paths = names.iter().map(|name| self.path(name)).collect();
         let id = self.object.unique.len() as u32 + 1;
-        self.object.unique.push(Unique { id, paths, state: IndexState::Ready, problem: None });
+        self.object.unique.push(Unique {
+            id,
+            paths,
+            state: IndexState::Ready,
+            problem: None,
+            twins: Vec::new(),
+        });
         self
     }
 

@@ -198,7 +198,7 @@ async fn a_unique_set_is_refused_with_the_records_in_its_way() {
         Ok(schema.describe(schema.object("company")?, &|_| None))
     });
     let described = described.await.unwrap()["unique"][1].to_string().replace(&a, "<a>").replace(&b, "<b>");
-    assert_snapshot!(described, @r#"{"fields":["name"],"problem":"these records have the same name: <a> and <b>","state":"refused"}"#);
+    assert_snapshot!(described, @r#"{"conflicts":[["<a>","<b>"]],"fields":["name"],"problem":"these records have the same name: <a> and <b>","state":"refused"}"#);
     bench.create("company", json!({"name": "acme"})).await.unwrap();
 
     // Mended, it can be tried again.
