@@ -125,6 +125,54 @@ async fn an_apply_shows_its_plan_and_takes_away_only_what_it_is_told_to() {
     assert_eq!(plan["workflows"][0]["change"], "keep", "{plan}");
 }
 
+#[tokio::test]
+async fn a_plan_tells_the_problems_that_applying_would_tell() {
+    let server = Server::dev();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let plan = |flags: &[&str]| {
+        let arguments = [&["workflow", "apply", text(folder.path()), "--plan"], flags].concat();
+        on(&server, &arguments)
+    };
+    // What comes along is there: an object, a connection, another workflow.
+    write("schema.yaml", "objects: [{ name: parcel, fields: [{ name: code, type: text }] }]\n");
+    std::fs::create_dir(folder.path().join("connections")).unwrap();
+    write("connections/crm.yaml", "base_url: https://crm.example.com\n");
+    let flow = |name: &str, step: &str| {
+        write(
+            &format!("{name}.yaml"),
+            &format!("name: {name}\ntrigger: {{ type: manual }}\nsteps:\n  - {step}\n"),
+        );
+    };
+    flow("one", "{ id: a, type: create_record, object: parcel, record: { code: x } }");
+    flow("two", "{ id: a, type: run_workflow, workflow: one }");
+    flow("three", "{ id: a, type: http_request, connection: crm, url: /people }");
+    for flags in [&[][..], &["--activate"]] {
+        assert!(ok(plan(flags)).contains("+ workflow one\n"), "{flags:?}");
+    }
+    // And what is wrong is told for each file.
+    write("notes.yaml", "hello: 1\n");
+    flow("two", "{ id: a, type: run_workflow, workflow: gone }");
+    flow("three", "{ id: a, type: http_request, connection: erp, url: /people }");
+    for flags in [&[][..], &["--activate"]] {
+        let told = plan(flags);
+        assert_eq!(told.code, Some(1), "{}", told.stdout);
+        for part in
+            ["+ workflow one\n", "notes.yaml: ", "two.yaml: a problem\n", "`gone`", "`erp`", "line 4:"]
+        {
+            assert!(told.stdout.contains(part), "{part}: {}", told.stdout);
+        }
+        assert!(!told.stdout.contains("one.yaml"), "{}", told.stdout);
+        assert_eq!(told.stderr.trim(), "error: 3 files have problems");
+    }
+    let told: Value = serde_json::from_str(&plan(&["--json"]).stdout).unwrap();
+    assert_eq!(told["problems"].as_array().unwrap().len(), 3, "{told:#}");
+    write("schema.yaml", "objects: [{ name: parcel, fields: [{ name: code, type: txt }] }]\n");
+    let told = plan(&[]);
+    assert!(told.code == Some(1) && told.stdout.contains("schema.yaml: a problem\n"), "{}", told.stdout);
+    assert!(ok(on(&server, &["workflow", "list"])).lines().count() < 2, "a plan changes nothing");
+}
+
 /// What clears a screen, sets a title, and the same in C1.
 const COMMANDS: &str = "\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m";
 

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::json;
-use stepwell_engine::{ConnectionInfo, DraftSaved, SchemaChange, WorkflowDetail, WorkflowInfo};
+use stepwell_engine::{
+    ConnectionInfo, DraftSaved, Problem, SchemaChange, SchemaPlan, WorkflowDetail, WorkflowInfo,
+};
 use stepwell_workflow::connection;
 
 use super::Bad;
@@ -49,6 +51,16 @@ struct Plan {
     schema: Vec<SchemaChange>,
     connections: Vec<Change>,
     workflows: Vec<Change>,
+    /// What applying would be told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Found>,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, Serialize)]
+struct Found {
+    file: PathBuf,
+    problems: Vec<Problem>,
 }
 
 /// A file's text, under the name that it gives.
@@ -69,15 +81,21 @@ fn documents(files: Vec<PathBuf>) -> anyhow::Result<Vec<Document>> {
 pub async fn main(client: &Client, files: &[PathBuf], wish: Wish) -> anyhow::Result<()> {
     let connections = documents(connection_files(files)?)?;
     let workflows = documents(workflow_files(files)?)?;
-    let plan = plan(client, files, &connections, &workflows, wish).await?;
-    if wish.plan && wish.json {
-        return output::json(&plan);
+    let mut plan = plan(client, files, &connections, &workflows, wish).await?;
+    if wish.plan {
+        plan.problems.extend(found(client, files, &connections, &workflows).await?);
+        match wish.json {
+            true => output::json(&plan)?,
+            false => show(&plan),
+        }
+        return match plan.problems.len() {
+            0 => Ok(()),
+            1 => Err(Bad("a file has problems".into()).into()),
+            n => Err(Bad(format!("{n} files have problems")).into()),
+        };
     }
     if !wish.json {
         show(&plan);
-    }
-    if wish.plan {
-        return Ok(());
     }
     // Workflows are checked against them, those too that come with a schema.
     let (_, bad_connections) = super::connection::apply(client, &connection_files(files)?, wish.json).await?;
@@ -118,8 +136,16 @@ async fn plan(
 ) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
     for folder in folders {
-        if let Some((text, with)) = schema_of(folder, wish.activate)? {
-            plan.schema.extend(super::schema::plan(client, &text, &with).await?.changes);
+        let Some((text, with)) = schema_of(folder, wish.activate)? else { continue };
+        match super::schema::plan(client, &text, &with).await {
+            Ok(planned) => plan.schema.extend(planned.changes),
+            // What the workflows are told is found file by file.
+            Err(ClientError::Refused(problem)) if wish.plan && problem.code == INVALID_WORKFLOW => {}
+            Err(ClientError::Refused(problem)) if wish.plan && !problem.errors.is_empty() => {
+                let file = super::schema::of_folder(folder).unwrap_or_else(|| folder.clone());
+                plan.problems.push(Found { file, problems: problem.errors });
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     if !connections.is_empty() {
@@ -157,6 +183,72 @@ async fn plan(
     Ok(plan)
 }
 
+/// How a schema is refused for what is wrong with the workflows that come with it.
+const INVALID_WORKFLOW: &str = "invalid_workflow";
+
+/// What applying would be told, file by file: of each folder's workflows as they would be with its schema and its
+/// connections, and with all the workflows that come along.
+async fn found(
+    client: &Client,
+    paths: &[PathBuf],
+    connections: &[Document],
+    workflows: &[Document],
+) -> anyhow::Result<Vec<Found>> {
+    let mut all = Vec::new();
+    for Document { file, name, text } in connections {
+        let problems: Vec<_> = connection::read(text, name).1.iter().map(Problem::from).collect();
+        all.push(Found { file: file.clone(), problems });
+    }
+    let comes = |of: &[Document], problem: &Problem| {
+        of.iter().any(|one| problem.message.contains(&format!("`{}`", one.name)))
+    };
+    let folders = paths.iter().filter(|path| path.is_dir());
+    for folder in folders.map(Some).chain([None]) {
+        let schema = match folder {
+            Some(folder) => schema_of(folder, false)?.map(|(text, _)| text),
+            None => None,
+        };
+        let is_in = |one: &&Document| match folder {
+            Some(folder) => one.file.parent() == Some(folder),
+            None => !paths.iter().any(|path| path.is_dir() && one.file.parent() == Some(path)),
+        };
+        let inside: Vec<&Document> = workflows.iter().filter(is_in).collect();
+        if inside.is_empty() {
+            continue;
+        }
+        let texts: BTreeMap<_, _> = inside.iter().map(|one| (&one.name, &one.text)).collect();
+        let mut body = json!({ "workflows": texts });
+        if let Some(schema) = &schema {
+            body["schema"] = schema.as_str().into();
+        }
+        let told = match client.json::<SchemaPlan>(client.post(&["schema", "plan"]).json(&body)).await {
+            Ok(_) => Vec::new(),
+            Err(ClientError::Refused(problem)) if problem.code == INVALID_WORKFLOW => problem.errors,
+            // Of the schema itself it was told before.
+            Err(ClientError::Refused(problem)) if schema.is_some() && !problem.errors.is_empty() => {
+                Vec::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for one in inside {
+            let begin = format!("workflow `{}`: ", one.name);
+            let own = |problem: &Problem| {
+                let message = problem.message.strip_prefix(&begin)?.to_owned();
+                Some(Problem { message, ..problem.clone() })
+            };
+            let mut problems: Vec<Problem> = told.iter().filter_map(own).collect();
+            problems.retain(|problem| problem.code != "unknown_workflow" || !comes(workflows, problem));
+            // Connections may come along, so they are no matter of the schema's plan.
+            let mut now = super::check::ask(client, &one.name, &one.text).await?;
+            now.retain(|problem| problem.code == "unknown_connection" && !comes(connections, problem));
+            problems.extend(now);
+            all.push(Found { file: one.file.clone(), problems });
+        }
+    }
+    all.retain(|found| !found.problems.is_empty());
+    Ok(all)
+}
+
 fn show(plan: &Plan) {
     let mut text = Line::new();
     for change in &plan.schema {
@@ -175,6 +267,16 @@ fn show(plan: &Plan) {
                 text.add(format!(" (v{version} is active)"));
             }
             text.end();
+        }
+    }
+    for Found { file, problems } in &plan.problems {
+        let many = match problems.len() {
+            1 => "a problem".to_owned(),
+            n => format!("{n} problems"),
+        };
+        text.add(format!("! {}: {many}", file.display())).end();
+        for problem in problems {
+            text.add(output::place(problem)).end();
         }
     }
     text.print();

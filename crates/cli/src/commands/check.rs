@@ -74,7 +74,8 @@ pub async fn check(
         let mut problems = checked.problems;
         match &client {
             Some(client) => {
-                let mut told = ask(client, file, &text).await?;
+                let mut told: Vec<Problem> =
+                    ask(client, &name_of(file)?, &text).await?.into_iter().map(Problem::from).collect();
                 // A file that is not saved yet is there all the same.
                 told.retain(|problem| !explained(&known, problem));
                 add(&mut problems, told);
@@ -165,7 +166,7 @@ fn not_checked(actions: &BTreeSet<String>) -> String {
     let names: Vec<&str> = actions.iter().map(String::as_str).collect();
     let named = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
     format!(
-        "not checked without a server: actions{named}, objects and fields that no schema.yaml beside it has, connections, secrets, limits; --online asks --server"
+        "not checked without a server: actions{named}, objects, fields and views that no schema.yaml beside it has, workflows that are not among the files, connections, secrets, settings, limits; --online asks --server"
     )
 }
 
@@ -180,11 +181,10 @@ fn actions(workflow: &Workflow) -> Vec<String> {
 }
 
 /// What a server says of a text, without keeping it.
-async fn ask(client: &Client, file: &Path, text: &str) -> anyhow::Result<Vec<Problem>> {
-    let name = name_of(file)?;
-    let request = client.post(&["workflows", &name, "check"]).body(text.to_owned());
+pub async fn ask(client: &Client, name: &str, text: &str) -> anyhow::Result<Vec<stepwell_engine::Problem>> {
+    let request = client.post(&["workflows", name, "check"]).body(text.to_owned());
     let answer: Answer = client.json(request).await?;
-    Ok(answer.problems.into_iter().map(Problem::from).collect())
+    Ok(answer.problems)
 }
 
 /// What the server found beyond what was found here. Its word on objects counts: it knows those of the workspace.

@@ -10,7 +10,7 @@ use stepwell_workflow::schema_file;
 use super::Bad;
 use super::files;
 use crate::args::{Global, Object, Schema};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::output;
 
 pub async fn main(command: Schema, global: &Global) -> anyhow::Result<()> {
@@ -53,9 +53,9 @@ pub async fn plan(
     client: &Client,
     text: &str,
     workflows: &BTreeMap<String, String>,
-) -> anyhow::Result<SchemaPlan> {
+) -> Result<SchemaPlan, ClientError> {
     let body = json!({ "schema": text, "workflows": workflows });
-    Ok(client.json(client.post(&["schema", "plan"]).json(&body)).await?)
+    client.json(client.post(&["schema", "plan"]).json(&body)).await
 }
 
 pub async fn apply(
