@@ -1,7 +1,7 @@
 //! `stepwell record import`: a file of records, written in calls of as many as one takes.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -121,7 +121,13 @@ async fn send_all(
         last = line;
         match record {
             Ok(record) => {
-                bytes += record.to_string().len();
+                let length = record.to_string().len();
+                // A large one goes alone, and what it is refused for is told of it alone.
+                if !batch.is_empty() && bytes + length > AT_ONCE_BYTES {
+                    send(client, object, how, std::mem::take(&mut batch), come).await?;
+                    bytes = 0;
+                }
+                bytes += length;
                 batch.push((line, record));
             }
             Err(message) => {
@@ -154,7 +160,11 @@ async fn send(
         "action": how.action, "records": records, "match": how.match_on, "create_only": how.create_only,
         "events": if how.no_events { "none" } else { "emit" },
     });
-    let done: BulkResult = client.json(client.post(&["records", object, "bulk"]).json(&body)).await?;
+    let asked = client.json(client.post(&["records", object, "bulk"]).json(&body)).await;
+    let done: BulkResult = asked.with_context(|| match lines.as_slice() {
+        [first, .., last] => format!("lines {first} to {last}"),
+        lines => format!("line {}", lines.first().copied().unwrap_or_default()),
+    })?;
     for (what, count) in [
         ("created", done.created),
         ("updated", done.updated),
@@ -174,19 +184,49 @@ async fn send(
     Ok(())
 }
 
-fn json_lines(input: impl BufRead) -> impl Iterator<Item = Read> {
-    let lines =
-        input.lines().enumerate().filter(|(_, line)| !line.as_ref().is_ok_and(|line| line.trim().is_empty()));
-    lines.map(|(index, line)| {
-        let number = index + 1;
-        let line = match line {
-            Err(error) if error.kind() == ErrorKind::InvalidData => Err("it is not UTF-8".to_owned()),
-            line => Ok(line?),
-        };
-        let record =
-            |line: String| serde_json::from_str(&line).map_err(|error| format!("it is not JSON: {error}"));
-        Ok((number, line.and_then(record)))
+/// A line of more than this is no record of a file: the server takes no more in one call.
+const LONGEST_LINE: u64 = 8 << 20;
+
+/// The lines of a file of JSON that are not empty, one record each.
+fn json_lines(mut input: impl BufRead) -> impl Iterator<Item = Read> {
+    let mut number = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let mut line = Vec::new();
+            match std::io::Read::take(&mut input, LONGEST_LINE + 1).read_until(b'\n', &mut line) {
+                Err(error) => return Some(Err(error.into())),
+                Ok(0) => return None,
+                Ok(_) => number += 1,
+            }
+            if line.len() as u64 > LONGEST_LINE {
+                let most = output::size(LONGEST_LINE);
+                return Some(Err(anyhow::anyhow!(
+                    "line {number} has more than {most}; each line is one record, as JSON"
+                )));
+            }
+            let line = match number {
+                1 => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line),
+                _ => &line,
+            };
+            if !line.trim_ascii().is_empty() {
+                return Some(Ok((number, json_record(line))));
+            }
+        }
     })
+}
+
+/// Some programs write it at the beginning of a file.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+fn json_record(line: &[u8]) -> Result<Value, String> {
+    let line = std::str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned())?;
+    let hint = "each line is one record, whole";
+    match serde_json::from_str(line) {
+        Ok(record @ Value::Object(_)) => Ok(record),
+        Ok(_) => Err(format!("it is no record: an object of its fields; {hint}")),
+        Err(error) if error.is_eof() => Err(format!("it is not JSON: {error}; {hint}")),
+        Err(error) => Err(format!("it is not JSON: {error}")),
+    }
 }
 
 /// Records of a CSV file: a column a field, or a part of one such as `name.firstName`. What is empty is left out.
@@ -198,6 +238,7 @@ fn csv_records(
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(input);
     let heads: Vec<String> =
         reader.headers().with_context(|| format!("{}", file.display()))?.iter().map(str::to_owned).collect();
+    check_heads(&heads).map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))?;
     let kinds: Vec<String> = heads.iter().map(|head| kind_of(&object, head)).collect();
     Ok(reader.into_records().map(move |row| {
         let row = match row {
@@ -216,6 +257,26 @@ fn csv_records(
         }
         Ok((line, Ok(Value::Object(record))))
     }))
+}
+
+/// A column that would be lost, or would push another one out.
+fn check_heads(heads: &[String]) -> Result<(), String> {
+    for (at, head) in heads.iter().enumerate() {
+        if head.is_empty() {
+            return Err(format!("column {} has no name", at + 1));
+        }
+        if heads[..at].contains(head) {
+            return Err(format!("there are two columns `{head}`; name the field of each, or leave one out"));
+        }
+        let part_of_it =
+            |other: &&String| other.strip_prefix(head.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        if let Some(part) = heads.iter().find(part_of_it) {
+            return Err(format!(
+                "the column `{part}` is a part of the field that the column `{head}` is; keep one"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn unreadable(error: &csv::Error) -> String {
@@ -295,8 +356,26 @@ mod tests {
     }
 
     #[test]
+    fn columns_that_would_be_lost_are_refused() {
+        let told = |heads: &str| {
+            let heads: Vec<String> = heads.split(',').map(str::to_owned).collect();
+            check_heads(&heads).err().unwrap_or_default()
+        };
+        assert_eq!(told("city,name.firstName,name.lastName,cityPart"), "");
+        assert_eq!(
+            told("city,zip,city"),
+            "there are two columns `city`; name the field of each, or leave one out"
+        );
+        for mixed in ["city,city.x", "city.x,zip,city"] {
+            assert!(told(mixed).starts_with("the column `city.x` is a part of"), "{mixed}: {}", told(mixed));
+        }
+        assert_eq!(told("city,,zip"), "column 2 has no name");
+    }
+
+    #[test]
     fn a_line_that_cannot_be_read_is_told_and_those_after_it_are_read() {
-        let lines: Vec<_> = json_lines(&b"{\"a\": 1}\n\n{\"b\n\xff\n[2]"[..]).map(Result::unwrap).collect();
+        let lines = b"\xef\xbb\xbf{\"a\": 1}\n\n{\"b\n\xff\n[2]";
+        let lines: Vec<_> = json_lines(&lines[..]).map(Result::unwrap).collect();
         let told = |line: &Numbered| {
             (line.0, line.1.clone().map_err(|why| why.split(':').next().unwrap().to_owned()))
         };
@@ -304,8 +383,18 @@ mod tests {
         let not = |what: &str| Err(format!("it is not {what}"));
         assert_eq!(
             lines,
-            [(1, Ok(json!({"a": 1}))), (3, not("JSON")), (4, not("UTF-8")), (5, Ok(json!([2])))]
+            [
+                (1, Ok(json!({"a": 1}))),
+                (3, not("JSON")),
+                (4, not("UTF-8")),
+                (5, Err("it is no record".to_owned()))
+            ]
         );
+        let pretty = json_record(b"{").unwrap_err();
+        assert!(pretty.ends_with("each line is one record, whole"), "{pretty}");
+        let endless = std::io::Cursor::new(vec![b'x'; LONGEST_LINE as usize + 2]);
+        let told = json_lines(endless).next().unwrap().unwrap_err().to_string();
+        assert!(told.starts_with("line 1 has more than 8.0 MiB"), "{told}");
         let text = b"zip,score\n1,2\n3\n4,\xff\n5,6\n";
         let rows = csv_records(&text[..], json!({"fields": []}), Path::new("a.csv")).unwrap();
         let rows: Vec<Numbered> = rows.map(Result::unwrap).collect();
