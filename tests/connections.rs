@@ -187,3 +187,30 @@ async fn certificates_of_both_sides_are_shown_and_looked_at() {
         }
     }
 }
+
+#[tokio::test]
+async fn certificates_that_cannot_be_used_are_told_when_a_connection_is_kept() {
+    let server = Server::dev();
+    let tls = TlsServer::start(false);
+    let (good, client) = (tls.pem("ca.pem"), tls.pem("client.pem"));
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let cut = good.replace("-----END CERTIFICATE-----", "");
+    let put = async |tls: Value| {
+        let connection = json!({ "base_url": "https://crm.example.com", "tls": tls }).to_string();
+        server.put("/api/v1/connections/crm", connection).await
+    };
+    let key = "{{ secrets.CLIENT_KEY }}";
+    for (tls, path) in [
+        (json!({ "ca": broken }), "tls.ca"),
+        (json!({ "ca": format!("{good}{broken}") }), "tls.ca"),
+        (json!({ "ca": cut }), "tls.ca"),
+        (json!({ "client_certificate": broken, "client_key": key }), "tls.client_certificate"),
+    ] {
+        let refused = put(tls).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (422, "invalid_connection"));
+        let told = refused.json();
+        assert_eq!(told["errors"][0]["path"], path, "{told:#}");
+        assert!(told["errors"][0]["message"].as_str().unwrap().contains("cannot be used"), "{told:#}");
+    }
+    put(json!({ "ca": good, "client_certificate": client, "client_key": key })).await.expect(201);
+}

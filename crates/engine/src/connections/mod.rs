@@ -76,7 +76,25 @@ fn checked(ctx: &Ctx, name: &str, text: &str) -> Result<Connection, EngineError>
             ..Problem::default()
         }]);
     }
-    Ok(connection)
+    let tls = connection.tls.clone().unwrap_or_default();
+    let certificates = [("tls.ca", tls.ca), ("tls.client_certificate", tls.client_certificate)];
+    let unusable = certificates.into_iter().filter_map(|(path, pem)| {
+        let why = ctx.core.ports.http.refuses_certificates(&pem?)?;
+        Some(Problem {
+            code: "invalid_connection".into(),
+            message: format!("`{path}` holds a certificate that cannot be used: {why}"),
+            path: Some(path.into()),
+            hint: Some(
+                "PEM as the other side's operator, or its authority, gives it out, whole and unchanged"
+                    .into(),
+            ),
+            ..Problem::default()
+        })
+    });
+    match unusable.collect::<Vec<_>>() {
+        problems if problems.is_empty() => Ok(connection),
+        problems => refused(problems),
+    }
 }
 
 pub(crate) async fn put(ctx: &Ctx, name: &str, text: &str) -> Result<ConnectionSaved, EngineError> {

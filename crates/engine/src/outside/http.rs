@@ -65,6 +65,12 @@ impl OutboundHttp {
     }
 }
 
+/// Those of a text in PEM.
+fn certificates(pem: &str) -> Result<Vec<reqwest::Certificate>, String> {
+    let all = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|error| innermost(&error))?;
+    if all.is_empty() { Err("it holds no certificate".into()) } else { Ok(all) }
+}
+
 impl Client {
     fn new(policy: OutboundPolicy, link: Option<&Link>) -> Result<Self, OutsideError> {
         let policy = Arc::new(policy);
@@ -81,8 +87,7 @@ impl Client {
             refused("invalid_request", format!("the connection's {what} cannot be used: {error}"))
         };
         if let Some(ca) = link.and_then(|link| link.ca.as_ref()) {
-            let certificates = reqwest::Certificate::from_pem_bundle(ca.as_bytes())
-                .map_err(|error| unusable("`tls.ca`", &innermost(&error)))?;
+            let certificates = certificates(ca).map_err(|error| unusable("`tls.ca`", &error))?;
             builder = builder.tls_certs_merge(certificates);
         }
         if let Some((certificate, key)) = link.and_then(|link| link.identity.as_ref()) {
@@ -223,6 +228,15 @@ impl HttpClient for OutboundHttp {
     fn speaks_plainly_to(&self, host: &str) -> bool {
         self.policy.may_speak_plainly_to(host)
     }
+
+    fn refuses_certificates(&self, pem: &str) -> Option<String> {
+        // What they hold is looked at when a client is made with them.
+        let made = certificates(pem).and_then(|certificates| {
+            let builder = reqwest::Client::builder().no_proxy().tls_certs_only(certificates);
+            builder.build().map_err(|error| innermost(&error))
+        });
+        made.err()
+    }
 }
 
 /// The headers that a redirect takes along to another origin.
@@ -265,7 +279,9 @@ fn redirect_target(answer: &reqwest::Response, base: &Url) -> Option<Result<Url,
     }
     let location = String::from_utf8_lossy(answer.headers().get(LOCATION)?.as_bytes()).into_owned();
     Some(base.join(&location).map_err(|e| {
-        unknown("invalid_request", format!("redirect to `{location}`, which is not a URL: {e}"))
+        let told = unknown("invalid_request", format!("redirect to `{location}`, which is not a URL: {e}"));
+        // It would lead there again.
+        OutsideError { retryable: false, ..told }
     }))
 }
 
@@ -504,6 +520,7 @@ mod tests {
             Router::new()
                 .route("/303", any(move || async move { (StatusCode::SEE_OTHER, [(LOCATION, there)]) }))
                 .route("/307", any(move || async move { Redirect::temporary(&kept) }))
+                .route("/nowhere", get(|| async { (StatusCode::FOUND, [(LOCATION, "http://[")]) }))
                 .route("/loop", get(|| async { Redirect::temporary("/loop") })),
         )
         .await;
@@ -522,6 +539,11 @@ mod tests {
         }
         let error = client.send(&request("GET", format!("{base}/loop"))).await.unwrap_err();
         assert_eq!(error.code, "too_many_redirects");
+        let error = client.send(&request("GET", format!("{base}/nowhere"))).await.unwrap_err();
+        assert_eq!(
+            (error.code.as_str(), error.retryable, error.outcome_unknown),
+            ("invalid_request", false, true)
+        );
         let mut stay = request("GET", format!("{base}/loop"));
         stay.max_redirects = 0;
         assert_eq!(client.send(&stay).await.unwrap().status, 307);

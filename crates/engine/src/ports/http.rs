@@ -69,4 +69,9 @@ pub trait HttpClient: Send + Sync + 'static {
     fn speaks_plainly_to(&self, _host: &str) -> bool {
         true
     }
+
+    /// Why certificates in PEM cannot be used, if they cannot; asked before a connection is kept.
+    fn refuses_certificates(&self, _pem: &str) -> Option<String> {
+        None
+    }
 }
