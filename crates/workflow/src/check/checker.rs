@@ -115,7 +115,7 @@ impl<'w> Checker<'w> {
         self.event_loop(workflow);
         self.run_loop(workflow);
         self.scope = Scope::default();
-        self.scope.error = Some(Rc::new(failure()));
+        self.scope.error = Some(Rc::new(error()));
         self.under("on_failure", |me| me.list(&workflow.on_failure));
     }
 
@@ -259,7 +259,7 @@ impl<'w> Checker<'w> {
     /// Steps for when it fails: what the step gives is what it would have given, or their last output.
     fn handler(&mut self, steps: &'w [Step], output: Rc<Ty>) -> Rc<Ty> {
         let mark = self.scope.mark();
-        let error = self.scope.error.replace(Rc::new(failure()));
+        let error = self.scope.error.replace(Rc::new(error()));
         let handled = self.under("do", |me| me.list(steps));
         self.scope.error = error;
         self.scope.back_to(mark);
@@ -345,22 +345,30 @@ fn shown(node: &Node) -> (usize, usize) {
     (place.from, place.to)
 }
 
-/// What `error` is.
+/// How a step failed.
 pub(super) fn failure() -> Ty {
-    Ty::object(
-        "a failure",
-        vec![
-            ("source", Ty::Text),
-            ("code", Ty::Text),
-            ("message", Ty::Text),
-            ("status", Ty::Any),
-            ("retryable", Ty::Boolean),
-            ("retry_after_ms", Ty::Number),
-            ("limit", Ty::Number),
-            ("used", Ty::Number),
-            ("details", Ty::Any),
-        ],
-    )
+    Ty::object("a failure", failure_members())
+}
+
+/// What `error` is: it says of which step.
+pub(super) fn error() -> Ty {
+    let mut members = failure_members();
+    members.push(("step", Ty::Any));
+    Ty::object("a failure", members)
+}
+
+fn failure_members() -> Vec<(&'static str, Ty)> {
+    vec![
+        ("source", Ty::Text),
+        ("code", Ty::Text),
+        ("message", Ty::Text),
+        ("status", Ty::Any),
+        ("retryable", Ty::Boolean),
+        ("retry_after_ms", Ty::Number),
+        ("limit", Ty::Number),
+        ("used", Ty::Number),
+        ("details", Ty::Any),
+    ]
 }
 
 fn is_empty_list(node: &Node) -> bool {

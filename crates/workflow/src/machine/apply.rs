@@ -87,6 +87,32 @@ fn standing(graph: &Graph, state: &State) -> RunStatus {
     standing
 }
 
+/// Whether a run goes on only when a person does something: a step of it is paused or asks for an input, and nothing
+/// else of it is under way, nor waits for a time or for another run. That an input may run out of time is no reason to
+/// wait for that.
+pub fn needs_a_person(graph: &Graph, state: &State) -> bool {
+    if state.status.is_final() {
+        return false;
+    }
+    let mut asks = false;
+    for (path, step) in &state.steps {
+        let Some(node) = graph.find(path).map(|id| graph.node(id)) else { continue };
+        match step.status {
+            StepStatus::Running if step.is_calling(node) => return false,
+            StepStatus::Waiting => {
+                let input = matches!(&node.kind, NodeKind::Call(CallPlan::Input(_)));
+                if !input || !step.is_awaiting(node) {
+                    return false;
+                }
+                asks = true;
+            }
+            StepStatus::Paused => asks = true,
+            _ => {}
+        }
+    }
+    asks
+}
+
 impl Machine<'_> {
     /// Notes what has happened; false when it does not fit.
     fn take(&mut self, event: &Event) -> bool {

@@ -34,7 +34,7 @@ mod state;
 mod tests;
 mod wait;
 
-pub use apply::{apply, call_now, outstanding, step};
+pub use apply::{apply, call_now, needs_a_person, outstanding, step};
 
 pub use command::{
     Answer, Call, CodeCall, Command, CreateCall, DeleteCall, EmailCall, Execute, Finished, HttpBody,

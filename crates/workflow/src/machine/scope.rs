@@ -123,11 +123,15 @@ impl Here<'_> {
         loop {
             match self.graph.list(list).owner {
                 Owner::Run => return None,
-                Owner::OnFailure => return self.state.error.as_ref().map(|e| error_value(&e.failure)),
+                Owner::OnFailure => {
+                    let error = self.state.error.as_ref()?;
+                    return Some(error_of_step(&error.failure, error.step.as_ref()));
+                }
                 Owner::Step(node, taken) => {
                     let path = around?;
                     if matches!(taken, Taken::OnError | Taken::OnTimeout) {
-                        return self.state.step(&path)?.error.as_ref().map(error_value);
+                        let error = self.state.step(&path)?.error.as_ref()?;
+                        return Some(error_of_step(error, Some(&path)));
                     }
                     list = self.graph.node(node).list;
                     around = path.parent();
@@ -163,6 +167,13 @@ pub(super) fn error_value(failure: &Failure) -> Value {
     {
         fields.insert("status".to_owned(), status.clone());
     }
+    value
+}
+
+/// The same with the step that failed, by its path; null where no step did.
+fn error_of_step(failure: &Failure, step: Option<&StepPath>) -> Value {
+    let mut value = error_value(failure);
+    value["step"] = step.map(|path| path.as_str()).into();
     value
 }
 

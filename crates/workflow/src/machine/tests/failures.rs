@@ -143,7 +143,7 @@ fn with_on_failure() -> crate::graph::Graph {
     graph(json!({
         "name": "f", "trigger": {"type": "manual"},
         "steps": [code("a", json!({})), code("b", json!({}))],
-        "on_failure": [code("tell", json!({"input": {"code": "{{ error.code }}", "a": "{{ steps.a.status }}", "b": "{{ steps.b.status }}"}}))],
+        "on_failure": [code("tell", json!({"input": {"code": "{{ error.code }}", "of": "{{ error.step }}", "a": "{{ steps.a.status }}", "b": "{{ steps.b.status }}"}}))],
     }))
 }
 
@@ -155,7 +155,7 @@ fn on_failure_runs_when_the_run_has_failed() {
     run.fail("b", "broken");
     assert_eq!(run.state.status, RunStatus::Running);
     let Call::Code(call) = run.call("on_failure.tell").call else { panic!() };
-    assert_eq!(call.input.value, json!({"code": "broken", "a": "completed", "b": "failed"}));
+    assert_eq!(call.input.value, json!({"code": "broken", "of": "b", "a": "completed", "b": "failed"}));
     run.fail("on_failure.tell", "worse");
     assert_eq!(run.error(), ("b".to_owned(), "broken".to_owned()));
 }

@@ -39,6 +39,7 @@ fn what_a_person_gives_is_the_output() {
     assert!(run.event(given("wait", json!({"ok": 1}))).is_empty(), "it has not begun to wait");
     run.event(begun("wait"));
     assert_eq!((run.status("wait"), run.state.status), (Some(StepStatus::Waiting), RunStatus::Waiting));
+    assert!(needs_a_person(&graph, &run.state));
     run.crash();
     // Counted from when it began to wait.
     assert_eq!(run.timers()[0].1, time(601));
