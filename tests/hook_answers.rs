@@ -140,3 +140,23 @@ async fn which_workspaces_there_are_is_not_told_to_strangers() {
     let admin = server.send(post(&server, "/hooks/nowhere/nothing", server.key.as_deref())).await;
     assert_eq!(admin.code(), "unknown_workspace", "an admin may know");
 }
+
+#[tokio::test]
+async fn a_redirect_leads_where_its_author_says_and_nowhere_else() {
+    let server = Server::dev();
+    let flow = |name: &str, headers: &str| {
+        format!(
+            "name: {name}\ntrigger: {{ type: webhook, path: {name}, respond: {{ status: 303, body: '' {headers} }} }}\nsteps: [{{ id: a, type: set, values: {{ x: 1 }} }}]\n"
+        )
+    };
+    server.activate("leads", &flow("leads", ", headers: { Location: '/thanks' }")).await;
+    server.activate("plain", &flow("plain", "")).await;
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    for (path, leads) in [("leads", Some("/thanks")), ("plain", None)] {
+        let sent = client.post(format!("{}/hooks/default/{path}", server.base)).json(&json!({})).send();
+        let answer = sent.await.unwrap();
+        assert_eq!(answer.status().as_u16(), 303);
+        assert_eq!(answer.headers().get("location").map(|value| value.to_str().unwrap()), leads);
+        assert!(answer.headers().contains_key("stepwell-run-id"));
+    }
+}

@@ -263,7 +263,9 @@ async fn a_signature_is_checked_again_as_of_the_time_when_it_came() {
     let found = deliveries(&server, "zoom").await;
     let replay =
         |n: usize| format!("/api/v1/webhooks/zoom/deliveries/{}/replay", found[n]["id"].as_str().unwrap());
-    assert_eq!(server.post(&replay(0), &Value::Null).await.code(), "bad_signature");
+    let refused = server.post(&replay(0), &Value::Null).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (409, "delivery_not_replayable"));
+    assert!(refused.json()["detail"].as_str().unwrap().contains("signature"), "{:#}", refused.json());
     server.post(&replay(1), &Value::Null).await.expect(202);
 }
 

@@ -146,8 +146,10 @@ fn reply(answer: HookAnswer, trusted: bool) -> Answer<Response> {
         HookReply::Failed(why) => return Err(failed(run_failed(why, trusted))),
         HookReply::Cancelled(why) => return Err(failed(run_cancelled(why))),
     };
+    // A redirect leads where its author says, and else nowhere: certainly not to a call that needs a key.
+    let leads = response.status().is_redirection();
     let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(&run) {
+    if !leads && let Ok(value) = HeaderValue::from_str(&run) {
         headers.entry(LOCATION).or_insert(value);
     }
     if let Ok(value) = HeaderValue::from_str(&answer.run_id) {

@@ -22,6 +22,12 @@ pub(super) async fn read(request: &HookRequest) -> Result<Value, EngineError> {
     if request.body.is_empty() {
         return Ok(Value::Null);
     }
+    if let Some(encoding) = header(request, "content-encoding").map(str::trim)
+        && !encoding.eq_ignore_ascii_case("identity")
+    {
+        let message = format!("the body is compressed (`content-encoding: {encoding}`); send it as it is");
+        return Err(EngineError::invalid("invalid_body", message));
+    }
     let kind = kind(request);
     // `curl -d` calls everything a form. In one, `{` and `[` would be percent-encoded.
     let is_json = request.body.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'['));
@@ -29,6 +35,14 @@ pub(super) async fn read(request: &HookRequest) -> Result<Value, EngineError> {
         "application/x-www-form-urlencoded" if !is_json => {
             let fields = || url::form_urlencoded::parse(&request.body);
             few_enough(fields().take(MAX_FIELDS + 1).count())?;
+            // What is no UTF-8 is replaced as it is read.
+            let replaced = |text: &str| text.contains('\u{fffd}');
+            if fields().any(|(name, value)| replaced(&name) || replaced(&value))
+                && !sends_replaced(&request.body)
+            {
+                let message = "the form is not UTF-8 text; send it as UTF-8";
+                return Err(EngineError::invalid("invalid_form", message));
+            }
             Ok(pairs(fields()))
         }
         "multipart/form-data" => multipart(request).await,
@@ -45,6 +59,12 @@ pub(super) fn digest(request: &HookRequest, body: &Value) -> String {
         "multipart/form-data" => hash::hex(&hash::sha256(body.to_string().as_bytes())),
         _ => hash::hex(&hash::sha256(&request.body)),
     }
+}
+
+/// Whether a form's sender wrote the character itself that stands for what cannot be read.
+fn sends_replaced(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_ascii_uppercase();
+    text.contains("%EF%BF%BD") || body.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes())
 }
 
 fn few_enough(fields: usize) -> Result<(), EngineError> {
@@ -102,7 +122,9 @@ fn shortened(text: &str) -> String {
 }
 
 fn json(request: &HookRequest) -> Result<Value, EngineError> {
-    let body = serde_json::from_slice(&request.body).map_err(|error| {
+    // A byte order mark is no part of what follows it (RFC 8259).
+    let text = request.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&request.body);
+    let body = serde_json::from_slice(text).map_err(|error| {
         // A parser of JSON stops far below that, and only says that there is too much.
         if depth::text_too_deep(&request.body).is_some() {
             return too_deep("the body");
@@ -149,8 +171,15 @@ mod tests {
         );
         assert_eq!(body(form, "{\"a\": 1}").await.unwrap(), json!({"a": 1}), "as curl -d sends it");
         assert_eq!(body("text/plain", "{\"a\": 1}").await.unwrap(), json!("{\"a\": 1}"));
+        assert_eq!(body("", "\u{feff}{\"a\": 1}").await.unwrap(), json!({"a": 1}), "with a byte order mark");
+        assert_eq!(&*body(form, "a=%E9").await.unwrap_err().code, "invalid_form");
+        assert_eq!(body(form, "a=%EF%bf%BD&b=%C3%A9").await.unwrap(), json!({"a": "\u{fffd}", "b": "é"}));
         assert_eq!(body("application/xml", "<a/>").await.unwrap(), json!("<a/>"));
         assert_eq!(body("", "no").await.unwrap_err().code, "invalid_json");
+        let mut packed = request("application/json", b"\x1f\x8b");
+        packed.headers.push(("content-encoding".into(), "gzip".into()));
+        let error = read(&packed).await.unwrap_err();
+        assert_eq!((&*error.code, error.message.contains("gzip")), ("invalid_body", true));
         let error = read(&request("text/plain", b"a\xff")).await.unwrap_err();
         assert_eq!((&*error.code, error.message.contains("byte 1")), ("invalid_text", true));
     }

@@ -538,7 +538,17 @@ pub(crate) async fn replay(ctx: &Ctx, path: &str, id: &str) -> Result<Replayed, 
             body: STANDARD.decode(&sent.body).unwrap_or_default().into(),
             caller: None,
         };
-        let answer = accept(ctx, &request, Sent::Before(row.at)).await?;
+        let answer = accept(ctx, &request, Sent::Before(row.at)).await.map_err(|error| match &*error.code {
+            // It says nothing of the key of who asks for the replay.
+            "bad_signature" => EngineError::conflict(
+                "delivery_not_replayable",
+                format!(
+                    "its signature is not good, as it was sent and is kept: {}; have its sender send it again",
+                    error.message
+                ),
+            ),
+            _ => error,
+        })?;
         if let HookReply::Handshake { .. } = answer.reply {
             let message = "there is nothing to start: it is a handshake now, which starts no run";
             return Err(EngineError::conflict("delivery_not_replayable", message));
