@@ -1,7 +1,6 @@
 //! Runs that a run starts (`run_workflow`): they come into being in their parent's commit, and tell it of their end in
 //! their own. A parent that waits holds no slot; what it is told lies in its inbox.
 use crate::begin::{NewRun, Placed};
-use crate::concurrency::{DEADLOCK, Wanted};
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
 use crate::events::MAX_DEPTH;
@@ -13,12 +12,12 @@ use crate::requests::{Retried, Retrying, prepare_retry};
 use crate::start::seen;
 use crate::tables::runs::{self, Parent, RunHead};
 use crate::tables::{self, inbox};
-use crate::{abandon, api, blobs, history, manual};
+use crate::{abandon, api, blobs, deadlock, history, manual};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use stepwell_store::{Key, Refused, Txn, transact};
 use stepwell_workflow::machine::{Event, Execute, Failure, Finished, Payload, RunCall, RunStatus};
-use stepwell_workflow::model::{Manual, Trigger, WhenFull};
+use stepwell_workflow::model::{Manual, Trigger};
 
 /// The code of a step whose run was cancelled.
 const CANCELLED: &str = "run_cancelled";
@@ -131,11 +130,13 @@ pub(crate) async fn begin(
         Err(error) => return failed(error),
     };
     match &new.place {
-        Ok(wanted) => {
-            if let Some(failure) = waits_for_itself(ctx, txn, call, wanted.as_ref(), &family).await? {
+        Ok(Some(wanted)) if call.wait => {
+            let waits = (family.run, family.head);
+            if let Some(failure) = deadlock::of_new(ctx, txn, &call.workflow, wanted, waits).await? {
                 return Ok(Begun::Failed(failure));
             }
         }
+        Ok(_) => {}
         Err(failure) => return Ok(Begun::Failed(failure.clone())),
     }
     let placed = new.queued(ctx).await?.put(ctx, txn).await?;
@@ -145,36 +146,6 @@ pub(crate) async fn begin(
             Ok(Begun::Skipped { run, put: Put::New(placed), result })
         }
         _ => Ok(Begun::Run { run, put: Some(Put::New(placed)) }),
-    }
-}
-
-/// Why a run that is to be waited for would never begin: one that waits for it has the place that it would wait for.
-async fn waits_for_itself(
-    ctx: &Ctx,
-    txn: &mut Txn,
-    call: &RunCall,
-    wanted: Option<&Wanted>,
-    family: &Family<'_>,
-) -> Result<Option<Failure>, Refused> {
-    let Some(wanted) = wanted.filter(|wanted| call.wait && wanted.when_full != WhenFull::Skip) else {
-        return Ok(None);
-    };
-    let (mut run, mut at) = (family.run, family.head.clone());
-    loop {
-        if at.workflow == call.workflow && at.place.as_ref().is_some_and(|place| place.key == wanted.key) {
-            let message = format!(
-                "run {run} counts together with the run that is to be started (`concurrency` of `{}`), and waits for its \
-                 end: both would wait for ever",
-                call.workflow
-            );
-            return Ok(Some(Failure::engine(DEADLOCK, message)));
-        }
-        let Some(parent) = at.parent.filter(|parent| parent.waits) else { return Ok(None) };
-        run = parent.run;
-        at = match head(ctx, txn, run).await? {
-            Some(head) => head,
-            None => return Ok(None),
-        };
     }
 }
 
@@ -224,11 +195,18 @@ async fn go_on(
             if let Some(key) = retrying.outdated(ctx, txn, &head).await? {
                 return Err(Refused::Conflict { key });
             }
-            if let Some(failure) = waits_for_itself(ctx, txn, call, retrying.wanted(), family).await? {
+            if let Some(wanted) = retrying.wanted().filter(|_| call.wait)
+                && let Some(failure) =
+                    deadlock::of_new(ctx, txn, &call.workflow, wanted, (family.run, family.head)).await?
+            {
                 return Ok(Some(Begun::Failed(failure)));
             }
             let retried = retrying.put(ctx, txn, head).await?;
             Ok(Some(Begun::Run { run, put: Some(Put::Retried(run, retried)) }))
+        }
+        _ if call.wait => {
+            let failure = deadlock::of_standing(ctx, txn, &head, (family.run, family.head)).await?;
+            Ok(Some(failure.map_or(Begun::Run { run, put: None }, Begun::Failed)))
         }
         _ => Ok(Some(Begun::Run { run, put: None })),
     }
@@ -284,11 +262,12 @@ pub(crate) async fn result(
     Ok(output.map(|output| output.value().cloned().map_or_else(Payload::default, Payload::from)))
 }
 
-/// The end of a run as its parent's step sees it.
+/// The end of a run as its parent's step sees it. What failed first is told, however many runs lie between.
 pub(crate) fn outcome(run: RunId, workflow: &str, finished: &Finished) -> Result<Payload, Failure> {
-    let of = |details: Option<Value>, step: Option<String>| {
-        let all =
-            json!({ "run_id": run.to_string(), "workflow": workflow, "step": step, "details": details });
+    let of = |details: Option<Value>, step: Option<String>, reason: Option<&str>| {
+        let all = json!({
+            "run_id": run.to_string(), "workflow": workflow, "step": step, "reason": reason, "details": details,
+        });
         let given = all.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
         Some(Value::Object(given.map(|(name, value)| (name.clone(), value.clone())).collect()))
     };
@@ -298,17 +277,25 @@ pub(crate) fn outcome(run: RunId, workflow: &str, finished: &Finished) -> Result
             let step = error.step.as_ref().map(ToString::to_string);
             let at = step.as_ref().map(|step| format!(" at step `{step}`")).unwrap_or_default();
             let failure = error.failure.clone();
-            let message = format!("run {run} of `{workflow}` failed{at}: {}", failure.message);
+            // It failed with a run of its own, and says why that one did.
+            let from = failure.details.as_ref().filter(|details| details["run_id"].is_string());
+            let reason = from.and_then(|details| details["reason"].as_str());
+            let by = match reason {
+                Some(_) => " with a run that it had started",
+                None => "",
+            };
+            let reason = reason.unwrap_or(&failure.message).to_owned();
+            let message = format!("run {run} of `{workflow}` failed{at}{by}: {reason}");
             Err(Failure {
                 message,
                 retry_after_ms: None,
-                details: of(failure.details.clone(), step),
+                details: of(failure.details.clone(), step, Some(&reason)),
                 ..failure
             })
         }
         (status, None) => {
             let message = format!("run {run} of `{workflow}` was {}", status.as_str());
-            Err(Failure { details: of(None, None), ..Failure::engine(CANCELLED, message) })
+            Err(Failure { details: of(None, None, None), ..Failure::engine(CANCELLED, message) })
         }
     }
     .map_err(crate::steps::capped)

@@ -61,7 +61,7 @@ pub(crate) struct Wanted {
     /// The hash of its key.
     pub key: String,
     text: Option<String>,
-    limit: u64,
+    pub limit: u64,
     pub when_full: WhenFull,
 }
 

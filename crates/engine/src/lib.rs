@@ -20,6 +20,7 @@ mod concurrency;
 mod config;
 mod connections;
 mod core;
+mod deadlock;
 mod driver;
 mod dry;
 mod error;

@@ -1,4 +1,5 @@
 //! Between the store and a run's driver: the head, the snapshot, the version of the workflow, and what is still to do.
+use crate::api::RunStatus;
 use crate::burst::Base;
 use crate::core::Ctx;
 use crate::error::EngineError;
@@ -85,26 +86,48 @@ pub(crate) async fn live(ctx: &Ctx, run: RunId) -> Result<Option<runs::Live>, Re
     read_live(ctx, runs::live_key(ctx.ws.id, run)).await
 }
 
+/// Whether a run goes on only when a person does something.
+pub(crate) async fn needs_a_person(ctx: &Ctx, run: RunId, head: &runs::RunHead) -> Result<bool, EngineError> {
+    if head.inbox > 0 || !matches!(head.status, RunStatus::Waiting | RunStatus::Paused) {
+        return Ok(false);
+    }
+    let Some(live) = live_as_stored(ctx, run).await?.filter(|live| live.parked) else { return Ok(false) };
+    let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
+    Ok(machine::needs_a_person(&flow.graph, &live.state))
+}
+
 /// The last snapshot of a run with items that has ended.
 pub(crate) async fn last(ctx: &Ctx, run: RunId) -> Result<Option<runs::Live>, Refused> {
     read_live(ctx, items::last_key(ctx.ws.id, run)).await
 }
 
+/// The same, without the values that are kept elsewhere.
+pub(crate) async fn live_as_stored(ctx: &Ctx, run: RunId) -> Result<Option<runs::Live>, Refused> {
+    read_as_stored(ctx, runs::live_key(ctx.ws.id, run)).await
+}
+
 async fn read_live(ctx: &Ctx, key: Key) -> Result<Option<runs::Live>, Refused> {
+    let mut live = read_as_stored(ctx, key).await?;
+    if let Some(live) = &mut live {
+        blobs::fill(ctx, &mut live.state).await?;
+    }
+    Ok(live)
+}
+
+async fn read_as_stored(ctx: &Ctx, key: Key) -> Result<Option<runs::Live>, Refused> {
     let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::Key(key)]).await?;
     match view.rows.into_iter().flatten().next() {
-        Some((key, value)) => {
-            let mut live = snapshot(ctx, &key, value).await?;
-            blobs::fill(ctx, &mut live.state).await?;
-            Ok(Some(live))
-        }
+        Some((key, value)) => snapshot(ctx, &key, value).await.map(Some),
         None => Ok(None),
     }
 }
 
-/// Runs with the workflow of each, whose line they stand in; for one that cannot be read an empty name.
-pub(crate) async fn with_workflows(ctx: &Ctx, woken: Vec<RunId>) -> Vec<(RunId, Arc<str>)> {
-    const PAGE: usize = 200;
+/// Runs whose heads are read at once to wake them.
+pub(crate) const WOKEN_AT_ONCE: usize = 200;
+
+/// Some runs with the workflow of each, whose line they stand in; for one that cannot be read an empty name. Of many
+/// [`WOKEN_AT_ONCE`] are asked for at a time, and woken before the next are: the first do not wait for the last.
+pub(crate) async fn with_workflows(ctx: &Ctx, woken: &[RunId]) -> Vec<(RunId, Arc<str>)> {
     #[derive(serde::Deserialize)]
     struct Named {
         #[serde(rename = "w")]
@@ -112,19 +135,17 @@ pub(crate) async fn with_workflows(ctx: &Ctx, woken: Vec<RunId>) -> Vec<(RunId, 
     }
     let mut named: BTreeMap<RunId, Arc<str>> = BTreeMap::new();
     let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
-    for part in woken.chunks(PAGE) {
-        let wants = part.iter().map(|run| Want::Key(runs::head_key(ctx.ws.id, *run))).collect();
-        let Ok(view) = ctx.core.ports.store.read(ctx.ws.shard, wants).await else { continue };
-        for (key, value) in view.rows.into_iter().flatten() {
-            if let (Ok(run), Ok(head)) = (runs::run_in(&key), tables::decode::<Named>(&key, &value)) {
-                // Many runs are of few workflows.
-                let name = names.get(head.workflow.as_str()).cloned().unwrap_or_else(|| head.workflow.into());
-                names.insert(name.clone());
-                named.insert(run, name);
-            }
+    let wants = woken.iter().map(|run| Want::Key(runs::head_key(ctx.ws.id, *run))).collect();
+    let rows = ctx.core.ports.store.read(ctx.ws.shard, wants).await.map(|view| view.rows).unwrap_or_default();
+    for (key, value) in rows.into_iter().flatten() {
+        if let (Ok(run), Ok(head)) = (runs::run_in(&key), tables::decode::<Named>(&key, &value)) {
+            // Many runs are of few workflows.
+            let name = names.get(head.workflow.as_str()).cloned().unwrap_or_else(|| head.workflow.into());
+            names.insert(name.clone());
+            named.insert(run, name);
         }
     }
-    woken.into_iter().map(|run| (run, named.get(&run).cloned().unwrap_or_default())).collect()
+    woken.iter().map(|run| (*run, named.get(run).cloned().unwrap_or_default())).collect()
 }
 
 /// A run's head.

@@ -2,6 +2,7 @@
 use crate::api::DEFAULT_WORKSPACE;
 use crate::core::{Core, Ctx, WorkspaceCore, keep_up};
 use crate::error::{EngineError, OpenError};
+use crate::id::RunId;
 use crate::registry::{Registry, workflows};
 use crate::schedule::Schedule;
 use crate::tables::{self, inbox, names, runs};
@@ -11,9 +12,10 @@ use crate::{
 };
 use futures::FutureExt;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
-use stepwell_store::{Log, Refused, Want, WorkspaceId, transact};
+use stepwell_store::{Key, Log, Refused, Row, Want, WorkspaceId, transact};
 
 pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>, OpenError> {
     config.check().map_err(OpenError::Config)?;
@@ -149,53 +151,66 @@ async fn recover(core: &Arc<Core>) -> Result<(), EngineError> {
         core.timers.load(core, shard).await?;
     }
     for ctx in workspaces {
-        let mut ready = parked_or_ready(&ctx).await?;
+        let mut runs = 0;
+        let in_line = concurrency::in_line(&ctx).await?;
+        let mut keys = runs::lives(ctx.ws.id);
+        while let Some(rows) = page(&ctx, &mut keys).await? {
+            runs += go_on(&ctx, ready(&rows, &in_line)?).await;
+        }
         // A request that came before the crash and was not folded in yet.
-        for (key, _) in
-            stepwell_store::all_rows(&*core.ports.store, ctx.ws.shard, inbox::all(ctx.ws.id)).await?
-        {
-            ready.push(runs::run_in(&key)?);
+        let mut keys = inbox::all(ctx.ws.id);
+        while let Some(rows) = page(&ctx, &mut keys).await? {
+            let asked = rows.iter().map(|(key, _)| runs::run_in(key)).collect::<Result<BTreeSet<_>, _>>()?;
+            runs += go_on(&ctx, asked.into_iter().collect()).await;
         }
-        if !ready.is_empty() {
-            tracing::info!(workspace = %ctx.ws.name, runs = ready.len(), "unfinished runs go on");
+        if runs > 0 {
+            tracing::info!(workspace = %ctx.ws.name, runs, "unfinished runs go on");
         }
-        let turns = ctx.ws.schedule.fill(load::with_workflows(&ctx, ready).await);
-        driver::start_all(&ctx, turns);
         workflows::warm_all(&ctx).await;
     }
     Ok(())
 }
 
-/// The unfinished runs that have something to do.
-async fn parked_or_ready(ctx: &Ctx) -> Result<Vec<crate::id::RunId>, EngineError> {
+/// The next rows of a range, as many as are dealt with at once: those found first do not wait for the last.
+async fn page(ctx: &Ctx, keys: &mut Range<Key>) -> Result<Option<Vec<Row>>, EngineError> {
+    let wants = vec![Want::range(keys.clone(), load::WOKEN_AT_ONCE)];
+    let view = ctx.core.ports.store.read(ctx.ws.shard, wants).await?;
+    let rows: Vec<Row> = view.rows.into_iter().flatten().collect();
+    if let Some((last, _)) = rows.last() {
+        keys.start = last.successor();
+    }
+    Ok(Some(rows).filter(|rows| !rows.is_empty()))
+}
+
+/// Has some runs go on, in their turn; gives how many.
+async fn go_on(ctx: &Ctx, runs: Vec<RunId>) -> usize {
+    if !runs.is_empty() {
+        let turns = ctx.ws.schedule.fill(load::with_workflows(ctx, &runs).await);
+        driver::start_all(ctx, turns);
+    }
+    runs.len()
+}
+
+/// Those of some unfinished runs that have something to do.
+fn ready(lives: &[Row], in_line: &HashSet<RunId>) -> Result<Vec<RunId>, EngineError> {
     /// The one thing of a snapshot that matters here.
     #[derive(Deserialize)]
     struct Parked {
         #[serde(default)]
         parked: bool,
     }
-    const PAGE: usize = 200;
-    let in_line = concurrency::in_line(ctx).await?;
-    let mut keys = runs::lives(ctx.ws.id);
     let mut ready = Vec::new();
-    loop {
-        let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::range(keys.clone(), PAGE)]).await?;
-        let rows: Vec<_> = view.rows.into_iter().flatten().collect();
-        for (key, value) in &rows {
-            // A snapshot that is elsewhere is looked at by its driver.
-            // So is one that cannot be read: its driver says so, and ends it.
-            let parked = matches!(runs::moved(key, value), Ok(None))
-                && tables::decode::<Parked>(key, value).is_ok_and(|live| live.parked);
-            let run = runs::run_in(key)?;
-            if !parked && !in_line.contains(&run) {
-                ready.push(run);
-            }
-        }
-        match rows.last() {
-            Some((last, _)) if rows.len() == PAGE => keys.start = last.successor(),
-            _ => return Ok(ready),
+    for (key, value) in lives {
+        // A snapshot that is elsewhere is looked at by its driver.
+        // So is one that cannot be read: its driver says so, and ends it.
+        let parked = matches!(runs::moved(key, value), Ok(None))
+            && tables::decode::<Parked>(key, value).is_ok_and(|live| live.parked);
+        let run = runs::run_in(key)?;
+        if !parked && !in_line.contains(&run) {
+            ready.push(run);
         }
     }
+    Ok(ready)
 }
 
 pub(crate) async fn close(core: &Arc<Core>) {

@@ -129,8 +129,10 @@ pub(crate) async fn watch(core: Arc<Core>) {
         }
         for (workspace, runs) in woken {
             let Some(ctx) = core.workspace_by_id(workspace) else { continue };
-            for (run, workflow) in load::with_workflows(&ctx, runs).await {
-                ctx.wake(run, &workflow);
+            for page in runs.chunks(load::WOKEN_AT_ONCE) {
+                for (run, workflow) in load::with_workflows(&ctx, page).await {
+                    ctx.wake(run, &workflow);
+                }
             }
         }
         let sleep = async {

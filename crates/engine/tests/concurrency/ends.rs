@@ -218,3 +218,79 @@ steps:
         engine.close().await;
     });
 }
+
+/// `a` and `b` are in order by their keys, and each runs the other one, or nothing; `hold` before that.
+fn chain(name: &str, limit: u32, runs: &str) -> String {
+    format!(
+        r#"
+name: {name}
+trigger: {{ type: manual }}
+concurrency: {{ key: "{{{{ trigger.input.key }}}}", limit: {limit} }}
+steps:
+  - {{ id: hold, type: delay, for: 10s }}
+  - {{ id: sub, type: run_workflow, workflow: {runs}, input: "{{{{ trigger.input.then }}}}", if: "{{{{ trigger.input.then is defined }}}}" }}
+"#
+    )
+}
+
+#[test]
+fn two_chains_that_would_wait_for_each_other_s_keys_are_told() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[]).await;
+        // A workflow that is run is there before who runs it.
+        activate(&workspace, &chain("b", 1, "b")).await;
+        activate(&workspace, &chain("a", 1, "b")).await;
+        activate(&workspace, &chain("b", 1, "a")).await;
+        let start = |name: &str, input: Value| {
+            let (workspace, name) = (workspace.clone(), name.to_owned());
+            async move { workspace.workflows().run(&name, input, None).await.unwrap().run_id }
+        };
+        let a = start("a", json!({ "key": "x", "then": { "key": "y" } })).await;
+        let b = start("b", json!({ "key": "y", "then": { "key": "x" } })).await;
+        let both = ended(&workspace, &[a, b]).await;
+        let codes: Vec<_> = both.iter().map(|run| (run.summary.status, code(run).to_owned())).collect();
+        let failed = codes.iter().filter(|(_, code)| code == "concurrency_deadlock").count();
+        let completed = codes.iter().filter(|(status, _)| *status == RunStatus::Completed).count();
+        assert_eq!((failed, completed), (1, 1), "{codes:?}");
+        let told = both.iter().find_map(|run| run.summary.error.as_ref()).unwrap();
+        assert!(told.message.contains("nobody would ever go on"), "{told:?}");
+        assert_eq!(places(&world), 0);
+
+        // By way of a third that has a key of its own.
+        activate(&workspace, &chain("c", 1, "a")).await;
+        activate(&workspace, &chain("b", 1, "c")).await;
+        let third = json!({ "key": "z", "then": { "key": "x" } });
+        let a = start("a", json!({ "key": "x", "then": { "key": "y" } })).await;
+        let b = start("b", json!({ "key": "y", "then": third })).await;
+        let both = ended(&workspace, &[a, b]).await;
+        assert_eq!(both[0].summary.status, RunStatus::Completed, "{both:#?}");
+        assert_eq!((both[1].summary.status, code(&both[1])), (RunStatus::Failed, "concurrency_deadlock"));
+        assert_eq!(places(&world), 0);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_run_is_waited_for_while_a_place_of_its_key_will_be_free() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[&chain("a", 2, "a")]).await;
+        let start = async |input: Value| workspace.workflows().run("a", input, None).await.unwrap().run_id;
+        // The own run has one of two places: the other one is free.
+        let alone = start(json!({ "key": "x", "then": { "key": "x" } })).await;
+        let alone = ended(&workspace, &[alone]).await.remove(0);
+        assert_eq!(alone.summary.status, RunStatus::Completed, "{alone:#?}");
+        // Both are taken, and one by a run that ends by itself.
+        let first = start(json!({ "key": "x", "then": { "key": "x" } })).await;
+        let other = start(json!({ "key": "x" })).await;
+        for run in ended(&workspace, &[first, other]).await {
+            assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        }
+        // A third place would be needed.
+        let three = json!({ "key": "x", "then": { "key": "x", "then": { "key": "x" } } });
+        let run = start(three).await;
+        let run = ended(&workspace, &[run]).await.remove(0);
+        assert_eq!(code(&run), "concurrency_deadlock");
+        assert_eq!(places(&world), 0);
+        engine.close().await;
+    });
+}
