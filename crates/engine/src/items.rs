@@ -11,6 +11,7 @@ use crate::{blobs, load};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use stepwell_store::{Refused, Want};
+use stepwell_workflow::graph::NodeKind;
 use stepwell_workflow::machine::{Output, StepPath, StepStatus};
 
 /// Rows of items that are read at once.
@@ -101,6 +102,13 @@ pub(crate) async fn list(
         return Err(expired(run));
     }
     let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
+    if let Some(step) = &filter.step {
+        let node = flow.graph.find(&StepPath::new(step)).map(|id| flow.graph.node(id));
+        if !node.is_some_and(|node| matches!(node.kind, NodeKind::Iterator(_))) {
+            let message = format!("`{step}` is no iterator of `{}`, by its path", head.workflow);
+            return Err(EngineError::not_found("unknown_item", message));
+        }
+    }
     let (mut commit, mut place) = match &page.cursor {
         None => (0, 0),
         Some(cursor) => position(cursor).ok_or_else(|| invalid_cursor(cursor))?,

@@ -1,11 +1,16 @@
 //! Atomic iterators: what their items write is there as a whole, or not at all.
-use super::support::{all_records, in_world};
-use super::{MOODY, ended, items, rows, value};
+use super::support::{activate, all_records, in_world};
+use super::{MOODY, SLOW, ended, items, rows, value};
+use async_trait::async_trait;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
+use stepwell_engine::{Engine, Ports};
 use stepwell_engine::{ItemFilter, RunStatus, StepStatus};
-use stepwell_store::Fault;
 use stepwell_store::keys::Space;
+use stepwell_store::{Fault, Key, Log, MemoryStore, Refused, Shard, Stamp, Store, Turn, Tx, View, Want};
+use tokio::sync::{broadcast, watch};
 
 const TOGETHER: &str = r#"
 name: together
@@ -191,6 +196,82 @@ output: "{{ left.total }}"
         assert_eq!(value(run.output.as_ref()), json!(0), "{run:#?}");
         let run = ended(&workspace, "raise", json!({ "n": 3, "fails": 0 })).await;
         assert_eq!(value(run.output.as_ref()), json!(5), "{run:#?}");
+        engine.close().await;
+    });
+}
+
+/// A store whose reads take so many milliseconds of the world's time.
+struct Slow {
+    store: MemoryStore,
+    ms: AtomicU64,
+}
+
+#[async_trait]
+impl Store for Slow {
+    async fn read(&self, home: Shard, wants: Vec<Want>) -> Result<View, Refused> {
+        let ms = self.ms.load(SeqCst);
+        if ms > 0 {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
+        self.store.read(home, wants).await
+    }
+
+    async fn commit(&self, tx: Tx) -> Result<Stamp, Refused> {
+        self.store.commit(tx).await
+    }
+
+    async fn log_head(&self, log: Log) -> Result<u64, Refused> {
+        self.store.log_head(log).await
+    }
+
+    async fn turn(&self, home: Shard, keys: Vec<Key>) -> Result<Turn, Refused> {
+        self.store.turn(home, keys).await
+    }
+
+    fn owned(&self) -> watch::Receiver<Vec<Shard>> {
+        self.store.owned()
+    }
+
+    fn hints(&self) -> broadcast::Receiver<Shard> {
+        self.store.hints()
+    }
+}
+
+/// Reads that take longer than the store remembers writes would never be taken; the time that code takes is none of it.
+#[test]
+fn what_its_items_read_may_take_as_long_as_one_commit_may() {
+    const READS: &str = r#"
+name: reads
+trigger: { type: manual }
+steps:
+  - id: rows
+    type: iterator
+    over: "{{ trigger.input.rows }}"
+    atomic: true
+    do:
+      - { id: wait, type: code, action: slow, input: { ms: "{{ item }}" } }
+      - { id: find, type: search_records, object: company, filter: { field: name, is: "c{{ index }}" } }
+      - { id: task, type: create_record, object: task, record: { title: "Row {{ index }}" } }
+output: "{{ rows.succeeded }}"
+"#;
+    in_world(async |world| {
+        let slow = Arc::new(Slow { store: world.store.clone(), ms: AtomicU64::new(0) });
+        let ports = Ports { store: slow.clone(), ..world.ports() };
+        let engine = Engine::open(world.config.clone(), ports).await.unwrap();
+        let workspace = engine.workspace("default").await.unwrap();
+        workspace.actions().put(SLOW.name, SLOW.bytes(), false).await.unwrap();
+        activate(&workspace, READS).await;
+        // A minute of code, and reads that take next to nothing.
+        let run = ended(&workspace, "reads", json!({ "rows": vec![6_000; 10] })).await;
+        assert_eq!(value(run.output.as_ref()), json!(10), "{run:#?}");
+        // Ten reads at least, of a second each.
+        slow.ms.store(1_000, SeqCst);
+        let run = ended(&workspace, "reads", json!({ "rows": vec![0; 10] })).await;
+        slow.ms.store(0, SeqCst);
+        let error = run.summary.error.clone().unwrap();
+        assert_eq!(error.code, "too_big", "{error:?}");
+        assert!(error.message.contains("takes longer than one commit may (5 s)"), "{error:?}");
+        assert_eq!(all_records(&workspace, "task").await.len(), 10, "nothing of it is there");
         engine.close().await;
     });
 }
