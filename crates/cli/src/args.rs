@@ -227,7 +227,7 @@ pub enum Workflow {
         /// Activate what has no problems
         #[arg(long)]
         activate: bool,
-        /// Only show what would change
+        /// Only show what would change, and the problems that there would be
         #[arg(long)]
         plan: bool,
         /// Take away every other workflow of the workspace: active ones are deactivated first
@@ -255,7 +255,7 @@ pub enum Workflow {
         /// Try the newest version, a draft too: records, peers and mail stay as they are
         #[arg(long, conflicts_with = "wait")]
         dry_run: bool,
-        /// How long to wait for the end
+        /// How long to wait for the end, or until the run needs a person
         #[arg(long, default_value = "30s", value_name = "TIME")]
         wait: String,
     },
@@ -396,6 +396,9 @@ pub enum Run {
         /// Go on with another version of an action, such as price=1.2.1 or price=latest; may be repeated
         #[arg(long, value_name = "NAME=VERSION", conflicts_with_all = ["skip", "output"])]
         action: Vec<String>,
+        /// Go on with the active version of the workflow and the newest fitting versions of its actions
+        #[arg(long)]
+        newest: bool,
     },
 }
 
@@ -427,7 +430,7 @@ pub enum Record {
         /// Ending in .csv, or else JSON lines; - for JSON lines from stdin
         file: PathBuf,
         /// create, update, upsert, delete or restore
-        #[arg(long, default_value = "create")]
+        #[arg(long, default_value = "create", value_parser = ["create", "update", "upsert", "delete", "restore"])]
         action: String,
         /// Of an upsert: the unique set by which records are found, with commas between
         #[arg(long = "match", value_name = "FIELDS", value_delimiter = ',')]

@@ -69,7 +69,7 @@ pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(
     ctx.core.stats.run_ended(head.status);
     ctx.ws.kept.run_ended();
     if let Some(finished) = finished(&head) {
-        ctx.ws.waiters.tell(run, head.commits, Some(|| Ended { finished, answer: None }));
+        ctx.ws.waiters.tell_end(run, || Ended { finished, answer: None });
     }
     Ok(())
 }

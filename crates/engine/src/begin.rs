@@ -238,7 +238,7 @@ impl Placed {
             ctx.core.stats.run_ended(head.status);
             ctx.ws.kept.run_ended();
             if let Some(finished) = abandon::finished(head) {
-                ctx.ws.waiters.tell(self.run, head.commits, Some(|| Ended { finished, answer: None }));
+                ctx.ws.waiters.tell_end(self.run, || Ended { finished, answer: None });
             }
         } else if !head.waits_for_its_place() {
             ctx.wake(self.run, &head.workflow);

@@ -9,12 +9,12 @@ use crate::load;
 use crate::schedule::{Parting, Turn};
 use crate::stats::add;
 use crate::tables::hooks::HookKey;
-use crate::waiters::Ended;
+use crate::waiters::{Ended, Moved};
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use stepwell_store::{Contention, Refused};
-use stepwell_workflow::machine::{Answer, Failure, Finished};
+use stepwell_workflow::machine::{self, Answer, Failure, Finished};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
@@ -104,7 +104,7 @@ async fn drive_new(
             let _ = tell.send(Ok(Begun::Stored));
             let look = committed.more;
             let ended = settle(ctx, &base, &mut calls, *committed);
-            if go_on(ctx, turn, base, calls, ended, look).await == Left::ToReload {
+            if go_on(ctx, turn, base, calls, ended, look).await != Left::ForNow {
                 drive_stored(ctx, turn).await;
             }
         }
@@ -114,7 +114,7 @@ async fn drive_new(
         Ok(Burst::Stands) => {
             let _ = tell.send(Ok(Begun::Stands));
         }
-        Ok(Burst::Nothing) => {
+        Ok(Burst::Nothing | Burst::Switched) => {
             let _ = tell.send(Err(EngineError::internal("the run came to nothing")));
         }
         Err(refused) => {
@@ -136,6 +136,7 @@ async fn drive_stored(ctx: &Ctx, turn: &Turn) {
                         reloaded = true;
                         continue;
                     }
+                    Left::Switched => continue,
                     Left::ForNow => return,
                 }
             }
@@ -179,6 +180,8 @@ enum Left {
     ForNow,
     /// What it knew of the run does not fit what is stored.
     ToReload,
+    /// A person has the run go on with another version of its workflow.
+    Switched,
 }
 
 /// From burst to burst until the run has ended, or nothing can be done before something comes from outside.
@@ -206,6 +209,7 @@ async fn go_on(
                         continue;
                     }
                 }
+                Ok(Burst::Switched) => return Left::Switched,
                 Ok(Burst::Nothing | Burst::Duplicate(_) | Burst::Stands) => {}
                 Err(refused @ Refused::TooBig(_)) if base.step_limit == 1 => {
                     give_up(ctx, turn, Failure::engine("too_big", refused.to_string())).await;
@@ -267,7 +271,7 @@ async fn go_on(
                 Ok(Burst::Committed(committed)) => {
                     tell(ctx, &base, committed.finished, committed.answer);
                 }
-                Ok(Burst::Nothing | Burst::Duplicate(_) | Burst::Stands) => {}
+                Ok(Burst::Nothing | Burst::Duplicate(_) | Burst::Stands | Burst::Switched) => {}
                 Err(refused) => {
                     tracing::warn!(%refused, "an answer from the outside could not be stored before closing");
                 }
@@ -309,9 +313,14 @@ fn settle(ctx: &Ctx, base: &Base, calls: &mut Calls, committed: Committed) -> bo
 
 /// Tells who waits what a commit came to, and counts. Whether the run has ended.
 fn tell(ctx: &Ctx, base: &Base, finished: Option<Finished>, answer: Option<Answer>) -> bool {
-    let commit = base.head.commits;
     let Some(finished) = finished else {
-        ctx.ws.waiters.tell(base.run, commit, None::<fn() -> Ended>);
+        ctx.ws.waiters.tell(base.run, || {
+            let stands = base.open.is_empty() && base.incoming.is_empty();
+            match stands && machine::needs_a_person(&base.flow.graph, &base.state) {
+                true => Moved::NeedsAPerson,
+                false => Moved::GoesOn,
+            }
+        });
         return false;
     };
     ctx.core.stats.run_ended(base.head.status);
@@ -319,7 +328,7 @@ fn tell(ctx: &Ctx, base: &Base, finished: Option<Finished>, answer: Option<Answe
     if let Some(error) = &finished.error {
         tracing::debug!(code = %error.failure.code, step = error.step.as_ref().map(|s| s.as_str()), "the run failed");
     }
-    ctx.ws.waiters.tell(base.run, commit, Some(|| Ended { finished, answer }));
+    ctx.ws.waiters.tell_end(base.run, || Ended { finished, answer });
     true
 }
 

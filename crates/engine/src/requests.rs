@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use stepwell_store::{Key, Refused, Txn, Want, transact};
-use stepwell_workflow::machine::{self, Call, Command, Event, Start, State, StepPath, Timer};
+use stepwell_workflow::machine::{self, Call, Command, Event, Links, Start, State, StepPath, Timer};
 
 /// Puts a cancel into the run's inbox and wakes its driver.
 pub(crate) async fn cancel(ctx: &Ctx, run: RunId) -> Result<RunSummary, EngineError> {
@@ -256,12 +256,7 @@ pub(crate) async fn prepare_retry(ctx: &Ctx, run: RunId, newest: bool) -> Result
         start.settings = flow.settings_now(ctx);
         live.incoming = vec![Event::Started(start)];
     } else if newest {
-        if live.state.start.as_ref().is_some_and(|start| start.links.is_none()) {
-            links = inputs::links(ctx, &flow);
-        }
-        let to = Switch { version: flow.version, actions: flow.resolve_actions(ctx)?, links: links.clone() };
-        to.apply(&mut live.state);
-        live.switch = Some(to);
+        links = switch(ctx, &flow, flow.resolve_actions(ctx)?, &mut live);
     }
     let start = live.state.start.as_deref().or_else(|| live.incoming.iter().find_map(begun_with));
     let wanted = match start.map(|start| concurrency::wanted(&flow, start)).transpose() {
@@ -277,6 +272,21 @@ pub(crate) async fn prepare_retry(ctx: &Ctx, run: RunId, newest: bool) -> Result
     let before = read.moved.filter(|before| Some(*before) != moved);
     let links = links.map(|links| links.key);
     Ok(Retrying { run, version: flow.version, links, head, live, moved, before, wanted, children })
+}
+
+/// Has a snapshot go on with another version of the workflow; gives the links that the run gets only now.
+pub(crate) fn switch(
+    ctx: &Ctx,
+    to: &Compiled,
+    actions: BTreeMap<String, String>,
+    live: &mut runs::Live,
+) -> Option<Links> {
+    let has_none = live.state.start.as_ref().is_some_and(|start| start.links.is_none());
+    let links = if has_none { inputs::links(ctx, to) } else { None };
+    let to = Switch { version: to.version, actions, links: links.clone() };
+    to.apply(&mut live.state);
+    live.switch = Some(to);
+    links
 }
 
 fn begun_with(event: &Event) -> Option<&Start> {
@@ -332,7 +342,7 @@ fn goes_over<'f>(flow: &'f Compiled, path: &StepPath) -> Option<(Option<&'f str>
 }
 
 /// The active version, if every step that the run has begun stands at the same place in it.
-async fn newer(
+pub(crate) async fn newer(
     ctx: &Ctx,
     head: &runs::RunHead,
     flow: &Arc<Compiled>,

@@ -5,11 +5,12 @@ use crate::core::Ctx;
 use crate::error::EngineError;
 use crate::history::found;
 use crate::id::RunId;
+use crate::registry::Compiled;
 use crate::secrets::Opened;
 use crate::tables::{self, inbox, runs};
-use crate::{load, start};
+use crate::{load, requests, start};
 use std::collections::BTreeMap;
-use stepwell_store::transact;
+use stepwell_store::{Key, Txn, transact};
 use stepwell_workflow::machine::{Event, Payload, Resume, State, StepPath, StepStatus};
 use stepwell_workflow::model::{ActionRef, VersionWanted};
 
@@ -24,8 +25,18 @@ pub(crate) async fn resume(ctx: &Ctx, run: RunId, wanted: ResumeRun) -> Result<R
         return Err(not_paused(run, &head));
     };
     let path = paused_step(run, &head, &live.state, wanted.step.as_deref())?;
-    let actions = match (&live.state.start, wanted.actions.is_empty()) {
-        (Some(start), false) => Some(other_versions(ctx, &start.actions, &wanted.actions)?),
+    let newer = match wanted.newest {
+        true => {
+            let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
+            Some(requests::newer(ctx, &head, &flow, &live.state).await?)
+        }
+        false => None,
+    };
+    let actions = match (&live.state.start, &newer) {
+        (_, Some(newer)) => Some(other_versions(ctx, &newer.resolve_actions(ctx)?, &wanted.actions)?),
+        (Some(start), None) if !wanted.actions.is_empty() => {
+            Some(other_versions(ctx, &start.actions, &wanted.actions)?)
+        }
         _ => None,
     };
     let how = match wanted.action {
@@ -44,21 +55,79 @@ pub(crate) async fn resume(ctx: &Ctx, run: RunId, wanted: ResumeRun) -> Result<R
         }
     };
     let event = Event::Resumed { path, how, at: ctx.core.ports.clock.now() };
+    if let (Some(newer), Some(actions)) = (newer.filter(|newer| newer.version != head.version), &actions) {
+        return go_over(ctx, run, &head, live, &newer, actions.clone(), event).await;
+    }
     let message = &tables::encode(&inbox::Message { event, actions })?;
-    let (key, seen) = (&runs::head_key(ctx.ws.id, run), head.commits);
+    let (key, seen) = (&runs::head_key(ctx.ws.id, run), &head);
     let head = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
         Box::pin(async move {
-            let head = tx.get(key).await?;
-            let head = head.map(|value| tables::decode::<runs::RunHead>(key, &value)).transpose()?;
-            let mut head = found(run, head)?;
-            if head.commits != seen || head.inbox > 0 {
-                let message = format!("run {run} has moved on meanwhile; look again");
-                return Err(EngineError::conflict("run_moved", message).with_run(run.to_string()));
-            }
+            let mut head = as_seen(run, &mut tx, key, seen).await?;
             tx.put(inbox::key(ctx.ws.id, run, head.inbox), message.clone());
             head.inbox += 1;
             tx.put(key.clone(), tables::encode(&head)?);
-            Ok(head)
+            Ok::<_, EngineError>(head)
+        })
+    })
+    .await?;
+    ctx.wake(run, &head.workflow);
+    Ok(head.summary(run))
+}
+
+/// The run's head, if nothing has happened to it since it was looked at.
+async fn as_seen(
+    run: RunId,
+    tx: &mut Txn,
+    key: &Key,
+    seen: &runs::RunHead,
+) -> Result<runs::RunHead, EngineError> {
+    let head = tx.get(key).await?;
+    let head = found(run, head.map(|value| tables::decode::<runs::RunHead>(key, &value)).transpose()?)?;
+    if head.commits != seen.commits || head.version != seen.version || head.inbox > 0 {
+        let message = format!("run {run} has moved on meanwhile; look again");
+        return Err(EngineError::conflict("run_moved", message).with_run(run.to_string()));
+    }
+    Ok(head)
+}
+
+/// Has the run go on with a newer version of its workflow: what it starts from is written over, as for a retry, so
+/// nothing of it may be under way.
+async fn go_over(
+    ctx: &Ctx,
+    run: RunId,
+    seen: &runs::RunHead,
+    mut live: runs::Live,
+    newer: &Compiled,
+    actions: BTreeMap<String, String>,
+    event: Event,
+) -> Result<RunSummary, EngineError> {
+    if !live.parked {
+        let message = format!(
+            "other steps of run {run} are under way, on version {} of `{}`; resume it on another one when they are done",
+            seen.version, seen.workflow
+        );
+        return Err(EngineError::conflict("version_does_not_fit", message).with_run(run.to_string()));
+    }
+    let links = requests::switch(ctx, newer, actions, &mut live).map(|links| links.key);
+    live.incoming.push(event);
+    live.parked = false;
+    let before = live.moved;
+    let (live, moved) = load::snapshot_value(ctx, tables::encode(&live)?).await?;
+    let (key, live, links, ws) = (&runs::head_key(ctx.ws.id, run), &live, &links, ctx.ws.id);
+    let head = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+        Box::pin(async move {
+            let mut head = as_seen(run, &mut tx, key, seen).await?;
+            tx.put(runs::live_key(ws, run), live.clone());
+            if let Some(sha256) = before.filter(|_| before != moved) {
+                tx.delete(runs::blob_ref_key(ws, &sha256, run));
+            }
+            if let Some(sha256) = moved {
+                tx.put(runs::blob_ref_key(ws, &sha256, run), vec![tables::FORMAT]);
+            }
+            head.version = newer.version;
+            head.links = links.clone().or(head.links);
+            tx.put(key.clone(), tables::encode(&head)?);
+            Ok::<_, EngineError>(head)
         })
     })
     .await?;

@@ -64,8 +64,8 @@ pub(crate) async fn by_hand(
     let started =
         start(ctx, Wanted { flow, trigger, hook: None, hook_key: None, listen: wait.is_some() }).await?;
     let id = started.run.to_string();
-    if let (Some(seen), Some(wait)) = (started.seen, wait)
-        && let Some(ended) = ended(ctx, seen, wait).await
+    if let (Some(mut seen), Some(wait)) = (started.seen, wait)
+        && let Some(ended) = within(ctx, wait, seen.ended_or_needs_a_person()).await
     {
         return Ok(RunStarted {
             run_id: id,
@@ -186,12 +186,21 @@ async fn queue(
 }
 
 /// Waits for the end of a run that is listened to.
-pub(crate) async fn ended(ctx: &Ctx, mut seen: Listener, within: Duration) -> Option<Arc<Ended>> {
+pub(crate) async fn ended(ctx: &Ctx, mut seen: Listener, time: Duration) -> Option<Arc<Ended>> {
+    within(ctx, time, seen.ended()).await
+}
+
+/// Waits for what a listener hears, for so long.
+pub(crate) async fn within(
+    ctx: &Ctx,
+    time: Duration,
+    heard: impl Future<Output = Option<Arc<Ended>>>,
+) -> Option<Arc<Ended>> {
     tokio::select! {
         biased;
-        ended = seen.ended() => ended,
+        ended = heard => ended,
         // Whoever waits is told that it goes on, as when the time is over.
         () = ctx.core.leaving.cancelled() => None,
-        () = ctx.core.ports.clock.sleep(within) => None,
+        () = ctx.core.ports.clock.sleep(time) => None,
     }
 }

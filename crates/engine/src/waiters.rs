@@ -13,10 +13,18 @@ pub(crate) struct Ended {
     pub answer: Option<Answer>,
 }
 
-/// What a waiting one sees of a run: the number of its last commit, and its end.
+/// What a commit of a run came to, for those who wait.
+pub(crate) enum Moved {
+    GoesOn,
+    /// Nothing moves before a person does something.
+    NeedsAPerson,
+    Ended(Arc<Ended>),
+}
+
+/// What a waiting one sees of a run with each commit: whether it stands still since, and its end.
 #[derive(Debug, Clone, Default)]
 struct Seen {
-    commit: u32,
+    needs_a_person: bool,
     ended: Option<Arc<Ended>>,
 }
 
@@ -37,6 +45,11 @@ impl Listener {
     pub(crate) async fn ended(&mut self) -> Option<Arc<Ended>> {
         // The sender goes with the run's end, which it tells first.
         self.seen.wait_for(|seen| seen.ended.is_some()).await.ok()?.ended.clone()
+    }
+
+    /// Waits for the run's end, or until it goes on only when a person does something: then there is none.
+    pub(crate) async fn ended_or_needs_a_person(&mut self) -> Option<Arc<Ended>> {
+        self.seen.wait_for(|seen| seen.ended.is_some() || seen.needs_a_person).await.ok()?.ended.clone()
     }
 
     /// Waits for the run's next commit, or its end.
@@ -69,23 +82,29 @@ impl Waiters {
         Listener { seen, run, waiters: self.clone() }
     }
 
-    /// Tells who listens that the run has moved on.
-    pub(crate) fn tell(&self, run: RunId, commit: u32, ended: Option<impl FnOnce() -> Ended>) {
+    /// Tells who listens that the run has moved on; `what` is asked when somebody does.
+    pub(crate) fn tell(&self, run: RunId, what: impl FnOnce() -> Moved) {
         let mut by_run = self.lock();
         if by_run.is_empty() {
             return;
         }
         let Some(sender) = by_run.get(&run) else { return };
-        match ended {
-            None => {
-                sender.send_modify(|seen| seen.commit = commit);
-            }
-            Some(ended) => {
-                let ended = Some(Arc::new(ended()));
-                sender.send_replace(Seen { commit, ended });
-                by_run.remove(&run);
-            }
+        let what = what();
+        let needs_a_person = matches!(what, Moved::NeedsAPerson);
+        let ended = match what {
+            Moved::Ended(ended) => Some(ended),
+            Moved::GoesOn | Moved::NeedsAPerson => None,
+        };
+        let over = ended.is_some();
+        sender.send_replace(Seen { needs_a_person, ended });
+        if over {
+            by_run.remove(&run);
         }
+    }
+
+    /// Tells who listens that the run has ended.
+    pub(crate) fn tell_end(&self, run: RunId, ended: impl FnOnce() -> Ended) {
+        self.tell(run, || Moved::Ended(Arc::new(ended())));
     }
 }
 

@@ -41,7 +41,8 @@ async fn runs_of(workspace: &Workspace, workflow: &str) -> usize {
 }
 
 async fn try_again(workspace: &Workspace, run: &str) {
-    let resume = ResumeRun { step: None, action: ResumeAction::Retry, actions: Default::default() };
+    let resume =
+        ResumeRun { step: None, action: ResumeAction::Retry, actions: Default::default(), newest: false };
     workspace.runs().resume(run, resume).await.unwrap();
 }
 

@@ -24,7 +24,7 @@ steps:
 "#;
 
 fn resume(action: ResumeAction) -> ResumeRun {
-    ResumeRun { action, step: None, actions: BTreeMap::new() }
+    ResumeRun { action, step: None, actions: BTreeMap::new(), newest: false }
 }
 
 fn with(actions: [(&str, &str); 1]) -> ResumeRun {
@@ -100,6 +100,115 @@ fn a_paused_run_survives_a_restart_and_goes_on_with_a_mended_action() {
         assert_eq!(titles(&workspace).await, ["before", "price 7"]);
         let late = workspace.runs().resume(id, resume(ResumeAction::Skip)).await.unwrap_err();
         assert_eq!(late.code, "run_not_paused");
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_wait_ends_when_only_a_person_can_let_the_run_go_on() {
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[BROKEN], &[PAUSING]).await;
+        let runs = workspace.runs();
+        let before = tokio::time::Instant::now();
+        let started = workspace.workflows().run("pausing", json!({}), Some(WAIT)).await.unwrap();
+        assert_eq!(started.status, RunStatus::Paused);
+        // And when it was so before.
+        let run = runs.wait_for_turn(&started.run_id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Paused);
+        assert!(before.elapsed() < Duration::from_secs(60), "nobody has waited for nothing");
+        // What was said to a run is no reason to leave it: it is about to go on.
+        runs.resume(&started.run_id, resume(ResumeAction::Skip)).await.unwrap();
+        let run = runs.wait_for_turn(&started.run_id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_paused_run_goes_on_with_a_newer_version_of_its_workflow() {
+    let newer = PAUSING
+        .replace("action: price@1,", "action: cost,")
+        .replace("title: \"price {{", "title: \"cost {{")
+        .replace("steps:", "output: \"{{ after.record.title }}\"\nsteps:");
+    let cost = Module::new("cost", "2.0.0", "echo");
+    let mut world = World::new(1);
+    let id = &process(&mut world, async |engine, workspace| {
+        workspace.actions().put(BROKEN.name, BROKEN.bytes(), false).await.unwrap();
+        activate(&workspace, PAUSING).await;
+        let run = paused(&workspace).await;
+        workspace.actions().put(cost.name, cost.bytes(), false).await.unwrap();
+        activate(&workspace, &newer).await;
+        let go_on = ResumeRun { newest: true, ..resume(ResumeAction::Retry) };
+        let summary = workspace.runs().resume(&run.summary.id, go_on.clone()).await.unwrap();
+        assert_eq!(summary.version, 2);
+        let again = workspace.runs().wait(&run.summary.id, WAIT).await.unwrap();
+        assert_eq!(again.summary.status, RunStatus::Completed, "{again:#?}");
+        assert_eq!(again.output, Some(Payload::Value(json!("cost 7"))));
+        assert_eq!((again.summary.version, again.actions["cost"].as_str()), (2, "cost@2.0.0"));
+        let shown: Vec<_> = again.steps.iter().map(|step| (step.id.as_str(), step.status)).collect();
+        assert!(shown.iter().all(|(_, status)| *status == StepStatus::Completed), "{shown:?}");
+        assert_eq!(again.steps[1].attempts.len(), 2);
+
+        // A version without a step of the run is refused, and the run waits as before.
+        activate(&workspace, PAUSING).await;
+        let run = paused(&workspace).await;
+        let without = PAUSING.replace("{ id: before,", "{ id: first,");
+        activate(&workspace, &without).await;
+        let refused = workspace.runs().resume(&run.summary.id, go_on.clone()).await.unwrap_err();
+        assert_eq!(refused.code, "version_does_not_fit", "{refused}");
+        assert_eq!(settled(&workspace, &run.summary.id).await.summary.status, RunStatus::Paused);
+
+        // What was asked for is on disk when it is told: a crash then changes nothing.
+        activate(&workspace, &newer).await;
+        workspace.runs().resume(&run.summary.id, go_on).await.unwrap();
+        drop(engine);
+        run.summary.id
+    });
+    process(&mut world, async |engine, workspace| {
+        let run = workspace.runs().wait(id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        assert_eq!(run.output, Some(Payload::Value(json!("cost 7"))));
+        let mut titles = titles(&workspace).await;
+        titles.sort_unstable();
+        assert_eq!(titles, ["before", "before", "cost 7", "cost 7"]);
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_newer_version_waits_until_nothing_of_the_run_is_under_way() {
+    let both = r#"
+name: both
+trigger: { type: manual }
+steps:
+  - id: both
+    type: parallel
+    steps:
+      - { id: price, type: code, action: price@1, input: { n: 7 }, on_error: pause }
+      - { id: slow, type: http_request, url: "https://example.com/slow" }
+output: VERSION
+"#;
+    in_world(async |world| {
+        let first = both.replace("VERSION", "1");
+        let (engine, workspace) = world.set_up(&[BROKEN], &[&first]).await;
+        world.http.behave(0, 60_000);
+        let id = workspace.workflows().run("both", json!({}), None).await.unwrap().run_id;
+        activate(&workspace, &both.replace("VERSION", "2")).await;
+        let runs = workspace.runs();
+        loop {
+            let run = runs.wait(&id, Duration::from_millis(10)).await.unwrap();
+            if run.steps.iter().any(|step| step.id == "price" && step.status == StepStatus::Paused) {
+                break;
+            }
+        }
+        let go_on = ResumeRun { newest: true, ..resume(ResumeAction::Skip) };
+        let refused = runs.resume(&id, go_on.clone()).await.unwrap_err();
+        assert_eq!(refused.code, "version_does_not_fit", "{refused}");
+        let run = runs.wait_for_turn(&id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Paused, "the call has ended, and only a person is left");
+        runs.resume(&id, go_on).await.unwrap();
+        let run = runs.wait(&id, WAIT).await.unwrap();
+        assert_eq!(run.output, Some(Payload::Value(json!(2))), "{run:#?}");
         engine.close().await;
     });
 }

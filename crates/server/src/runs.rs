@@ -36,7 +36,7 @@ pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answe
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GetQuery {
-    /// Wait so long for the run to end.
+    /// Wait so long for the run to end, or to need a person.
     wait: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub async fn get(
     let run = match wait_parameter(query.wait.as_deref())? {
         Some(wait) => tokio::select! {
             biased;
-            run = runs.wait(&id, wait) => run?,
+            run = runs.wait_for_turn(&id, wait) => run?,
             // A server that stops says how things stand.
             () = app.closing().cancelled() => runs.get(&id).await?,
         },
@@ -119,9 +119,10 @@ pub async fn input(
     Ok(Json(workspace.runs().give_input(&id, GiveInput { step, data }).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ResumeBody {
+    #[serde(default)]
     action: ResumeWord,
     /// Null is an output, too.
     #[serde(default, deserialize_with = "stepwell_workflow::model::present")]
@@ -130,11 +131,15 @@ struct ResumeBody {
     step: Option<String>,
     #[serde(default)]
     actions: BTreeMap<String, String>,
+    /// On the active version of the workflow and the newest fitting versions of its actions.
+    #[serde(default)]
+    newest: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ResumeWord {
+    #[default]
     Retry,
     Skip,
     Output,
@@ -147,7 +152,8 @@ pub async fn resume(
     request: Request,
 ) -> Answer<Json<RunSummary>> {
     let bytes = body::whole(&app, request).await?;
-    let body: ResumeBody = body::object(&bytes, "how the run goes on (`{\"action\": \"retry\"}`)")?;
+    let what = "how the run goes on (`{\"action\": \"retry\"}`)";
+    let body: ResumeBody = body::object_or(&bytes, what, ResumeBody::default())?;
     let wrong = |message: &str| Problem::bad_request("invalid_resume", message.to_owned());
     let action = match (body.action, body.output) {
         (ResumeWord::Retry, None) => ResumeAction::Retry,
@@ -161,6 +167,6 @@ pub async fn resume(
     if !body.actions.is_empty() && action != ResumeAction::Retry {
         return Err(wrong("other versions of `actions` are for `action: retry`"));
     }
-    let resume = ResumeRun { action, step: body.step, actions: body.actions };
+    let resume = ResumeRun { action, step: body.step, actions: body.actions, newest: body.newest };
     Ok(Json(workspace.runs().resume(&id, resume).await?))
 }

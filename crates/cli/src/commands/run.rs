@@ -1,5 +1,7 @@
 //! `stepwell run`: lists of runs, the history of one, following one to its end.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -8,6 +10,7 @@ use stepwell_engine::{Awaited, ItemDetail, RunDetail, RunStatus, RunSummary, Ste
 use super::Bad;
 use super::fixture;
 use super::history::{self, failure_text};
+use super::turn;
 use crate::args::{Global, Run};
 use crate::client::Client;
 use crate::output::{self, Line};
@@ -76,7 +79,7 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
             let summary: Value = client.json(client.post(&["runs", &id, "cancel"])).await?;
             report(global, &summary, &format!("cancelling {id}"))
         }
-        Run::Resume { id, skip, output, step, action } => {
+        Run::Resume { id, skip, output, step, action, newest } => {
             let mut body = match (skip, output) {
                 (true, _) => json!({ "action": "skip" }),
                 (false, Some(output)) => {
@@ -94,6 +97,9 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
                     .split_once('=')
                     .with_context(|| format!("--action is NAME=VERSION, not {action}"))?;
                 body["actions"][name] = version.into();
+            }
+            if newest {
+                body["newest"] = true.into();
             }
             let request = client.post(&["runs", &id, "resume"]).json(&body);
             let summary: Value = client.json(request).await?;
@@ -163,8 +169,9 @@ pub(super) struct ItemPage {
 
 /// Follows a run by asking for its end again and again; each ask waits on the server.
 async fn watch(client: &Client, id: &str, json: bool) -> anyhow::Result<()> {
-    let mut shown = 0;
+    let (mut shown, mut asked) = (0, false);
     loop {
+        let second = tokio::time::sleep(Duration::from_secs(1));
         let run: RunDetail = client.json(client.get(&["runs", id]).query(&[("wait", "1s")])).await?;
         let over = run.summary.status.ended() || run.summary.status == RunStatus::Paused;
         if !json {
@@ -180,12 +187,20 @@ async fn watch(client: &Client, id: &str, json: bool) -> anyhow::Result<()> {
             return Ok(());
         }
         if !over {
+            if run.summary.status == RunStatus::Waiting {
+                if !json && !std::mem::replace(&mut asked, true) {
+                    turn::say(&run);
+                }
+                // The server answers at once while only a person can let it go on.
+                second.await;
+            }
             continue;
         }
         if json {
             output::json(&run)?;
         } else {
             Line::new().add(format!("{id} ")).status(run.summary.status.as_str()).end().print();
+            turn::say(&run);
         }
         return match run.summary.status {
             RunStatus::Completed => Ok(()),

@@ -156,13 +156,13 @@ async fn run(global: &Global, name: &str, input: Value, wait: &str) -> anyhow::R
                 .into())
         }
         status => {
-            if !global.json {
-                output::line(format!(
-                    "{} is {}; follow it with: stepwell run watch {}",
-                    started.run_id,
-                    status.as_str(),
-                    started.run_id
-                ));
+            if global.json {
+                return Ok(());
+            }
+            let id = &started.run_id;
+            output::line(format!("{id} is {}; follow it with: stepwell run watch {id}", status.as_str()));
+            if matches!(status, RunStatus::Paused | RunStatus::Waiting) {
+                super::turn::say(&client.json(client.get(&["runs", id])).await?);
             }
             Ok(())
         }

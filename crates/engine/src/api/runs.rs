@@ -328,6 +328,8 @@ pub struct ResumeRun {
     pub step: Option<String>,
     /// Other versions of actions from here on, by name: `1.2.1`, or `latest`.
     pub actions: std::collections::BTreeMap<String, String>,
+    /// From here on by the active version of the workflow, and the newest fitting versions of its actions.
+    pub newest: bool,
 }
 
 /// What somebody gives to a run that waits for it.
@@ -535,6 +537,19 @@ impl Runs {
             start::ended(&self.ctx, seen, timeout).await;
         }
         history::detail(&self.ctx, run).await
+    }
+
+    /// Returns when the run has ended, when it goes on only once a person does something (resumes it, or gives it an
+    /// input), or with the run as it is when the time is over.
+    pub async fn wait_for_turn(&self, id: &str, timeout: Duration) -> Result<RunDetail, EngineError> {
+        let (ctx, run) = (&self.ctx, run_id(id)?);
+        // Listening comes first, so that what happens between the look and the wait is heard.
+        let mut seen = ctx.ws.waiters.listen(run);
+        let head = history::found(run, load::head(ctx, run).await?)?;
+        if !head.status.ended() && !load::needs_a_person(ctx, run, &head).await? {
+            start::within(ctx, timeout, seen.ended_or_needs_a_person()).await;
+        }
+        history::detail(ctx, run).await
     }
 
     /// The run now, and every time it moves on; ends when the run has ended.

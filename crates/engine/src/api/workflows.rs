@@ -176,7 +176,8 @@ impl Workflows {
     }
 
     /// Starts a run of the active version by hand. A workflow with a webhook takes the input as the body.
-    /// With `wait`, returns when the run has ended, or with the run as it is when the time is over.
+    /// With `wait`, returns when the run has ended or goes on only once a person does something, or with the run as it
+    /// is when the time is over.
     pub async fn run(
         &self,
         name: &str,

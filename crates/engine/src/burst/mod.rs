@@ -77,6 +77,8 @@ pub(crate) enum Burst {
     Duplicate(hooks::HookKey),
     /// The place that a new run asks for is taken; nothing was written.
     Stands,
+    /// A person has the run go on with another version of its workflow: it is to be read again.
+    Switched,
 }
 
 pub(crate) struct Committed {
@@ -143,6 +145,8 @@ struct Going<'r> {
     others: Vec<Told>,
     /// It stands in line for its place.
     stands: bool,
+    /// Its workflow is another version now.
+    switched: bool,
     /// Runs that are to end as well, and are too many for one commit.
     to_end: Vec<RunId>,
     send: Vec<CallId>,
@@ -188,6 +192,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         told: Vec::new(),
         others: Vec::new(),
         stands: false,
+        switched: false,
         to_end: Vec::new(),
         send: Vec::new(),
         through: Vec::new(),
@@ -217,6 +222,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         return Ok(Burst::Stands);
     }
     match going.forward().await {
+        Ok(()) if going.switched => Ok(Burst::Switched),
         Ok(()) if going.stands => Ok(Burst::Nothing),
         Ok(()) if going.page.is_empty() && base.stored && base.unset.is_empty() => Ok(Burst::Nothing),
         Ok(()) => going.commit().await.map(|(next, committed)| {
@@ -235,7 +241,7 @@ impl Going<'_> {
         let began = self.began;
         let limits = &self.ctx.core.config.burst;
         self.take_in().await?;
-        if self.stands {
+        if self.stands || self.switched {
             return Ok(());
         }
         loop {
@@ -307,6 +313,10 @@ impl Going<'_> {
                     let head: RunHead = tables::decode(&key, &value)?;
                     if head.commits != self.base.head.commits {
                         return Err(Refused::Damaged(format!("`{key}` was written by a second driver")));
+                    }
+                    if head.version != self.base.head.version {
+                        self.switched = true;
+                        return Ok(());
                     }
                     self.head.inbox = head.inbox;
                     self.head.place = head.place;

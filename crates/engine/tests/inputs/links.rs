@@ -143,6 +143,7 @@ fn a_paused_step_asks_again_by_the_same_link() {
             action: stepwell_engine::ResumeAction::Retry,
             step: None,
             actions: Default::default(),
+            newest: false,
         };
         runs.resume(&id, again).await.unwrap();
         waits(&workspace, &id).await;

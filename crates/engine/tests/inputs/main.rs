@@ -129,6 +129,24 @@ fn a_link_that_nobody_signed_is_good_for_nothing() {
 }
 
 #[test]
+fn a_wait_for_a_run_ends_when_it_asks_somebody() {
+    in_world(|w| async move {
+        let world = world(w);
+        let (engine, workspace) = world.set_up(&[], &[ORDER]).await;
+        let before = tokio::time::Instant::now();
+        let started = workspace.workflows().run("order", json!({ "n": 7 }), Some(WAIT)).await.unwrap();
+        assert_eq!(started.status, RunStatus::Waiting);
+        let run = workspace.runs().wait_for_turn(&started.run_id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Waiting);
+        assert!(before.elapsed() < Duration::from_secs(60));
+        workspace.runs().give_input(&started.run_id, data(true)).await.unwrap();
+        let run = workspace.runs().wait_for_turn(&started.run_id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed);
+        engine.close().await;
+    });
+}
+
+#[test]
 fn of_many_at_once_one_is_taken() {
     in_world(|w| async move {
         let mut world = world(w);

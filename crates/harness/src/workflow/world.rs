@@ -334,7 +334,7 @@ impl World {
             (None, Some("skip")) => ResumeAction::Skip,
             (None, _) => ResumeAction::Retry,
         };
-        let resume = ResumeRun { action, step: resume.step, actions: BTreeMap::new() };
+        let resume = ResumeRun { action, step: resume.step, actions: BTreeMap::new(), newest: false };
         self.workspace.runs().resume(&run, resume).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
