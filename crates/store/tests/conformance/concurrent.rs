@@ -108,6 +108,71 @@ async fn one(case: &Case, random: &mut Random, name: &str) -> Result<Committed, 
     Ok(Committed { stamp: tx.commit().await?, gets, scans, writes })
 }
 
+/// Money goes from account to account, and accounts come and go, while others read all of it: more rows than a backend
+/// reads in one hold. What was read and committed on never lacks anything or has it twice.
+async fn a_long_scan_under_writers_is_true_or_refused(case: Case) {
+    const ACCOUNTS: u64 = 900;
+    const EACH: u64 = 10;
+    const TRANSFERS: usize = 60;
+    let key = |case: &Case, n: u64| case.key(&format!("{n:04}"));
+    let all = case.key("").prefix();
+    for first in (0..ACCOUNTS).step_by(300) {
+        let mut tx = case.begin();
+        (first..first + 300).for_each(|n| tx.put(key(&case, 2 * n), vec![EACH as u8]));
+        tx.commit().await.unwrap();
+    }
+    let writers: Vec<_> = (0..4u64)
+        .map(|writer| {
+            let case = Case { store: case.store.clone(), workspace: case.workspace };
+            tokio::spawn(async move {
+                let mut random = Random(writer + 1);
+                for _ in 0..TRANSFERS {
+                    // Often from one end of the range to the other, to an account that may not be there yet.
+                    let (from, to) = (random.below(2 * ACCOUNTS), random.below(2 * ACCOUNTS));
+                    let (from, to) = (key(&case, from), key(&case, to));
+                    transact(&case.store, case.home(), |mut tx| {
+                        let (from, to) = (from.clone(), to.clone());
+                        Box::pin(async move {
+                            let (has, gets) = (tx.get(&from).await?, tx.get(&to).await?);
+                            let Some(has) = has.filter(|_| from != to) else { return Ok(()) };
+                            match has[0] {
+                                1 => tx.delete(from),
+                                more => tx.put(from, vec![more - 1]),
+                            }
+                            tx.put(to, vec![gets.map_or(0, |gets| gets[0]) + 1]);
+                            Ok::<_, Refused>(())
+                        })
+                    })
+                    .await
+                    .unwrap();
+                }
+            })
+        })
+        .collect();
+    let scan = async |backwards: bool| {
+        let mut tx = case.begin();
+        let rows = tx.range(all.clone(), usize::MAX, backwards).await.unwrap();
+        assert!(rows.len() > 600, "{} rows are read in one hold", rows.len());
+        let sum: u64 = rows.iter().map(|(_, value)| u64::from(value[0])).sum();
+        match tx.commit().await {
+            Ok(_) => assert_eq!(sum, ACCOUNTS * EACH, "a scan that was true at one moment"),
+            Err(refused) => assert!(refused.is_conflict(), "{refused}"),
+        }
+        sum
+    };
+    let mut backwards = false;
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        scan(backwards).await;
+        backwards = !backwards;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for backwards in [false, true] {
+        assert_eq!(scan(backwards).await, ACCOUNTS * EACH);
+    }
+}
+
 async fn a_hot_counter_counts_everyone(case: Case) {
     let key = case.key("hot");
     let tasks: Vec<_> = (0..16)
@@ -171,6 +236,7 @@ async fn many_who_insert_the_same_new_thing_make_one(case: Case) {
 
 crate::on_every_backend!(
     what_committed_is_a_serial_history,
+    a_long_scan_under_writers_is_true_or_refused,
     a_hot_counter_counts_everyone,
     many_who_insert_the_same_new_thing_make_one,
 );
