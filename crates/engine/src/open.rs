@@ -3,7 +3,7 @@ use crate::api::DEFAULT_WORKSPACE;
 use crate::core::{Core, Ctx, WorkspaceCore, keep_up};
 use crate::error::{EngineError, OpenError};
 use crate::id::RunId;
-use crate::registry::{Registry, workflows};
+use crate::registry::{Registry, activation};
 use crate::schedule::Schedule;
 use crate::tables::{self, inbox, names, runs};
 use crate::{
@@ -166,7 +166,7 @@ async fn recover(core: &Arc<Core>) -> Result<(), EngineError> {
         if runs > 0 {
             tracing::info!(workspace = %ctx.ws.name, runs, "unfinished runs go on");
         }
-        workflows::warm_all(&ctx).await;
+        activation::warm_all(&ctx).await;
     }
     Ok(())
 }

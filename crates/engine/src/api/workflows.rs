@@ -1,7 +1,7 @@
 //! Workflows as the API shows them: drafts, versions, and what came of a check or a test.
 use super::{Page, PageRequest, Put, RunStatus, StepDetail, page_of_names};
 use crate::core::Ctx;
-use crate::registry::workflows;
+use crate::registry::{activation, workflows};
 use crate::{EngineError, Problem, dry, start, state};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -161,12 +161,12 @@ impl Workflows {
     /// every problem while the check has errors, or when another workflow listens on the same webhook.
     pub async fn activate(&self, name: &str, version: Option<u32>) -> Result<WorkflowInfo, EngineError> {
         self.ctx.check_open()?;
-        workflows::activate(&self.ctx, name, version).await
+        activation::activate(&self.ctx, name, version).await
     }
 
     pub async fn deactivate(&self, name: &str) -> Result<WorkflowInfo, EngineError> {
         self.ctx.check_open()?;
-        workflows::deactivate(&self.ctx, name).await
+        activation::deactivate(&self.ctx, name).await
     }
 
     /// Takes a workflow away that is not active. Its runs stay, and those under way go on.

@@ -10,7 +10,7 @@ use crate::error::{EngineError, ErrorKind};
 use crate::history;
 use crate::id::RunId;
 use crate::pace;
-use crate::registry::{Compiled, hooks as registered, schema, workflows};
+use crate::registry::{Compiled, hooks as registered, schema};
 use crate::secrets::Opened;
 use crate::start::{self, Wanted, ended, seen, value_of};
 use crate::stats::add;
@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 use std::pin::pin;
 use std::sync::Arc;
 use stepwell_store::Key;
-use stepwell_workflow::expr::Values;
+use stepwell_workflow::expr::{Mode, Template, Values};
 use stepwell_workflow::model::{Auth, HmacScheme, Respond, Webhook};
 
 /// Headers that say who the caller is; they are checked and then gone.
@@ -311,7 +311,7 @@ fn idempotency_key(
         Some(template) => {
             let scope =
                 Values { now: ctx.core.ports.clock.now(), ..Values::new([("trigger", trigger.clone())]) };
-            let key = workflows::render_text(template, &scope).map_err(|why| {
+            let key = render_text(template, &scope).map_err(|why| {
                 EngineError::invalid("invalid_idempotency_key", format!("`idempotency_key`: {why}"))
             })?;
             Some(key)
@@ -351,4 +351,11 @@ async fn again(ctx: &Ctx, flow: Arc<Compiled>, trigger: Value) -> Result<RunId, 
     let trigger = seen(ctx, &flow, trigger);
     let wanted = Wanted { flow, trigger, hook: Some(label), hook_key: None, listen: false };
     Ok(start::start(ctx, wanted).await?.run)
+}
+
+/// A template of a trigger, which sees `trigger` alone.
+fn render_text(template: &str, scope: &Values) -> Result<String, String> {
+    let template = Template::compile(template, Mode::Value).map_err(|error| error.to_string())?;
+    let text = template.render_text(scope).map_err(|error| error.to_string())?;
+    text.reveal(|_| None).map_err(|error| error.to_string())
 }

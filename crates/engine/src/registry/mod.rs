@@ -1,6 +1,8 @@
 //! What a workspace has to run: actions, workflows and webhooks, in memory, complete, and changed one at a time.
 pub(crate) mod actions;
+pub(crate) mod activation;
 pub(crate) mod catalog;
+pub(crate) mod compiled;
 pub(crate) mod hooks;
 pub(crate) mod schema;
 pub(crate) mod together;
@@ -8,7 +10,7 @@ pub(crate) mod values;
 pub(crate) mod workflows;
 
 pub(crate) use actions::ActionVersion;
-pub(crate) use workflows::Compiled;
+pub(crate) use compiled::Compiled;
 
 use crate::connections::ConnectionTable;
 use crate::core::Ctx;
@@ -147,7 +149,7 @@ impl Registry {
         }
         let rewritten = self.rewritten.load(SeqCst);
         let row = workflows::version(ctx, name, version).await?;
-        let flow = Arc::new(workflows::compile(name, version, &row)?);
+        let flow = Arc::new(compiled::compile(name, version, &row)?);
         let mut flows = self.flows.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         if rewritten != self.rewritten.load(SeqCst) {
             return Ok(flow);

@@ -1,8 +1,9 @@
 //! Workflows that become active together with a schema: all of it in one commit, or none. Only their drafts come before,
 //! since many texts are more than one commit takes.
+use super::activation::{self, Activation};
 use super::catalog::WorkspaceCatalog;
 use super::hooks::{self, HookTable, webhook};
-use super::workflows::{self, Activation};
+use super::workflows;
 use crate::api::TextFormat;
 use crate::core::Ctx;
 use crate::error::EngineError;
@@ -55,7 +56,7 @@ pub(crate) async fn prepare(
             }
         };
         let beside = |other: &str| texts.contains_key(other);
-        let activation = workflows::activation(ctx, name, row, number, stored, &beside).await?;
+        let activation = activation::activation(ctx, name, row, number, stored, &beside).await?;
         all.push(Coming { activation, draft });
     }
     // Nor may two of them listen on the same path.
@@ -64,7 +65,7 @@ pub(crate) async fn prepare(
         if let Some(hook) = webhook(&activation.flow)
             && let Some((rival, method)) = table.rival(&activation.name, hook, &|_| false)
         {
-            return Err(workflows::hook_taken(rival, &method, hook));
+            return Err(activation::hook_taken(rival, &method, hook));
         }
     }
     Ok(all)
@@ -100,7 +101,7 @@ pub(crate) async fn done(ctx: &Ctx, all: Vec<Coming>) -> Result<Vec<String>, Eng
         let Activation { name, row, number, flow, .. } = activation;
         ctx.ws.registry.forget_flow(&name, number);
         ctx.ws.registry.insert_workflow(&name, row);
-        workflows::warm(ctx, &flow);
+        activation::warm(ctx, &flow);
         names.push(name);
     }
     hooks::rebuild(ctx).await?;
