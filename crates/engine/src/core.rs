@@ -3,6 +3,7 @@ use crate::api::KeyInfo;
 use crate::connections::Gates;
 use crate::error::{EngineError, ErrorKind, Problem};
 use crate::events::Dispatcher;
+use crate::feed::Listening;
 use crate::hooks::deliveries::Deliveries;
 use crate::id::{IdMaker, RunId};
 use crate::indexer::Indexer;
@@ -46,8 +47,8 @@ pub(crate) struct Core {
     pub api_keys: RwLock<HashMap<[u8; 32], KeyInfo>>,
     /// For templates that take long.
     pub lane: Lane,
-    /// Who listens to events.
-    pub feeds: Arc<tokio::sync::Semaphore>,
+    /// Who listens to events of any workspace.
+    pub listening: Listening,
     pub tasks: TaskTracker,
     /// Cancelled when nobody is to be kept waiting for a run any more.
     pub leaving: CancellationToken,
@@ -72,6 +73,8 @@ pub(crate) struct WorkspaceCore {
     pub kept: Kept,
     pub deliveries: Deliveries,
     pub indexer: Indexer,
+    /// Who listens to its events.
+    pub listening: Listening,
 }
 
 /// An engine and one of its workspaces: what most code works in. Cheap to clone.

@@ -9,9 +9,11 @@ use crate::tables::{self, mailbox};
 use futures::stream::{self, BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use stepwell_records::RecordEvent;
 use stepwell_store::{LogError, Refused, Value, Want, first_position, read_log};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A row of the log.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -167,8 +169,43 @@ const PAGE_BYTES: usize = 256 << 10;
 /// Hints may be lost, so the feed looks now and then without one.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Clients that listen at the same time, in all workspaces: each may keep some hundred kilobytes, or one large row.
-pub(crate) const MAX_FEEDS: usize = 256;
+/// Clients that listen at the same time, in all workspaces and in one: each may keep some hundred kilobytes, or one large
+/// row, and no workspace shuts the others out.
+const MAX_FEEDS: usize = 256;
+const MAX_FEEDS_OF_ONE: usize = 64;
+
+/// Places for clients that listen to events.
+#[derive(Clone)]
+pub(crate) struct Listening {
+    places: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Listening {
+    /// To all workspaces together.
+    pub(crate) fn to_all() -> Self {
+        Self::of(MAX_FEEDS)
+    }
+
+    /// To one workspace.
+    pub(crate) fn to_one() -> Self {
+        Self::of(MAX_FEEDS_OF_ONE)
+    }
+
+    fn of(most: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(most)), most }
+    }
+
+    fn take(&self, of: &str) -> Result<OwnedSemaphorePermit, EngineError> {
+        self.places.clone().try_acquire_owned().map_err(|_| {
+            let message = format!(
+                "{} clients listen to the events of {of} already; end some, or try again later",
+                self.most
+            );
+            EngineError::new(ErrorKind::Unavailable, "too_many_streams", message)
+        })
+    }
+}
 
 struct Reader {
     ctx: Ctx,
@@ -180,7 +217,7 @@ struct Reader {
     rows: VecDeque<(u64, Value)>,
     read: VecDeque<FeedEvent>,
     hints: tokio::sync::broadcast::Receiver<stepwell_store::Shard>,
-    _permit: tokio::sync::OwnedSemaphorePermit,
+    _places: [OwnedSemaphorePermit; 2],
 }
 
 /// The log from a position on, for ever; it ends when the engine closes.
@@ -196,10 +233,8 @@ pub(crate) async fn events(
             EngineError::invalid("invalid_event_id", format!("`{id}` is not the id of an event"))
         })?,
     };
-    let permit = ctx.core.feeds.clone().try_acquire_owned().map_err(|_| {
-        let message = format!("{MAX_FEEDS} clients listen to events already; end some, or try again later");
-        EngineError::new(ErrorKind::Unavailable, "too_many_streams", message)
-    })?;
+    let of_one = ctx.ws.listening.take(&format!("the workspace `{}`", ctx.ws.name))?;
+    let places = [of_one, ctx.core.listening.take("all workspaces")?];
     let hints = store.hints();
     // Asked now, so that a position that is no longer there is an error before anything is answered.
     read_log(store, ctx.ws.log, position, 1).await.map_err(log_error)?;
@@ -211,7 +246,7 @@ pub(crate) async fn events(
         rows: VecDeque::new(),
         read: VecDeque::new(),
         hints,
-        _permit: permit,
+        _places: places,
     };
     let events = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;

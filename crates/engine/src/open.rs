@@ -2,6 +2,7 @@
 use crate::api::DEFAULT_WORKSPACE;
 use crate::core::{Core, Ctx, WorkspaceCore, keep_up};
 use crate::error::{EngineError, OpenError};
+use crate::feed::Listening;
 use crate::id::RunId;
 use crate::registry::{Registry, activation};
 use crate::schedule::Schedule;
@@ -30,7 +31,7 @@ pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>
         creating: Default::default(),
         api_keys: Default::default(),
         lane: Default::default(),
-        feeds: Arc::new(tokio::sync::Semaphore::new(crate::feed::MAX_FEEDS)),
+        listening: Listening::to_all(),
         tasks: Default::default(),
         leaving: Default::default(),
         closing: Default::default(),
@@ -78,6 +79,7 @@ async fn add(core: &Arc<Core>, row: names::WorkspaceRow) -> Result<Ctx, EngineEr
         events: Default::default(),
         timetables: Default::default(),
         schema: Default::default(),
+        listening: Listening::to_one(),
         gates: Default::default(),
         kept: Default::default(),
         deliveries: Default::default(),

@@ -231,6 +231,27 @@ async fn next(
 }
 
 #[test]
+fn those_who_listen_to_one_workspace_shut_no_other_out() {
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[], &[]).await;
+        let other = engine.create_workspace("other").await.unwrap();
+        let mut listening = Vec::new();
+        let refused = loop {
+            match workspace.events(Some("now")).await {
+                Ok(events) => listening.push(events),
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!((listening.len(), refused.code.as_ref()), (64, "too_many_streams"));
+        assert!(other.events(Some("now")).await.is_ok());
+        listening.pop();
+        assert!(workspace.events(Some("now")).await.is_ok());
+        drop(listening);
+        engine.close().await;
+    });
+}
+
+#[test]
 fn the_feed_tells_everything_once_and_goes_on_where_it_was_left() {
     in_world(async |world| {
         let (engine, workspace) = world.set_up(&[NORMALIZE], &[WEB_FORM]).await;
