@@ -92,10 +92,10 @@ async fn drive_new(
     tell: oneshot::Sender<Result<Begun, EngineError>>,
 ) {
     let mut calls = Calls::of(ctx, &base.flow);
-    let mut burst = burst_past_conflicts(ctx, &mut base, &mut calls).await;
+    let mut burst = burst_past_conflicts(ctx, turn, &mut base, &mut calls).await;
     if let Err(Refused::TooBig(_)) = burst {
         base.step_limit = 1;
-        burst = burst_past_conflicts(ctx, &mut base, &mut calls).await;
+        burst = burst_past_conflicts(ctx, turn, &mut base, &mut calls).await;
     }
     match burst {
         Ok(Burst::Committed(committed)) => {
@@ -114,7 +114,7 @@ async fn drive_new(
         Ok(Burst::Stands) => {
             let _ = tell.send(Ok(Begun::Stands));
         }
-        Ok(Burst::Nothing | Burst::Switched) => {
+        Ok(Burst::Nothing | Burst::Switched | Burst::GivenUp) => {
             let _ = tell.send(Err(EngineError::internal("the run came to nothing")));
         }
         Err(refused) => {
@@ -200,7 +200,11 @@ async fn go_on(
             return Left::ForNow;
         }
         if look {
-            match burst_past_conflicts(ctx, &mut base, &mut calls).await {
+            if base.flow.graph.has_atomic {
+                // The burst may last, and gives up for a timer.
+                set_timers(ctx, &base);
+            }
+            match burst_past_conflicts(ctx, turn, &mut base, &mut calls).await {
                 Ok(Burst::Committed(committed)) => {
                     let more = committed.more;
                     patience = Patience::default();
@@ -210,7 +214,7 @@ async fn go_on(
                     }
                 }
                 Ok(Burst::Switched) => return Left::Switched,
-                Ok(Burst::Nothing | Burst::Duplicate(_) | Burst::Stands) => {}
+                Ok(Burst::Nothing | Burst::Duplicate(_) | Burst::Stands | Burst::GivenUp) => {}
                 Err(refused @ Refused::TooBig(_)) if base.step_limit == 1 => {
                     give_up(ctx, turn, Failure::engine("too_big", refused.to_string())).await;
                     return Left::ForNow;
@@ -240,10 +244,7 @@ async fn go_on(
             }
         }
         look = true;
-        // Again each time: a timer that rang a moment too early, by a clock that went back, is not lost.
-        for (_, due) in base.timers.iter().filter(|_| !base.head.waits_for_its_place()) {
-            ctx.core.timers.add(due.as_millisecond(), ctx.ws.id, base.run);
-        }
+        set_timers(ctx, &base);
         if !calls.any_running() {
             if let Parting::Left(turns) = ctx.ws.schedule.leave(turn, false) {
                 start_all(ctx, turns);
@@ -267,11 +268,13 @@ async fn go_on(
         }
         if closing && !calls.any_outside() {
             // The last answer is in: one more burst stores it. What that would send goes out after the next start.
-            match burst_past_conflicts(ctx, &mut base, &mut calls).await {
+            match burst_past_conflicts(ctx, turn, &mut base, &mut calls).await {
                 Ok(Burst::Committed(committed)) => {
                     tell(ctx, &base, committed.finished, committed.answer);
                 }
-                Ok(Burst::Nothing | Burst::Duplicate(_) | Burst::Stands | Burst::Switched) => {}
+                Ok(
+                    Burst::Nothing | Burst::Duplicate(_) | Burst::Stands | Burst::Switched | Burst::GivenUp,
+                ) => {}
                 Err(refused) => {
                     tracing::warn!(%refused, "an answer from the outside could not be stored before closing");
                 }
@@ -281,12 +284,29 @@ async fn go_on(
     }
 }
 
-/// A conflict never fails a run: the burst runs again, and stands in line for what it lost.
-async fn burst_past_conflicts(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Result<Burst, Refused> {
+/// Has the run's timers ring. Again each time: one that rang a moment too early, by a clock that went back, is not lost.
+fn set_timers(ctx: &Ctx, base: &Base) {
+    for (_, due) in base.timers.iter().filter(|_| !base.head.waits_for_its_place()) {
+        ctx.core.timers.add(due.as_millisecond(), ctx.ws.id, base.run);
+    }
+}
+
+/// A conflict never fails a run: the burst runs again, and stands in line for what it lost. So does one that was
+/// given up.
+async fn burst_past_conflicts(
+    ctx: &Ctx,
+    turn: &Turn,
+    base: &mut Base,
+    calls: &mut Calls,
+) -> Result<Burst, Refused> {
     let mut contention: Option<Contention> = None;
     loop {
-        let refused = match burst(ctx, base, calls).await {
+        let refused = match burst(ctx, base, calls, &turn.bell).await {
             Err(refused) if refused.is_conflict() => refused,
+            Ok(Burst::GivenUp) => {
+                base.head_at = None;
+                continue;
+            }
             done => return done,
         };
         add(&ctx.core.stats.burst_conflicts, 1);

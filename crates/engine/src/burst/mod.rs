@@ -18,6 +18,7 @@ use crate::feed::{EventPage, RunMoved};
 use crate::id::RunId;
 use crate::journal::{Note, NoteRef, Page, Shown, Switch};
 use crate::registry::Compiled;
+use crate::schedule::Bell;
 use crate::stats::add;
 use crate::tables::items::{self, Ended};
 use crate::tables::runs::{self, Claim, Frozen, Live, RunHead};
@@ -77,6 +78,8 @@ pub(crate) enum Burst {
     Duplicate(hooks::HookKey),
     /// The place that a new run asks for is taken; nothing was written.
     Stands,
+    /// Something came from outside that does not wait for what the burst would have committed; nothing was written.
+    GivenUp,
     /// A person has the run go on with another version of its workflow: it is to be read again.
     Switched,
 }
@@ -114,6 +117,8 @@ struct Going<'r> {
     ctx: &'r Ctx,
     base: &'r Base,
     calls: &'r mut Calls,
+    /// Rung when something comes from outside.
+    bell: &'r Bell,
     txn: Txn,
     /// Read once a burst.
     known: steps::records::Known,
@@ -158,6 +163,7 @@ struct Going<'r> {
     done: usize,
     began: Duration,
     full: bool,
+    given_up: bool,
     /// Something that came from outside had to be left to the next burst.
     late: bool,
     finished: Option<Finished>,
@@ -165,7 +171,12 @@ struct Going<'r> {
 }
 
 /// Runs one burst and commits it. On success `base` is what is stored now; on any refusal it is as it was.
-pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Result<Burst, Refused> {
+pub(crate) async fn burst(
+    ctx: &Ctx,
+    base: &mut Base,
+    calls: &mut Calls,
+    bell: &Bell,
+) -> Result<Burst, Refused> {
     add(&ctx.core.stats.bursts, 1);
     calls.begin_burst();
     let mut going = Going {
@@ -177,7 +188,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         unset: base.unset.clone(),
         frozen: base.frozen.clone(),
         open: base.open.clone(),
-        queue: atomic::in_turn(base),
+        queue: atomic::in_turn(base, calls),
         held: None,
         page: Page::default(),
         moved: Vec::new(),
@@ -201,12 +212,14 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         done: 0,
         began: ctx.core.ports.clock.elapsed(),
         full: false,
+        given_up: false,
         late: false,
         finished: None,
         answer: None,
         ctx,
         base,
         calls,
+        bell,
     };
     if let Some((key, own)) = &base.hook_key
         && let Some(value) = going.txn.get(key).await?
@@ -222,6 +235,7 @@ pub(crate) async fn burst(ctx: &Ctx, base: &mut Base, calls: &mut Calls) -> Resu
         return Ok(Burst::Stands);
     }
     match going.forward().await {
+        Ok(()) if going.given_up => Ok(Burst::GivenUp),
         Ok(()) if going.switched => Ok(Burst::Switched),
         Ok(()) if going.stands => Ok(Burst::Nothing),
         Ok(()) if going.page.is_empty() && base.stored && base.unset.is_empty() => Ok(Burst::Nothing),
@@ -253,6 +267,9 @@ impl Going<'_> {
             }
             if self.held.is_some() && self.finished.is_none() {
                 self.wait_for_held().await?;
+                if self.given_up {
+                    return Ok(());
+                }
                 continue;
             }
             if self.finished.is_some() || self.full || !self.send.is_empty() || self.page.is_empty() {

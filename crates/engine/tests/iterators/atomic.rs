@@ -1,6 +1,6 @@
 //! Atomic iterators: what their items write is there as a whole, or not at all.
 use super::support::{activate, all_records, in_world};
-use super::{MOODY, SLOW, ended, items, rows, value};
+use super::{MOODY, SLOW, ended, items, rows, started, value};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -111,6 +111,49 @@ fn all_items_are_one_commit_whatever_crashes() {
             engine.close().await;
         });
     }
+}
+
+const SLOWLY: &str = r#"
+name: slowly
+trigger: { type: manual }
+steps:
+  - id: beside
+    type: parallel
+    steps:
+      - id: rows
+        type: iterator
+        over: [1, 2, 3]
+        atomic: true
+        do:
+          - { id: slow, type: code, action: slow, input: { ms: 20000, n: "{{ item }}" } }
+          - { id: task, type: create_record, object: task, record: { title: "Item {{ item }}" } }
+      - { id: pause, type: delay, for: 5s }
+"#;
+
+/// What else a run has to hear of does not wait for the code of its items, and that code is not run again for it.
+#[test]
+fn neither_a_cancel_nor_a_timer_waits_for_the_items() {
+    in_world(async |world| {
+        let (engine, workspace) = world.set_up(&[SLOW], &[SLOWLY]).await;
+        let id = started(&workspace, "slowly", json!({})).await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let run = workspace.runs().get(&id).await.unwrap();
+        let pause = run.steps.iter().find(|step| step.id == "pause").unwrap();
+        assert_eq!(pause.status, StepStatus::Completed, "its time was over after 5 s");
+        let run = workspace.runs().wait(&id, Duration::from_secs(600)).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        assert_eq!(all_records(&workspace, "task").await.len(), 3);
+        let calls = world.code.calls.lock().unwrap().len();
+        assert_eq!(calls, 3, "each item's code ran once");
+
+        let id = started(&workspace, "slowly", json!({})).await;
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        workspace.runs().cancel(&id).await.unwrap();
+        let run = workspace.runs().wait(&id, Duration::from_secs(2)).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Cancelled, "{run:#?}");
+        assert_eq!(all_records(&workspace, "task").await.len(), 3, "nothing of it is there");
+        engine.close().await;
+    });
 }
 
 #[test]

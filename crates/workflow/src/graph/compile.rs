@@ -32,9 +32,10 @@ impl Graph {
             return Err(compiler.errors);
         }
         // A step is listed before the steps inside it, which were compiled first.
-        let nodes = compiler.nodes.into_iter().flatten().collect();
+        let nodes: Vec<Node> = compiler.nodes.into_iter().flatten().collect();
         Ok(Graph {
             name: workflow.name.clone(),
+            has_atomic: nodes.iter().any(Node::is_atomic),
             nodes,
             lists: compiler.lists,
             root,

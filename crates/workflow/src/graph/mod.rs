@@ -31,6 +31,8 @@ pub struct Graph {
     /// The run's result; the last step's output when absent.
     pub output: Option<Document>,
     pub respond: RespondPlan,
+    /// Whether any of its iterators is atomic.
+    pub has_atomic: bool,
     pub(crate) by_path: HashMap<String, NodeId>,
     pub(crate) by_id: HashMap<String, NodeId>,
 }
@@ -298,6 +300,13 @@ fn at(step: &str, place: &str) -> String {
     }
 }
 
+impl Node {
+    /// Whether it is an iterator whose items are committed together.
+    pub(crate) fn is_atomic(&self) -> bool {
+        matches!(&self.kind, NodeKind::Iterator(plan) if plan.atomic)
+    }
+}
+
 impl Graph {
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0 as usize]
@@ -331,25 +340,19 @@ impl Graph {
         self.nodes.iter().any(|node| matches!(node.kind, NodeKind::Iterator(_)))
     }
 
-    /// Whether any of its iterators is atomic.
-    pub fn has_atomic(&self) -> bool {
-        self.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Iterator(plan) if plan.atomic))
-    }
-
     /// The iterator whose items are committed together, if the step is one or stands in an item of one. (What stands in
     /// its `on_error` comes after them.) They do not nest.
     pub fn atomic(&self, path: &crate::machine::StepPath) -> Option<crate::machine::StepPath> {
-        if !self.has_atomic() {
+        if !self.has_atomic {
             return None;
         }
-        let atomic = |node: &Node| matches!(&node.kind, NodeKind::Iterator(plan) if plan.atomic);
         let mut at = Some(path.clone());
         let mut counts = true;
         while let Some(here) = at {
             let item = here.of_item();
             counts |= item.is_some();
             let here = item.map_or(here, |(iterator, _)| iterator);
-            if counts && self.find(&here).is_some_and(|id| atomic(self.node(id))) {
+            if counts && self.find(&here).is_some_and(|id| self.node(id).is_atomic()) {
                 return Some(here);
             }
             (at, counts) = (here.parent(), false);
