@@ -23,7 +23,7 @@ const LONGEST_KEY: usize = 512;
 const SHOWN_KEY: usize = 100;
 /// Runs in line that one transaction deals with. The rest follows when these go on, or end.
 const AT_ONCE: usize = 16;
-/// Runs under way that one run replaces, at most.
+/// Runs under way that one transaction tells to end for another. The rest follows when these have ended.
 const REPLACED: u64 = 50;
 /// Runs under way that are named to who looks at one that waits.
 const NAMED: usize = 10;
@@ -202,6 +202,9 @@ pub(crate) async fn leave(
         Stand::Held => {
             tx.delete(line.of().held(place.ticket));
             line.counts.held = line.counts.held.saturating_sub(1);
+            if place.replaced_by.is_some() {
+                line.counts.ending = line.counts.ending.saturating_sub(1);
+            }
         }
         Stand::Waits => {
             tx.delete(line.of().waiting(place.ticket));
@@ -210,6 +213,7 @@ pub(crate) async fn leave(
         Stand::Out => {}
     }
     line.go_on(ctx, tx, told).await?;
+    line.go_on_replacing(ctx, tx, told).await?;
     line.write(tx)
 }
 
@@ -286,23 +290,47 @@ impl<'a> Line<'a> {
         Ok(())
     }
 
-    /// Tells the oldest under way to end, as many as `by` needs.
+    /// A run that replaces more than one transaction tells to end waits at the head of the line: the next are told.
+    async fn go_on_replacing(
+        &mut self,
+        ctx: &Ctx,
+        tx: &mut Txn,
+        told: &mut Vec<Told>,
+    ) -> Result<(), Refused> {
+        let Some(by) = self.counts.by.filter(|_| self.counts.waiting > 0 && self.to_end() > 0) else {
+            return Ok(());
+        };
+        let first = tx.range(self.of().all_waiting(), 1, false).await?.pop();
+        match first.map(|(key, _)| places::waits_with(&key)).transpose()?.flatten() {
+            Some(ticket) if ticket == self.counts.cut => self.end_oldest(ctx, tx, by, told).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// How many under way have still to be told to end, if one is to begin.
+    fn to_end(&self) -> u64 {
+        let staying = self.counts.held.saturating_sub(self.counts.ending);
+        (staying + 1).saturating_sub(self.counts.limit)
+    }
+
+    /// Tells the oldest under way to end, as many as `by` needs and one transaction takes.
     async fn end_oldest(
-        &self,
+        &mut self,
         ctx: &Ctx,
         tx: &mut Txn,
         by: RunId,
         told: &mut Vec<Told>,
     ) -> Result<(), Refused> {
-        let many = (self.counts.held + 1).saturating_sub(self.counts.limit).min(REPLACED);
-        let many = usize::try_from(many).unwrap_or(usize::MAX);
-        for (key, value) in tx.range(self.of().all_held(), many, false).await? {
+        let many = usize::try_from(self.to_end().min(REPLACED)).unwrap_or(usize::MAX);
+        for (key, value) in tx.range(self.of().held_after(self.counts.told), many, false).await? {
+            self.counts.told = places::held_with(&key)?.unwrap_or(self.counts.told);
             let run: RunId = tables::decode(&key, &value)?;
             let Some(mut head) = readable_head(ctx, tx, run).await? else { continue };
             let Some(place) = head.place.as_mut().filter(|place| place.replaced_by.is_none()) else {
                 continue;
             };
             place.replaced_by = Some(by);
+            self.counts.ending += 1;
             end(ctx, tx, run, head).await?;
             told.push(Told { run, ends: true });
         }

@@ -37,6 +37,11 @@ impl Of<'_> {
         self.base().u8(HELD).prefix()
     }
 
+    /// Those under way that came after one.
+    pub(crate) fn held_after(self, ticket: u64) -> Range<Key> {
+        self.held(ticket.saturating_add(1))..self.all_held().end
+    }
+
     /// A run that waits.
     pub(crate) fn waiting(self, ticket: u64) -> Key {
         self.base().u8(WAITING).u64(ticket).build()
@@ -54,10 +59,19 @@ pub(crate) fn all(workspace: WorkspaceId) -> Range<Key> {
 
 /// The ticket in the key of a run that waits; nothing for other rows.
 pub(crate) fn waits_with(key: &Key) -> Result<Option<u64>, Refused> {
+    ticket(key, WAITING)
+}
+
+/// The ticket in the key of a run under way; nothing for other rows.
+pub(crate) fn held_with(key: &Key) -> Result<Option<u64>, Refused> {
+    ticket(key, HELD)
+}
+
+fn ticket(key: &Key, stand: u8) -> Result<Option<u64>, Refused> {
     let mut reader = KeyReader::new(key)?;
     reader.str()?;
     reader.str()?;
-    if reader.rest().is_empty() || reader.u8()? != WAITING {
+    if reader.rest().is_empty() || reader.u8()? != stand {
         return Ok(None);
     }
     Ok(Some(reader.u64()?))
@@ -81,4 +95,9 @@ pub(crate) struct Counts {
     pub cut: u64,
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub by: Option<RunId>,
+    /// Those under way with a ticket up to this were told to end for one that replaces them; of them, so many are left.
+    #[serde(rename = "e", default, skip_serializing_if = "is_zero")]
+    pub told: u64,
+    #[serde(rename = "g", default, skip_serializing_if = "is_zero")]
+    pub ending: u64,
 }

@@ -366,6 +366,27 @@ fn a_version_that_replaces_clears_a_long_line() {
     });
 }
 
+/// More than one transaction tells to end: those that end tell the next.
+#[test]
+fn a_version_with_a_lower_limit_replaces_as_many_as_it_needs() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[&flow("{ limit: 200, when_full: replace }")]).await;
+        let mut runs = Vec::new();
+        for n in 0..120 {
+            runs.push(send(&workspace, json!({ "n": n })).await);
+        }
+        activate(&workspace, &flow("{ limit: 2, when_full: replace }")).await;
+        let last = send(&workspace, json!({ "n": 120 })).await;
+        let all = ended(&workspace, &runs).await;
+        let gone = all.iter().filter(|run| run.summary.status == RunStatus::Cancelled).count();
+        assert_eq!(gone, 119, "one of them and the new one are as many as may run");
+        assert!(all[..119].iter().all(|run| code(run) == "concurrency_replaced"));
+        assert_eq!(ended(&workspace, &[last]).await[0].summary.status, RunStatus::Completed);
+        assert_eq!(places(&world), 0);
+        engine.close().await;
+    });
+}
+
 #[test]
 fn a_draft_with_a_wrong_key_is_told() {
     in_world(|world| async move {
