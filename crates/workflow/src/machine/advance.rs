@@ -600,7 +600,10 @@ impl<'a> Machine<'a> {
             }
             OnErrorPlan::Fail | OnErrorPlan::Do(_) => {
                 self.close(&path, StepStatus::Failed);
-                self.set(&path, |step| step.error = Some(failure.clone()));
+                if !handling {
+                    // What its handler failed with is the handler's: a retry deals with the same failure as before.
+                    self.set(&path, |step| step.error = Some(failure.clone()));
+                }
                 self.propagate(id, path, failure);
             }
         }

@@ -283,6 +283,8 @@ fn a_retry_after_a_failed_handler_repeats_the_handlers_step() {
     run.fail("get.mend", "worse");
     run.event(Event::RetryRequested { at: time(9) });
     assert_eq!(run.open_paths(), ["get.mend"]);
+    let Call::Code(call) = run.call("get.mend").call else { panic!() };
+    assert_eq!(call.input.value, json!("gone"), "it deals with the same failure as before");
     run.ok("get.mend", json!("fine"));
     assert_eq!(run.result(), json!("fine"));
 }
