@@ -19,7 +19,7 @@ pub(crate) fn message(call: &EmailCall, execute: &Execute) -> Result<MailMessage
         cc: call.cc.clone(),
         bcc: call.bcc.clone(),
         reply_to: call.reply_to.clone(),
-        subject: call.subject.clone(),
+        subject: subject(&call.subject),
         text: call.text.clone(),
         html: call.html.clone(),
         headers: call.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
@@ -28,6 +28,27 @@ pub(crate) fn message(call: &EmailCall, execute: &Execute) -> Result<MailMessage
     };
     crate::outside::mail::check_addresses(&message).map_err(outside_failure)?;
     Ok(message)
+}
+
+/// The longest word of a subject: a line of a header, which is broken at blanks alone, has 998 characters at most
+/// (RFC 5322, 2.1.1).
+const LONGEST_WORD: usize = 500;
+
+/// A subject as a mail can have it, whatever a stranger's form put into it: line breaks and other control characters are
+/// blanks, and a word that fits no line is parted.
+fn subject(text: &str) -> String {
+    let mut subject = String::with_capacity(text.len());
+    let mut word = 0;
+    for c in text.chars() {
+        let c = if c.is_control() { ' ' } else { c };
+        word = if c == ' ' { 0 } else { word + 1 };
+        if word > LONGEST_WORD {
+            subject.push(' ');
+            word = 1;
+        }
+        subject.push(c);
+    }
+    subject
 }
 
 /// Sends it; the output is `{message_id, accepted}`.
@@ -55,4 +76,17 @@ pub(crate) fn catch(
     let row = mailbox::CaughtMail { run: Some(run), step, at_ms, mail: message };
     txn.put(mailbox::key(workspace, at_ms, &id), tables::encode(&row)?);
     Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::subject;
+
+    #[test]
+    fn a_subject_is_one_line_that_a_server_takes() {
+        assert_eq!(subject("Größe & more"), "Größe & more");
+        assert_eq!(subject("Hi\r\nBcc: evil@example.com\u{7}"), "Hi  Bcc: evil@example.com ");
+        let long = subject(&"x".repeat(1201));
+        assert_eq!(long.split(' ').map(str::len).collect::<Vec<_>>(), [500, 500, 201]);
+    }
 }

@@ -577,7 +577,12 @@ pub static STEPS: &[Kind] = &[
                 need: Need::Optional,
                 about: "Where answers go.",
             },
-            Field { key: "subject", shape: Shape::Template, need: Need::Required, about: "One line." },
+            Field {
+                key: "subject",
+                shape: Shape::Template,
+                need: Need::Required,
+                about: "One line: line breaks and control characters become blanks, and a word of more than 500 characters is parted.",
+            },
             Field {
                 key: "text",
                 shape: Shape::Template,
