@@ -12,6 +12,7 @@ use flows::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stepwell_engine::{PageRequest, RunDetail, RunStatus, RunSummary, Workspace};
@@ -608,7 +609,7 @@ fn number(name: &str) -> Option<u64> {
         .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
-/// Seeds in a plain run of the tests; CI runs thousands.
+/// Seeds in a plain run of the tests; `.ci/run` asks for thousands.
 const SEEDS: u64 = 600;
 
 #[test]
@@ -616,12 +617,24 @@ fn everything_holds_whatever_happens() {
     if let Some(seed) = number("STEPWELL_SIM_SEED") {
         return Simulation::new(seed).run();
     }
-    for seed in 0..number("STEPWELL_SIM_SEEDS").unwrap_or(SEEDS) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| Simulation::new(seed).run())) {
-            eprintln!("\nseed {seed} failed; replay it with STEPWELL_SIM_SEED={seed}");
-            std::panic::resume_unwind(panic);
+    let seeds = number("STEPWELL_SIM_SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(0);
+    // Each seed is a world of its own, so every core takes one after the other.
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= seeds {
+                return;
+            }
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| Simulation::new(seed).run())) {
+                eprintln!("\nseed {seed} failed; replay it with STEPWELL_SIM_SEED={seed}");
+                next.store(seeds, Relaxed);
+                std::panic::resume_unwind(panic);
+            }
         }
-    }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|threads| (0..cores).for_each(|_| _ = threads.spawn(work)));
 }
 
 #[test]
