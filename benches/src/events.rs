@@ -182,7 +182,7 @@ struct Listening {
     aim: Option<Aim>,
 }
 
-const LISTENING: [Listening; 4] = [
+const LISTENING: [Listening; 6] = [
     Listening {
         what: "another object",
         trigger: |_| "object: company, on: [created, updated]".into(),
@@ -203,10 +203,27 @@ const LISTENING: [Listening; 4] = [
         aim: Some(Aim::AtMost(1.2)),
     },
     Listening {
+        what: "the same field, each with a threshold of its own for a number",
+        trigger: |n| {
+            format!(
+                "object: person, on: [created, updated], fields: city, when: '{{{{ trigger.after.version > {} }}}}'",
+                n + 1
+            )
+        },
+        aim: Some(Aim::AtMost(1.2)),
+    },
+    Listening {
+        what: "the same field, with one condition for all that has to be asked",
+        trigger: |_| {
+            "object: person, on: [created, updated], fields: city, when: { field: after.city, contains: Oslo }".into()
+        },
+        aim: Some(Aim::AtMost(1.2)),
+    },
+    Listening {
         what: "the same field, with a condition that each has to be asked",
         trigger: |n| {
             format!(
-                "object: person, on: [created, updated], fields: city, when: {{ field: after.city, starts_with: City {n} }}"
+                "object: person, on: [created, updated], fields: city, when: {{ field: after.city, contains: City {n} }}"
             )
         },
         aim: None,

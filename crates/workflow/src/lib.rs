@@ -13,4 +13,5 @@ pub mod problem;
 pub mod schema;
 pub mod schema_cost;
 pub mod schema_file;
+pub mod sieve;
 pub mod timetable;

@@ -1,7 +1,7 @@
 //! What one commit of the dispatcher starts: runs for the queue, changes that begin to settle or go on to, and how
 //! far the log was read.
 use super::decide::{Decision, Happened, Shown, counts, decide};
-use super::listeners::Listener;
+use super::listeners::{Candidate, Listener};
 use super::settle::{Of, Settlings};
 use super::{change, readable};
 use crate::begin::{self, NewRun, Placed, Rows};
@@ -59,6 +59,11 @@ impl Told {
     /// What conditions are asked of, where they are.
     pub(crate) fn subject(&self) -> Option<&Value> {
         self.shown.subject()
+    }
+
+    /// Whether it is known that this is nothing for one who is looked at on account of what it asks.
+    pub(crate) fn is_denied(&self, candidate: &Candidate<'_>) -> bool {
+        candidate.asks.is_some_and(|question| self.shown.is_denied(question))
     }
 }
 
@@ -141,19 +146,23 @@ impl<'a> Batch<'a> {
     }
 
     /// What an event comes to for one workflow.
-    pub(crate) async fn take(&mut self, listener: &Listener, told: &Told) -> Result<(), Refused> {
+    pub(crate) async fn take(&mut self, candidate: &Candidate<'_>, told: &mut Told) -> Result<(), Refused> {
+        let listener = candidate.listener;
         self.decided += 1;
         if self.decided.is_multiple_of(IN_A_ROW) {
             tokio::task::yield_now().await;
         }
-        let Told { happened, shown, .. } = told;
         // Most are not for most.
-        let counts = listener.event().is_some_and(|event| counts(listener, event, happened));
-        if !counts && !self.is_settling(&listener.flow.name, happened.record) {
+        let counts = listener.event().is_some_and(|event| counts(listener, event, &told.happened));
+        if !counts && !self.is_settling(&listener.flow.name, told.happened.record) {
             return Ok(());
         }
-        let before = self.here(happened.record);
+        if candidate.asks.is_some() && told.shown.denies(listener) {
+            return Ok(());
+        }
+        let before = self.here(told.happened.record);
         let Err(why) = alone(self.look(listener, told).boxed()).await? else { return Ok(()) };
+        let Told { happened, shown, .. } = told;
         self.back_to(before, happened.record);
         tracing::error!(
             workspace = %self.ctx.ws.name, workflow = %listener.flow.name, record = %happened.record, why,
@@ -169,7 +178,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    async fn look(&mut self, listener: &Listener, told: &Told) -> Result<(), Refused> {
+    async fn look(&mut self, listener: &Listener, told: &mut Told) -> Result<(), Refused> {
         let Told { happened, shown, at_ms } = told;
         let Some(event) = listener.event() else { return Ok(()) };
         let of = (listener.flow.name.clone(), happened.record);
@@ -201,11 +210,11 @@ impl<'a> Batch<'a> {
         &mut self,
         listener: &Listener,
         happened: &Happened,
-        shown: &Shown,
+        shown: &mut Shown,
     ) -> Result<(), Refused> {
         let (ctx, flow) = (self.ctx, &listener.flow);
         let depth = happened.origin.depth;
-        match decide(flow, &happened.origin, shown) {
+        match decide(listener, &happened.origin, shown) {
             Decision::Nothing => Ok(()),
             Decision::Run(trigger) => {
                 let rows = NewRun::rows(ctx, flow, seen(ctx, flow, trigger), depth).await?;
@@ -390,8 +399,8 @@ impl<'a> Batch<'a> {
         if service != listener.service || !counts(listener, event, &happened) {
             return Ok(());
         }
-        let shown = Shown::of(&happened, timestamp(due_ms));
-        self.start(listener, &happened, &shown).await
+        let mut shown = Shown::of(&happened, timestamp(due_ms));
+        self.start(listener, &happened, &mut shown).await
     }
 
     /// That nothing starts rests on the schema too; then nothing need be written.

@@ -1,14 +1,15 @@
 //! Whether an event starts a run of a workflow, and what the run sees of it.
 use super::MAX_DEPTH;
 use super::listeners::Listener;
-use crate::registry::Compiled;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use stepwell_records::Origin;
 use stepwell_workflow::depth;
 use stepwell_workflow::expr::Values;
+use stepwell_workflow::graph::Undecided;
 use stepwell_workflow::machine::Failure;
 use stepwell_workflow::model::{RecordChange, RecordEvent, Writers};
 
@@ -60,7 +61,7 @@ fn touches(event: &RecordEvent, happened: &Happened) -> bool {
     })
 }
 
-fn part<'v>(record: &'v Value, path: &str) -> &'v Value {
+pub(super) fn part<'v>(record: &'v Value, path: &str) -> &'v Value {
     path.split('.').fold(record, |value, name| value.get(name).unwrap_or(&Value::Null))
 }
 
@@ -77,6 +78,16 @@ pub(crate) struct Shown {
     trigger: Arc<Value>,
     scope: Values,
     too_deep: bool,
+    /// By the number of the question.
+    answers: Vec<Answer>,
+}
+
+/// What many ask is answered once.
+enum Answer {
+    Unknown,
+    Yes,
+    No,
+    Fails(Box<Undecided>),
 }
 
 impl Shown {
@@ -91,12 +102,50 @@ impl Shown {
         }
         let trigger = Arc::new(trigger);
         let values = [("trigger".to_owned(), trigger.clone())].into();
-        Self { trigger, scope: Values { values, now }, too_deep }
+        Self { trigger, scope: Values { values, now }, too_deep, answers: Vec::new() }
     }
 
     /// What conditions are asked of, where they are.
     pub(crate) fn subject(&self) -> Option<&Value> {
         (!self.too_deep).then_some(&*self.trigger)
+    }
+
+    /// Whether what a listener asks holds.
+    fn answer(&mut self, listener: &Listener) -> Result<bool, Undecided> {
+        let Some((number, question)) = listener.question() else { return Ok(true) };
+        if self.answers.len() <= number {
+            self.answers.resize_with(number + 1, || Answer::Unknown);
+        }
+        let Some(answer) = self.answers.get_mut(number) else { return Ok(true) };
+        if let Answer::Unknown = answer {
+            *answer = match question.ask(&self.trigger, &self.scope) {
+                Ok(true) => Answer::Yes,
+                Ok(false) => Answer::No,
+                Err(why) => Answer::Fails(Box::new(why)),
+            };
+        }
+        match answer {
+            Answer::Fails(why) => Err(Undecided::clone(why)),
+            answer => Ok(matches!(answer, Answer::Yes)),
+        }
+    }
+
+    /// Whether the answer to a question is known to be no.
+    pub(crate) fn is_denied(&self, question: usize) -> bool {
+        matches!(self.answers.get(question), Some(Answer::No))
+    }
+
+    /// Whether the answer to what a listener asks is no. What goes wrong is left to [`decide`].
+    pub(crate) fn denies(&mut self, listener: &Listener) -> bool {
+        !self.too_deep
+            && catch_unwind(AssertUnwindSafe(|| self.answer(listener)))
+                .is_ok_and(|answer| answer == Ok(false))
+    }
+
+    /// How many questions were asked of it.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> usize {
+        self.answers.iter().filter(|answer| !matches!(answer, Answer::Unknown)).count()
     }
 
     /// For a run of its own.
@@ -106,7 +155,7 @@ impl Shown {
 }
 
 /// Asks `when`, and how deep it goes.
-pub(crate) fn decide(flow: &Compiled, origin: &Origin, shown: &Shown) -> Decision {
+pub(crate) fn decide(listener: &Listener, origin: &Origin, shown: &mut Shown) -> Decision {
     if shown.too_deep {
         let failure = Failure::engine(
             "too_deep",
@@ -117,8 +166,7 @@ pub(crate) fn decide(flow: &Compiled, origin: &Origin, shown: &Shown) -> Decisio
         );
         return Decision::Fail(shown.trigger(), failure);
     }
-    let held = flow.event_when.as_ref().map_or(Ok(true), |when| when.holds_of(&shown.trigger, &shown.scope));
-    match held {
+    match shown.answer(listener) {
         Ok(true) => {}
         Ok(false) => return Decision::Nothing,
         Err(why) => {

@@ -1,12 +1,13 @@
 //! Which workflows listen to which object, and to which of its fields. Made anew when a workflow is activated or taken
 //! out of service, so that an event is held against those alone whom it may concern, however many there are.
+use super::question::Question;
 use crate::registry::Compiled;
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use stepwell_workflow::graph::Condition;
 use stepwell_workflow::model::{RecordChange, RecordEvent, Trigger};
+use stepwell_workflow::sieve::Sieve;
 
 /// A workflow that record events start.
 pub(crate) struct Listener {
@@ -15,11 +16,13 @@ pub(crate) struct Listener {
     since: u64,
     /// How often it came into service: what waits to settle is of one time in service.
     pub service: u32,
+    /// The number of what it asks, among the listeners of its object: those that ask the same have the same.
+    question: usize,
 }
 
 impl Listener {
     pub(crate) fn new(flow: Arc<Compiled>, since: u64, service: u32) -> Self {
-        Self { flow, since: since.max(1), service }
+        Self { flow, since: since.max(1), service, question: 0 }
     }
 
     pub(crate) fn event(&self) -> Option<&RecordEvent> {
@@ -28,48 +31,57 @@ impl Listener {
             _ => None,
         }
     }
+
+    /// What it asks, if anything, with its number.
+    pub(super) fn question(&self) -> Option<(usize, &Question)> {
+        self.flow.event_when.as_ref().map(|question| (self.question, question))
+    }
 }
 
-/// Places in the list of an object's listeners.
+/// Who of an object's listeners watches something: by their places in its list.
 #[derive(Default)]
 struct Watchers {
     /// Whatever the record is like.
     always: Vec<usize>,
-    /// By the part of `trigger` that must be a certain text before anything else counts, and the text.
-    by_text: HashMap<String, HashMap<String, Vec<usize>>>,
+    /// By the number of what they ask first.
+    asking: BTreeMap<usize, Vec<usize>>,
+    /// Of those questions.
+    sieve: Sieve<usize>,
 }
 
 impl Watchers {
     fn add(&mut self, place: usize, listener: &Listener) {
         let settles = listener.event().is_some_and(|event| event.settle.is_some());
         // What settles is asked once of the whole.
-        let when = listener.flow.event_when.as_ref().filter(|_| !settles);
-        match when.and_then(Condition::first_text) {
-            Some((part, text)) => {
-                let texts = self.by_text.entry(part.to_owned()).or_default();
-                texts.entry(text.to_owned()).or_default().push(place);
-            }
+        match listener.question().filter(|_| !settles) {
+            Some((number, _)) => self.asking.entry(number).or_default().push(place),
             None => self.always.push(place),
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.always.is_empty() && self.by_text.is_empty()
+    /// After the last was added.
+    fn sift(&mut self, all: &[Listener]) {
+        let questions = self.asking.iter().filter_map(|(number, places)| {
+            let (_, question) = all.get(*places.first()?)?.question()?;
+            Some((*number, &question.matters))
+        });
+        self.sieve = Sieve::of(questions);
     }
 
-    /// Those that an event may be for; all of them where it is not known what it is like.
-    fn of(&self, trigger: Option<&Value>, places: &mut Vec<usize>) {
-        places.extend(&self.always);
-        for (part, texts) in &self.by_text {
-            let value = trigger.map(|trigger| {
-                part.split('.').fold(trigger, |value, name| value.get(name).unwrap_or(&Value::Null))
-            });
-            match value {
-                Some(Value::Null) => {}
-                Some(Value::String(text)) => places.extend(texts.get(text).into_iter().flatten()),
-                // To ask is an error then, which is theirs to see.
-                Some(_) | None => places.extend(texts.values().flatten()),
-            }
+    fn is_empty(&self) -> bool {
+        self.always.is_empty() && self.asking.is_empty()
+    }
+
+    /// Those that an event may be for, and what they ask; all of them where it is not known what it is like.
+    fn of(&self, trigger: Option<&Value>, places: &mut Vec<(usize, Option<usize>)>) {
+        places.extend(self.always.iter().map(|place| (*place, None)));
+        let questions = match trigger {
+            Some(trigger) => self.sieve.sift(trigger),
+            None => self.asking.keys().copied().collect(),
+        };
+        for number in questions {
+            let asking = self.asking.get(&number).into_iter().flatten();
+            places.extend(asking.map(|place| (*place, Some(number))));
         }
     }
 }
@@ -94,6 +106,11 @@ impl ByField {
         }
     }
 
+    fn sift(&mut self, all: &[Listener]) {
+        self.any.sift(all);
+        self.one.values_mut().for_each(|watchers| watchers.sift(all));
+    }
+
     fn of<'a>(&'a self, fields: &BTreeSet<Cow<'_, str>>) -> Vec<&'a Watchers> {
         let of_fields = fields.iter().filter_map(|field| self.one.get(&**field));
         std::iter::once(&self.any).chain(of_fields).collect()
@@ -113,6 +130,13 @@ struct OfObject {
 impl OfObject {
     fn of(mut all: Vec<Listener>) -> Self {
         all.sort_by(|a, b| a.flow.name.cmp(&b.flow.name));
+        let mut numbers: HashMap<&str, usize> = HashMap::new();
+        for Listener { flow, question, .. } in &mut all {
+            if let Some(asked) = &flow.event_when {
+                let next = numbers.len();
+                *question = *numbers.entry(&asked.text).or_insert(next);
+            }
+        }
         let mut object = Self::default();
         for (place, listener) in all.iter().enumerate() {
             let Some(event) = listener.event() else { continue };
@@ -129,6 +153,10 @@ impl OfObject {
                 object.restored.add(place, listener);
             }
         }
+        object.created.sift(&all);
+        object.updated.sift(&all);
+        object.deleted.sift(&all);
+        object.restored.sift(&all);
         object.all = all;
         object
     }
@@ -214,6 +242,13 @@ pub(crate) struct Interested<'a> {
     settling: Vec<usize>,
 }
 
+/// One whom a change may concern.
+pub(crate) struct Candidate<'a> {
+    pub listener: &'a Listener,
+    /// The number of what it asks, where the change concerns it only if that holds.
+    pub asks: Option<usize>,
+}
+
 impl<'a> Interested<'a> {
     /// Those whom it does, as far as one can tell without asking each, in the order of their names: of an event at
     /// this position, with what they see of it where that is known, and after one that had it before.
@@ -222,13 +257,16 @@ impl<'a> Interested<'a> {
         trigger: Option<&Value>,
         position: u64,
         after: Option<&str>,
-    ) -> Vec<&'a Listener> {
-        let mut places = self.settling;
+    ) -> Vec<Candidate<'a>> {
+        let mut places: Vec<_> = self.settling.into_iter().map(|place| (place, None)).collect();
         self.watchers.iter().for_each(|watchers| watchers.of(trigger, &mut places));
+        // Of one who is there twice that stays which asks nothing.
         places.sort_unstable();
-        places.dedup();
-        let listeners = places.into_iter().filter_map(|place| self.all.get(place));
-        let here = listeners.filter(|listener| listener.since <= position);
-        here.filter(|listener| after.is_none_or(|after| *listener.flow.name > *after)).collect()
+        places.dedup_by_key(|(place, _)| *place);
+        let found = places
+            .into_iter()
+            .filter_map(|(place, asks)| self.all.get(place).map(|listener| Candidate { listener, asks }));
+        let here = found.filter(|candidate| candidate.listener.since <= position);
+        here.filter(|candidate| after.is_none_or(|after| *candidate.listener.flow.name > *after)).collect()
     }
 }

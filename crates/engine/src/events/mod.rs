@@ -6,10 +6,14 @@ mod by_hand;
 mod decide;
 mod listeners;
 mod place;
+mod question;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use by_hand::trigger as trigger_by_hand;
 pub(crate) use listeners::{Listener, Listeners};
+pub(crate) use question::Question;
 
 use crate::core::{Ctx, keep_up};
 use crate::tables::runs::timestamp;

@@ -192,16 +192,21 @@ impl Place {
             let settling = batch.settling(brief.id).into_iter();
             let interested = listeners.interested(&brief.object, change(brief.kind), &brief.fields, settling);
             let Some(interested) = interested else { continue };
-            let Some(event) = batch.event(event.get(), row.at_ms).await? else { continue };
+            let Some(mut event) = batch.event(event.get(), row.at_ms).await? else { continue };
             let interested = interested.listeners(event.subject(), position, before);
             let mut done = before;
-            for listener in interested {
+            for candidate in interested {
+                let name = Some(&*candidate.listener.flow.name);
+                if event.is_denied(&candidate) {
+                    done = name;
+                    continue;
+                }
                 if batch.is_full() {
                     // This one comes first in the next batch: what came before it in this row is done.
                     return Ok(Some(Cursor { position, event: number, after: done.map(str::to_owned) }));
                 }
-                batch.take(listener, &event).await?;
-                done = Some(&listener.flow.name);
+                batch.take(&candidate, &mut event).await?;
+                done = name;
             }
         }
         Ok(None)

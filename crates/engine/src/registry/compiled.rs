@@ -4,14 +4,14 @@ use super::workflows::refused;
 use crate::concurrency;
 use crate::core::Ctx;
 use crate::error::{EngineError, Problem};
+use crate::events::Question;
 use crate::pace::Pace;
 use crate::tables::registry as rows;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use stepwell_records::filter::Allowed;
 use stepwell_workflow::expr::{self, Mode, Reference, Segment};
-use stepwell_workflow::graph::{Condition, Graph};
+use stepwell_workflow::graph::Graph;
 use stepwell_workflow::machine::Payload;
 use stepwell_workflow::model::{ActionRef, StepKind, Trigger, Workflow};
 use stepwell_workflow::timetable::Timetable;
@@ -27,7 +27,7 @@ pub(crate) struct Compiled {
     /// The times of a schedule.
     pub timetable: Option<Timetable>,
     /// What must hold of a record event.
-    pub event_when: Option<Condition>,
+    pub event_when: Option<Question>,
     /// How many of its runs may be under way.
     pub concurrency: Option<concurrency::Limits>,
     /// The actions that it names.
@@ -122,8 +122,7 @@ pub(crate) fn compile(
         Trigger::RecordEvent(event) => event.when.as_ref(),
         _ => None,
     };
-    let event_when = event_when.map(|when| Condition::compile_for(when, Allowed::BOTH)).transpose();
-    let event_when = event_when.map_err(unfit)?;
+    let event_when = event_when.map(Question::of).transpose().map_err(unfit)?;
     let limits = workflow.concurrency.as_ref().map(concurrency::Limits::of).transpose().map_err(|why| {
         let message = format!("`concurrency` of version {version} of `{name}` is wrong: {why}");
         EngineError::conflict("workflow_has_problems", message)

@@ -16,6 +16,7 @@ impl Kinds {
     pub const TEXT: Kinds = Kinds(8);
     pub const LIST: Kinds = Kinds(16);
     pub const OBJECT: Kinds = Kinds(32);
+    pub const NONE: Kinds = Kinds(0);
     /// Nothing is known.
     pub const ANY: Kinds = Kinds(63);
     /// What has a text.

@@ -76,6 +76,14 @@ impl Document {
         literal(&self.0)
     }
 
+    /// Its template, where it is no more than that.
+    pub(crate) fn as_template(&self) -> Option<&Template> {
+        match &self.0 {
+            Node::Template(template) => Some(template),
+            _ => None,
+        }
+    }
+
     /// What its templates read.
     pub fn references(&self) -> Vec<&Reference> {
         let mut found = Vec::new();

@@ -35,7 +35,7 @@ pub(super) enum Why<'a> {
 /// One rendering: the values, and what it may use up.
 pub(super) struct Run<'a> {
     pub source: &'a str,
-    pub roots: &'a [(String, Found)],
+    pub roots: &'a [(&'a str, Found)],
     pub names: &'a dyn Fn() -> Vec<String>,
     pub now: Timestamp,
     pub budget: &'a Budget,
@@ -47,7 +47,7 @@ type Evaluated<T> = Result<T, ExprError>;
 impl<'a> Run<'a> {
     pub fn new(
         source: &'a str,
-        roots: &'a [(String, Found)],
+        roots: &'a [(&'a str, Found)],
         names: &'a dyn Fn() -> Vec<String>,
         now: Timestamp,
         budget: &'a Budget,

@@ -25,6 +25,7 @@ mod json;
 #[cfg(test)]
 mod limits_tests;
 mod nesting;
+mod outcomes;
 mod parse;
 mod paths;
 mod scope;

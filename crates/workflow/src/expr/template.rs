@@ -188,8 +188,7 @@ impl Template {
             self.check_line(literal)?;
             return Ok(Rendered { value: Value::String(literal.to_owned()), secrets: Vec::new() });
         }
-        let roots: Vec<(String, Found)> =
-            self.roots.iter().map(|root| (root.clone(), scope.get(root))).collect();
+        let roots: Vec<(&str, Found)> = self.roots.iter().map(|root| (&**root, scope.get(root))).collect();
         let names = || scope.names();
         let run = Run::new(&self.source, &roots, &names, scope.now(), budget);
         if let Some(expr) = self.single() {

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use stepwell_records::filter::{Allowed, Filter, Operand, Subject};
+use stepwell_records::filter::{Allowed, Filter, Subject};
 
 use crate::expr::{Document, ExprError, Mode, Scope, Template};
+use crate::sieve::{Outcomes, Read, Region, Verdict, of_filter};
 
 /// A filter whose values are templates.
 #[derive(Debug)]
@@ -12,7 +13,8 @@ pub struct FilterPlan {
     filter: Filter,
     /// Of every value, in the order in which [`Filter::try_map_values`] comes by them.
     values: Vec<Document>,
-    first_text: Option<(String, String)>,
+    /// The filter as it is asked, where no value has to be filled in.
+    filled: Option<Filter>,
 }
 
 /// What a step's `if`, an arm's `when` or a `filter` asks.
@@ -42,7 +44,7 @@ impl FilterPlan {
                 values.push(Document::compile(value, Mode::Value).map_err(|e| e.under(path).to_string())?);
                 Ok(Value::Null)
             })
-            .map(|_| FilterPlan { first_text: first_text(&filter, &values), filter, values })
+            .map(|_| FilterPlan { filled: filled(&filter, &values), filter, values })
     }
 
     /// The filter with every value filled in.
@@ -58,37 +60,52 @@ impl FilterPlan {
 
     /// Whether it holds of `subject`, whose parts its fields name.
     pub fn holds_of(&self, subject: &Value, scope: &dyn Scope, now: Timestamp) -> Result<bool, Undecided> {
-        let decided = self.render(scope)?.evaluate_on(subject, now);
+        let decided = match &self.filled {
+            Some(filter) => filter.holds_on(subject, now),
+            None => self.render(scope)?.holds_on(subject, now),
+        };
         decided.map_err(|error| Undecided::Filter(error.to_string()))
+    }
+
+    fn outcomes(&self, root: &str) -> Outcomes {
+        // Every value is filled in before anything is asked.
+        let templates = self.values.iter().filter_map(Document::as_template);
+        let reads: Option<Vec<Read>> = templates.map(|template| template.reads(root)).collect();
+        let mut values = self.values.iter();
+        let asked = self.filter.try_map_values(&mut |_, _| {
+            let value = values.next().ok_or(())?;
+            if value.as_template().is_some() { Ok(Value::Null) } else { value.as_literal().ok_or(()) }
+        });
+        let (Some(reads), Ok(asked)) = (reads, asked) else { return Outcomes::UNKNOWN };
+        let mut subjects = 0;
+        asked.visit_conditions(&mut |_, condition| {
+            subjects += usize::from(matches!(condition.subject, Subject::Value(_)))
+        });
+        // Templates stand for subjects only: an operand that is one has null in its place here.
+        if asked.check_operands().is_err() || subjects != reads.len() {
+            return Outcomes::UNKNOWN;
+        }
+        let unfilled = reads.iter().fold(Region::NONE, |unfilled, read| unfilled.or(read.may_fail()));
+        of_filter(&asked, &mut reads.into_iter()).with(Verdict::Error, &unfilled)
     }
 }
 
-/// See [`Condition::first_text`].
-fn first_text(filter: &Filter, values: &[Document]) -> Option<(String, String)> {
+/// The filter with its values, where they are no templates and it can be asked with them.
+fn filled(filter: &Filter, values: &[Document]) -> Option<Filter> {
     let mut values = values.iter();
     let filled = filter.try_map_values(&mut |_, _| values.next().and_then(Document::as_literal).ok_or(()));
-    let filled = filled.ok().filter(|filled| filled.check_operands().is_ok())?;
-    let mut first = &filled;
-    while let Filter::All(filters) = first {
-        first = filters.first()?;
-    }
-    let Filter::Condition(condition) = first else { return None };
-    let test = condition.tests.first().filter(|test| test.operand == Operand::Is)?;
-    match (&condition.subject, &test.value) {
-        (Subject::Field(part), Value::String(text)) => Some((part.clone(), text.clone())),
-        _ => None,
-    }
+    filled.ok().filter(|filled| filled.check_operands().is_ok())
 }
 
 impl Condition {
-    /// A part of the subject of [`Condition::holds_of`], and the text that it must be: where that is asked first, and
-    /// nothing that could go wrong comes before it. So whoever asks a thousand conditions of one subject need not ask
-    /// those that want another text there, or a text where there is nothing.
-    pub fn first_text(&self) -> Option<(&str, &str)> {
+    /// Of which subjects it matters to ask [`Condition::holds_of`]: of all others it does not hold, and can be
+    /// answered. Its templates see the subject as `root`.
+    pub fn matters(&self, root: &str) -> Region {
         match self {
-            Condition::Filter(plan) => plan.first_text.as_ref().map(|(part, text)| (&**part, &**text)),
-            Condition::Expression(_) => None,
+            Condition::Filter(plan) => plan.outcomes(root),
+            Condition::Expression(template) => template.outcomes(root),
         }
+        .matters()
     }
 
     pub fn compile(condition: &Value) -> Result<Condition, String> {
@@ -139,33 +156,5 @@ fn shortened(value: &Value) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("`{}…`", &text[..end]),
         None => format!("`{text}`"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_text_that_is_asked_first_is_known() {
-        let first = |when: Value| {
-            let condition = Condition::compile_for(&when, Allowed::BOTH).unwrap();
-            condition.first_text().map(|(part, text)| format!("{part}={text}"))
-        };
-        let won = || json!({ "field": "after.stage", "is": "WON" });
-        let open = || json!({ "field": "before.stage", "is_not": "WON" });
-        assert_eq!(first(won()), Some("after.stage=WON".into()));
-        assert_eq!(first(json!([won(), open()])), Some("after.stage=WON".into()));
-        assert_eq!(first(json!({ "all": [{ "all": [won()] }, open()] })), Some("after.stage=WON".into()));
-        // Another is asked first, and might go wrong.
-        assert_eq!(first(json!([open(), won()])), None);
-        // A template is filled in before anything is asked.
-        assert_eq!(first(json!([won(), { "value": "{{ trigger.x }}", "is": 1 }])), None);
-        assert_eq!(first(json!({ "field": "after.stage", "is": "{{ trigger.x }}" })), None);
-        assert_eq!(first(json!({ "any": [won(), open()] })), None);
-        assert_eq!(first(json!({ "not": won() })), None);
-        assert_eq!(first(json!({ "field": "after.score", "is": 1 })), None);
-        assert_eq!(first(json!("{{ trigger.after.stage == 'WON' }}")), None);
     }
 }
