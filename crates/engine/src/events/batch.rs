@@ -1,6 +1,6 @@
 //! What one commit of the dispatcher starts: runs for the queue, changes that begin to settle or go on to, and how
 //! far the log was read.
-use super::decide::{Decision, Happened, Shown, counts, decide};
+use super::decide::{Decision, Happened, Shown, counts, decide, part};
 use super::listeners::{Candidate, Listener};
 use super::settle::{Of, Settlings};
 use super::{change, readable};
@@ -16,6 +16,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use stepwell_records::filter::is_empty;
 use stepwell_records::schema::Schema;
 use stepwell_records::{RecordEvent, RecordsError};
 use stepwell_store::{Refused, Savepoint, Txn};
@@ -383,7 +384,7 @@ impl<'a> Batch<'a> {
         let before = self.txn.get(&before_key).await?;
         self.drop_settling(of);
         let before: Option<Value> = before.map(|value| tables::decode(&before_key, &value)).transpose()?;
-        let (Some(listener), Some(row)) = (listener, row) else { return Ok(()) };
+        let (Some(listener), Some(mut row)) = (listener, row) else { return Ok(()) };
         let Some(event) = listener.event().filter(|event| event.object == row.object) else { return Ok(()) };
         let before = before.unwrap_or(Value::Null);
         let change = match (before.is_null(), row.after.is_null()) {
@@ -394,6 +395,13 @@ impl<'a> Batch<'a> {
             (false, true) => RecordChange::Deleted,
             (false, false) => RecordChange::Updated,
         };
+        if matches!(change, RecordChange::Created | RecordChange::Updated) {
+            row.fields.retain(|field| is_changed(field, &before, &row.after));
+        }
+        // It is as it was.
+        if change == RecordChange::Updated && row.fields.is_empty() {
+            return Ok(());
+        }
         let Settling { due_ms, object, fields, after, origin, service, .. } = row;
         let happened = Happened { change, object, record: of.1, fields, before, after, origin };
         if service != listener.service || !counts(listener, event, &happened) {
@@ -428,6 +436,14 @@ impl<'a> Batch<'a> {
             workflows.into_iter().map(move |(workflow, due)| ((workflow, record), due))
         };
         Ok(self.settling.into_iter().flat_map(of_record).collect())
+    }
+}
+
+/// Whether a field came to hold something else in the end, on the way of a record from nothing or from one state.
+fn is_changed(field: &str, before: &Value, after: &Value) -> bool {
+    match before {
+        Value::Null => !is_empty(part(after, field)),
+        before => part(before, field) != part(after, field),
     }
 }
 

@@ -109,6 +109,52 @@ fn what_was_deleted_and_restored_is_told_as_what_it_came_to() {
 }
 
 #[test]
+fn what_is_as_it_was_when_it_has_settled_is_told_nobody() {
+    in_world(|world| async move {
+        let all = echo("all", "on: [created, updated, deleted, restored], settle: 30s");
+        let city = echo("city", "on: updated, fields: city, settle: 30s");
+        let (engine, workspace) = world.set_up(&[], &[&all, &city]).await;
+        let id = create(&workspace, "person", json!({ "city": "Rome", "jobTitle": "a" })).await;
+        update(&workspace, "person", &id, json!({ "jobTitle": null })).await;
+        sleep(40).await;
+        let mut told = vec!["all created - Rome city user"];
+        assert_eq!(
+            titles(&workspace, "note").await,
+            told,
+            "what is empty in the end is no field of a new record"
+        );
+        // There and back.
+        update(&workspace, "person", &id, json!({ "city": "Oslo" })).await;
+        update(&workspace, "person", &id, json!({ "city": "Rome" })).await;
+        sleep(40).await;
+        // Gone and back, and come and gone.
+        workspace.records().delete("person", &id, None).await.unwrap();
+        workspace.records().restore("person", &id, None).await.unwrap();
+        let other = create(&workspace, "person", json!({ "city": "Bonn" })).await;
+        workspace.records().delete("person", &other, None).await.unwrap();
+        sleep(40).await;
+        workspace.records().restore("person", &other, None).await.unwrap();
+        workspace.records().delete("person", &other, None).await.unwrap();
+        sleep(40).await;
+        assert_eq!(titles(&workspace, "note").await, told);
+        // There and back, beside something that stays.
+        update(&workspace, "person", &id, json!({ "city": "Oslo" })).await;
+        update(&workspace, "person", &id, json!({ "jobTitle": "b" })).await;
+        update(&workspace, "person", &id, json!({ "city": "Rome" })).await;
+        sleep(40).await;
+        told.push("all updated Rome Rome jobTitle user");
+        assert_eq!(titles(&workspace, "note").await, told);
+        // Each by itself, once it has settled, is a change.
+        update(&workspace, "person", &id, json!({ "city": "Oslo" })).await;
+        sleep(40).await;
+        update(&workspace, "person", &id, json!({ "city": "Rome" })).await;
+        sleep(40).await;
+        assert_eq!(titles(&workspace, "note").await.len(), told.len() + 4);
+        engine.close().await;
+    });
+}
+
+#[test]
 fn what_does_not_count_puts_nothing_off_and_is_seen() {
     in_world(|world| async move {
         let text = echo("s", "on: updated, fields: jobTitle, settle: 30s");
