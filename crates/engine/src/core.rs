@@ -193,7 +193,9 @@ impl From<RecordsError> for EngineError {
             RecordsError::UnknownObject { .. }
             | RecordsError::UnknownView { .. }
             | RecordsError::NotFound { .. } => ErrorKind::NotFound,
-            RecordsError::Stale { .. } | RecordsError::UniqueConflict { .. } => ErrorKind::Conflict,
+            RecordsError::Stale { .. }
+            | RecordsError::Changed { .. }
+            | RecordsError::UniqueConflict { .. } => ErrorKind::Conflict,
             _ => ErrorKind::Invalid,
         };
         EngineError::new(kind, code, message).with_problems(problems)

@@ -5,7 +5,7 @@ use stepwell_store::Refused;
 use uuid::Uuid;
 
 use crate::filter::FilterProblem;
-use crate::problems::{clipped, sentence};
+use crate::problems::{clipped, joined, sentence};
 
 /// One thing wrong with a record, a query or a schema: where, what, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -51,6 +51,12 @@ pub enum RecordsError {
         "{object} {id} has changed: it is at version {actual}, not at {expected}; read it again and retry"
     )]
     Stale { object: String, id: Uuid, expected: u64, actual: u64 },
+    /// Fields of the record hold something else than the writer had seen.
+    #[error(
+        "{object} {id} has changed in {} since it was read; read it again and retry",
+        joined(fields.iter().map(|field| format!("`{field}`")), " and ")
+    )]
+    Changed { object: String, id: Uuid, fields: Vec<String> },
     #[error(
         "{object} {other} already has {} {value}; update that record, or use an upsert that matches on it",
         fields.join(" and ")
@@ -90,7 +96,7 @@ impl RecordsError {
             RecordsError::UnknownObject { .. } => "unknown_object",
             RecordsError::Invalid { .. } | RecordsError::InvalidId { .. } => "invalid_record",
             RecordsError::NotFound { .. } => "record_not_found",
-            RecordsError::Stale { .. } => "stale",
+            RecordsError::Stale { .. } | RecordsError::Changed { .. } => "stale",
             RecordsError::UniqueConflict { .. } => "unique_conflict",
             RecordsError::RelationNotFound { .. } => "relation_not_found",
             RecordsError::Match { .. } => "invalid_match",

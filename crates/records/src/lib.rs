@@ -29,4 +29,4 @@ pub use schema::Schema;
 pub use search::{DEFAULT_LIMIT, MAX_EXAMINED, MAX_LIMIT, MAX_TOTAL, Page, Query};
 pub use value::{MAX_DEPTH, is_deeper, misfit};
 pub use view::View;
-pub use write::Upsert;
+pub use write::{Guard, Unchanged, Upsert};

@@ -139,6 +139,7 @@ fn shape(of: &Shape) -> Value {
         Shape::Text => json!({"type": "string", "minLength": 1}),
         Shape::Value => json!(true),
         Shape::Values => json!({"type": "object"}),
+        Shape::ValuesOrTemplate => json!({"anyOf": [{"type": "object"}, {"$ref": "#/$defs/template"}]}),
         Shape::Templates => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Shape::Whole { min, max } => whole(*min, *max),
         Shape::Decimal { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),

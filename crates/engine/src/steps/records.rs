@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stepwell_records::schema::Schema;
 use stepwell_records::{
-    Origin, Query, RecordEvent, Records, RecordsError, Upsert, WriteContext, Written, record_id,
+    Guard, Origin, Query, RecordEvent, Records, RecordsError, Unchanged, Upsert, WriteContext, Written,
+    record_id,
 };
 use stepwell_store::keys::{KeyBuilder, Space};
 use stepwell_store::{Key, Refused, Stamp, Txn};
@@ -131,7 +132,12 @@ pub(crate) async fn execute(
         }
         Call::Create(call) => records.create(&context(), &call.object, &call.record).await,
         Call::Update(call) => {
-            records.update(&context(), &call.object, &call.record_id, &call.record, call.if_version).await
+            let unchanged = call.if_unchanged.as_ref();
+            let guard = Guard {
+                if_version: call.if_version,
+                if_unchanged: unchanged.map(|call| Unchanged { since: &call.since, fields: &call.fields }),
+            };
+            records.update(&context(), &call.object, &call.record_id, &call.record, guard).await
         }
         Call::Upsert(call) => {
             let upsert =
@@ -181,10 +187,11 @@ pub(super) fn refused<T>(error: RecordsError) -> Result<Result<T, Failure>, Refu
         error => {
             let mut failure = Failure::engine(code, message);
             let problems = error.problems();
-            failure.details = match (error.other(), problems.is_empty()) {
-                (Some(other), _) => Some(json!({ "record_id": other.to_string() })),
-                (None, false) => Some(json!({ "problems": problems })),
-                (None, true) => None,
+            failure.details = match &error {
+                RecordsError::UniqueConflict { other, .. } => Some(json!({ "record_id": other.to_string() })),
+                RecordsError::Changed { fields, .. } => Some(json!({ "fields": fields })),
+                _ if problems.is_empty() => None,
+                _ => Some(json!({ "problems": problems })),
             };
             Ok(Err(failure))
         }

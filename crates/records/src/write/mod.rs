@@ -2,6 +2,7 @@
 
 mod apply;
 mod fields;
+mod guard;
 #[cfg(test)]
 mod interleaving;
 #[cfg(test)]
@@ -17,6 +18,9 @@ use crate::problems::{joined, listing};
 use crate::records::{Records, parse_id};
 use crate::row::{Life, Row};
 use crate::schema::{IndexState, Object};
+
+use guard::check_version;
+pub use guard::{Guard, Unchanged};
 
 /// What an upsert is told beside the record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,12 +72,12 @@ impl Records<'_> {
         object: &str,
         id: &str,
         changes: &Map<String, Value>,
-        if_version: Option<u64>,
+        guard: impl Into<Guard<'_>>,
     ) -> Result<Written, RecordsError> {
         let object = self.object(object)?;
         let id = parse_id(&object, id)?;
         let row = self.live(&object, id).await?;
-        self.change(context, &object, row, changes, if_version).await
+        self.change(context, &object, row, changes, guard.into()).await
     }
 
     async fn change(
@@ -82,9 +86,12 @@ impl Records<'_> {
         object: &Object,
         before: Row,
         changes: &Map<String, Value>,
-        if_version: Option<u64>,
+        guard: Guard<'_>,
     ) -> Result<Written, RecordsError> {
-        check_version(object, &before, if_version)?;
+        check_version(object, &before, guard.if_version)?;
+        if let Some(unchanged) = guard.if_unchanged {
+            unchanged.check(object, &before, changes)?;
+        }
         let fields = fields::for_update(object, &before.fields, changes)?;
         let mut was = fields::difference(object, &before.fields, &fields);
         if was.is_empty() {
@@ -165,7 +172,7 @@ impl Records<'_> {
         let found = self.matching(&object, record, upsert.match_on).await?;
         let changes = fields::without(&object, record, upsert.create_only)?;
         match found {
-            Some(row) => self.change(context, &object, row, &changes, upsert.if_version).await,
+            Some(row) => self.change(context, &object, row, &changes, upsert.if_version.into()).await,
             None if upsert.if_version.is_some() => {
                 let message = "there is no such record, and `if_version` asks for one".to_owned();
                 let hint = Some("leave `if_version` out to create it".to_owned());
@@ -235,18 +242,6 @@ impl Records<'_> {
         }
         let deleted = self.load(object, Life::Deleted, id).await?.is_some();
         Err(RecordsError::NotFound { object: object.name.clone(), id, deleted })
-    }
-}
-
-fn check_version(object: &Object, row: &Row, if_version: Option<u64>) -> Result<(), RecordsError> {
-    match if_version {
-        Some(expected) if expected != row.version => Err(RecordsError::Stale {
-            object: object.name.clone(),
-            id: row.id,
-            expected,
-            actual: row.version,
-        }),
-        _ => Ok(()),
     }
 }
 

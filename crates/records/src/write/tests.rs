@@ -193,6 +193,71 @@ async fn a_writer_that_saw_an_older_version_is_told() {
     assert_eq!(stale.unwrap_err().code(), "stale");
 }
 
+async fn guarded(
+    bench: &Bench,
+    id: &str,
+    changes: Value,
+    since: &Value,
+    fields: &[&str],
+) -> Result<Written, RecordsError> {
+    let (context, changes, since) = (bench.context(), map(changes), map(since.clone()));
+    let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+    let if_unchanged = Some(Unchanged { since: &since, fields: &fields });
+    let guard = Guard { if_version: None, if_unchanged };
+    bench.run(async |records| records.update(&context, "person", id, &changes, guard).await).await
+}
+
+#[tokio::test]
+async fn a_change_counts_on_fields_that_nobody_has_changed() {
+    let bench = Bench::new();
+    let record = json!({"city": "Paris", "name": {"firstName": "Ann", "lastName": "Bell"}, "emails": {"primaryEmail": "ann@example.com"}});
+    let seen = bench.create("person", record).await.unwrap();
+    let (ann, seen) = (id(&seen), seen.record);
+    bench.update("person", &ann, json!({"name": {"lastName": "Cole"}, "jobTitle": "CTO"})).await.unwrap();
+
+    // Others may have been changed; a part counts by itself.
+    let fields = ["city", "name.firstName", "emails"];
+    let written = guarded(&bench, &ann, json!({"city": "Rome"}), &seen, &fields).await.unwrap();
+    assert_eq!((&written.record["city"], &written.record["version"]), (&json!("Rome"), &json!(3)));
+    let stale =
+        guarded(&bench, &ann, json!({"avatarUrl": null}), &seen, &["name", "city", "emails", "jobTitle"])
+            .await;
+    assert_snapshot!(error(stale).replace(&ann, "<ann>"), @"stale: person <ann> has changed in `name` and `city` and `jobTitle` since it was read; read it again and retry");
+
+    // Without names it is what is written, each part for itself.
+    let now = guarded(&bench, &ann, json!({"name": {"firstName": "Anna"}}), &seen, &[]).await.unwrap().record;
+    assert_eq!(now["name"], json!({"firstName": "Anna", "lastName": "Cole"}));
+    let stale = guarded(&bench, &ann, json!({"city": "Oslo"}), &seen, &[]).await.unwrap_err();
+    assert_eq!(stale.code(), "stale");
+
+    // What is expected may be written down, in any form that the field takes.
+    let expected = json!({"emails": {"primaryEmail": "ANN@Example.com "}, "intro": null, "city": "Rome"});
+    let fields = ["emails", "city"];
+    let written = guarded(&bench, &ann, json!({"city": "Oslo"}), &expected, &fields).await.unwrap();
+    assert_eq!(written.record["city"], "Oslo");
+
+    // A version beside it is kept too.
+    let (context, changes, since) = (bench.context(), map(json!({"city": "Bari"})), map(written.record));
+    let guard = Guard { if_version: Some(1), if_unchanged: Some(Unchanged { since: &since, fields: &[] }) };
+    let stale =
+        bench.run(async |records| records.update(&context, "person", &ann, &changes, guard).await).await;
+    assert!(matches!(stale, Err(RecordsError::Stale { .. })));
+}
+
+#[tokio::test]
+async fn what_a_change_counts_on_has_to_be_said() {
+    let bench = Bench::new();
+    let seen = bench.create("person", json!({"city": "Paris"})).await.unwrap();
+    let ann = id(&seen);
+    let silent = guarded(&bench, &ann, json!({"city": "Rome"}), &json!({"records": []}), &[]).await;
+    assert_snapshot!(error(silent), @"invalid_record: this person cannot be stored: if_unchanged.since: `since` says nothing of `city` (give the record as it was read, or null for a field that is to be empty)");
+    let unknown = guarded(&bench, &ann, json!({"city": "Rome"}), &seen.record, &["cty", "version"]).await;
+    assert_snapshot!(error(unknown), @"invalid_record: this person cannot be stored: if_unchanged.fields: person has no field `cty` (did you mean `city`?); if_unchanged.fields: `version` is set by Stepwell itself (name fields that are written; `if_version` is for the whole record)");
+    let misfit = guarded(&bench, &ann, json!({"city": "Rome"}), &json!({"city": 5}), &[]).await;
+    assert_snapshot!(error(misfit), @r#"invalid_record: this person cannot be stored: if_unchanged.since.city: the number 5 is not a text (write it in quotes, "5", or in a template as `| string`)"#);
+    assert_eq!(bench.update("person", &ann, json!({})).await.unwrap().record["city"], "Paris");
+}
+
 #[tokio::test]
 async fn a_relation_names_a_record_that_exists() {
     let bench = Bench::new();

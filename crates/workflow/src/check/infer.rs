@@ -45,7 +45,7 @@ impl Checker<'_> {
         })
     }
 
-    fn type_of_text(&self, text: &str) -> Ty {
+    pub(super) fn type_of_text(&self, text: &str) -> Ty {
         if !text.contains("{{") {
             return Ty::Text;
         }

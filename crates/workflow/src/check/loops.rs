@@ -45,7 +45,8 @@ pub(super) fn deeds_of(step: &Step) -> Vec<Deed<'_>> {
     match &step.kind {
         StepKind::CreateRecord(create) => {
             // Only what is written down is certain not to come out empty.
-            let given = create.record.iter().filter(|(_, value)| match value {
+            let written = create.record.each().into_iter().flatten();
+            let given = written.filter(|(_, value)| match value {
                 serde_json::Value::String(text) => !text.is_empty() && !text.contains("{{"),
                 _ => false,
             });

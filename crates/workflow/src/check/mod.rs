@@ -12,6 +12,7 @@ mod checker;
 mod code;
 mod conditions;
 mod events;
+mod given;
 mod infer;
 mod iterator;
 mod loops;

@@ -19,7 +19,7 @@ impl<'w> Checker<'w> {
             None => self.under("url", |me| me.url(&request.url)),
         }
         self.under("headers", |me| me.headers(&request.headers, Mode::Header, Sender::Request));
-        self.under("query", |me| me.fields(&request.query, Mode::Secrets));
+        self.under("query", |me| me.given("query", &request.query, Mode::Secrets));
         if let Some(body) = &request.body {
             self.path.key("body");
             if matches!(request.method, Method::Get | Method::Head) {
@@ -28,7 +28,7 @@ impl<'w> Checker<'w> {
             }
             match body {
                 Body::Json(value) => self.under("json", |me| me.value(value, Mode::Secrets)),
-                Body::Form(fields) => self.under("form", |me| me.fields(fields, Mode::Secrets)),
+                Body::Form(fields) => self.under("form", |me| me.given("form", fields, Mode::Secrets)),
                 Body::Text(text) => self.under("text", |me| me.template(text, Mode::Secrets)),
                 Body::Bytes(text) => self.under("bytes", |me| me.template(text, Mode::Value)),
             }

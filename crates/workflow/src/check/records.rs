@@ -13,7 +13,7 @@ use super::checker::Checker;
 use super::types::{self, Rest, Ty};
 use crate::document::Style;
 use crate::expr::{Kinds, Mode};
-use crate::model::{CreateRecord, DeleteRecord, Fields, SearchRecords, UpdateRecord, UpsertRecord};
+use crate::model::{CreateRecord, DeleteRecord, Fields, Given, SearchRecords, UpdateRecord, UpsertRecord};
 
 impl<'w> Checker<'w> {
     /// What is searched, by what, and in which order.
@@ -87,11 +87,7 @@ impl<'w> Checker<'w> {
     pub(super) fn create(&mut self, create: &'w CreateRecord) -> Rc<Ty> {
         let object = self.object(&create.object);
         self.under("record", |me| {
-            me.fields(&create.record, Mode::Value);
-            if let Some(object) = &object {
-                me.record(&create.record, object);
-                me.required(&create.record, object);
-            }
+            me.record(&create.record, object.as_deref(), true);
         });
         self.written(object)
     }
@@ -100,13 +96,13 @@ impl<'w> Checker<'w> {
         let object = self.object(&update.object);
         self.record_id(&update.record_id);
         self.under("record", |me| {
-            me.fields(&update.record, Mode::Value);
-            if let Some(object) = &object {
-                me.record(&update.record, object);
-            }
+            me.record(&update.record, object.as_deref(), false);
         });
         if let Some(version) = &update.if_version {
             self.under("if_version", |me| me.whole_number("if_version", version));
+        }
+        if let Some(unchanged) = &update.if_unchanged {
+            self.under("if_unchanged", |me| me.if_unchanged(unchanged, update, object.as_deref()));
         }
         self.written(object)
     }
@@ -147,11 +143,7 @@ impl<'w> Checker<'w> {
     pub(super) fn upsert(&mut self, upsert: &'w UpsertRecord) -> Rc<Ty> {
         let object = self.object(&upsert.object);
         self.under("record", |me| {
-            me.fields(&upsert.record, Mode::Value);
-            if let Some(object) = &object {
-                me.record(&upsert.record, object);
-                me.required(&upsert.record, object);
-            }
+            me.record(&upsert.record, object.as_deref(), true);
         });
         if let Some(object) = &object {
             self.under("match", |me| me.unique_set(upsert, object));
@@ -160,7 +152,7 @@ impl<'w> Checker<'w> {
                 self.path.index(index);
                 if let Err(unknown) = object.target(name) {
                     self.tell("unknown_field", unknown.message).hint = unknown.hint;
-                } else if lookup(&upsert.record, name).is_none() {
+                } else if !self.may_give(&upsert.record, name) {
                     self.tell(
                         "unknown_field",
                         format!("`create_only` names `{name}`, which `record` does not write"),
@@ -227,7 +219,22 @@ impl<'w> Checker<'w> {
         ty
     }
 
-    fn record(&mut self, record: &'w Fields, object: &Object) {
+    /// What is written; a new record has to have what it cannot be without.
+    fn record(&mut self, record: &'w Given, object: Option<&Object>, is_new: bool) {
+        self.given("record", record, Mode::Value);
+        match (record, object) {
+            (Given::Each(fields), Some(object)) => {
+                self.record_fields(fields, object);
+                if is_new {
+                    self.required(fields, object);
+                }
+            }
+            (Given::Whole(template), Some(object)) => self.whole_record(template, object, is_new),
+            (_, None) => {}
+        }
+    }
+
+    fn record_fields(&mut self, record: &'w Fields, object: &Object) {
         for (name, value) in record {
             self.path.key(name);
             match object.field(name) {
@@ -353,7 +360,7 @@ impl<'w> Checker<'w> {
             if let Err(unknown) = object.target(name) {
                 known = false;
                 self.tell("unknown_field", unknown.message).hint = unknown.hint;
-            } else if lookup(&upsert.record, name).is_none() {
+            } else if !self.may_give(&upsert.record, name) {
                 let message = format!("`match` looks for `{name}`, which `record` does not give");
                 self.tell("missing_field", message).set_hint("the values to match are those of `record`");
             }
@@ -433,7 +440,7 @@ impl<'w> Checker<'w> {
 }
 
 /// The value that a record in a document gives to `emails.primaryEmail`.
-fn lookup<'v>(record: &'v Fields, name: &str) -> Option<&'v Value> {
+pub(super) fn lookup<'v>(record: &'v Fields, name: &str) -> Option<&'v Value> {
     let (head, part) = match name.split_once('.') {
         Some((head, part)) => (head, Some(part)),
         None => (name, None),
@@ -477,7 +484,7 @@ fn fits(value: &Value, kind: Kind, options: Option<&[String]>) -> bool {
 }
 
 /// The kinds of values that a field of the kind can hold.
-fn held(kind: Kind) -> Kinds {
+pub(super) fn held(kind: Kind) -> Kinds {
     match kind {
         Kind::Json => Kinds::ANY,
         Kind::Number | Kind::Integer | Kind::Rating => Kinds::NUMBER,

@@ -9,7 +9,7 @@ use super::types::{Rule, Ty};
 use crate::document::Data;
 use crate::expr::{Kinds, Mode};
 use crate::model::{
-    Answer, Branch, Delay, Fields, Millis, Retry, SendEmail, SetState, Step, StepKind, Stop, StopStatus,
+    Answer, Branch, Delay, Given, Millis, Retry, SendEmail, SetState, Step, StepKind, Stop, StopStatus,
     Trigger, WaitForInput,
 };
 use serde_json::Value;
@@ -150,12 +150,12 @@ impl<'w> Checker<'w> {
                 Rc::new(Ty::Any)
             }
             StepKind::Set(set) => {
-                self.under("values", |me| me.fields(&set.values, Mode::Value));
-                Rc::new(self.type_of_fields(&set.values, &step.id))
+                self.under("values", |me| me.given("values", &set.values, Mode::Value));
+                Rc::new(self.type_of_given(&set.values, &step.id))
             }
             StepKind::SetState(set) => {
                 self.under("values", |me| me.kept(&set.values));
-                Rc::new(self.type_of_fields(&set.values, &step.id))
+                Rc::new(self.type_of_given(&set.values, &step.id))
             }
             StepKind::Stop(stop) => {
                 self.not_here("stop");
@@ -192,7 +192,9 @@ impl<'w> Checker<'w> {
     }
 
     /// Values that are kept for later runs.
-    fn kept(&mut self, values: &'w Fields) {
+    fn kept(&mut self, given: &'w Given) {
+        self.given("values", given, Mode::Value);
+        let Given::Each(values) = given else { return };
         for name in values.keys().filter(|name| !SetState::is_name(name)) {
             self.under(name, |me| {
                 me.tell_key("invalid_value", format!("{name:?} cannot name what a workflow keeps"))
@@ -204,7 +206,6 @@ impl<'w> Checker<'w> {
                 format!("a workflow keeps at most {} values, not {}", SetState::MAX_NAMES, values.len());
             self.tell("invalid_value", message).set_hint("what are many things are records");
         }
-        self.fields(values, Mode::Value);
     }
 
     fn wait_for_input(&mut self, wait: &'w WaitForInput) -> Rc<Ty> {

@@ -12,6 +12,7 @@ impl Shape {
             Shape::Template => "a text, with templates if you like".into(),
             Shape::Value => "any value".into(),
             Shape::Values => "a map of values".into(),
+            Shape::ValuesOrTemplate => "a map of values, or a template that gives one".into(),
             Shape::Templates => "a map of texts".into(),
             Shape::Whole { min, max } => format!("a whole number {}", range(*min, *max)),
             Shape::Decimal { min, max } => format!("a number from {min} to {max}"),
@@ -52,7 +53,12 @@ impl Shape {
         match (self, &node.data) {
             (Shape::Value, _) | (_, Data::Broken) => true,
             (
-                Shape::Values | Shape::Templates | Shape::Form(_) | Shape::OneKey(_) | Shape::Kinds { .. },
+                Shape::Values
+                | Shape::ValuesOrTemplate
+                | Shape::Templates
+                | Shape::Form(_)
+                | Shape::OneKey(_)
+                | Shape::Kinds { .. },
                 Data::Map(_),
             ) => true,
             (
@@ -68,6 +74,7 @@ impl Shape {
             (Shape::Whole { .. } | Shape::Decimal { .. }, Data::Number(_)) => true,
             (Shape::Boolean, Data::Bool(_)) => true,
             (Shape::WholeOrTemplate { .. }, Data::Number(_) | Data::Text(_)) => true,
+            (Shape::ValuesOrTemplate, Data::Text(_)) => true,
             (Shape::Size { .. } | Shape::Status, Data::Number(_) | Data::Text(_)) => true,
             (
                 Shape::Prose

@@ -64,6 +64,8 @@ pub enum Shape {
     Value,
     /// A map of any values.
     Values,
+    /// A map of any values, or one template that gives it.
+    ValuesOrTemplate,
     /// A map of templates.
     Templates,
     Whole {

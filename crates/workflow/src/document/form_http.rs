@@ -109,9 +109,9 @@ pub(super) static BODY: Form = Form {
         },
         Field {
             key: "form",
-            shape: Shape::Values,
+            shape: Shape::ValuesOrTemplate,
             need: Need::Optional,
-            about: "Sent as `application/x-www-form-urlencoded`.",
+            about: "Sent as `application/x-www-form-urlencoded`. One template may give all of it.",
         },
         Field {
             key: "text",

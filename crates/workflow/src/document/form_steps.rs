@@ -121,8 +121,12 @@ static BACKOFF: Form = Form {
 const OBJECT: Field =
     Field { key: "object", shape: Shape::Text, need: Need::Required, about: "The object's name." };
 
-const RECORD: Field =
-    Field { key: "record", shape: Shape::Values, need: Need::Required, about: "Fields and their values." };
+const RECORD: Field = Field {
+    key: "record",
+    shape: Shape::ValuesOrTemplate,
+    need: Need::Required,
+    about: "Fields and their values; one template may give them all: `\"{{ mapped.record }}\"`.",
+};
 const VIEW: Field = Field {
     key: "view",
     shape: Shape::Text,
@@ -213,6 +217,12 @@ pub static STEPS: &[Kind] = &[
                 shape: Shape::WholeOrTemplate { min: 1, max: u64::MAX },
                 need: Need::Optional,
                 about: "Fails with `stale` when the record has another version by then.",
+            },
+            Field {
+                key: "if_unchanged",
+                shape: Shape::Form(&IF_UNCHANGED),
+                need: Need::Optional,
+                about: "[Fails with `stale`](#writing-over-what-somebody-else-has-written) when one of these fields has been changed by then; what else was changed does not matter.",
             },
         ],
     },
@@ -349,9 +359,9 @@ pub static STEPS: &[Kind] = &[
         output: "the values",
         fields: &[Field {
             key: "values",
-            shape: Shape::Values,
+            shape: Shape::ValuesOrTemplate,
             need: Need::Required,
-            about: "Names and their values.",
+            about: "Names and their values; one template may give them all.",
         }],
     },
     Kind {
@@ -360,9 +370,9 @@ pub static STEPS: &[Kind] = &[
         output: "the values",
         fields: &[Field {
             key: "values",
-            shape: Shape::Values,
+            shape: Shape::ValuesOrTemplate,
             need: Need::Required,
-            about: "Names and their values; null takes a name away. At most 100 names of lower case letters, digits and `_`, 64 KiB a value, 256 KiB together.",
+            about: "Names and their values, or one template that gives them all; null takes a name away. At most 100 names of lower case letters, digits and `_`, 64 KiB a value, 256 KiB together.",
         }],
     },
     Kind {
@@ -497,9 +507,9 @@ pub static STEPS: &[Kind] = &[
             },
             Field {
                 key: "query",
-                shape: Shape::Values,
+                shape: Shape::ValuesOrTemplate,
                 need: Need::Optional,
-                about: "Query parameters, encoded; a list repeats its name, null leaves it out.",
+                about: "Query parameters, encoded; a list repeats its name, null leaves it out. One template may give them all.",
             },
             Field {
                 key: "body",
@@ -604,6 +614,24 @@ pub static STEPS: &[Kind] = &[
         ],
     },
 ];
+
+static IF_UNCHANGED: Form = Form {
+    name: "`if_unchanged`",
+    fields: &[
+        Field {
+            key: "since",
+            shape: Shape::ValuesOrTemplate,
+            need: Need::Required,
+            about: "The record as the run has read it: `\"{{ find.records[0] }}\"`; or a map of what the fields are to hold.",
+        },
+        Field {
+            key: "fields",
+            shape: Shape::OneOrMany(&Shape::Text),
+            need: Need::Default("what `record` writes"),
+            about: "Fields, or parts of them, such as `emails.primaryEmail`.",
+        },
+    ],
+};
 
 static RECORD_SET: Form = Form {
     name: "a search",

@@ -94,7 +94,9 @@ impl<'n, 't> Reader<'n, 't> {
         }
         match (shape, &node.data) {
             (Shape::Value, _) => (!node.is_broken()).then(|| node.to_json()),
-            (Shape::Values, Data::Map(_)) => (!node.is_broken()).then(|| node.to_json()),
+            (Shape::Values | Shape::ValuesOrTemplate, Data::Map(_)) => {
+                (!node.is_broken()).then(|| node.to_json())
+            }
             (Shape::Templates, Data::Map(entries)) => self.map_of(entries, &Shape::Template),
             (Shape::Steps, Data::List(items)) => self.step_list(items),
             (Shape::List(item) | Shape::OneOrMany(item), Data::List(items)) if items.is_empty() => {

@@ -84,8 +84,8 @@ impl<'n> Reader<'n, '_> {
         if matches!(shape, Shape::Prose | Shape::Template) {
             return Some(json!(text));
         }
-        if let Shape::WholeOrTemplate { .. } = shape {
-            return self.template_for_number(node, text, shape);
+        if matches!(shape, Shape::WholeOrTemplate { .. } | Shape::ValuesOrTemplate) {
+            return self.one_template(node, text, shape);
         }
         if text.contains("{{") {
             let message =
@@ -110,14 +110,20 @@ impl<'n> Reader<'n, '_> {
         }
     }
 
-    fn template_for_number(&mut self, node: &Node, text: &str, shape: &Shape) -> Option<Value> {
+    /// A template in place of a number or a map.
+    fn one_template(&mut self, node: &Node, text: &str, shape: &Shape) -> Option<Value> {
         if is_one_expression(text) {
             return Some(json!(text));
         }
         let message = format!("{} takes {}, not {}", self.label(), shape.describe(), node.describe());
-        let hint = match text.trim().replace('_', "").parse::<u64>() {
-            Ok(number) => Some(format!("write the number without quotes: {number}")),
-            Err(_) => None,
+        let hint = match (shape, text.trim().replace('_', "").parse::<u64>()) {
+            (Shape::WholeOrTemplate { .. }, Ok(number)) => {
+                Some(format!("write the number without quotes: {number}"))
+            }
+            (Shape::ValuesOrTemplate, _) if text.contains("{{") => {
+                Some("a template that is all of the text keeps the type of its value".to_owned())
+            }
+            _ => None,
         };
         self.tell(node, "wrong_type", message).hint = hint;
         None

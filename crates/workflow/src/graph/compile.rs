@@ -8,12 +8,12 @@ use stepwell_records::filter::Allowed;
 use super::{
     AnswerPlan, Arm, BodyPlan, CallPlan, CompileError, Condition, DelayPlan, EmailPlan, FilterPlan, Graph,
     HttpPlan, InputPlan, ItemsPlan, IteratorPlan, List, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner,
-    RespondPlan, RetryPlan,
+    PairsPlan, RespondPlan, RetryPlan, UnchangedPlan,
 };
 use crate::expr::{Document, Mode, Template};
 use crate::machine::{StepPath, Taken};
 use crate::model::{
-    Body, HttpRequest, OnError, Respond, SendEmail, Step, StepKind, Trigger, WaitForInput, Workflow,
+    Body, Given, HttpRequest, OnError, Respond, SendEmail, Step, StepKind, Trigger, WaitForInput, Workflow,
 };
 
 impl Graph {
@@ -156,18 +156,22 @@ impl Compiler {
             }),
             StepKind::CreateRecord(create) => NodeKind::Call(CallPlan::Create {
                 object: create.object.clone(),
-                record: self.fields("record", &create.record),
+                record: self.given("record", &create.record),
             }),
             StepKind::UpdateRecord(update) => NodeKind::Call(CallPlan::Update {
                 object: update.object.clone(),
                 record_id: self.template("record_id", &update.record_id, Mode::Line),
-                record: self.fields("record", &update.record),
+                record: self.given("record", &update.record),
                 if_version: self.optional("if_version", update.if_version.as_ref(), Mode::Value),
+                if_unchanged: update.if_unchanged.as_ref().map(|unchanged| UnchangedPlan {
+                    since: self.given("if_unchanged.since", &unchanged.since),
+                    fields: unchanged.fields.clone(),
+                }),
             }),
             StepKind::UpsertRecord(upsert) => NodeKind::Call(CallPlan::Upsert {
                 object: upsert.object.clone(),
                 match_on: upsert.match_on.clone(),
-                record: self.fields("record", &upsert.record),
+                record: self.given("record", &upsert.record),
                 create_only: upsert.create_only.clone(),
             }),
             StepKind::DeleteRecord(delete) => NodeKind::Call(CallPlan::Delete {
@@ -195,8 +199,8 @@ impl Compiler {
             }),
             StepKind::HttpRequest(http) => NodeKind::Call(CallPlan::Http(Box::new(self.http(http)))),
             StepKind::SendEmail(email) => NodeKind::Call(CallPlan::Email(Box::new(self.email(email)))),
-            StepKind::Set(set) => NodeKind::Set(self.fields("values", &set.values)),
-            StepKind::SetState(set) => NodeKind::Call(CallPlan::SetState(self.fields("values", &set.values))),
+            StepKind::Set(set) => NodeKind::Set(self.given("values", &set.values)),
+            StepKind::SetState(set) => NodeKind::Call(CallPlan::SetState(self.given("values", &set.values))),
             StepKind::Stop(stop) => NodeKind::Stop {
                 status: stop.status,
                 message: stop.message.as_ref().map(|text| self.template("message", text, Mode::Body)),
@@ -337,15 +341,18 @@ impl Compiler {
         value.map(|value| self.document(place, value, mode))
     }
 
-    fn fields(&mut self, place: &str, fields: &serde_json::Map<String, Value>) -> Document {
-        self.document(place, &Value::Object(fields.clone()), Mode::Value)
+    fn given(&mut self, place: &str, given: &Given) -> Document {
+        self.document(place, &given.to_value(), Mode::Value)
     }
 
-    fn pairs(&mut self, place: &str, fields: &serde_json::Map<String, Value>) -> Vec<(String, Document)> {
+    fn pairs(&mut self, place: &str, given: &Given) -> PairsPlan {
+        let Given::Each(fields) = given else {
+            return PairsPlan::Whole(self.given(place, given));
+        };
         let pair = |(name, value): (&String, &Value)| {
             (name.clone(), self.document(&format!("{place}.{name}"), value, Mode::Secrets))
         };
-        fields.iter().map(pair).collect()
+        PairsPlan::Each(fields.iter().map(pair).collect())
     }
 
     fn headers(&mut self, headers: &BTreeMap<String, String>, mode: Mode) -> Vec<(String, Template)> {

@@ -185,6 +185,7 @@ pub enum CallPlan {
         record_id: Template,
         record: Document,
         if_version: Option<Document>,
+        if_unchanged: Option<UnchangedPlan>,
     },
     Delete {
         object: String,
@@ -220,6 +221,13 @@ impl CallPlan {
     }
 }
 
+/// Fields that must hold what they did.
+#[derive(Debug)]
+pub struct UnchangedPlan {
+    pub since: Document,
+    pub fields: Vec<String>,
+}
+
 #[derive(Debug)]
 pub struct InputPlan {
     pub schema: Option<Value>,
@@ -233,7 +241,7 @@ pub struct HttpPlan {
     pub method: Method,
     pub url: Template,
     pub headers: Vec<(String, Template)>,
-    pub query: Vec<(String, Document)>,
+    pub query: PairsPlan,
     pub body: Option<BodyPlan>,
     pub response: Response,
     pub redirects: Redirects,
@@ -242,10 +250,18 @@ pub struct HttpPlan {
     pub pagination: Option<Pagination>,
 }
 
+/// Names and their values, for a query or a form.
+#[derive(Debug)]
+pub enum PairsPlan {
+    Each(Vec<(String, Document)>),
+    /// One template gives them all.
+    Whole(Document),
+}
+
 #[derive(Debug)]
 pub enum BodyPlan {
     Json(Document),
-    Form(Vec<(String, Document)>),
+    Form(PairsPlan),
     Text(Template),
     Bytes(Template),
 }

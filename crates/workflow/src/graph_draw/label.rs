@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::model::{Delay, OnError, Step, StepKind, Stop, StopStatus, Trigger};
+use crate::model::{Delay, Given, OnError, Step, StepKind, Stop, StopStatus, Trigger};
 
 /// Longer words are cut.
 const SHOWN: usize = 60;
@@ -36,7 +36,10 @@ pub(super) fn what(step: &Step) -> String {
         StepKind::Delay(Delay { until, .. }) => {
             until.as_ref().map(|until| format!("until {}", bare(until))).unwrap_or_default()
         }
-        StepKind::SetState(set) => set.values.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+        StepKind::SetState(set) => match &set.values {
+            Given::Each(values) => values.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+            Given::Whole(template) => bare(template),
+        },
         StepKind::Filter(filter) => condition(&filter.when),
         StepKind::Stop(Stop { status: StopStatus::Failed, .. }) => "failed".into(),
         StepKind::RunWorkflow(run) => run.workflow.clone(),

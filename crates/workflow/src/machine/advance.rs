@@ -160,12 +160,9 @@ impl<'a> Machine<'a> {
                 self.set(&path, |step| step.pages.iter_mut().for_each(|pages| pages.before = 0));
                 self.attempt(id, path, 1)
             }
-            NodeKind::Set(values) => match values.render_value(&here) {
+            NodeKind::Set(values) => match render::values(values, &here) {
                 Ok(values) => self.complete(id, path, Output::Own(Payload::new(values))),
-                Err(error) => {
-                    let failure = render::template_failure(error.under("values"));
-                    self.work.push_back(Work::Failed(id, path, failure));
-                }
+                Err(failure) => self.work.push_back(Work::Failed(id, path, failure)),
             },
             NodeKind::Delay(plan) => match delay::due(plan, &here) {
                 Ok(due) if due <= now => self.delayed(id, path, due),

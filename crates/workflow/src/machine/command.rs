@@ -139,6 +139,16 @@ pub struct UpdateCall {
     pub record_id: String,
     pub record: serde_json::Map<String, Value>,
     pub if_version: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_unchanged: Option<IfUnchangedCall>,
+}
+
+/// Fields that must hold what they did when `since` was read; those that are written when none is named.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IfUnchangedCall {
+    pub since: serde_json::Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
 }
 
 /// Output: `{record, outcome}`.

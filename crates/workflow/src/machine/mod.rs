@@ -38,8 +38,8 @@ pub use apply::{apply, call_now, needs_a_person, outstanding, step};
 
 pub use command::{
     Answer, Call, CodeCall, Command, CreateCall, DeleteCall, EmailCall, Execute, Finished, HttpBody,
-    HttpCall, InputCall, ItemCall, ItemDone, ItemRecords, ListCall, RunCall, RunFailure, SearchCall,
-    SetStateCall, UpdateCall, UpsertCall,
+    HttpCall, IfUnchangedCall, InputCall, ItemCall, ItemDone, ItemRecords, ListCall, RunCall, RunFailure,
+    SearchCall, SetStateCall, UpdateCall, UpsertCall,
 };
 pub(crate) use delay::time as time_of;
 pub use event::{Event, Links, Resume, RunInfo, Start, Timer, TimerKind};

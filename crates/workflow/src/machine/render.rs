@@ -6,12 +6,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
 use super::command::{
-    Answer, Call, CodeCall, CreateCall, DeleteCall, EmailCall, HttpBody, HttpCall, InputCall, RunCall,
-    SearchCall, SetStateCall, UpdateCall, UpsertCall,
+    Answer, Call, CodeCall, CreateCall, DeleteCall, EmailCall, HttpBody, HttpCall, IfUnchangedCall,
+    InputCall, RunCall, SearchCall, SetStateCall, UpdateCall, UpsertCall,
 };
 use super::failure::{Failure, code};
 use crate::expr::{Document, ExprError, ExprErrorKind, Filled, Scope, Template, Text};
-use crate::graph::{AnswerPlan, BodyPlan, CallPlan, EmailPlan, HttpPlan, Undecided};
+use crate::graph::{
+    AnswerPlan, BodyPlan, CallPlan, EmailPlan, HttpPlan, PairsPlan, UnchangedPlan, Undecided,
+};
 
 /// The longest idempotency key, in bytes.
 pub const MAX_KEY: usize = 512;
@@ -37,18 +39,23 @@ pub(super) fn call(
             limit: number("limit", limit.as_ref(), scope)?,
         }),
         CallPlan::Create { object, record } => {
-            Call::Create(CreateCall { object: object.clone(), record: fields(record, scope)? })
+            Call::Create(CreateCall { object: object.clone(), record: fields("record", record, scope)? })
         }
-        CallPlan::Update { object, record_id, record, if_version } => Call::Update(UpdateCall {
-            object: object.clone(),
-            record_id: text("record_id", record_id, scope)?.text,
-            record: fields(record, scope)?,
-            if_version: number("if_version", if_version.as_ref(), scope)?,
-        }),
+        CallPlan::Update { object, record_id, record, if_version, if_unchanged } => {
+            let record_id = text("record_id", record_id, scope)?.text;
+            let since = |plan: &UnchangedPlan| unchanged(plan, &record_id, scope);
+            Call::Update(UpdateCall {
+                object: object.clone(),
+                record: fields("record", record, scope)?,
+                if_version: number("if_version", if_version.as_ref(), scope)?,
+                if_unchanged: if_unchanged.as_ref().map(since).transpose()?,
+                record_id,
+            })
+        }
         CallPlan::Upsert { object, match_on, record, create_only } => Call::Upsert(UpsertCall {
             object: object.clone(),
             match_on: match_on.clone(),
-            record: fields(record, scope)?,
+            record: fields("record", record, scope)?,
             create_only: create_only.clone(),
         }),
         CallPlan::Delete { object, record_id, if_version } => Call::Delete(DeleteCall {
@@ -56,12 +63,9 @@ pub(super) fn call(
             record_id: text("record_id", record_id, scope)?.text,
             if_version: number("if_version", if_version.as_ref(), scope)?,
         }),
-        CallPlan::SetState(values) => Call::SetState(SetStateCall {
-            values: match document("values", values, scope)?.value {
-                Value::Object(values) => values,
-                other => return Err(wrong("values", "an object", &other)),
-            },
-        }),
+        CallPlan::SetState(values) => {
+            Call::SetState(SetStateCall { values: fields("values", values, scope)? })
+        }
         CallPlan::Run { workflow, input, wait } => Call::Run(RunCall {
             workflow: workflow.clone(),
             input: document("input", input, scope)?.value,
@@ -134,10 +138,28 @@ fn optional_text(
     template.map(|template| text(place, template, scope).map(|text| text.text)).transpose()
 }
 
-fn fields(plan: &Document, scope: &dyn Scope) -> Result<Map<String, Value>, Failure> {
-    match document("record", plan, scope)?.value {
+/// Values by name; one template may have given them all.
+fn fields(place: &str, plan: &Document, scope: &dyn Scope) -> Result<Map<String, Value>, Failure> {
+    match document(place, plan, scope)?.value {
         Value::Object(fields) => Ok(fields),
-        other => Err(wrong("record", "an object", &other)),
+        other => Err(wrong(place, "an object", &other)),
+    }
+}
+
+/// What the values of a `set` come to.
+pub(super) fn values(plan: &Document, scope: &dyn Scope) -> Result<Value, Failure> {
+    fields("values", plan, scope).map(Value::Object)
+}
+
+fn unchanged(plan: &UnchangedPlan, record_id: &str, scope: &dyn Scope) -> Result<IfUnchangedCall, Failure> {
+    let since = fields("if_unchanged.since", &plan.since, scope)?;
+    match since.get("id") {
+        // An older look at another record would hold by chance, or never.
+        Some(Value::String(id)) if !id.eq_ignore_ascii_case(record_id.trim()) => {
+            let message = format!("if_unchanged.since is the record {id}, and record_id is {record_id}");
+            Err(Failure::engine(code::INVALID_STEP, message))
+        }
+        _ => Ok(IfUnchangedCall { since, fields: plan.fields.clone() }),
     }
 }
 
@@ -155,35 +177,46 @@ fn number(place: &str, plan: Option<&Document>, scope: &dyn Scope) -> Result<Opt
 }
 
 /// A value of a query or a form: once, several times for a list, not at all for null.
-fn pairs(
-    place: &str,
-    plans: &[(String, Document)],
-    scope: &dyn Scope,
-) -> Result<Vec<(String, Text)>, Failure> {
-    let mut pairs = Vec::new();
-    for (name, plan) in plans {
-        let place = format!("{place}.{name}");
-        let filled = document(&place, plan, scope)?;
-        let secrets = |pointer: &str| {
-            let found = filled.secrets.iter().find(|within| within.pointer == pointer);
-            found.map(|within| within.secrets.clone()).unwrap_or_default()
-        };
-        let text = |value: &Value, pointer: &str| match value {
-            Value::String(text) => Ok(Text { text: text.clone(), secrets: secrets(pointer) }),
-            Value::Number(_) | Value::Bool(_) => Ok(Text::from(value.to_string())),
-            other => Err(wrong(&place, "a text, a number, true or false, or a list of those", other)),
-        };
-        match &filled.value {
-            Value::Null => {}
-            Value::Array(items) => {
-                for (i, item) in items.iter().enumerate() {
-                    pairs.push((name.clone(), text(item, &format!("/{i}"))?));
-                }
+fn pairs(place: &str, plan: &PairsPlan, scope: &dyn Scope) -> Result<Vec<(String, Text)>, Failure> {
+    let mut found = Vec::new();
+    match plan {
+        PairsPlan::Each(plans) => {
+            for (name, plan) in plans {
+                let place = format!("{place}.{name}");
+                pair(&place, name, &document(&place, plan, scope)?, &mut found)?;
             }
-            value => pairs.push((name.clone(), text(value, "")?)),
+        }
+        // No secret stands in such a template.
+        PairsPlan::Whole(plan) => {
+            for (name, value) in fields(place, plan, scope)? {
+                let filled = Filled { value, secrets: Vec::new() };
+                pair(&format!("{place}.{name}"), &name, &filled, &mut found)?;
+            }
         }
     }
-    Ok(pairs)
+    Ok(found)
+}
+
+fn pair(place: &str, name: &str, filled: &Filled, pairs: &mut Vec<(String, Text)>) -> Result<(), Failure> {
+    let secrets = |pointer: &str| {
+        let found = filled.secrets.iter().find(|within| within.pointer == pointer);
+        found.map(|within| within.secrets.clone()).unwrap_or_default()
+    };
+    let text = |value: &Value, pointer: &str| match value {
+        Value::String(text) => Ok(Text { text: text.clone(), secrets: secrets(pointer) }),
+        Value::Number(_) | Value::Bool(_) => Ok(Text::from(value.to_string())),
+        other => Err(wrong(place, "a text, a number, true or false, or a list of those", other)),
+    };
+    match &filled.value {
+        Value::Null => {}
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                pairs.push((name.to_owned(), text(item, &format!("/{i}"))?));
+            }
+        }
+        value => pairs.push((name.to_owned(), text(value, "")?)),
+    }
+    Ok(())
 }
 
 fn http(plan: &HttpPlan, scope: &dyn Scope, key: &str) -> Result<HttpCall, Failure> {
@@ -315,18 +348,27 @@ mod tests {
     #[test]
     fn query_values_may_be_repeated_or_left_out() {
         let scope = Values::new([("a", json!({"tags": ["x", 2], "none": null}))]);
-        let plans = vec![
+        let plans = PairsPlan::Each(vec![
             ("tag".to_owned(), compiled(json!("{{ a.tags }}"))),
             ("none".to_owned(), compiled(json!("{{ a.none }}"))),
             ("key".to_owned(), compiled(json!(["{{ secrets.KEY }}"]))),
             ("on".to_owned(), compiled(json!(true))),
-        ];
+        ]);
         let pairs = pairs("query", &plans, &scope).unwrap();
         let shown: Vec<_> = pairs.iter().map(|(name, text)| (name.as_str(), text.text.as_str())).collect();
         assert_eq!(shown, [("tag", "x"), ("tag", "2"), ("key", "{{ secrets.KEY }}"), ("on", "true")]);
         assert_eq!(pairs[2].1.reveal(|_| Some("s".into())).unwrap(), "s");
-        let nested = vec![("q".to_owned(), compiled(json!({"a": 1})))];
+        let nested = PairsPlan::Each(vec![("q".to_owned(), compiled(json!({"a": 1})))]);
         assert_eq!(super::pairs("query", &nested, &scope).unwrap_err().code, code::INVALID_STEP);
+        let whole = PairsPlan::Whole(
+            Document::compile(&json!("{{ {'q': a.tags, 'n': none} }}"), Mode::Value).unwrap(),
+        );
+        let pairs = super::pairs("query", &whole, &scope).unwrap();
+        let shown: Vec<_> = pairs.iter().map(|(name, text)| (name.as_str(), text.text.as_str())).collect();
+        assert_eq!(shown, [("q", "x"), ("q", "2")]);
+        let list = PairsPlan::Whole(compiled(json!("{{ a.tags }}")));
+        let failure = super::pairs("query", &list, &scope).unwrap_err();
+        assert_eq!(failure.message, r#"query is an object, not ["x",2]"#);
     }
 
     #[test]

@@ -19,9 +19,9 @@ pub use outside::{
     StatusRange,
 };
 pub use step::{
-    Arm, Backoff, Block, Branch, Code, CreateRecord, Delay, DeleteRecord, Fields, FilterStep, Iterate,
-    Limits, OnError, Parallel, RecordSet, Retry, RunWorkflow, SearchRecords, Set, SetState, Step, StepKind,
-    Stop, StopStatus, Tolerate, UpdateRecord, UpsertRecord, WaitForInput,
+    Arm, Backoff, Block, Branch, Code, CreateRecord, Delay, DeleteRecord, Fields, FilterStep, Given,
+    IfUnchanged, Iterate, Limits, OnError, Parallel, RecordSet, Retry, RunWorkflow, SearchRecords, Set,
+    SetState, Step, StepKind, Stop, StopStatus, Tolerate, UpdateRecord, UpsertRecord, WaitForInput,
 };
 pub use trigger::{
     Answer, Auth, ChallengeHmac, Encoding, Handshake, Hmac, HmacScheme, Manual, Method, Missed, OnRecords,

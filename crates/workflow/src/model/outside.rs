@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::step::Fields;
+use super::step::Given;
 use super::trigger::Method;
 use super::units::ByteSize;
 use super::{Template, one_or_many};
@@ -23,8 +23,8 @@ pub struct HttpRequest {
     pub url: Template,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Template>,
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub query: Fields,
+    #[serde(default, skip_serializing_if = "Given::is_empty")]
+    pub query: Given,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Body>,
     #[serde(default)]
@@ -125,7 +125,7 @@ impl HttpRequest {
 #[serde(rename_all = "snake_case")]
 pub enum Body {
     Json(Value),
-    Form(Fields),
+    Form(Given),
     Text(Template),
     /// As base64.
     Bytes(Template),

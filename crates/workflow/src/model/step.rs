@@ -11,6 +11,41 @@ use super::{Condition, Template, one_or_many, present};
 /// Values by name; strings inside may be templates.
 pub type Fields = Map<String, Value>;
 
+/// Values by name, each written down, or one template that gives them all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Given {
+    Each(Fields),
+    Whole(Template),
+}
+
+impl Given {
+    /// The values, where they are written down.
+    pub fn each(&self) -> Option<&Fields> {
+        match self {
+            Given::Each(fields) => Some(fields),
+            Given::Whole(_) => None,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.each().is_some_and(Fields::is_empty)
+    }
+
+    pub fn to_value(&self) -> Value {
+        match self {
+            Given::Each(fields) => Value::Object(fields.clone()),
+            Given::Whole(template) => Value::String(template.clone()),
+        }
+    }
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Given::Each(Fields::new())
+    }
+}
+
 /// One step of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
@@ -185,7 +220,7 @@ pub struct SearchRecords {
 pub struct CreateRecord {
     pub object: String,
     #[serde(default)]
-    pub record: Fields,
+    pub record: Given,
 }
 
 /// Output: `{record, outcome}`.
@@ -193,10 +228,22 @@ pub struct CreateRecord {
 pub struct UpdateRecord {
     pub object: String,
     pub record_id: Template,
-    pub record: Fields,
+    pub record: Given,
     /// A number, or a template that gives one; another version in the store is `stale`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_version: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_unchanged: Option<IfUnchanged>,
+}
+
+/// Fields that must hold what they did; others in the store are `stale`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IfUnchanged {
+    /// The record as it was read.
+    pub since: Given,
+    /// Fields, or parts of them; those that the step writes when there are none.
+    #[serde(default, with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
 }
 
 /// Output: `{record, outcome}`.
@@ -206,7 +253,7 @@ pub struct UpsertRecord {
     /// One declared unique field set of the object.
     #[serde(rename = "match", with = "one_or_many")]
     pub match_on: Vec<String>,
-    pub record: Fields,
+    pub record: Given,
     /// Fields of `record` that are written only when the record is new.
     #[serde(default, with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub create_only: Vec<String>,
@@ -361,14 +408,14 @@ impl Tolerate {
 /// Output: the values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Set {
-    pub values: Fields,
+    pub values: Given,
 }
 
 /// Keeps values for later runs of the workflow, which read them as `state.NAME`; null takes one away. Output: the
 /// values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetState {
-    pub values: Fields,
+    pub values: Given,
 }
 
 impl SetState {
