@@ -75,7 +75,7 @@ async fn a_schema_is_planned_applied_and_applied_again_without_effect() {
         "make the object enrolment",
         "add the field person.grade (select)",
         "add the field person.score (number)",
-        "add the field enrolment.personId (relation), required",
+        "add the field enrolment.personId (relation), required, indexed",
         "add the field enrolment.sequence (text)",
         "make [personId, sequence] of enrolment unique",
         "save the view `hot` of person",

@@ -126,6 +126,8 @@ pub async fn change_field(
         let detail = "a field is renamed, or stops being unique or indexed: one after the other";
         return Err(Problem::bad_request("invalid_body", detail));
     }
+    // A file indexes relations by itself; here only what is said is done.
+    wanted.entry("indexed").or_insert(json!(false));
     let remove = json!({
         "unique": if unique { json!([[field]]) } else { json!([]) },
         "indexes": if indexed { json!([field]) } else { json!([]) },

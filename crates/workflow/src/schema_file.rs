@@ -74,7 +74,11 @@ pub static FIELD: Form = Form {
         Field::optional("required", Shape::Boolean, "A new record cannot be without it."),
         Field::optional("default", Shape::Value, "What a new record gets when none is given."),
         Field::optional("unique", Shape::Boolean, "It, or its first part, identifies a record."),
-        Field::optional("indexed", Shape::Boolean, "Searches and orders go by it, or by its first part."),
+        Field::optional(
+            "indexed",
+            Shape::Boolean,
+            "Searches and orders go by it, or by its first part. Of a `relation` without this word too: `false` leaves it.",
+        ),
     ],
 };
 

@@ -22,6 +22,9 @@ const MAX_FIELDS: usize = 300;
 /// Each costs a key on every write of a record that has a value in it.
 const MAX_INDEXES: usize = 16;
 
+/// The type of fields that name a record.
+const RELATION: &str = "relation";
+
 /// An object to be created.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,8 +72,9 @@ pub struct NewField {
     /// The field alone, or the first part of a composite one, identifies a record.
     #[serde(default)]
     pub unique: bool,
-    #[serde(default)]
-    pub indexed: bool,
+    /// Where nothing is said, a relation is and other fields are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indexed: Option<bool>,
     /// What it was called before, where a schema is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<String>,
@@ -364,10 +368,31 @@ impl Change {
         if new.unique {
             self.add_unique(std::slice::from_ref(&name), &path("unique"), IndexState::Ready, problems);
         }
-        if new.indexed {
-            let state = if self.is_new { IndexState::Ready } else { IndexState::Building };
+        if self.wants_index(new, &name) {
+            // A relation that is empty has no entry, and so far all of them are.
+            let ready = self.is_new || new.kind == RELATION;
+            let state = if ready { IndexState::Ready } else { IndexState::Building };
             self.add_index(&name, &path("indexed"), state, problems);
         }
+    }
+
+    /// Whether a field is to be indexed: because somebody says so, or because it is a relation, by which people search.
+    /// That alone takes no room that there is not, and nothing of one that a unique set finds anyway.
+    pub fn wants_index(&self, new: &NewField, name: &str) -> bool {
+        new.indexed.unwrap_or_else(|| {
+            let is_found = self.object.unique_set(&[name.to_owned()]).is_some();
+            new.kind == RELATION && !is_found && self.room() > 0
+        })
+    }
+
+    /// Whether there is an index on a path that is kept.
+    pub fn is_indexed(&self, name: &str) -> bool {
+        let is_it = |index: &Index| index.state.is_kept() && self.object.path_name(&index.path) == name;
+        self.object.indexes.iter().any(is_it)
+    }
+
+    fn room(&self) -> usize {
+        MAX_INDEXES.saturating_sub(self.object.unique.len() + self.object.indexes.len())
     }
 
     /// The paths of `names`, if each has values with an order.
@@ -408,7 +433,7 @@ impl Change {
     }
 
     fn has_room(&self, at: &str, problems: &mut Problems) -> bool {
-        let room = self.object.unique.len() + self.object.indexes.len() < MAX_INDEXES;
+        let room = self.room() > 0;
         if !room {
             let message = format!(
                 "an object has at most {MAX_INDEXES} unique sets and indexes: each slows every write"

@@ -9,6 +9,8 @@ mod describe;
 mod field;
 mod object;
 mod plan;
+#[cfg(test)]
+mod relation_tests;
 mod standard;
 mod stored;
 #[cfg(test)]

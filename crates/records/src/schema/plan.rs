@@ -370,6 +370,15 @@ impl Planner {
             self.remove_index(&mut change, name, &format!("{path}.remove.indexes[{i}]"));
         }
         for (i, field) in wanted.fields.iter().enumerate() {
+            // What the file takes away it does not give by itself.
+            let kept;
+            let field = match field.indexed {
+                None if wanted.remove.indexes.contains(&field.name) => {
+                    kept = NewField { indexed: Some(false), ..field.clone() };
+                    &kept
+                }
+                _ => field,
+            };
             self.field(&mut change, field, state, &format!("{path}.fields[{i}]"));
         }
         for (i, name) in wanted.remove.fields.iter().enumerate() {
@@ -398,12 +407,7 @@ impl Planner {
     }
 
     fn add_index(&mut self, change: &mut Change, name: &str, state: IndexState, path: &str) {
-        let is_indexed = change
-            .object
-            .indexes
-            .iter()
-            .any(|index| index.state.is_kept() && change.object.path_name(&index.path) == name);
-        if is_indexed {
+        if change.is_indexed(name) {
             return;
         }
         let before = self.problems.len();
@@ -435,11 +439,12 @@ impl Planner {
                 let new = NewField { renamed_from: None, ..wanted.clone() };
                 change.add_field(&self.schema, &new, path, &mut self.problems);
                 if self.problems.len() == before {
+                    let indexed = wanted.indexed == Some(true) || change.is_indexed(&wanted.name);
                     let mut about = format!("add the field {object}.{} ({})", wanted.name, wanted.kind);
                     for (said, word) in [
                         (wanted.required == Some(true), "required"),
                         (wanted.unique, "unique"),
-                        (wanted.indexed, "indexed"),
+                        (indexed, "indexed"),
                     ] {
                         if said {
                             about.push_str(", ");
@@ -460,7 +465,7 @@ impl Planner {
         if wanted.unique && change.object.unique_set(std::slice::from_ref(&name)).is_none() {
             self.add_unique(change, std::slice::from_ref(&name), state, &format!("{path}.unique"));
         }
-        if wanted.indexed {
+        if change.wants_index(wanted, &name) {
             self.add_index(change, &name, state, &format!("{path}.indexed"));
         }
     }
@@ -578,11 +583,17 @@ impl Planner {
         }
         let uses = |paths: &[Path]| paths.iter().any(|path| path.field == field.id);
         let sets = change.object.unique.iter().filter(|set| set.state.is_kept() && uses(&set.paths));
-        let indexes = change.object.indexes.iter();
+        // That of a relation came with it, and goes with it.
+        let own = matches!(field.kind, FieldType::Relation { .. });
+        let indexes = change.object.indexes.iter().filter(|_| !own);
         let indexes = indexes.filter(|i| i.state.is_kept() && uses(std::slice::from_ref(&i.path)));
         if sets.count() + indexes.count() > 0 {
             let message = format!("`{name}` of {object} is in a unique set or indexed");
             return refuse(message, "take that away too, under `remove.unique` or `remove.indexes`");
+        }
+        let indexes = change.additions.indexes.iter_mut().chain(&mut change.object.indexes);
+        for index in indexes.filter(|i| own && i.state.is_kept() && uses(std::slice::from_ref(&i.path))) {
+            index.state = IndexState::Clearing;
         }
         // Without the field nobody could ask for them again.
         change.forget_refused(|unique| uses(&unique.paths));

@@ -16,7 +16,7 @@ fn field(json: Value) -> NewField {
     serde_json::from_value(json).unwrap()
 }
 
-async fn backfill(bench: &Bench) -> usize {
+pub(super) async fn backfill(bench: &Bench) -> usize {
     let mut pages = 0;
     loop {
         let todo = bench.run(async |records| Ok(records.schema().backfills())).await.unwrap();
@@ -226,7 +226,7 @@ async fn a_write_that_has_not_heard_of_a_new_index_does_not_commit() {
     assert!(txn.commit().await.unwrap_err().is_conflict());
 }
 
-async fn apply(bench: &Bench, wanted: Value) -> Result<Vec<String>, RecordsError> {
+pub(super) async fn apply(bench: &Bench, wanted: Value) -> Result<Vec<String>, RecordsError> {
     let wanted: Wanted = serde_json::from_value(wanted).unwrap();
     let plan = bench.run(async |records| records.apply_schema(&wanted).await).await?;
     Ok(plan.steps.into_iter().map(|step| step.about).collect())
