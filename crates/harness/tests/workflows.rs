@@ -153,6 +153,10 @@ const EVENTS: &[(&str, &str)] = &[
         "workflow: greet\nrecords: { person: [{ name: { firstName: Old }, emails: { primaryEmail: old@example.com } }] }\nsteps:\n  - create_record: { object: person, record: { name: { firstName: Ada }, emails: { primaryEmail: ada@example.com } } }\n  - advance: 20s\n  - expect: { runs: 0 }\n  - advance: 20s\n  - expect: { status: completed, records: { task: [{ title: Greet Ada }] }, runs: [{ workflow: greet, trigger: record_event, status: completed }] }\n  - update_record: { object: person, record_id: '{{ records.person[0].id }}', record: { jobTitle: Analyst } }\n  - delete_record: { object: person, record_id: '{{ records.person[0].id }}' }\n  - expect: { runs: 1, records: { person: [{ name: { firstName: Ada } }] } }\n",
     ),
     (
+        "tests/named.yaml",
+        "workflow: greet\nsteps:\n  - create_record: { object: person, as: ada, record: { name: { firstName: Ada } } }\n  - create_record: { object: person, as: bob, record: { name: { firstName: '{{ ada.name.firstName }} II' } } }\n  - update_record: { object: person, record_id: '{{ bob.id }}', record: { city: '{{ ada.createdAt }}' }, as: later }\n  - expect: { records: { person: [{ id: '{{ ada.id }}' }, { id: '{{ bob.id }}', city: '{{ later.city }}' }] } }\n  - advance: 1m\n  - expect: { records: { task: [{ title: Greet Ada, personId: '{{ ada.id }}' }, { title: Greet Ada II, personId: '{{ bob.id }}' }] } }\n  - delete_record: { object: person, record_id: '{{ ada.id }}' }\n  - expect: { records: { person: [{ city: '{{ ada.createdAt }}' }] } }\n",
+    ),
+    (
         "tests/three-nights.yaml",
         "workflow: nightly\nat: 2026-03-02T09:00:00Z\nsteps:\n  - advance: 3d\n  - expect: { runs: 3, records: { note: [{ title: 'Night of 2026-03-03T03:00:00Z' }, { title: 'Night of 2026-03-04T03:00:00Z' }, { title: 'Night of 2026-03-05T03:00:00Z' }] } }\n",
     ),

@@ -150,6 +150,13 @@ impl Reading<'_> {
         }
     }
 
+    /// `records` is those that were there before.
+    fn name(&mut self, path: &str, write: &Value) {
+        if write.get("as").and_then(Value::as_str) == Some("records") {
+            self.tell(&format!("{path}.as"), "`records` is what was there before; use another name");
+        }
+    }
+
     fn expectation(&mut self, path: &str, expect: &Value) {
         if expect.as_object().is_some_and(Map::is_empty) {
             self.tell(path, "this expects nothing");
@@ -168,6 +175,7 @@ impl Reading<'_> {
         match kind {
             "trigger" => self.trigger(path, &value),
             "expect" => self.expectation(path, &value),
+            "create_record" | "update_record" => self.name(path, &value),
             _ => {}
         }
         let mut places = Vec::new();
@@ -388,6 +396,18 @@ mod tests {
 
         tests/a.yaml: 1 problem
         "#);
+    }
+
+    #[test]
+    fn a_record_has_a_name_of_its_own() {
+        let write = |name: &str| {
+            format!(
+                "steps:\n  - create_record: {{ object: person, record: {{}}, as: {name} }}\n  - expect: {{ runs: 0 }}\n"
+            )
+        };
+        assert!(read_text(&write("ada"), FilePath::new("tests/a.yaml")).is_ok());
+        insta::assert_snapshot!(refusal(&write("records")), @r#""#);
+        insta::assert_snapshot!(refusal(&write("item")), @r#""#);
     }
 
     #[test]

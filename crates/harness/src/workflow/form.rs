@@ -120,8 +120,15 @@ static CREATE: Form = Form {
     fields: &[
         Field::required("object", Shape::Text, "The object, such as `person`."),
         Field::required("record", Shape::Values, "Its fields."),
+        NAMED,
     ],
 };
+
+const NAMED: Field = Field::optional(
+    "as",
+    Shape::Id,
+    "Later values see the record, as it was stored here, by this name: `as: ada`, and then `{{ ada.id }}`.",
+);
 
 static UPDATE: Form = Form {
     name: "a change of a record",
@@ -129,6 +136,7 @@ static UPDATE: Form = Form {
         Field::required("object", Shape::Text, "The object, such as `person`."),
         Field::required("record_id", Shape::Template, "Such as `{{ records.person[0].id }}`."),
         Field::required("record", Shape::Values, "The fields to change."),
+        NAMED,
     ],
 };
 

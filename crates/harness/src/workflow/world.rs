@@ -97,6 +97,9 @@ struct Write {
     record_id: String,
     #[serde(default)]
     record: Map<String, Value>,
+    /// What later values call it.
+    #[serde(default, rename = "as")]
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -275,13 +278,16 @@ impl World {
                 self.input(input).await.map_err(|error| format!("{}: {error}", step.place))?;
             }
             kind => {
-                let Write { object, record_id, record } = step.filled(&self.scope)?;
+                let Write { object, record_id, record, name } = step.filled(&self.scope)?;
                 let records = self.workspace.records();
-                match kind {
+                let written = match kind {
                     "create_record" => records.create(&object, record).await.map_err(at)?,
                     "update_record" => records.update(&object, &record_id, record, None).await.map_err(at)?,
                     _ => records.delete(&object, &record_id, None).await.map_err(at)?,
                 };
+                if let Some(name) = name {
+                    self.scope.values.insert(name, Arc::new(written.record));
+                }
             }
         }
         self.settle().await;
