@@ -55,6 +55,34 @@ async fn a_workflow_is_run_on_the_records_that_are_named() {
 }
 
 #[tokio::test]
+async fn a_start_by_hand_is_answered_alike_however_fast_the_run_is() {
+    let server = Server::dev();
+    let flow = |name: &str, step: &str| {
+        format!("name: {name}\ntrigger: {{ type: manual }}\nsteps:\n  - {{ id: one, {step} }}\n")
+    };
+    server.activate("quick", &flow("quick", "type: set, values: { a: 1 }")).await;
+    server.activate("bad", &flow("bad", "type: stop, status: failed, message: no")).await;
+    server.activate("slow", &flow("slow", "type: delay, for: 1h")).await;
+    // Nobody waits.
+    for name in ["quick", "quick", "bad", "slow"] {
+        let started = server.post(&format!("/api/v1/workflows/{name}/run"), &json!({})).await.expect(202);
+        assert!(started["run_id"].is_string() && started["status"].is_string(), "{started}");
+        assert!(started.get("output").is_none(), "{started}");
+    }
+    // Somebody waits, and the run is over by then.
+    let quick = server.post("/api/v1/workflows/quick/run?wait=60s", &json!({})).await.expect(200);
+    assert_eq!((&quick["status"], &quick["output"]), (&json!("completed"), &json!({ "a": 1 })));
+    let bad = server.post("/api/v1/workflows/bad/run?wait=60s", &json!({})).await.expect(200);
+    assert_eq!((&bad["status"], &bad["error"]["code"]), (&json!("failed"), &json!("stopped")));
+    // Or it is not.
+    for wait in ["0s", "50ms"] {
+        let path = format!("/api/v1/workflows/slow/run?wait={wait}");
+        let slow = server.post(&path, &json!({})).await.expect(202);
+        assert!(["running", "waiting"].contains(&slow["status"].as_str().unwrap()), "{slow}");
+    }
+}
+
+#[tokio::test]
 async fn a_dry_run_tries_a_draft_and_leaves_records_peers_and_mail_as_they_are() {
     let server = Server::dev();
     let draft = "

@@ -1,5 +1,5 @@
 //! How a run comes into being when somebody asks for it: it is on disk before they are told.
-use crate::api::{RunStarted, RunStatus, run_failure, run_status};
+use crate::api::{Payload as Shown, RunStarted, RunStatus, run_failure, run_status};
 use crate::begin::NewRun;
 use crate::burst::Base;
 use crate::core::Ctx;
@@ -7,6 +7,7 @@ use crate::driver::{self, Begun};
 use crate::error::EngineError;
 use crate::feed::EventPage;
 use crate::hash;
+use crate::history;
 use crate::id::RunId;
 use crate::manual;
 use crate::registry::{Compiled, workflows};
@@ -76,7 +77,16 @@ pub(crate) async fn by_hand(
     }
     let head = crate::load::head(ctx, started.run).await?;
     let (status, error) = head.map_or((RunStatus::Queued, None), |head| (head.status, head.error));
-    Ok(RunStarted { run_id: id, status, output: None, error })
+    let mut output = None;
+    // It has ended in the very moment in which the time was over: who waited is told all of it.
+    if wait.is_some() && status.ended() {
+        let detail = history::detail(ctx, started.run).await?;
+        output = detail.output.and_then(|output| match output {
+            Shown::Value(value) => Some(value).filter(|value| !value.is_null()),
+            _ => None,
+        });
+    }
+    Ok(RunStarted { run_id: id, status, output, error })
 }
 
 /// What started a run, as the run sees it: without the values of the secrets that the workflow names.

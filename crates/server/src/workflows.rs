@@ -116,7 +116,8 @@ pub async fn delete(Writer(workspace): Writer, Path(name): Path<String>) -> Answ
     Ok(Json(workspace.workflows().delete(&name).await?))
 }
 
-/// The body is the input; without one the input is `{}`. 200 when the run has ended, 202 when it goes on.
+/// The body is the input; without one the input is `{}`. 202: the run is on disk. 200 only where somebody waits, and
+/// the run has ended by then: how fast it was decides nothing for those who do not.
 pub async fn run(
     State(app): State<App>,
     Writer(workspace): Writer,
@@ -127,8 +128,10 @@ pub async fn run(
     let query: RunQuery = parameters::read(query.as_deref())?;
     let bytes = body::whole(&app, request).await?;
     let input = body::json_or(&bytes, "the workflow's input", json!({}))?;
-    let started = workspace.workflows().run(&name, input, wait_parameter(query.wait.as_deref())?).await?;
-    let status = if started.status.ended() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let wait = wait_parameter(query.wait.as_deref())?;
+    let started = workspace.workflows().run(&name, input, wait).await?;
+    let is_over = wait.is_some() && started.status.ended();
+    let status = if is_over { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(started)).into_response())
 }
 
