@@ -50,6 +50,7 @@ steps:
     over: "{{ range(trigger.body.rows) }}"
     concurrency: 3
     tolerate: { failures: 100 }
+    totals: { sum: "{{ item }}", even: "{{ item % 2 == 0 }}" }
     do:
       - { id: odd, type: filter, when: "{{ item % 4 != 3 }}" }
       - id: try
@@ -63,7 +64,7 @@ steps:
         search: { object: note, filter: { field: title, is: "Row {{ trigger.body.n }}-{{ item }}" } }
         do:
           - { id: say, type: http_request, method: POST, connection: many, url: "/{{ trigger.body.n }}/{{ item.title | urlencode }}", retry: { attempts: 40, backoff: { initial: 1s, factor: 1 } } }
-  - { id: done, type: create_record, object: task, record: { title: "Rows {{ trigger.body.n }}: {{ rows.succeeded }}, {{ rows.failed }}, {{ rows.skipped }}" } }
+  - { id: done, type: create_record, object: task, record: { title: "Rows {{ trigger.body.n }}: {{ rows.succeeded }}, {{ rows.failed }}, {{ rows.skipped }}; {{ rows.totals.sum }}, {{ rows.totals.even }}" } }
 "#;
 
 pub const TOGETHER: &str = r#"

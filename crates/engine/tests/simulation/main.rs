@@ -411,7 +411,10 @@ impl Simulation {
                         tried.into_iter().partition(|row| row % 3 == 2);
                     good.iter().for_each(|row| exactly(&notes, format!("Row {n}-{row}"), 1));
                     failed.iter().for_each(|row| exactly(&notes, format!("Row {n}-{row}"), 0));
-                    let counts = format!("{}, {}, {}", good.len(), failed.len(), skipped.len());
+                    let (sum, even) =
+                        (good.iter().sum::<u64>(), good.iter().filter(|row| *row % 2 == 0).count());
+                    let counts =
+                        format!("{}, {}, {}; {sum}, {even}", good.len(), failed.len(), skipped.len());
                     exactly(&tasks, format!("Rows {n}: {counts}"), 1);
                 }
                 _ => {

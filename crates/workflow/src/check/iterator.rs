@@ -5,8 +5,8 @@ use std::rc::Rc;
 use super::checker::{Checker, failure};
 use super::scope::ListKind;
 use super::types::{self, Rest, Ty};
-use crate::expr::Mode;
-use crate::model::{Iterate, OnError, RecordSet, Step, StepKind};
+use crate::expr::{Kinds, Mode};
+use crate::model::{Fields, Iterate, OnError, RecordSet, Step, StepKind};
 
 impl<'w> Checker<'w> {
     pub(super) fn iterator(&mut self, iterate: &'w Iterate) -> Rc<Ty> {
@@ -51,6 +51,7 @@ impl<'w> Checker<'w> {
             me.list(&iterate.steps)
         });
         let output = self.arm_output(outcome.output, iterate.output.as_ref());
+        self.under("totals", |me| me.totals(&iterate.totals));
         self.scope.item = outer;
         self.scope.back_to(mark);
         let failed =
@@ -60,12 +61,40 @@ impl<'w> Checker<'w> {
             numbers.iter().map(|name| ((*name).to_owned(), Rc::new(Ty::Number))).collect();
         fields.push(("results".into(), Rc::new(Ty::List(output))));
         fields.push(("failures".into(), Rc::new(Ty::list(failed))));
+        if !iterate.totals.is_empty() {
+            let names = iterate.totals.keys().map(|name| (name.as_str(), Ty::Number)).collect();
+            fields.push(("totals".into(), Rc::new(Ty::object("`totals`", names))));
+        }
         Rc::new(Ty::Object(types::Object {
             label: Some("an iterator".into()),
             fields,
             required: Vec::new(),
             rest: Rest::Closed,
         }))
+    }
+
+    /// What an item adds to each sum.
+    fn totals(&mut self, totals: &'w Fields) {
+        for (name, value) in totals {
+            self.under(name, |me| {
+                me.value(value, Mode::Value);
+                let kinds = me.kinds_of(value);
+                if !kinds.may_be(Kinds::NUMBER.or(Kinds::BOOLEAN)) {
+                    let message =
+                        format!("a total takes a number, or true or false, and this is {}", kinds.describe());
+                    let told = me.tell("wrong_type", message);
+                    if kinds == Kinds::TEXT {
+                        told.set_hint("make a number of it: `| int` or `| float`");
+                    } else if kinds == Kinds::LIST {
+                        told.set_hint("count it: `| length`");
+                    }
+                }
+            });
+        }
+        if totals.len() > Iterate::MAX_TOTALS {
+            let message = format!("at most {} totals are kept, not {}", Iterate::MAX_TOTALS, totals.len());
+            self.tell("invalid_value", message);
+        }
     }
 
     /// What is committed together can neither wait nor be seen from outside before.

@@ -306,7 +306,7 @@ pub static STEPS: &[Kind] = &[
     Kind {
         name: "iterator",
         about: "Runs the same steps for each item of a list, or for each record that a search finds, however many there are. Inside, `item` is the item and `index` its number from 0; the steps inside are not visible outside. A run keeps little of the items that are over: `stepwell run items RUN` has them all.",
-        output: "`{count, succeeded, failed, skipped, results, failures}`: `results` has the items' outputs, `failures` is a list of `{index, error, item}`; each has the first 1,000 (1 MiB)",
+        output: "`{count, succeeded, failed, skipped, results, failures}`: `results` has the items' outputs, `failures` is a list of `{index, error, item}`; each has the first 1,000 (1 MiB). `totals` beside them, of all items, where the iterator has some",
         fields: &[
             Field {
                 key: "over",
@@ -326,6 +326,12 @@ pub static STEPS: &[Kind] = &[
                 shape: Shape::Value,
                 need: Need::Default("the last step's output"),
                 about: "What an item comes to, in `results`.",
+            },
+            Field {
+                key: "totals",
+                shape: Shape::Values,
+                need: Need::Optional,
+                about: "Names and what an item adds to each, over however many items: numbers, or true and false, which count as 1 and 0. As `output` they see the item's steps. Of items that succeed; at most 20.",
             },
             Field {
                 key: "concurrency",

@@ -252,12 +252,17 @@ impl Compiler {
                     }
                 };
                 let output = self.optional("output", iterate.output.as_ref(), Mode::Value);
+                let totals = iterate.totals.iter().map(|(name, value)| {
+                    (name.clone(), self.document(&format!("totals.{name}"), value, Mode::Value))
+                });
+                let totals = totals.collect();
                 let list = self.list(Owner::Step(id, Taken::Item), path, &iterate.steps);
                 path.clone_into(&mut self.step);
                 NodeKind::Iterator(Box::new(IteratorPlan {
                     items,
                     list,
                     output,
+                    totals,
                     concurrency: iterate.concurrency.max(1),
                     batch: iterate.batch.map(|batch| batch.max(1)),
                     tolerate: iterate.tolerate,

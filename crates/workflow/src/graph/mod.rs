@@ -113,6 +113,8 @@ pub struct IteratorPlan {
     pub list: ListId,
     /// Of one item.
     pub output: Option<Document>,
+    /// What one item adds to each sum.
+    pub totals: Vec<(String, Document)>,
     pub concurrency: u32,
     pub batch: Option<u64>,
     pub tolerate: Tolerate,

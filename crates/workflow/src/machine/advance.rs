@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::command::{Call, Command, Execute, InputCall, ItemDone};
 use super::event::{Timer, TimerKind};
 use super::failure::{Failure, code};
-use super::iterate::Over;
+use super::iterate::{Over, totals};
 use super::path::StepPath;
 use super::payload::Payload;
 use super::scope::Here;
@@ -539,7 +539,13 @@ impl<'a> Machine<'a> {
                     None => last.map(Output::Of),
                 };
                 if taken == Taken::Item {
-                    return self.item_over(owner, path, Over::Succeeded(output));
+                    let sums = self.iterator(owner).map_or(Ok(Vec::new()), |plan| {
+                        totals(plan, &self.here(list, Some(&path), self.state.clock))
+                    });
+                    return match sums {
+                        Ok(sums) => self.item_over(owner, path, Over::Succeeded(output, sums)),
+                        Err(failure) => self.work.push_back(Work::Failed(owner, path, failure)),
+                    };
                 }
                 self.close(&path, StepStatus::Completed);
                 self.set(&path, |step| {

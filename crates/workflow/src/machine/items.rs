@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::payload::Payload;
 
@@ -54,6 +54,9 @@ pub struct Items {
     pub results: Kept,
     #[serde(default)]
     pub failures: Kept,
+    /// Sums over all items that have succeeded, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub totals: BTreeMap<String, Number>,
 }
 
 impl Items {
@@ -69,14 +72,26 @@ impl Items {
 
     /// What templates see of an iterator that is done.
     pub(super) fn output(&self) -> Value {
-        json!({
+        let mut output = json!({
             "count": self.count,
             "succeeded": self.succeeded,
             "failed": self.failed,
             "skipped": self.skipped,
             "results": self.results.all(),
             "failures": self.failures.all(),
-        })
+        });
+        if !self.totals.is_empty() {
+            output["totals"] = json!(self.totals);
+        }
+        output
+    }
+
+    /// What an item adds to the sums.
+    pub(super) fn add(&mut self, item: Vec<(String, Number)>) {
+        for (name, more) in item {
+            let total = self.totals.entry(name).or_insert_with(|| 0.into());
+            *total = sum(total, &more);
+        }
     }
 
     /// What is said of them when one failed too many.
@@ -106,6 +121,7 @@ impl Items {
     pub(super) fn undo(&mut self) {
         self.undone += std::mem::take(&mut self.succeeded);
         self.results = Kept::default();
+        self.totals.clear();
     }
 
     /// Once it is done only the numbers are left.
@@ -113,7 +129,22 @@ impl Items {
         self.list = None;
         self.results = Kept::default();
         self.failures = Kept::default();
+        self.totals.clear();
     }
+}
+
+/// Exact as long as both are whole and the sum is a number that is kept so.
+fn sum(one: &Number, other: &Number) -> Number {
+    let whole = |number: &Number| number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
+    let exact = whole(one).zip(whole(other)).map(|(one, other)| one + other);
+    let exact = exact.and_then(|sum| match i64::try_from(sum) {
+        Ok(sum) => Some(sum.into()),
+        Err(_) => u64::try_from(sum).ok().map(Number::from),
+    });
+    let float = |number: &Number| number.as_f64().unwrap_or(0.0);
+    // What no number can say stays at the greatest that one can.
+    let rounded = || Number::from_f64((float(one) + float(other)).clamp(f64::MIN, f64::MAX));
+    exact.or_else(rounded).unwrap_or_else(|| one.clone())
 }
 
 /// The first so many values by the numbers of their items, in whatever order these ended.
@@ -228,6 +259,23 @@ mod tests {
             prop_assert_eq!(&all, &mixed.all());
             prop_assert!(all.iter().enumerate().all(|(n, value)| *value == text(n)));
         }
+    }
+
+    #[test]
+    fn sums_are_exact_as_long_as_they_can_be() {
+        let mut items = Items::default();
+        for value in [json!(i64::MAX), json!(1), json!(u64::MAX), json!(-5), json!(0.5)] {
+            let Value::Number(number) = value else { panic!() };
+            items.add(vec![("n".into(), number)]);
+        }
+        assert_eq!(items.totals["n"].as_f64(), Some(i64::MAX as f64 + u64::MAX as f64));
+        let mut items = Items::default();
+        items.add(vec![("n".into(), i64::MAX.into())]);
+        items.add(vec![("n".into(), 2.into())]);
+        assert_eq!(items.totals["n"].as_u64(), Some(i64::MAX as u64 + 2));
+        items.add(vec![("m".into(), Number::from_f64(f64::MAX).unwrap())]);
+        items.add(vec![("m".into(), Number::from_f64(f64::MAX).unwrap())]);
+        assert_eq!(items.totals["m"].as_f64(), Some(f64::MAX));
     }
 
     #[test]

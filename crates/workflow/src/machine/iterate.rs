@@ -4,7 +4,7 @@
 //! engine its turn, so that no event is ever worth more than one item's steps. When an item is over, its steps leave
 //! the state: what became of it is told by [`Command::Item`].
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::advance::Machine;
 use super::command::{Call, Command, ItemCall, ItemDone, ItemRecords, ListCall};
@@ -15,13 +15,13 @@ use super::payload::Payload;
 use super::render;
 use super::scope::{error_value, item_value, value_of};
 use super::state::{Output, State, StepState, StepStatus, Taken};
-use crate::expr::{Found, Scope};
+use crate::expr::{Document, Found, Scope};
 use crate::graph::{Graph, ItemsPlan, IteratorPlan, NodeId, NodeKind, Owner};
 
 /// How an item ended.
 pub(super) enum Over {
-    /// With an output, or with none.
-    Succeeded(Option<Output>),
+    /// With an output, or with none, and what it adds to the sums.
+    Succeeded(Option<Output>, Vec<(String, Number)>),
     Failed(Failure),
     Skipped,
 }
@@ -36,7 +36,8 @@ impl<'a> Machine<'a> {
 
     /// Begins an iterator: a list is there at once, a search is listed first.
     pub(super) fn iterate(&mut self, id: NodeId, path: StepPath, plan: &IteratorPlan, list: Option<Value>) {
-        let mut items = Items::default();
+        let none = plan.totals.iter().map(|(name, _)| (name.clone(), 0.into()));
+        let mut items = Items { totals: none.collect(), ..Items::default() };
         match list {
             None => {
                 self.set(&path, |step| step.items = Some(Box::new(items)));
@@ -254,7 +255,7 @@ impl<'a> Machine<'a> {
         let Some((iterator, index)) = path.of_item() else { return };
         let Some(items) = self.state.step(&iterator).and_then(|step| step.items.as_ref()) else { return };
         let shown = match &over {
-            Over::Succeeded(output) if items.results.takes(index) => {
+            Over::Succeeded(output, _) if items.results.takes(index) => {
                 let found = output.as_ref().map(|output| value_of(self.graph, self.state, &path, output));
                 Some(match found {
                     Some(Found::Value(value)) => Value::clone(&value),
@@ -270,7 +271,7 @@ impl<'a> Machine<'a> {
             _ => None,
         };
         let (status, output, error) = match &over {
-            Over::Succeeded(output) => {
+            Over::Succeeded(output, _) => {
                 let output = output.clone().map(|output| origin(self.graph, self.state, output));
                 (StepStatus::Completed, output, None)
             }
@@ -281,7 +282,10 @@ impl<'a> Machine<'a> {
         let Some(items) = self.state.items_mut(&iterator) else { return };
         items.open.remove(&index);
         let (count, kept) = match over {
-            Over::Succeeded(_) => (&mut items.succeeded, Some(&mut items.results)),
+            Over::Succeeded(_, sums) => {
+                items.add(sums);
+                (&mut items.succeeded, Some(&mut items.results))
+            }
             Over::Failed(_) => (&mut items.failed, Some(&mut items.failures)),
             Over::Skipped => (&mut items.skipped, None),
         };
@@ -303,6 +307,21 @@ impl<'a> Machine<'a> {
             _ => None,
         }
     }
+}
+
+/// What an item adds to the sums.
+pub(super) fn totals(plan: &IteratorPlan, scope: &dyn Scope) -> Result<Vec<(String, Number)>, Failure> {
+    let one = |(name, value): &(String, Document)| {
+        let place = format!("totals.{name}");
+        let value =
+            value.render_value(scope).map_err(|error| render::template_failure(error.under(&place)))?;
+        match value {
+            Value::Number(number) => Ok((name.clone(), number)),
+            Value::Bool(is) => Ok((name.clone(), u64::from(is).into())),
+            other => Err(render::wrong(&place, "a number, or true or false", &other)),
+        }
+    };
+    plan.totals.iter().map(one).collect()
 }
 
 /// The answer to the turn of an item of a list that is to be left out.

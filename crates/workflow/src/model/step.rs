@@ -341,6 +341,9 @@ pub struct Iterate {
     /// Of one item; its last step's output when absent.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
+    /// Numbers of one item, which are added up over all items that succeed.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub totals: Fields,
     /// Items under way at the same time.
     #[serde(default = "Iterate::default_concurrency")]
     pub concurrency: u32,
@@ -357,6 +360,8 @@ pub struct Iterate {
 impl Iterate {
     /// Items that may be under way at the same time: their steps are the part of a run's state that grows.
     pub const MAX_CONCURRENCY: u64 = 100;
+    /// Sums that one keeps: they are in the run's state.
+    pub const MAX_TOTALS: usize = 20;
     /// A batch over a search is read at once.
     pub const MAX_BATCH: u64 = stepwell_records::MAX_LIMIT as u64;
 

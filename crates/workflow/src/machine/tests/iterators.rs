@@ -41,6 +41,33 @@ fn items_come_one_after_the_other_and_leave_nothing_behind() {
 }
 
 #[test]
+fn totals_count_every_item_and_not_only_those_whose_results_are_kept() {
+    let body = json!([
+        {"id": "seen", "type": "filter", "when": "{{ item != 3 }}"},
+        set("made", json!({"price": "{{ item / 2 }}", "bad": "{{ 'x' if item == 5 else 1 }}"}))
+    ]);
+    let totals = json!({"items": "{{ item }}", "prices": "{{ made.price }}", "even": "{{ item % 2 == 0 }}", "fives": "{{ made.bad }}"});
+    let more = json!({"totals": totals, "tolerate": {"failures": 1}});
+    let graph = steps(json!([each("all", json!("{{ range(trigger.n) }}"), body, more)]));
+    let mut run = Driven::start(&graph, json!({"n": 3_000}));
+    run.turns();
+    let result = run.result();
+    assert_eq!((result["succeeded"].as_u64(), result["skipped"].as_u64()), (Some(2_998), Some(1)));
+    assert_eq!(result["results"].as_array().unwrap().len(), 1_000);
+    let sum = (0..3_000).sum::<u64>() - 8;
+    assert_eq!(result["totals"]["items"], json!(sum), "neither what was left out nor what failed");
+    assert_eq!(result["totals"]["prices"].as_f64(), Some(sum as f64 / 2.0));
+    assert_eq!((&result["totals"]["even"], &result["totals"]["fives"]), (&json!(1_500), &json!(2_998)));
+    let failure = &result["failures"][0]["error"];
+    assert_eq!(failure["message"], "totals.fives is a number, or true or false, not \"x\"");
+    // Nothing of them is left in the state.
+    let items = run.state.step(&"all".into()).unwrap().items.as_ref().unwrap();
+    assert!(items.totals.is_empty());
+    let run = Driven::start(&graph, json!({"n": 0}));
+    assert_eq!(run.result()["totals"], json!({"items": 0, "prices": 0, "even": 0, "fives": 0}));
+}
+
+#[test]
 fn an_empty_list_has_no_items_and_what_is_no_list_is_an_error() {
     let graph =
         steps(json!([each("all", json!("{{ trigger.rows }}"), json!([code("make", json!({}))]), json!({}))]));
