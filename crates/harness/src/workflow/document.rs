@@ -406,8 +406,16 @@ mod tests {
             )
         };
         assert!(read_text(&write("ada"), FilePath::new("tests/a.yaml")).is_ok());
-        insta::assert_snapshot!(refusal(&write("records")), @r#""#);
-        insta::assert_snapshot!(refusal(&write("item")), @r#""#);
+        insta::assert_snapshot!(refusal(&write("records")), @r#"
+        error[invalid_value]: `records` is what was there before; use another name
+         --> tests/a.yaml:2:50
+          |
+        2 |   - create_record: { object: person, record: {}, as: records }
+          |                                                  ^^
+
+        tests/a.yaml: 1 problem
+        "#);
+        assert!(refusal(&write("item")).starts_with("error[reserved_id]: `item` cannot be an id"));
     }
 
     #[test]
