@@ -1,8 +1,6 @@
-//! The data folder: another version, another process, read-only, a full disk.
+//! The data folder: another version, another process, lost parts, read-only. A full disk: `full_disk.rs`.
 
 use std::process::Command;
-
-use serde_json::json;
 
 use crate::support::Server;
 
@@ -64,117 +62,22 @@ async fn a_file_is_no_data_folder_and_nothing_is_said_of_its_mode() {
     assert!(error.contains(file.to_str().unwrap()) && !error.contains("chmod"), "{error}");
 }
 
-/// A file system of its own, mounted for the test. Root is needed for that, as on a CI machine.
-struct Mount(tempfile::TempDir);
-
-impl Mount {
-    fn tmpfs(options: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(folder.path())
-            .stderr(std::process::Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        mounted.then_some(Self(folder))
-    }
-
-    fn remount(&self, options: &str) {
-        let status = Command::new("mount")
-            .args(["-o", &format!("remount,{options}")])
-            .arg(self.0.path())
-            .status()
-            .unwrap();
-        assert!(status.success());
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[tokio::test]
 async fn a_read_only_folder_is_refused_with_its_name() {
-    let Some(mount) = Mount::tmpfs("size=64m") else { return eprintln!("skipped: no right to mount") };
-    let data = mount.0.path().join("data");
-    let mut server = Server::on(&data, &["--dev"], &[("STEPWELL_LIMITS__FREE_DISK_BYTES", "0")]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut server = Server::on(&data, &["--dev"], &[]).unwrap();
     assert!(server.stop().success());
-    mount.remount("ro");
-    let error = Server::on(&data, &["--dev"], &[]).err().unwrap();
-    assert!(error.contains("cannot be written to") && error.contains(data.to_str().unwrap()), "{error}");
-}
-
-/// Text that takes as much room as it has letters, or nearly.
-fn incompressible(length: usize) -> String {
-    let mut state = 1u64;
-    let letter = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b' ' + ((state >> 40) % 90) as u8)
+    let change_mode = |mode: &str| {
+        assert!(Command::new("chmod").args(["-R", mode]).arg(&data).status().unwrap().success());
     };
-    (0..length).map(letter).collect()
-}
-
-#[tokio::test]
-async fn a_full_disk_refuses_writes_keeps_the_server_up_and_loses_nothing() {
-    let Some(mount) = Mount::tmpfs("size=48m") else { return eprintln!("skipped: no right to mount") };
-    let data = mount.0.path().join("data");
-    let floor = [("STEPWELL_LIMITS__FREE_DISK_BYTES", "8388608")];
-    let mut server = Server::on(&data, &["--dev"], &floor).unwrap();
-    let mut acknowledged = Vec::new();
-    let mut refused = None;
-    let filler = incompressible(100_000);
-    for n in 0..2_000 {
-        let answer =
-            server.post("/api/v1/records/note", &json!({ "title": n.to_string(), "body": filler })).await;
-        match answer.status.as_u16() {
-            201 => acknowledged.push(answer.json()["id"].as_str().unwrap().to_owned()),
-            status => {
-                refused = Some((status, answer.code()));
-                break;
-            }
-        }
-    }
-    let (status, code) = refused.expect("the disk fills up");
-    assert!(matches!(status, 507 | 503), "{status} {code}");
-    assert!(acknowledged.len() > 10);
-    // Alive, but not ready.
-    server.get("/healthz").await.expect(200);
-    let ready = server.get("/readyz").await;
-    assert_eq!((ready.status.as_u16(), ready.code().as_str()), (503, "not_ready"));
-    let why = ready.json()["detail"].as_str().unwrap().to_owned();
-    assert!(why.contains("full") && !why.contains(data.to_str().unwrap()), "{why}");
-    // Reading goes on.
-    for id in [&acknowledged[0], acknowledged.last().unwrap()] {
-        server.get(&format!("/api/v1/records/note/{id}")).await.expect(200);
-    }
-    // A restart on the full disk reads too.
-    assert!(server.stop().success());
-    let server = Server::on(&data, &["--dev"], &floor).unwrap();
-    for id in [&acknowledged[0], acknowledged.last().unwrap()] {
-        server.get(&format!("/api/v1/records/note/{id}")).await.expect(200);
-    }
-    assert_eq!(server.get("/readyz").await.code(), "not_ready");
-    assert_eq!(
-        server.post("/api/v1/records/note", &json!({ "title": "no room" })).await.code(),
-        "storage_full"
-    );
-    // With room again, writing goes on, without a restart.
-    mount.remount("size=256m");
-    let mut tries = 0;
-    loop {
-        let answer = server.post("/api/v1/records/note", &json!({ "title": "room" })).await;
-        if answer.status.as_u16() == 201 {
-            break;
-        }
-        tries += 1;
-        assert!(tries < 100, "{}", String::from_utf8_lossy(&answer.body));
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    drop(server);
-    let server = Server::on(&data, &["--dev"], &floor).unwrap();
-    for id in &acknowledged {
-        server.get(&format!("/api/v1/records/note/{id}")).await.expect(200);
-    }
+    change_mode("a-w");
+    // Root may write there all the same, unless it gives that up.
+    let wrapper: &[&str] = match std::fs::write(data.join("probe"), "x") {
+        Err(_) => &[],
+        Ok(()) => &["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
+    };
+    let error = Server::through(wrapper, &data, &["--dev"], &[]).err().unwrap();
+    change_mode("u+w");
+    assert!(error.contains("cannot be written to") && error.contains(data.to_str().unwrap()), "{error}");
 }

@@ -22,6 +22,7 @@ mod flows_newsletter;
 mod flows_pipeline;
 mod flows_product_sync;
 mod flows_sync;
+mod full_disk;
 mod hook_answers;
 mod inputs;
 mod iterators;

@@ -20,6 +20,18 @@ pub fn stepwell() -> Command {
     command
 }
 
+/// The same, begun by another program with these arguments.
+pub fn stepwell_through(wrapper: &[&str]) -> Command {
+    let plain = stepwell();
+    let Some((program, arguments)) = wrapper.split_first() else { return plain };
+    let mut command = Command::new(program);
+    command.args(arguments).arg(plain.get_program());
+    for (name, _) in plain.get_envs() {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// A client without proxies, redirects or a wait without end.
 pub fn client() -> reqwest::Client {
     // The second test finds a provider installed, which is as good.

@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{client, stepwell};
+use super::{client, stepwell_through};
 
 pub struct Server {
     child: Child,
@@ -78,21 +78,32 @@ impl Server {
     pub fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("data");
-        Self::launch(flags, &[], &data, Data::Own(folder)).expect("the server starts")
+        Self::launch(&[], flags, &[], &data, Data::Own(folder)).expect("the server starts")
     }
 
     /// A server on a folder that is there, with environment variables.
     pub fn on(data: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Result<Self, String> {
-        Self::launch(flags, environment, data, Data::Kept(data.to_owned()))
+        Self::through(&[], data, flags, environment)
+    }
+
+    /// The same, begun by another program: it limits what the server may do, and becomes it.
+    pub fn through(
+        wrapper: &[&str],
+        data: &Path,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self, String> {
+        Self::launch(wrapper, flags, environment, data, Data::Kept(data.to_owned()))
     }
 
     fn launch(
+        wrapper: &[&str],
         flags: &[&str],
         environment: &[(&str, &str)],
         folder: &Path,
         data: Data,
     ) -> Result<Self, String> {
-        let mut child = stepwell()
+        let mut child = stepwell_through(wrapper)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder)
             .args(flags)

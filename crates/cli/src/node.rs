@@ -138,6 +138,7 @@ async fn open_engine(
 ) -> anyhow::Result<Engine> {
     let blobs = data.join("blobs");
     let blobs = if store.used() { FileBlobs::open_used(blobs)? } else { FileBlobs::open(blobs)? };
+    blobs.keep_free(settings.limits.free_disk_bytes);
     let mail = match &settings.smtp {
         Some(smtp) => {
             Some(Arc::new(SmtpMailer::new(smtp).map_err(|e| anyhow::anyhow!("smtp: {}", e.message))?)

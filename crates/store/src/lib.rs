@@ -24,6 +24,7 @@
 //! ```
 
 mod blobs;
+mod full;
 pub mod keys;
 pub mod limits;
 mod lines;

@@ -1,5 +1,6 @@
 //! A disk that fills up: commits are refused as `Full`, reading goes on, nothing acknowledged is lost, and with
-//! room again the store mends itself. A limit on the size of files plays the full disk, in a process of its own.
+//! room again the store mends itself. A limit on the size of files plays the full disk, in a process of its own; a disk
+//! that is really full is in the black-box tests (`full_disk.rs`).
 #![allow(clippy::unwrap_used)] // all of this is test code, its helpers too
 mod noise;
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{BlobId, Blobs, IsNamed, Swept, check_size, checked};
+use crate::full::{is_full, stays_free};
 use crate::types::Refused;
 
 /// Blobs in a folder that one process uses at a time (the store's lock sees to that).
@@ -22,6 +23,8 @@ struct Folder {
     next: AtomicU64,
     /// A sweep removes under the write lock, so that a put never finds a file that is about to go.
     removing: RwLock<()>,
+    /// How much is to be kept free on the disk.
+    floor: AtomicU64,
 }
 
 const UNFINISHED: &str = "unfinished-";
@@ -32,7 +35,8 @@ impl FileBlobs {
     /// Opens the folder, making it if need be, and removes what an earlier process left unfinished.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Refused> {
         let path = path.into();
-        let folder = Folder { path, next: AtomicU64::new(0), removing: RwLock::new(()) };
+        let folder =
+            Folder { path, next: AtomicU64::new(0), removing: RwLock::new(()), floor: AtomicU64::new(0) };
         folder.prepare().map_err(|error| folder.refused(&folder.path, &error))?;
         Ok(Self(Arc::new(folder)))
     }
@@ -48,6 +52,12 @@ impl FileBlobs {
             )));
         }
         Self::open(path)
+    }
+
+    /// From now on refuses new blobs that would leave less than this free on the disk: the rows that were to name them
+    /// are refused then too, and the blobs would only take the room.
+    pub fn keep_free(&self, bytes: u64) {
+        self.0.floor.store(bytes, Ordering::Relaxed);
     }
 
     /// Files are not for tokio's threads.
@@ -89,9 +99,9 @@ impl Folder {
 
     fn refused(&self, path: &Path, error: &io::Error) -> Refused {
         let path = path.display();
-        match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Refused::Full(format!("{path}: {error}")),
-            _ => Refused::Unavailable(format!("{path}: {error}")),
+        match is_full(error) {
+            true => Refused::Full(format!("{path}: {error}")),
+            false => Refused::Unavailable(format!("{path}: {error}")),
         }
     }
 
@@ -105,7 +115,14 @@ impl Folder {
                 // The folder too: whoever renamed it may not have got that far.
                 known.set_modified(SystemTime::now()).and_then(|()| sync_folder(&folder))
             }
-            _ => self.write(&folder, &file, bytes),
+            _ => {
+                let floor = self.floor.load(Ordering::Relaxed);
+                if floor > 0 {
+                    stays_free(&self.path, floor.saturating_add(bytes.len() as u64))
+                        .map_err(Refused::Full)?;
+                }
+                self.write(&folder, &file, bytes)
+            }
         };
         drop(stays);
         done.map_err(|error| self.refused(&file, &error))?;

@@ -99,6 +99,20 @@ async fn what_was_left_unfinished_is_removed_at_the_start_and_strangers_are_left
     assert!(folder.path().join("ab/README").exists());
 }
 
+#[tokio::test]
+async fn below_the_floor_new_blobs_are_refused_and_known_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = FileBlobs::open(folder.path()).unwrap();
+    let known = blobs.put("known".into()).await.unwrap();
+    blobs.keep_free(u64::MAX / 2);
+    let refused = blobs.put("new".into()).await.unwrap_err();
+    assert!(matches!(&refused, Refused::Full(text) if text.contains("are to be kept free")), "{refused}");
+    assert_eq!(blobs.put("known".into()).await, Ok(known));
+    assert_eq!(blobs.get(known).await.unwrap().unwrap(), "known");
+    blobs.keep_free(0);
+    blobs.put("new".into()).await.unwrap();
+}
+
 #[test]
 fn a_name_is_read_back_and_a_wrong_one_refused() {
     let id = BlobId::of(b"x");

@@ -1,8 +1,8 @@
 //! What goes wrong while the writer writes, and how those who wait are told.
 use std::any::Any;
-use std::io::ErrorKind;
 
 use super::open::panic_text;
+use crate::full::{is_full, text_is_full};
 use crate::types::Refused;
 
 /// Why a batch may not be durable.
@@ -18,7 +18,8 @@ impl Failed {
     }
 
     pub(super) fn panicked(panic: &(dyn Any + Send)) -> Self {
-        Failed { reason: format!("sled panicked: {}", panic_text(panic)), full: false }
+        let text = panic_text(panic);
+        Failed { reason: format!("sled panicked: {text}"), full: text_is_full(text) }
     }
 
     /// What those who wait are told.
@@ -47,11 +48,4 @@ impl From<Refused> for Failed {
     fn from(refused: Refused) -> Self {
         Failed { reason: refused.to_string(), full: false }
     }
-}
-
-fn is_full(error: &std::io::Error) -> bool {
-    // A limit on the size of files is a full disk too; and sled passes some errors on as text only.
-    let text = error.to_string();
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
-        || ["StorageFull", "QuotaExceeded", "FileTooLarge"].iter().any(|kind| text.contains(kind))
 }

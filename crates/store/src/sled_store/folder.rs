@@ -6,15 +6,17 @@
 //! <data>/commits      how many commits were durable when the store was last at rest
 //! <data>/rows/        sled's folder
 //! <data>/rows.conf    a copy of sled's `conf`, which sled itself writes carelessly
+//! <data>/ballast      room that is given up for opening sled on a full disk
 //! ```
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::blobs::sync_folder;
+use crate::full::is_full;
 
 /// The format that this program reads and writes.
 const FORMAT: &str = "stepwell data format 1\n";
@@ -185,12 +187,6 @@ impl Folder {
     pub(super) fn saved_conf(&self) -> PathBuf {
         self.path.join("rows.conf")
     }
-
-    /// How many bytes may still be written.
-    pub(super) fn free_space(&self) -> io::Result<u64> {
-        let stat = statvfs(&self.path)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-    }
 }
 
 fn lock(path: &Path) -> Result<File, OpenError> {
@@ -213,10 +209,13 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         }
         Err(error) => return Err(failed(error.into())),
     }
-    lock.set_len(0)
-        .and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()))
-        .map_err(failed)?;
-    Ok(lock)
+    let id = std::process::id().to_string();
+    // Over what is there: on a full disk there is no room but that.
+    match lock.write_all(id.as_bytes()).and_then(|()| lock.set_len(id.len() as u64)) {
+        // The lock holds without it; only its holder is not named.
+        Err(error) if !is_full(&error) => Err(failed(error)),
+        _ => Ok(lock),
+    }
 }
 
 /// Writes a small file so that after a power cut it is there whole, or not at all.

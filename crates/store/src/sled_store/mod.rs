@@ -2,6 +2,7 @@
 //!
 //! One writer thread groups what waits and makes it durable; a few reader threads serve reads; a watchdog ends
 //! the process if the writer is stuck.
+mod ballast;
 mod cache;
 mod failed;
 mod folder;
@@ -11,6 +12,8 @@ mod pieces;
 mod queue;
 mod reader;
 mod rows;
+mod steps;
+mod threads;
 mod watchdog;
 mod writer;
 
@@ -32,6 +35,7 @@ use crate::types::{Key, Log, Refused, SHARDS, Shard, Stamp, Tx, View, Want};
 use folder::Folder;
 use queue::Queue;
 use reader::Readers;
+use steps::{Real, Steps};
 use watchdog::Progress;
 use writer::{Request, Writer};
 
@@ -95,7 +99,10 @@ impl SledStore {
     /// Opens a data folder, making it if it does not exist. It reads files, so from tokio call it through
     /// `spawn_blocking`.
     pub fn open(path: impl AsRef<Path>, options: SledOptions) -> Result<Self, OpenError> {
-        let path = path.as_ref();
+        Self::open_with(path.as_ref(), options, Arc::new(Real))
+    }
+
+    fn open_with(path: &Path, options: SledOptions, steps: Arc<dyn Steps>) -> Result<Self, OpenError> {
         let folder = Folder::take(path)?;
         let (requests, readers) = (Arc::<Queue<Request>>::default(), Arc::<Readers>::default());
         let progress = Progress::new();
@@ -108,6 +115,7 @@ impl SledStore {
             readers.clone(),
             progress.clone(),
             hints.clone(),
+            steps,
         )?;
         let inner = Inner {
             requests,
@@ -237,3 +245,6 @@ impl Store for SledStore {
         self.0.hints.subscribe()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
+use super::ballast::Ballast;
 use super::folder::{Folder, OpenError, write_durably};
 use crate::blobs::sync_folder;
+use crate::full::{is_full, text_is_full};
 
 /// Sled, and the second handle on its file that makes what it wrote durable.
 pub(super) struct Opened {
@@ -14,8 +16,17 @@ pub(super) struct Opened {
     pub(super) data: File,
 }
 
-/// Opens sled's folder, or makes it.
-pub(super) fn open(folder: &Folder, cache_bytes: u64) -> Result<Opened, OpenError> {
+/// Opens sled's folder, or makes it. On a full disk it gives the ballast up for it.
+pub(super) fn open(folder: &Folder, cache_bytes: u64, ballast: &mut Ballast) -> Result<Opened, OpenError> {
+    match open_once(folder, cache_bytes) {
+        Err(OpenError::Io { error, .. }) if is_full(&error) && ballast.let_go() => {
+            open_once(folder, cache_bytes)
+        }
+        opened => opened,
+    }
+}
+
+fn open_once(folder: &Folder, cache_bytes: u64) -> Result<Opened, OpenError> {
     let rows = folder.rows();
     let failed = |error| OpenError::of(&rows, error);
     if rows.exists() {
@@ -40,6 +51,16 @@ enum Failure {
     Data(String),
 }
 
+impl Failure {
+    /// By what sled said.
+    fn of(text: String) -> Self {
+        match text_is_full(&text) {
+            true => Failure::System(io::Error::new(ErrorKind::StorageFull, text)),
+            false => Failure::Data(text),
+        }
+    }
+}
+
 fn try_open(rows: &Path, cache_bytes: u64) -> Result<sled::Db, Failure> {
     // The file's own lock may still be held for a moment by a thread of sled's that is ending.
     for _ in 0..50 {
@@ -52,8 +73,8 @@ fn try_open(rows: &Path, cache_bytes: u64) -> Result<sled::Db, Failure> {
             Ok(Err(sled::Error::Io(error))) if error.kind() != ErrorKind::UnexpectedEof => {
                 return Err(Failure::System(error));
             }
-            Ok(Err(error)) => return Err(Failure::Data(error.to_string())),
-            Err(panic) => return Err(Failure::Data(format!("sled panicked: {}", panic_text(&*panic)))),
+            Ok(Err(error)) => return Err(Failure::of(error.to_string())),
+            Err(panic) => return Err(Failure::of(format!("sled panicked: {}", panic_text(&*panic)))),
         }
     }
     Err(Failure::System(io::Error::other("sled's file stays locked")))
@@ -133,7 +154,10 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished)?;
     }
-    copy_files(from, &unfinished)?;
+    copy_files(from, &unfinished).inspect_err(|_| {
+        // It may take the last of the room; what failed is told all the same.
+        let _ = fs::remove_dir_all(&unfinished);
+    })?;
     fs::rename(&unfinished, to)
 }
 

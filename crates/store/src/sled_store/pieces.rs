@@ -108,6 +108,8 @@ mod tests {
     use crate::types::{Value, WorkspaceId};
 
     fn tree() -> sled::Db {
+        // For as long as the test's thread lives.
+        std::mem::forget(crate::sled_store::threads::MayCallSled::here());
         sled::Config::new().temporary(true).open().unwrap()
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::open::panic_text;
 use super::queue::{Next, Queue};
 use super::rows::{self, Cursor};
+use super::threads::MayCallSled;
 use crate::logs;
 use crate::types::{Log, Refused, Stamp, View, Want};
 
@@ -65,6 +66,7 @@ impl Readers {
 
     /// The life of a reader thread.
     pub(super) fn work(&self) {
+        let _here = MayCallSled::here();
         while let Next::Item(job) = self.jobs.next(None) {
             job(self);
         }
@@ -81,6 +83,7 @@ impl Readers {
         if least > ROWS_AT_ONCE || self.at_once.swap(true, Ordering::Acquire) {
             return None;
         }
+        let _here = MayCallSled::here();
         let allowed = if most > ROWS_AT_ONCE { least + ROWS_TO_TRY } else { most };
         let answer = match self.gate.try_read() {
             Ok(gate) => guarded(|| read_in_one_hold(&gate, wants, allowed)).transpose(),

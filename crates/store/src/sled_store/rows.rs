@@ -19,6 +19,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::packed::{Stored, unpack};
 use super::pieces::{Held, MARK, Pieces};
+use super::threads;
 use crate::limits::{CHUNK_BYTES, MAX_TX_ROWS, MAX_VALUE_BYTES};
 use crate::types::{Key, Refused, Row, Value, Want};
 
@@ -336,6 +337,7 @@ impl Cursor {
     }
 
     pub(super) fn advance(&mut self, tree: &sled::Tree, most: usize) -> Result<bool, Refused> {
+        threads::check();
         if self.start >= self.end {
             return Ok(true);
         }
@@ -361,6 +363,7 @@ impl Cursor {
 
 /// The value of a key.
 pub(super) fn get(tree: &sled::Tree, key: &Key) -> Result<Option<Value>, Refused> {
+    threads::check();
     let row = tree.get(&key[..]).map_err(|error| refused(&error))?;
     row.map(|row| value_of(tree, key, &row)).transpose()
 }

@@ -1,5 +1,7 @@
 //! The writer: the one thread that writes. It merges what waits into one batch, applies it, makes it durable, and
 //! then answers all (rules 2, 3, 6 and 7).
+mod recover;
+
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, oneshot};
 
 use super::SledOptions;
+use super::ballast::Ballast;
 use super::failed::Failed;
 use super::folder::{Folder, OpenError};
 use super::open::{self, Opened};
@@ -16,7 +19,10 @@ use super::pieces::Pieces;
 use super::queue::{Next, Queue};
 use super::reader::{Current, Readers, head_on_disk};
 use super::rows::{self, Group};
+use super::steps::Steps;
+use super::threads::{self, MayCallSled};
 use super::watchdog::Progress;
+use crate::full::stays_free;
 use crate::limits::{MAX_TX_BYTES, MAX_TX_ROWS};
 use crate::logs;
 use crate::resolver::Resolver;
@@ -26,12 +32,10 @@ use crate::types::{Key, Log, Refused, Shard, Stamp};
 const IDLE: Duration = Duration::from_millis(500);
 /// How long a group waits for more to come in, at most; half of what the last flush took is enough.
 const GATHER: Duration = Duration::from_micros(500);
-/// How long to wait before sled is opened again after that failed.
-const REOPEN: Duration = Duration::from_millis(250);
+/// How often a writer with nothing to do looks whether the disk is still full.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 /// How many pieces that nothing leads to any more are deleted beside other writes.
 const CLEANED: usize = 128;
-/// How much must be free after the disk was full, even if the configured floor is lower.
-const ROOM_TO_REOPEN: u64 = 8 << 20;
 
 pub(super) struct Request {
     pub(super) tx: PackedTx,
@@ -47,6 +51,7 @@ pub(super) struct Writer {
     readers: Arc<Readers>,
     progress: Arc<Progress>,
     hints: broadcast::Sender<Shard>,
+    steps: Arc<dyn Steps>,
     sled: Option<Opened>,
     term: u64,
     resolver: Resolver,
@@ -57,8 +62,8 @@ pub(super) struct Writer {
     /// The logs that the group in hand appends to.
     moved: Vec<Log>,
     clock: Instant,
-    /// Set when the disk was full: how much must be free before sled is written to again.
-    needs_room: Option<u64>,
+    /// Without it nothing is written: after a disk was full it is made first.
+    ballast: Ballast,
     /// Whether anything was written since the last idle flush.
     dirty: bool,
     /// How many requests the last group had, and how long it took to make it durable.
@@ -83,14 +88,18 @@ impl Writer {
         readers: Arc<Readers>,
         progress: Arc<Progress>,
         hints: broadcast::Sender<Shard>,
+        steps: Arc<dyn Steps>,
     ) -> Result<Self, OpenError> {
+        let _here = MayCallSled::here();
         let mut writer = Self {
+            ballast: Ballast::of(&folder),
             folder,
             options,
             requests,
             readers,
             progress,
             hints,
+            steps,
             sled: None,
             term: 0,
             resolver: Resolver::new(0, 0),
@@ -98,12 +107,14 @@ impl Writer {
             heads: HashMap::new(),
             moved: Vec::new(),
             clock: Instant::now(),
-            needs_room: None,
             dirty: false,
             last_group: (0, Duration::ZERO),
             found: 0,
         };
         writer.found = writer.open_sled()?;
+        if let Err(full) = writer.ballast.keep() {
+            tracing::warn!(%full, "the disk is full: the store can be read, and nothing is written");
+        }
         Ok(writer)
     }
 
@@ -114,7 +125,7 @@ impl Writer {
 
     /// Opens sled, begins a new term, and lets readers in. Answers the number of the last commit.
     fn open_sled(&mut self) -> Result<u64, OpenError> {
-        let opened = open::open(&self.folder, self.options.cache_bytes)?;
+        let opened = open::open(&self.folder, self.options.cache_bytes, &mut self.ballast)?;
         let damaged = |reason| OpenError::Damaged { folder: self.folder.rows(), reason, copied: false };
         let last = rows::last_seq(&opened.db).map_err(|refused| damaged(refused.to_string()))?;
         // Sled opens what is left of a damaged file without a word.
@@ -126,7 +137,7 @@ impl Writer {
         }
         self.pieces = match Pieces::load(&opened.db).map_err(|refused| damaged(refused.to_string()))? {
             Some(pieces) => pieces,
-            None => mark_all(&opened, last).map_err(|why| damaged(why.reason))?,
+            None => mark_all(&opened, last, &*self.steps).map_err(|why| damaged(why.reason))?,
         };
         self.term += 1;
         self.resolver = Resolver::new(self.term, last);
@@ -152,16 +163,20 @@ impl Writer {
 
     /// The life of the writer thread.
     pub(super) fn work(mut self) {
+        let _here = MayCallSled::here();
         loop {
-            let timeout = match self.pieces.any_stale() {
-                true => Some(Duration::ZERO),
-                false => self.dirty.then_some(IDLE),
+            let timeout = match self.ballast.is_there() {
+                false => Some(LOOK_FOR_ROOM),
+                true if self.pieces.any_stale() => Some(Duration::ZERO),
+                true => self.dirty.then_some(IDLE),
             };
             match self.requests.next(timeout) {
                 Next::Item(first) => {
                     self.gather();
                     self.commit_group(first);
                 }
+                // Whoever writes next is told why, if there is none yet.
+                Next::TimedOut if !self.ballast.is_there() => drop(self.ballast.keep()),
                 Next::TimedOut if self.pieces.any_stale() => self.clean_idle(),
                 Next::TimedOut => self.flush_idle(),
                 Next::Closed => break,
@@ -221,18 +236,8 @@ impl Writer {
 
     /// Whether there is room to write.
     fn room(&mut self) -> Result<(), String> {
-        let floor = self.options.disk_floor.max(self.needs_room.unwrap_or(0));
-        match self.folder.free_space() {
-            Ok(free) if free < floor => {
-                let folder = self.folder.path().display();
-                Err(format!("{free} bytes are free in {folder}, and {floor} are to be kept free"))
-            }
-            // If it cannot be told, writing tells.
-            _ => {
-                self.needs_room = None;
-                Ok(())
-            }
-        }
+        self.ballast.keep()?;
+        stays_free(self.folder.path(), self.options.disk_floor)
     }
 
     /// Checks a request and puts it into the group, or answers it.
@@ -278,7 +283,7 @@ impl Writer {
         let only_deletes = tx.append.is_empty() && tx.writes.iter().all(|(_, value)| value.is_none());
         if let Some(full) = full
             // Deleting is what makes room, and takes little itself.
-            && !(only_deletes && self.needs_room.is_none())
+            && !(only_deletes && self.ballast.is_there())
         {
             return Ok(Err(Refused::Full(full.clone())));
         }
@@ -335,6 +340,7 @@ impl Writer {
 
     /// Applies a group and makes it durable.
     fn write(&mut self, group: Group) -> Result<(), Failed> {
+        threads::check();
         let opened = self.sled.as_ref().ok_or_else(Failed::closed)?;
         self.dirty = true;
         let ops = group.ops();
@@ -343,20 +349,20 @@ impl Writer {
         let work = || -> Result<(), Failed> {
             let mut gate = self.readers.gate_for_writing();
             let current = gate.as_mut().ok_or_else(Failed::closed)?;
+            self.steps.apply()?;
             current.db.apply_batch(batch)?;
+            self.steps.applied()?;
             current.applied = seq;
             drop(gate);
-            // Rule 1: the flush alone leaves it to the system when it reaches the disk.
-            opened.db.flush()?;
-            opened.data.sync_data()?;
-            Ok(())
+            flush(opened, &*self.steps)
         };
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Failed::panicked(&*panic)))?;
-        pump(ops);
+        pump(ops, &*self.steps);
         Ok(())
     }
 
     fn answer(&mut self, admitted: Vec<Admitted>) {
+        self.steps.answer();
         {
             let mut heads = self.readers.heads();
             for log in self.moved.drain(..) {
@@ -371,46 +377,6 @@ impl Writer {
                 let _ = self.hints.send(home);
             }
         }
-    }
-
-    /// Sled failed: what was under way may be written or not. Opens it again, which tells, and answers then.
-    fn recover(&mut self, admitted: Vec<Admitted>, why: &Failed) {
-        // Opening a large folder takes long, and is progress.
-        self.progress.end();
-        tracing::error!(reason = %why.reason, full = why.full, "sled failed; opening it anew");
-        self.close_sled();
-        if why.full {
-            self.needs_room = Some(ROOM_TO_REOPEN);
-        }
-        let last = loop {
-            let room = self.room();
-            let error = match room {
-                Err(full) if why.full => full,
-                _ => match self.open_sled() {
-                    Ok(last) => break last,
-                    Err(error) => error.to_string(),
-                },
-            };
-            tracing::error!(%error, "sled cannot be opened yet");
-            // Those who come now can be told at once: nothing of theirs is written.
-            let until = Instant::now() + REOPEN;
-            while let Some(left) = until.checked_duration_since(Instant::now()) {
-                match self.requests.next(Some(left)) {
-                    Next::Item(request) => {
-                        let _ = request
-                            .answer
-                            .send(Err(Failed { reason: error.clone(), full: why.full }.refused()));
-                    }
-                    Next::TimedOut => {}
-                    // The process ends without knowing; the next one will.
-                    Next::Closed => return,
-                }
-            }
-        };
-        for Admitted { stamp, answer, .. } in admitted {
-            let _ = answer.send(if stamp.seq <= last { Ok(stamp) } else { Err(why.refused()) });
-        }
-        tracing::info!(last, "sled is open again");
     }
 
     /// Nothing else is to be done: deletes pieces that nothing leads to any more.
@@ -431,18 +397,13 @@ impl Writer {
         self.dirty = false;
         let Some(opened) = &self.sled else { return };
         self.progress.begin();
-        let work = || -> Result<(), Failed> {
-            opened.db.flush()?;
-            opened.data.sync_data()?;
-            Ok(())
-        };
-        let done =
-            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Failed::panicked(&*panic)));
+        let done = catch_unwind(AssertUnwindSafe(|| flush(opened, &*self.steps)))
+            .unwrap_or_else(|panic| Err(Failed::panicked(&*panic)));
         match done {
             Ok(()) => self.folder.note_commits(self.resolver.stamp().seq),
             Err(why) => self.recover(Vec::new(), &why),
         }
-        pump(160);
+        pump(160, &*self.steps);
         self.progress.end();
     }
 }
@@ -460,7 +421,7 @@ impl Drop for Writer {
 }
 
 /// Marks every key of a folder that is new, or from before there were marks.
-fn mark_all(opened: &Opened, last: u64) -> Result<Pieces, Failed> {
+fn mark_all(opened: &Opened, last: u64, steps: &dyn Steps) -> Result<Pieces, Failed> {
     let mut pieces = Pieces::default();
     let mut keys = rows::all_in_pieces(&opened.db)?.into_iter().peekable();
     loop {
@@ -477,18 +438,23 @@ fn mark_all(opened: &Opened, last: u64) -> Result<Pieces, Failed> {
         }
         let ops = group.ops();
         opened.db.apply_batch(group.into_batch(last))?;
-        opened.db.flush()?;
-        opened.data.sync_data()?;
-        pump(ops);
+        flush(opened, steps)?;
+        pump(ops, steps);
         if done {
             return Ok(pieces);
         }
     }
 }
 
+/// Rule 1: sled's own flush leaves it to the system when it reaches the disk.
+fn flush(opened: &Opened, steps: &dyn Steps) -> Result<(), Failed> {
+    opened.db.flush()?;
+    Ok(steps.sync(&opened.data)?)
+}
+
 /// Rule 3: lets sled's garbage go. Without it memory and disk grow without end under load.
-fn pump(ops: usize) {
+fn pump(ops: usize, steps: &dyn Steps) {
     for _ in 0..(ops / 80).max(1) {
-        crossbeam_epoch::pin().flush();
+        steps.pump();
     }
 }
