@@ -236,6 +236,35 @@ async fn on_a_disk_that_another_program_fills_up_writes_are_refused_and_nothing_
 }
 
 #[tokio::test]
+async fn where_the_store_cannot_even_be_opened_again_nobody_waits_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let disk = Disk::Limited { files: None };
+    let server = disk.start(&data);
+    for n in 0..20 {
+        note(&server, &n.to_string(), 50_000).await.expect(201);
+    }
+    // Nothing that opening writes fits, however much room is given up for it.
+    limit_files(&server, Some(64 << 10));
+    let waited = note(&server, "unknown", 50_000).await;
+    assert_eq!((waited.status.as_u16(), waited.code().as_str()), (503, "outcome_unknown"));
+    // Those who come now are told at once that nothing of theirs is done.
+    assert_eq!(note(&server, "refused", 10).await.code(), "store_unavailable");
+    assert_eq!(server.get("/healthz").await.code(), "store_unavailable");
+    limit_files(&server, None);
+    let room = async {
+        while note(&server, "room", 10).await.status.as_u16() != 201 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), room).await.expect("writing goes on by itself");
+    let mut there = titles(&server.records("note").await);
+    there.remove("unknown");
+    let expected = (0..20).map(|n| n.to_string()).chain(["room".to_owned()]).collect();
+    assert_eq!(there, expected, "all that was acknowledged, and nothing that was refused");
+}
+
+#[tokio::test]
 async fn below_the_floor_nothing_is_added_not_even_blobs() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -1,13 +1,23 @@
 //! What happens to a call whose client goes away. One that may store something goes on to its end, since what follows a
 //! commit (waking a run, a table in memory) belongs to it; one that only looks or tries stops, and with it what it costs.
+//! And how long a call waits for a store that is away.
 
-use axum::extract::Request;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use stepwell_engine::ErrorKind;
 use tracing::Instrument;
 
+use crate::App;
 use crate::problem::Problem;
+
+/// How often a call that takes long is asked whether the store is there.
+const LOOK: Duration = Duration::from_secs(1);
+/// At so many looks in a row it was not: nobody waits longer for what it had under way.
+const AWAY: usize = 5;
 
 /// Goes on to its end.
 pub async fn to_its_end(request: Request, next: Next) -> Response {
@@ -17,6 +27,29 @@ pub async fn to_its_end(request: Request, next: Next) -> Response {
         let message = "a defect of the server; its log says more";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response()
     })
+}
+
+/// Answers a call that waits for a store that cannot be read for some seconds. What the store had under way when it failed
+/// is written or not, and it answers when it knows; that may be when somebody has made room on a disk.
+pub async fn no_longer_than_the_store_is_there(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut call = std::pin::pin!(next.run(request));
+    let mut away = 0;
+    while away < AWAY {
+        tokio::select! {
+            biased;
+            answer = &mut call => return answer,
+            () = tokio::time::sleep(LOOK) => match app.engine().healthy().await {
+                Err(error) if error.kind == ErrorKind::Unavailable => away += 1,
+                _ => away = 0,
+            },
+        }
+    }
+    let message = "the store failed and cannot be opened again yet: whether this was done will be known then";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown", message).into_response()
 }
 
 /// Goes on to its end, unless its method is one that stores nothing.

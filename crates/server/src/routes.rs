@@ -108,7 +108,10 @@ pub fn router(app: App) -> Router {
     if app.config().dev {
         router = router.layer(middleware::from_fn(guard::loopback_only));
     }
-    router.layer(middleware::from_fn_with_state(app.clone(), metrics::measure)).with_state(app)
+    router
+        .layer(middleware::from_fn_with_state(app.clone(), lasting::no_longer_than_the_store_is_there))
+        .layer(middleware::from_fn_with_state(app.clone(), metrics::measure))
+        .with_state(app)
 }
 
 async fn unknown_path(request: Request) -> Problem {
