@@ -178,20 +178,31 @@ fn kill(mut child: Child, after: u64) {
     child.wait().unwrap();
 }
 
-/// Writes until it is killed; notes what was acknowledged.
-fn write_and_kill(folder: &str, after: u64, acknowledged: &mut [u64]) {
+/// Writes until it is killed, so many milliseconds after so many transactions; notes what was acknowledged.
+fn write_and_kill(folder: &str, transactions: u64, after: u64, acknowledged: &mut [u64]) {
     let mut child = process("the_process_that_is_killed", folder).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let killer = std::thread::spawn(move || kill(child, after));
-    for line in lines.map_while(Result::ok) {
+    let (enough, told) = std::sync::mpsc::channel();
+    let killer = std::thread::spawn(move || {
+        // Or the process has ended by itself, and with it what it says.
+        let _ = told.recv();
+        kill(child, after);
+    });
+    let mut seen = 0;
+    for line in std::iter::once(String::new()).chain(lines.map_while(Result::ok)) {
+        if seen == transactions {
+            let _ = enough.send(());
+        }
         let Some((task, n)) = line.strip_prefix("acknowledged ").and_then(|line| line.split_once(' ')) else {
             continue;
         };
         // The last line may be cut.
         if let (Ok(task), Ok(n)) = (task.parse::<usize>(), n.parse::<u64>()) {
             acknowledged[task] = n.max(acknowledged[task]);
+            seen += 1;
         }
     }
+    drop(enough);
     killer.join().unwrap();
 }
 
@@ -211,8 +222,8 @@ fn what_was_acknowledged_survives_being_killed() {
     let mut before = 0;
     for round in 0..ROUNDS {
         // The first rounds are killed early, while the folder is being made and opened.
-        let after = if round < 3 { random(40) } else { 60 + random(400) };
-        write_and_kill(path, after, &mut acknowledged);
+        let (transactions, after) = if round < 3 { (0, random(40)) } else { (25 + random(200), random(10)) };
+        write_and_kill(path, transactions, after, &mut acknowledged);
         let told = acknowledged.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
         let mut checking = process("the_process_that_checks", path);
         checking.env(ACKNOWLEDGED, told);
