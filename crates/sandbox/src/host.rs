@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use crate::admit::{Admitted, CompileStrategy, Compiler, GuestKind, Metadata, Refusal, scan};
-use crate::brisk::{Habit, Here};
+use crate::brisk::{Habit, Here, Leave};
 use crate::call::{self, Runnable};
 use crate::config::{self, Allocation, settings};
 use crate::error::{CallError, ErrorSource, code};
@@ -244,31 +244,40 @@ impl Host {
             let error = CallError::new(ErrorSource::Engine, code::UNAVAILABLE, "the host is shutting down");
             return Outcome::not_run(&call, error);
         };
-        let called = &action.0.info.sha256[..16];
-        let habit = &action.0.habit;
-        let (host, action, spare) = (self.0.clone(), action.clone(), call.clone_without_input());
-        let guest = Box::pin(async move {
-            let _permit = permit;
-            let _running = host.ticker.run();
-            call::run(&host.engine, &action.0.runnable, call).await
-        });
-        let ended = match inner.here.leave(habit) {
-            Some(leave) => inner.guests.begin_here(guest, leave).await,
-            None => inner.guests.run(guest).await,
-        };
-        let outcome = ended.unwrap_or_else(|message| {
-            Outcome::not_run(&spare, CallError::new(ErrorSource::Engine, code::INTERNAL, message))
-        });
-        habit.used(&outcome.usage);
+        let outcome = self.run(action, call, permit, inner.here.leave(&action.0.habit)).await;
+        action.0.habit.used(&outcome.usage);
         let code = outcome.result.as_ref().map_or_else(|error| error.code.as_str(), |_| "ok");
         tracing::debug!(
-            action = called,
+            action = &action.0.info.sha256[..16],
             code,
             fuel = outcome.usage.fuel,
             wall_us = outcome.usage.wall_us,
             "called"
         );
         outcome
+    }
+
+    /// Runs a call that has its slot: beginning here, with leave to, or on the guests' threads.
+    async fn run(
+        &self,
+        action: &Action,
+        call: Call,
+        permit: OwnedSemaphorePermit,
+        leave: Option<Leave<'_>>,
+    ) -> Outcome {
+        let (host, action, spare) = (self.0.clone(), action.clone(), call.clone_without_input());
+        let guest = Box::pin(async move {
+            let _permit = permit;
+            let _running = host.ticker.run();
+            call::run(&host.engine, &action.0.runnable, call).await
+        });
+        let ended = match leave {
+            Some(leave) => self.0.guests.begin_here(guest, leave).await,
+            None => self.0.guests.run(guest).await,
+        };
+        ended.unwrap_or_else(|message| {
+            Outcome::not_run(&spare, CallError::new(ErrorSource::Engine, code::INTERNAL, message))
+        })
     }
 
     /// What results depend on besides module, input, seed and start: a result stored under another
@@ -323,4 +332,56 @@ impl From<&Admitted> for ActionInfo {
 /// Bytes in lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Logs, grows its memory and counts, as often as its input's first digit says.
+    const BUSY: &str = r#"
+      (func (export "run") (param $ptr i32) (param $len i32) (result i32)
+        (local $left i32) (local $n i32)
+        (local.set $left (i32.sub (i32.load8_u (local.get $ptr)) (i32.const 48)))
+        (loop $again
+          (call $log (i32.const 2) (local.get $ptr) (local.get $len) (i32.const 0) (i32.const 0))
+          (drop (memory.grow (i32.const 1)))
+          (local.set $n (i32.const 0))
+          (loop $count
+            (br_if $count (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 2000000))))
+          (br_if $again (i32.gt_s (local.tee $left (i32.sub (local.get $left) (i32.const 1))) (i32.const 0))))
+        (call $ok (local.get $ptr) (local.get $len)))"#;
+
+    fn same(outcome: &Outcome) -> Outcome {
+        let usage = Usage { wall_us: 0, ..outcome.usage };
+        Outcome { usage, ..outcome.clone() }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_begins_on_the_thread_that_asks_comes_out_as_one_on_the_guests_threads() {
+        let tick = Duration::from_micros(50);
+        let host = Host::new(HostConfig { threads: 1, tick, ..HostConfig::default() }).unwrap();
+        let text = include_str!("../tests/calls/action.wat").replace("@GUEST@", BUSY);
+        let action = host.load(wat::parse_str(text).unwrap()).await.unwrap();
+        let habit = Habit::default();
+        (0..64).for_each(|_| habit.used(&Usage { fuel: Some(1), ..Usage::default() }));
+        // One turn is enough for the first, the second is interrupted and goes on elsewhere; one is left without fuel.
+        for (input, fuel) in [("0", 1 << 40), ("9", 1 << 40), ("9", 50_000_000)] {
+            let call = Call::new(input).limits(Limits { fuel, ..Limits::default() }).seed([7; 32]);
+            let mut outcomes = Vec::new();
+            for begins_here in [false, true, false, true] {
+                // Whoever was here before, and however long that took.
+                let here = Here::new();
+                let leave = if begins_here { here.leave(&habit) } else { None };
+                assert_eq!(leave.is_some(), begins_here);
+                let permit = host.0.permits.clone().acquire_owned().await.unwrap();
+                outcomes.push(same(&host.run(&action, call.clone(), permit, leave).await));
+                // However long it took, the next one may begin here as well.
+                (0..20_000).for_each(|_| habit.used(&Usage { fuel: Some(1), ..Usage::default() }));
+            }
+            assert!(outcomes[0].usage.fuel.is_some() && !outcomes[0].logs.is_empty(), "{:?}", outcomes[0]);
+            assert_eq!(outcomes[0].result.is_ok(), fuel > 50_000_000);
+            assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]), "{outcomes:#?}");
+        }
+    }
 }

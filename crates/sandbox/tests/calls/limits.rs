@@ -201,11 +201,15 @@ async fn a_start_function_has_limits_too() {
     assert_eq!(error.code, "trap");
     assert!(error.message.contains("while the module was starting"), "{error}");
 
-    let endless = action(&start("(loop $again (br $again))")).await;
-    let limits = Limits { wall_ms: 20_000, ..Limits::default() };
-    let error = limited(&endless, limits).await;
+    let endless = action_bytes(&start("(loop $again (br $again))"));
+    // However slow the machine is.
+    let maxima = Limits { wall_ms: 3_600_000, ..Limits::HOST_MAXIMA };
+    let patient = Host::new(HostConfig { maxima, ..small() }).unwrap();
+    let call = Call::new("{}").limits(Limits { wall_ms: maxima.wall_ms, ..Limits::default() });
+    let error = patient.call(&patient.load(endless.clone()).await.unwrap(), call).await.result.unwrap_err();
     assert_eq!(error.code, "start_fuel_exhausted", "it is not the call's own fuel: {error}");
     assert_eq!((error.limit, error.used), (Some(1_000_000_000), Some(1_000_000_000)));
+    let endless = host().load(endless).await.unwrap();
     let error = limited(&endless, Limits { wall_ms: 5, ..Limits::default() }).await;
     assert_eq!(error.code, "deadline", "{error}");
 }

@@ -4,18 +4,37 @@
 use super::generate::{functions, leb, repeat};
 use super::guest::{Handler, wat};
 
-/// Name and module.
-type Bomb = (&'static str, fn() -> Vec<u8>);
+/// Name, module, and the limit that must end it.
+type Bomb = (&'static str, fn() -> Vec<u8>, End);
+
+/// How the compilation of a bomb must end, under limits far below what it would take on any machine.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// After so many seconds of processor time.
+    Time(u64),
+    /// When it wants more than so many bytes of memory.
+    Memory(u64),
+    /// With more than so many bytes of machine code.
+    Code(u64),
+    /// By itself, well within the limits: the rules of the scan had made it small.
+    Compiled,
+}
 
 pub const BOMBS: &[Bomb] = &[
-    ("locals that move through loops", slow),
-    ("br_tables over locals", tables),
-    ("calls with every parameter", calls),
-    ("functions with one instruction", || functions(&vec![(0, vec![0x01]); 29_999])),
-    ("blocks and locals as many as there may be", || {
-        functions(&vec![(2_000, [0x02, 0x40, 0x0b].repeat(200)); 100])
-    }),
-    ("component adapters for a large type", adapters),
+    // Over a minute.
+    ("locals that move through loops", slow, End::Time(1)),
+    // Half a gigabyte and more, after half a minute.
+    ("br_tables over locals", tables, End::Memory(96 << 20)),
+    // Some 300 MB for 16 MB of machine code.
+    ("calls with every parameter", calls, End::Memory(96 << 20)),
+    // 8.6 MB of it.
+    ("functions with one instruction", || functions(&vec![(0, vec![0x01]); 29_999]), End::Code(4 << 20)),
+    (
+        "blocks and locals as many as there may be",
+        || functions(&vec![(2_000, [0x02, 0x40, 0x0b].repeat(200)); 100]),
+        End::Compiled,
+    ),
+    ("component adapters for a large type", adapters, End::Compiled),
 ];
 
 /// Compiles for many seconds although the scan lets it in: loops inside each other, each of which

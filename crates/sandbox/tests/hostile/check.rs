@@ -1,5 +1,5 @@
 //! Runs the corpus: each module twice here and once in another process, every time with the same
-//! outcome, and after each an honest call on the same host.
+//! outcome, and after each an honest call on the same host. Of burners the other process runs each too.
 
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use stepwell_sandbox::{Action, Call, Host, HostConfig, Limits, LoadError, Outcome};
 use tokio::runtime::Runtime;
 
+use super::burners;
 use super::child::{child, usual_limits};
 use super::corpus::{self, Case, Expect};
 use super::guest::Handler;
@@ -14,10 +15,17 @@ use super::runner::{Test, add};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 
+/// However slow the machine is, no call ends by the clock.
+const MAXIMA: Limits = Limits { wall_ms: 3_600_000, ..Limits::HOST_MAXIMA };
+
 /// A host as a server has it, compiling in children.
 pub static HOST: LazyLock<Host> = LazyLock::new(|| {
-    let config =
-        HostConfig { compile: child(usual_limits()), max_concurrent_calls: 4, ..HostConfig::default() };
+    let config = HostConfig {
+        compile: child(usual_limits()),
+        max_concurrent_calls: 4,
+        maxima: MAXIMA,
+        ..HostConfig::default()
+    };
     Host::new(config).expect("a host")
 });
 
@@ -26,7 +34,7 @@ pub fn limits() -> Limits {
     Limits {
         fuel: 5_000_000,
         memory_bytes: 16 << 20,
-        wall_ms: 60_000,
+        wall_ms: MAXIMA.wall_ms,
         virtual_ms: 30_000,
         input_bytes: 4 << 20,
         output_bytes: 64 << 10,
@@ -49,7 +57,7 @@ pub fn call(action: &Action, input: &str, limits: Limits) -> Outcome {
 }
 
 /// The outcome without what may differ.
-fn digest(outcome: &Outcome) -> String {
+pub fn digest(outcome: &Outcome) -> String {
     let mut outcome = outcome.clone();
     outcome.usage.wall_us = 0;
     serde_json::to_string(&outcome).expect("an outcome is JSON")
@@ -89,10 +97,11 @@ fn check(case: &Case) {
     assert_eq!(call(&HONEST, "{}", limits()).result.as_deref(), Ok("null"));
 }
 
-/// What every module of the corpus comes to, a line each.
+/// What every module of the corpus and every burner comes to, a line each.
 fn digests() -> BTreeMap<String, String> {
-    let cases = corpus::CASES.iter().filter(|case| case.quick);
-    cases.map(|case| (case.name.to_owned(), digest(&run(case, &load((case.module)()))))).collect()
+    let cases = corpus::CASES.iter();
+    let cases = cases.map(|case| (case.name.to_owned(), digest(&run(case, &load((case.module)())))));
+    cases.chain(burners::outcomes().map(|(name, outcome)| (name, digest(&outcome)))).collect()
 }
 
 /// The other process's end of the comparison.
@@ -116,7 +125,7 @@ pub fn tests(tests: &mut Vec<Test>) {
             .map(|(name, digest)| (name.to_owned(), digest.to_owned()))
             .collect();
         let ours = digests();
-        assert!(ours.len() > 40);
+        assert!(ours.len() > 150, "{}", ours.len());
         for (name, digest) in &ours {
             assert_eq!(theirs.get(name), Some(digest), "{name}");
         }

@@ -13,8 +13,6 @@ pub struct Case {
     pub limits: fn(&mut Limits),
     pub input: fn() -> String,
     pub expect: Expect,
-    /// Whether it is run in another process as well.
-    pub quick: bool,
 }
 
 /// What must come of it.
@@ -30,7 +28,7 @@ pub enum Expect {
 use Expect::{Error, Limit, Output};
 
 const fn case(name: &'static str, module: fn() -> Vec<u8>, expect: Expect) -> Case {
-    Case { name, module, limits: |_| {}, input: || "{}".to_owned(), expect, quick: true }
+    Case { name, module, limits: |_| {}, input: || "{}".to_owned(), expect }
 }
 
 impl Case {
@@ -40,10 +38,6 @@ impl Case {
 
     const fn limits(self, limits: fn(&mut Limits)) -> Self {
         Self { limits, ..self }
-    }
-
-    const fn slow(self) -> Self {
-        Self { quick: false, ..self }
     }
 }
 
@@ -219,7 +213,7 @@ pub static CASES: &[Case] = &[
         .limits(|limits| limits.fuel = 20_000_000),
     // Before the start.
     case("a trap in start", || started_with("unreachable"), TRAP),
-    case("a loop in start", || started_with("(loop (br 0))"), Limit(code::START_FUEL_EXHAUSTED, 1_000_000_000)).slow(),
+    case("a loop in start", || started_with("(loop (br 0))"), Limit(code::START_FUEL_EXHAUSTED, 1_000_000_000)),
     case("recursion in start", || started_with("(call $start)"), TRAP),
     case("memory in start", || started_with("(drop (memory.grow (i32.const 10)))"), NULL),
     case("too much memory in start", || started_with("(drop (memory.grow (i32.const 1000))) unreachable"), MEMORY),

@@ -1,8 +1,9 @@
 //! Modules that are not let in, with the rule that each breaks.
 
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use stepwell_sandbox::Refusal;
-use stepwell_sandbox::admit::{append_custom, scan};
+use stepwell_sandbox::admit::{OTHER_REFUSALS, RULES, append_custom, scan};
 
 use super::child::{self, Compiled};
 use super::generate::{COMPONENT, CORE, functions, leb, repeat, section};
@@ -372,6 +373,9 @@ const CHILD: &[Case] = &[
     ("a type of enormous size", || wat(&doubling(40)), "invalid"),
 ];
 
+/// What the rules and the validation let in and the engine refuses after all: no module is known for which that is so.
+const WITHOUT_A_MODULE: &[&str] = &["compile_refused"];
+
 /// A command that does nothing, with more in it.
 fn started(more: &str) -> Vec<u8> {
     wat(&format!(r#"(module {more} (func (export "_start")))"#))
@@ -438,6 +442,14 @@ pub fn tests(tests: &mut Vec<Test>) {
             },
         );
     }
+    add(tests, "refused::every_rule_has_a_case", || {
+        let tables = SCAN.iter().chain(CHILD).map(|(_, _, rule)| *rule);
+        let met: BTreeSet<&str> =
+            tables.chain(child::REFUSALS.iter().copied()).chain(WITHOUT_A_MODULE.iter().copied()).collect();
+        let rules = RULES.iter().map(|rule| rule.id);
+        let all: BTreeSet<&str> = rules.chain(OTHER_REFUSALS.iter().map(|(name, _)| *name)).collect();
+        assert_eq!(met, all);
+    });
     add(tests, "refused::messages_are_short_and_without_control_characters", || {
         let name = "\\1b[31mred\\07\\e2\\80\\ae".repeat(1000);
         let module = wat(&format!(r#"(module (import "env" "{name}" (func)) (func (export "_start")))"#));
