@@ -1,6 +1,7 @@
 //! The store in memory: the model that other backends are held against, and the store of the seeded simulation.
 //! Deterministic: no threads, no clock, no randomness; it can be made to fail and to crash at a commit.
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -48,6 +49,7 @@ struct Inner {
     heads: BTreeMap<Log, u64>,
     resolver: Resolver,
     commits: u64,
+    history: Vec<u64>,
     faults: BTreeMap<u64, Fault>,
     yields: bool,
 }
@@ -68,6 +70,7 @@ impl MemoryStore {
             heads: BTreeMap::new(),
             resolver: Resolver::new(1, 0),
             commits: 0,
+            history: Vec::new(),
             faults: BTreeMap::new(),
             yields: false,
         };
@@ -100,6 +103,12 @@ impl MemoryStore {
     /// How many commits with writes were tried so far.
     pub fn commits(&self) -> u64 {
         self.lock().commits
+    }
+
+    /// A hash of each of them, in order: what it was to write, in which process, and what it was answered. Two runs that
+    /// did the same have the same.
+    pub fn history(&self) -> Vec<u64> {
+        self.lock().history.clone()
     }
 
     /// The process dies now: every call of every handle answers `Unavailable`, until [`reopen`](Self::reopen).
@@ -182,6 +191,18 @@ impl Inner {
     }
 
     fn commit(&mut self, tx: Tx) -> Result<Stamp, Refused> {
+        let news = !tx.writes.is_empty() || !tx.append.is_empty();
+        let mut told = DefaultHasher::new();
+        (self.term, &tx.writes, &tx.append).hash(&mut told);
+        let ended = self.decide(tx);
+        if news {
+            ended.as_ref().err().map(ToString::to_string).hash(&mut told);
+            self.history.push(told.finish());
+        }
+        ended
+    }
+
+    fn decide(&mut self, tx: Tx) -> Result<Stamp, Refused> {
         if tx.writes.is_empty() && tx.append.is_empty() {
             return match self.resolver.lost(&tx.rests_on) {
                 Some(key) => Err(Refused::Conflict { key }),

@@ -669,13 +669,29 @@ fn everything_holds_whatever_happens() {
 
 #[test]
 fn a_seed_replays_exactly() {
-    let end = |seed| {
+    let run = |seed| {
         let simulation = Simulation::new(seed);
-        let store = simulation.world.store.clone();
+        let world = simulation.world.clone();
         simulation.run();
-        store.dump()
+        let calls: Vec<String> =
+            world.code.calls.lock().unwrap().iter().map(|call| format!("{call:?}")).collect();
+        let requests: Vec<String> =
+            world.http.sent.lock().unwrap().iter().map(|sent| format!("{sent:?}")).collect();
+        let mails: Vec<String> =
+            world.mail.sent.lock().unwrap().iter().map(|sent| format!("{sent:?}")).collect();
+        (world.store.history(), calls, requests, mails, world.store.dump())
     };
-    for seed in [3, 4] {
-        assert!(end(seed) == end(seed), "two runs of seed {seed} ended differently");
+    let mut commits = 0;
+    for seed in 0..20 {
+        let (once, again) = (run(seed), run(seed));
+        let other = once.0.iter().zip(&again.0).position(|(one, two)| one != two);
+        assert_eq!(other, None, "commit {other:?} of seed {seed} differs");
+        assert_eq!(once.0.len(), again.0.len(), "seed {seed}");
+        for (one, two) in [(&once.1, &again.1), (&once.2, &again.2), (&once.3, &again.3)] {
+            assert_eq!(one, two, "calls of seed {seed} in another order");
+        }
+        assert!(once.4 == again.4, "two runs of seed {seed} ended differently");
+        commits += once.0.len();
     }
+    assert!(commits > 1_000, "{commits}");
 }
