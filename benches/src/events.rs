@@ -172,6 +172,10 @@ impl CodeRunner for Watched {
     fn maxima(&self) -> Limits {
         self.inner.maxima()
     }
+
+    fn semantics(&self) -> &str {
+        self.inner.semantics()
+    }
 }
 
 /// What the workflows that start no run listen to.

@@ -112,6 +112,7 @@ impl NewRun {
             steps_done: 0,
             fuel: 0,
             peak_memory_bytes: 0,
+            semantics: None,
             error: None,
             hook_key: None,
             hook: None,

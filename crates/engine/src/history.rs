@@ -208,7 +208,7 @@ pub(crate) async fn detail(ctx: &Ctx, run: RunId) -> Result<RunDetail, EngineErr
     let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
     let mut folded = fold(ctx, run, &flow).await?;
     let is_expired = head.payloads_expired || folded.commits.iter().any(|commit| commit.expired);
-    let mut steps = Steps::new(&flow, is_expired);
+    let mut steps = Steps::new(&flow, is_expired).of(&head);
     for commit in std::mem::take(&mut folded.commits) {
         for entry in commit.entries {
             steps.entry(ctx, entry).await?;
@@ -264,6 +264,8 @@ pub(crate) struct Steps {
     steps: BTreeMap<StepPath, StepDetail>,
     flow: Arc<Compiled>,
     expired: bool,
+    /// What the outcomes of code steps depend on whose notes name nothing else.
+    semantics: Option<String>,
 }
 
 impl Steps {
@@ -271,7 +273,12 @@ impl Steps {
         let mut known = HashMap::new();
         places(&flow.workflow.steps, "", &mut known);
         places(&flow.workflow.on_failure, &format!("{}.", StepPath::ON_FAILURE), &mut known);
-        Self { known, steps: BTreeMap::new(), flow: flow.clone(), expired }
+        Self { known, steps: BTreeMap::new(), flow: flow.clone(), expired, semantics: None }
+    }
+
+    /// Of a run, whose head says what the steps' notes leave out.
+    pub(crate) fn of(self, head: &RunHead) -> Self {
+        Self { semantics: head.semantics.clone(), ..self }
     }
 
     fn kind(&self, path: &StepPath) -> &'static str {
@@ -291,6 +298,7 @@ impl Steps {
             logs: Vec::new(),
             usage: None,
             action: None,
+            semantics: None,
             attempts: Vec::new(),
             items: None,
             run_id: None,
@@ -330,7 +338,8 @@ impl Steps {
                 });
             }
             Event::StepDone { path, attempt, result, at } => {
-                let Note { input, answer, key, logs, usage, action, began_ms, .. } = note;
+                let Note { input, answer, key, logs, usage, action, semantics, began_ms, .. } = note;
+                let semantics = usage.as_ref().and_then(|_| semantics.or_else(|| self.semantics.clone()));
                 let input = payload(ctx, input, expired).await?;
                 let answer = payload(ctx, answer, expired).await?;
                 let logs = match payload(ctx, logs, expired).await? {
@@ -345,6 +354,7 @@ impl Steps {
                 step.logs = logs;
                 step.usage = usage;
                 step.action = action;
+                step.semantics = semantics;
                 let error = result.as_ref().err().map(FailureDetail::from);
                 (step.status, step.output) = match &result {
                     Ok(_) if expired => (StepStatus::Completed, Some(EXPIRED)),

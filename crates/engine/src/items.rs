@@ -4,7 +4,6 @@ use crate::core::Ctx;
 use crate::error::EngineError;
 use crate::history::{self, Steps, expired, found, shown};
 use crate::id::RunId;
-use crate::registry::Compiled;
 use crate::tables::items::{self, Ended, ItemEvents};
 use crate::tables::{self, runs};
 use crate::{blobs, load};
@@ -114,6 +113,7 @@ pub(crate) async fn list(
         Some(cursor) => position(cursor).ok_or_else(|| invalid_cursor(cursor))?,
     };
     let (mut list, mut bytes, mut looked_at, mut read) = (Vec::new(), 0, 0, Read::default());
+    let new_steps = || Steps::new(&flow, false).of(&head);
     loop {
         let wants = vec![Want::range(items::events_from(ctx.ws.id, run, commit), ROWS)];
         let view = ctx.core.ports.store.read(ctx.ws.shard, wants).await?;
@@ -129,7 +129,7 @@ pub(crate) async fn list(
                 }
                 looked_at += 1;
                 if filter.wants(ended) {
-                    let item = detail(ctx, run, &flow, ended, &mut read).await?;
+                    let item = detail(ctx, run, new_steps(), ended, &mut read).await?;
                     bytes += serde_json::to_vec(&item).map_or(0, |json| json.len());
                     list.push(item);
                 }
@@ -161,11 +161,10 @@ impl ItemFilter {
 async fn detail(
     ctx: &Ctx,
     run: RunId,
-    flow: &Arc<Compiled>,
+    mut steps: Steps,
     ended: &Ended,
     read: &mut Read,
 ) -> Result<ItemDetail, EngineError> {
-    let mut steps = Steps::new(flow, false);
     read.steps(ctx, run, &ended.path, &ended.commits, &mut steps).await?;
     let mut steps = steps.all();
     // What the end of the run cut off was told of by no event.

@@ -83,6 +83,9 @@ pub(crate) struct Note {
     /// The action version that ran.
     #[serde(rename = "v", skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// What the outcome depends on besides, where that is not what the run's head says.
+    #[serde(rename = "f", skip_serializing_if = "Option::is_none")]
+    pub semantics: Option<String>,
     /// When it began in real time; the event's own time is its end.
     #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
     pub began_ms: Option<i64>,
@@ -102,6 +105,7 @@ pub(crate) struct NoteRef<'a> {
     pub logs_payload: Option<&'a Payload>,
     pub usage: Option<&'a Usage>,
     pub action: Option<&'a str>,
+    pub semantics: Option<&'a str>,
     pub began_ms: Option<i64>,
     pub late: bool,
 }
@@ -151,6 +155,7 @@ impl NoteRef<'_> {
             && self.logs_payload.is_none()
             && self.usage.is_none()
             && self.action.is_none()
+            && self.semantics.is_none()
             && self.began_ms.is_none()
             && !self.late
     }
@@ -188,6 +193,7 @@ impl Serialize for NoteRef<'_> {
         put!("l", (!self.logs.is_empty()).then_some(&Lines(self.logs)));
         put!("u", &self.usage);
         put!("v", &self.action);
+        put!("f", &self.semantics);
         put!("b", &self.began_ms);
         put!("z", self.late.then_some(&true));
         map.end()
@@ -204,6 +210,7 @@ impl Note {
             logs_payload: self.logs.as_ref(),
             usage: self.usage.as_ref(),
             action: self.action.as_deref(),
+            semantics: self.semantics.as_deref(),
             began_ms: self.began_ms,
             late: self.late,
         }

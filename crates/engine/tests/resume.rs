@@ -246,3 +246,50 @@ fn a_paused_step_is_skipped_or_given_an_output_or_cancelled_with_its_run() {
         engine.close().await;
     });
 }
+
+const RELEASES: [&str; 2] = ["aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"];
+
+const CODE: &str = r#"
+name: pausing
+trigger: { type: manual }
+steps:
+  - { id: one, type: code, action: echo, input: 1 }
+  - { id: two, type: code, action: echo, input: 2 }
+  - { id: price, type: code, action: price@1, input: { n: 7 }, on_error: pause }
+"#;
+
+/// What an outcome depends on besides module, input, seed and start is kept with it: once, as long as it is the same.
+#[test]
+fn a_step_that_another_release_of_the_sandbox_made_says_so() {
+    let mut world = World::new(1);
+    let semantics = |run: &RunDetail| -> Vec<Option<String>> {
+        run.steps.iter().map(|step| step.semantics.clone()).collect()
+    };
+    let [old, new] = RELEASES.map(|release| Some(release.to_owned()));
+    let rows = |world: &World, release: &str| {
+        let holds = |value: &[u8]| value.windows(16).filter(|part| *part == release.as_bytes()).count();
+        world.store.dump().iter().map(|(_, value)| holds(value)).sum::<usize>()
+    };
+    *world.code.semantics.lock().unwrap() = Some(RELEASES[0]);
+    let id = &process(&mut world, async |engine, workspace| {
+        for module in [BROKEN, Module::new("echo", "1.0.0", "echo")] {
+            workspace.actions().put(module.name, module.bytes(), false).await.unwrap();
+        }
+        activate(&workspace, CODE).await;
+        let run = paused(&workspace).await;
+        assert_eq!(semantics(&run), vec![old.clone(); 3]);
+        engine.close().await;
+        run.summary.id
+    });
+    assert_eq!(rows(&world, RELEASES[0]), 1, "three steps, and it is written once");
+    *world.code.semantics.lock().unwrap() = Some(RELEASES[1]);
+    process(&mut world, async |engine, workspace| {
+        workspace.actions().put(MENDED.name, MENDED.bytes(), false).await.unwrap();
+        workspace.runs().resume(id, with([("price", "1.0.1")])).await.unwrap();
+        let run = workspace.runs().wait(id, WAIT).await.unwrap();
+        assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+        assert_eq!(semantics(&run), [old.clone(), old, new]);
+        engine.close().await;
+    });
+    assert_eq!([rows(&world, RELEASES[0]), rows(&world, RELEASES[1])], [1, 1]);
+}

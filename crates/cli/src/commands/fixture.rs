@@ -70,6 +70,12 @@ pub async fn main(
     if project.version.to_string() != version {
         output::line(format!("the run had version {version}; the folder is at {}", project.version));
     }
+    let here = stepwell_sandbox::config::semantics();
+    if let Some(there) = step.semantics.as_ref().filter(|there| **there != here) {
+        output::line(format!(
+            "the run's sandbox counted by other rules ({there}) than this one ({here}): output, logs and fuel need not be the same here"
+        ));
+    }
     let text = input.to_string();
     if REDACTED.iter().any(|mark| text.contains(mark)) {
         output::complain(

@@ -20,9 +20,19 @@ const SHORT: usize = 88;
 pub fn show(run: &RunDetail, full: bool, out: &mut Line) {
     let mut history = History { out, full, cut: false };
     history.head(run);
+    // A retry may come long after the run began, with another release of the server.
+    let first = run.steps.iter().find_map(|step| step.semantics.as_deref());
     for step in &run.steps {
         history.out.end();
         history.step(step);
+        if let Some(other) = step.semantics.as_deref().filter(|own| Some(*own) != first) {
+            let first = first.unwrap_or_default();
+            let line = format!(
+                "    sandbox   counted by other rules ({other}) than the code before it ({first}): the same input need not \
+                 come to the same"
+            );
+            history.out.faint(line).end();
+        }
     }
     if let Some(result) = &run.output {
         history.out.end();
@@ -489,6 +499,24 @@ mod tests {
         insta::assert_snapshot!(shown, @r#"{"body":{"json":{"text":{"deep":1}}},"method":"POST","url":"https://x.example/a"}"#);
         let other = serde_json::from_str::<Payload>(r#"{ "text": "x" }"#).unwrap();
         assert_eq!(as_written(&other), other);
+    }
+
+    #[test]
+    fn a_step_that_ran_under_other_rules_says_so() {
+        let mut run = run();
+        let mut shown = |semantics: [Option<&str>; 2]| {
+            for (step, semantics) in run.steps.iter_mut().zip(semantics) {
+                step.semantics = semantics.map(str::to_owned);
+            }
+            let mut text = Line::plain();
+            show(&run, false, &mut text);
+            text.text().to_owned()
+        };
+        assert!(!shown([None, None]).contains("other rules"));
+        assert!(!shown([Some("0aa0"), Some("0aa0")]).contains("other rules"));
+        let text = shown([Some("0aa0"), Some("0bb0")]);
+        let wanted = "counted by other rules (0bb0) than the code before it (0aa0)";
+        assert_eq!(text.matches(wanted).count(), 1, "{text}");
     }
 
     #[test]

@@ -180,6 +180,9 @@ pub struct StepDetail {
     /// The action version it ran, for code steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// What a code step's outcome depends on besides module, input, seed and start: under another it need not be the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub semantics: Option<String>,
     pub attempts: Vec<AttemptDetail>,
     /// How far an iterator is.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,11 +8,13 @@ impl Going<'_> {
         match &execute.call {
             Call::Code(code) => {
                 let Some(done) = self.calls.code(self.ctx, &id, &execute) else { return Ok(()) };
+                let semantics = done.usage.as_ref().and_then(|_| self.other_semantics());
                 let note = NoteRef {
                     input: Some(Shown::Json(&code.input.value)),
                     logs: &done.logs,
                     usage: done.usage.as_ref(),
                     action: Some(&code.action),
+                    semantics,
                     began_ms: Some(done.began_ms),
                     ..NoteRef::default()
                 };
@@ -284,6 +286,23 @@ impl Going<'_> {
         let result = result.map_err(steps::capped);
         let event = Event::StepDone { path: id.0.clone(), attempt: id.1, result, at };
         self.apply(event, note).await
+    }
+}
+
+impl<'r> Going<'r> {
+    /// What the outcome of a code step depends on, if it is not what the run's head says. The first one decides that.
+    fn other_semantics(&mut self) -> Option<&'r str> {
+        let ctx: &'r Ctx = self.ctx;
+        let now = ctx.core.ports.code.semantics();
+        match &self.head.semantics {
+            Some(known) => (known != now).then_some(now),
+            // Code that ran before this was kept is not said to have run under it.
+            None if self.head.fuel > 0 => Some(now).filter(|now| !now.is_empty()),
+            None => {
+                self.head.semantics = Some(now.to_owned()).filter(|now| !now.is_empty());
+                None
+            }
+        }
     }
 }
 

@@ -21,6 +21,12 @@ pub trait CodeRunner: Send + Sync + 'static {
 
     /// What no call can go above.
     fn maxima(&self) -> stepwell_sandbox::Limits;
+
+    /// What an outcome depends on besides that: one that was stored under another need not come out the same. It is kept
+    /// with the run, so it is short; nothing is kept where it is empty.
+    fn semantics(&self) -> &str {
+        ""
+    }
 }
 
 /// Machine code that is kept loaded; the rest comes from the cache when it is called.
@@ -68,6 +74,10 @@ impl CodeRunner for SandboxRunner {
 
     fn maxima(&self) -> stepwell_sandbox::Limits {
         self.host.maxima()
+    }
+
+    fn semantics(&self) -> &str {
+        self.host.semantic_fingerprint()
     }
 }
 

@@ -85,6 +85,10 @@ pub(crate) struct RunHead {
     pub fuel: u64,
     #[serde(rename = "m", default)]
     pub peak_memory_bytes: u64,
+    /// What its first code step's outcome depends on besides module, input, seed and start. A step that was made under
+    /// another has that in its note.
+    #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
+    pub semantics: Option<String>,
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub error: Option<FailureDetail>,
     /// The idempotency key that it took, in hexadecimal: it is given back when it has served its time.

@@ -102,4 +102,8 @@ impl CodeRunner for CountedCode {
     fn maxima(&self) -> Limits {
         self.sandbox.runner.maxima()
     }
+
+    fn semantics(&self) -> &str {
+        self.sandbox.runner.semantics()
+    }
 }
