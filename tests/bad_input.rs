@@ -136,74 +136,168 @@ async fn what_is_no_module_is_refused_by_name_of_the_rule() {
     let foreign_import = guests::module(
         r#"(import "env" "open_door" (func)) (memory (export "memory") 1) (func (export "_start"))"#,
     );
-    let wrong_export =
+    let no_handler =
         wat::parse_str("(module (func (export \"handle\") (param i32) (result i32) local.get 0))").unwrap();
-    for (what, module, says) in [
-        ("text", b"hello, world".to_vec(), "not WebAssembly"),
-        ("empty", Vec::new(), "empty"),
-        ("truncated", truncated, ""),
-        ("import", foreign_import, "open_door"),
-        ("export", wrong_export, "handle"),
+    let action = include_str!("../crates/sandbox/tests/calls/action.wat");
+    let guest = r#"(func (export "run") (param i32 i32) (result i32) unreachable)"#;
+    let other_type = action
+        .replace("@GUEST@", guest)
+        .replace("(result (result string (error $failure)))", "(result string)");
+    let other_type = wat::parse_str(other_type).unwrap();
+    let expected = "run: func(string) -> result<string, record { code: string, message: string, retryable: bool, \
+                    retry-after-ms: option<u64>, details: option<string> }>";
+    for (what, module, rule, says) in [
+        ("text", b"hello, world".to_vec(), "not_wasm", "this is not WebAssembly: the file starts with"),
+        ("empty", Vec::new(), "not_wasm", "the file is empty"),
+        ("truncated", truncated, "not_wasm", "cut off"),
+        ("import", foreign_import, "import", "open_door"),
+        ("export", no_handler, "kind", "handle"),
+        ("export of another type", other_type, "handler_type", expected),
     ] {
         let answer = server.put("/api/v1/actions/bad", module).await;
-        assert_eq!(answer.status.as_u16(), 422, "{what}");
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (422, "module_refused"), "{what}");
         let problem = answer.json();
-        assert!(problem.to_string().contains(says), "{what}: {problem:#}");
+        let place = &problem["errors"][0];
+        assert_eq!(place["code"], rule, "{what}: {problem:#}");
+        let text =
+            format!("{} {}", place["message"].as_str().unwrap(), place["hint"].as_str().unwrap_or("-"));
+        assert!(text.contains(says), "{what}: {text}");
     }
     assert_eq!(server.get("/api/v1/actions").await.expect(200)["actions"], json!([]));
 }
 
 #[tokio::test]
+async fn a_module_that_takes_the_compiler_s_memory_is_refused_and_harms_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    // Little for the compiler, and any time, so that the end does not depend on how fast the machine is.
+    let limits =
+        [("STEPWELL_SANDBOX__COMPILE_MEMORY_BYTES", "256MiB"), ("STEPWELL_SANDBOX__COMPILE_SECONDS", "3600")];
+    let server = Server::on(folder.path(), &["--dev"], &limits).unwrap();
+    let answer = server.put("/api/v1/actions/bomb", guests::compile_bomb()).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (422, "module_refused"));
+    let problem = answer.json();
+    let place = &problem["errors"][0];
+    assert_eq!(place["code"], "compile_memory", "{problem:#}");
+    assert_eq!(place["limit"], 256 << 20, "{problem:#}");
+    assert!(place["used"].as_u64() > place["limit"].as_u64(), "{problem:#}");
+    assert_eq!(place["message"], "the compiler took more than 256 MiB of memory");
+    assert!(place["hint"].is_string(), "{problem:#}");
+    assert_eq!(server.get("/healthz").await.expect(200)["status"], "ok");
+    server.put("/api/v1/actions/honest", guests::prints("null")).await.expect(201);
+}
+
+/// How a step ends whose module misbehaves: the code, the limit and how much was used at least, and words of the message.
+struct End {
+    name: &'static str,
+    module: Vec<u8>,
+    code: &'static str,
+    limit: Option<u64>,
+    says: &'static str,
+}
+
+fn ends() -> Vec<End> {
+    let end = |name, module, code, limit, says| End { name, module, code, limit, says };
+    let bare = |body: &str| guests::module(&format!(r#"(memory (export "memory") 1) {body}"#));
+    let write = "(i32.store (i32.const 0) (i32.const 1000)) (i32.store (i32.const 4) (i32.const 60000))
+        (loop (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) (br 0))";
+    let sleep =
+        "(i32.store (i32.const 528) (i32.const 1)) (i64.store (i32.const 536) (i64.const 3600000000000))
+        (drop (call $poll_oneoff (i32.const 512) (i32.const 1024) (i32.const 1) (i32.const 2048)))";
+    let bad_text = "(i32.store16 (i32.const 16) (i32.const 0xfeff))
+        (i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 2))
+        (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))";
+    let grow = r#"(func (export "_start")
+        (loop (br_if 0 (i32.ne (memory.grow (i32.const 100)) (i32.const -1)))) unreachable)"#;
+    vec![
+        end("loops", guests::endless(), "fuel_exhausted", Some(10_000_000), "used up its 10000000 fuel"),
+        end("grows", bare(grow), "memory_limit", Some(64 << 20), "raise memory_bytes"),
+        end(
+            "floods-output",
+            guests::calling(&["fd_write"], write),
+            "output_too_large",
+            Some(1 << 20),
+            "raise output_bytes",
+        ),
+        end(
+            "sleeps",
+            guests::calling(&["poll_oneoff"], sleep),
+            "sleep_limit",
+            Some(30_000),
+            "raise virtual_ms",
+        ),
+        end("no-json", guests::prints("{\"a\": "), "invalid_output", None, "exactly one JSON value"),
+        end("bad-text", guests::calling(&["fd_write"], bad_text), "invalid_output", None, "UTF-8"),
+        end("traps", bare(r#"(func (export "_start") unreachable)"#), "trap", None, "unreachable"),
+        end(
+            "trap-in-start",
+            bare(r#"(func $s unreachable) (start $s) (func (export "_start"))"#),
+            "trap",
+            None,
+            "while the module was starting",
+        ),
+        end(
+            "recurses",
+            bare(r#"(func $f (export "_start") (call $f))"#),
+            "trap",
+            None,
+            "the stack overflowed",
+        ),
+    ]
+}
+
+/// Activates and runs a workflow of one step that calls the action; the run when it has ended.
+async fn run_of(server: &Server, name: &str) -> Value {
+    let text = format!(
+        "name: run-{name}\ntrigger: {{ type: manual }}\nsteps:\n  - {{ id: it, type: code, action: {name}, limits: {{ fuel: 10000000 }} }}\n"
+    );
+    server.activate(&format!("run-{name}"), &text).await;
+    let started =
+        server.post(&format!("/api/v1/workflows/run-{name}/run?wait=30s"), &json!({})).await.expect(200);
+    server.ended(started["run_id"].as_str().unwrap()).await
+}
+
+#[tokio::test]
 async fn a_module_that_misbehaves_fails_its_step_with_a_code_of_its_own() {
     let server = Server::dev();
-    let cases = [
-        ("loops", guests::endless(), "fuel_exhausted"),
-        ("no-json", guests::prints("{\"a\": "), "invalid_output"),
-        (
-            "bad-text",
-            guests::module(
-                r#"(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-               (memory (export "memory") 1) (data (i32.const 16) "\ff\fe")
-               (func (export "_start")
-                 (i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 2))
-                 (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))"#,
-            ),
-            "invalid_output",
-        ),
-        (
-            "traps",
-            guests::module(r#"(memory (export "memory") 1) (func (export "_start") unreachable)"#),
-            "trap",
-        ),
-        (
-            "trap-in-start",
-            guests::module(
-                r#"(memory (export "memory") 1) (func $s unreachable) (start $s) (func (export "_start"))"#,
-            ),
-            "trap",
-        ),
-        (
-            "recurses",
-            guests::module(r#"(memory (export "memory") 1) (func $f (export "_start") (call $f))"#),
-            "trap",
-        ),
-    ];
-    for (name, module, code) in cases {
+    for End { name, module, code, limit, says } in ends() {
         server.put(&format!("/api/v1/actions/{name}"), module).await.expect(201);
         let test =
             server.post(&format!("/api/v1/actions/{name}/test?fuel=10000000"), &json!({})).await.expect(200);
-        assert_eq!(test["error"]["code"], code, "{name}: {test:#}");
-        let text = format!(
-            "name: run-{name}\ntrigger: {{ type: manual }}\nsteps:\n  - {{ id: it, type: code, action: {name}, limits: {{ fuel: 10000000 }} }}\n"
-        );
-        server.activate(&format!("run-{name}"), &text).await;
-        let started =
-            server.post(&format!("/api/v1/workflows/run-{name}/run?wait=30s"), &json!({})).await.expect(200);
-        assert_eq!(started["status"], "failed", "{started:#}");
-        let run = server.ended(started["run_id"].as_str().unwrap()).await;
-        assert_eq!(run["steps"][0]["error"]["code"], code, "{run:#}");
-        assert_eq!(run["error"]["step"], "it");
+        let run = run_of(&server, name).await;
+        assert_eq!((&run["status"], &run["error"]["step"]), (&json!("failed"), &json!("it")), "{run:#}");
+        for error in [&test["error"], &run["steps"][0]["error"]] {
+            assert_eq!(
+                (&error["source"], &error["code"]),
+                (&json!("sandbox"), &json!(code)),
+                "{name}: {error:#}"
+            );
+            assert_eq!(error["limit"].as_u64(), limit, "{name}: {error:#}");
+            // None is less than any amount, so one without a limit has neither.
+            assert!(error["used"].as_u64() >= limit, "{name}: {error:#}");
+            assert_eq!(error["used"].is_u64(), limit.is_some(), "{name}: {error:#}");
+            assert!(error["message"].as_str().unwrap().contains(says), "{name}: {error:#}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_flood_of_logs_is_cut_and_says_so_and_the_step_goes_on() {
+    let server = Server::dev();
+    let flood = "(memory.fill (i32.const 1000) (i32.const 120) (i32.const 60000))
+        (i32.store (i32.const 0) (i32.const 1000)) (i32.store (i32.const 4) (i32.const 60000))
+        (drop (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (drop (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 4))
+        (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))";
+    server.put("/api/v1/actions/floods-logs", guests::calling(&["fd_write"], flood)).await.expect(201);
+    let run = run_of(&server, "floods-logs").await;
+    let step = &run["steps"][0];
+    assert_eq!((&run["status"], &step["output"]), (&json!("completed"), &Value::Null), "{run:#}");
+    let logs = step["logs"].as_array().unwrap();
+    let bytes: usize = logs.iter().map(|line| line["message"].as_str().unwrap().len()).sum();
+    assert!(bytes <= (64 << 10) + 100, "{bytes} bytes of logs");
+    assert_eq!(logs.last().unwrap()["message"], "[log cut here: it is longer than 65536 bytes]");
+    assert_eq!(logs.last().unwrap()["level"], "warn");
 }
 
 #[tokio::test]
@@ -214,7 +308,8 @@ name: bad
 trigger: { type: manual }
 steps:
   - { id: one, type: set, values: { a: '{{ two.x }}' } }
-  - { id: one, type: setx, values: {} }
+  - { id: one, type: set, values: {} }
+  - { id: other, type: setx, values: {} }
   - { id: two, type: set, values: { b: '{{ 1 + }}' } }
   - id: par
     type: parallel
@@ -225,11 +320,21 @@ steps:
     let answer = server.put("/api/v1/workflows/bad", text).await;
     let document = answer.json();
     let problems = document.get("problems").or(document.get("errors")).unwrap().as_array().unwrap();
-    assert!(problems.len() >= 3, "{document:#}");
-    for problem in problems {
-        assert!(problem["line"].as_u64().unwrap() > 1, "{problem:#}");
+    let told: Vec<(u64, &str, &str)> = problems
+        .iter()
+        .map(|p| (p["line"].as_u64().unwrap(), p["code"].as_str().unwrap(), p["message"].as_str().unwrap()))
+        .collect();
+    for (line, code, says) in [
+        (5, "not_yet_run", "`one` uses `two.x`, but `two` runs later"),
+        (6, "duplicate_id", "the id `one` is already taken in line 5"),
+        (7, "unknown_type", "setx"),
+        (8, "template_syntax", "`two`: unexpected `}}`"),
+        (12, "cycle", "steps wait for each other: `x` needs `y` needs `x`"),
+    ] {
+        let found =
+            told.iter().any(|(at, what, message)| *at == line && *what == code && message.contains(says));
+        assert!(found, "line {line}: {code}: {says}: {told:#?}");
     }
-    assert!(document.to_string().contains("setx"), "{document:#}");
     let answer = server.post("/api/v1/workflows/bad/activate", &Value::Null).await;
     assert!(answer.status.is_client_error());
     answer.code();
@@ -241,9 +346,18 @@ async fn a_record_s_problems_name_object_field_value_and_what_would_be_right() {
     let bad = json!({ "jobTitl": "x", "emails": { "primaryEmail": "not an address" }, "companyId": 3 });
     let answer = server.post("/api/v1/records/person", &bad).await;
     assert_eq!(answer.status.as_u16(), 422);
-    let text = answer.json().to_string();
-    for says in ["jobTitl", "jobTitle", "not an address", "companyId"] {
-        assert!(text.contains(says), "{says}: {text}");
+    let problem = answer.json();
+    assert_eq!(answer.code(), "invalid_record");
+    assert!(problem["detail"].as_str().unwrap().contains("person"), "the object: {problem:#}");
+    let all = places(&problem);
+    for (field, says) in
+        [("jobTitl", "`jobTitle`"), ("emails.primaryEmail", "\"not an address\""), ("companyId", "3")]
+    {
+        let found = problem["errors"].as_array().unwrap().iter().any(|place| {
+            place["path"] == field
+                && place.to_string().contains(&json!(says).to_string().trim_matches('"').to_owned())
+        });
+        assert!(found, "{field}: {says}: {all:#?}");
     }
     let ada = json!({ "emails": { "primaryEmail": "ada@example.com" } });
     let first = server.post("/api/v1/records/person", &ada).await.expect(201);

@@ -59,6 +59,7 @@ async fn mail_goes_out_under_each_protection() {
         assert_eq!(mail["to"], json!(["ada@example.com"]));
         assert_eq!(mail["from"], "flow@example.com");
         assert_eq!(mail["tls"], json!(security != Security::None));
+        assert_eq!(mail["user"], if login { json!("flow") } else { Value::Null });
         let data = mail["data"].as_str().unwrap();
         assert!(data.contains("Subject: Hello <b>Ada</b>"), "{data}");
         assert!(data.contains("Dear <b>Ada</b>,"), "text stays text: {data}");
@@ -112,4 +113,37 @@ async fn a_wrong_password_is_said_plainly() {
     let run = server.ended(problem["run_id"].as_str().unwrap()).await;
     assert_eq!(run["steps"][0]["error"]["code"], "smtp_auth_failed", "{run:#}");
     assert!(!run.to_string().contains("wrong-p4ss"));
+}
+
+#[tokio::test]
+async fn a_recipient_that_is_put_off_is_tried_again() {
+    let smtp = SmtpServer::start(Security::None);
+    let (server, _folder) = server(&smtp, "none", false).await;
+    let retry = "retry: { attempts: 2, backoff: { initial: 10ms } }";
+    let text = FLOW.replace("    subject:", &format!("    {retry}\n    subject:"));
+    server.put("/api/v1/workflows/tell", text).await.expect(201);
+    server.post("/api/v1/workflows/tell/activate", &Value::Null).await.expect(200);
+
+    let (status, output) = tell(&server, "later@example.com", "Ada").await;
+    assert_eq!(status, 200, "{output:#}");
+    assert_eq!(smtp.next_mail()["to"], json!(["later@example.com"]));
+    let runs = server.get("/api/v1/runs").await.expect(200);
+    let run = server.ended(runs["runs"][0]["id"].as_str().unwrap()).await;
+    let attempts = run["steps"][0]["attempts"].as_array().unwrap();
+    let outcomes: Vec<&Value> = attempts.iter().map(|attempt| &attempt["outcome"]).collect();
+    assert_eq!(outcomes, [&json!("failed"), &json!("completed")], "{run:#}");
+    let error = &attempts[0]["error"];
+    assert_eq!(
+        (&error["code"], &error["retryable"]),
+        (&json!("smtp_unavailable"), &json!(true)),
+        "{error:#}"
+    );
+    assert!(error["message"].as_str().unwrap().contains("try again later"), "{error:#}");
+
+    // One that is put off for ever fails when its attempts are used up, with what the server said.
+    let (status, problem) = tell(&server, "later-always@example.com", "Ada").await;
+    assert_eq!(status, 500, "{problem:#}");
+    let run = server.ended(problem["run_id"].as_str().unwrap()).await;
+    assert_eq!(run["steps"][0]["attempts"].as_array().unwrap().len(), 2, "{run:#}");
+    assert_eq!(run["steps"][0]["error"]["code"], "smtp_unavailable", "{run:#}");
 }

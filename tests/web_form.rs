@@ -73,9 +73,41 @@ async fn every_step_s_input_output_logs_fuel_memory_and_time_are_kept() {
     assert!(normalize["usage"]["fuel"].as_u64().unwrap() > 1_000);
     assert!(normalize["usage"]["peak_memory_bytes"].as_u64().unwrap() >= 65_536);
     assert!(normalize["action"].as_str().unwrap().starts_with("normalize-lead@"));
+    // The module's own line, as it wrote it, with its fields.
+    let line = &normalize["logs"][0];
+    assert_eq!(
+        (&line["level"], &line["message"]),
+        (&json!("debug"), &json!("address read")),
+        "{normalize:#}"
+    );
+    assert_eq!(line["fields"], json!({ "domain": "analytical-engines.example", "free_mail": false }));
+    let usage = &normalize["usage"];
+    assert!(usage["wall_us"].as_u64().unwrap() > 0 && usage["log_bytes"].as_u64().unwrap() > 0, "{usage:#}");
+    assert_eq!(usage["virtual_ms"], 0, "it did not sleep");
+    assert_eq!(normalize["semantics"], stepwell_sandbox::config::semantics());
+    // The parts of a run know less than a millisecond of their times.
+    let at = |of: &Value, name: &str| {
+        of[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond()
+    };
     for step in steps.iter().filter(|s| s["status"] == "completed") {
-        assert!(step["started_at"].is_string() && step["ended_at"].is_string(), "{step:#}");
+        // They lie within the run's.
+        let times =
+            [at(&run, "started_at"), at(step, "started_at"), at(step, "ended_at"), at(&run, "ended_at")];
+        assert!(times.is_sorted(), "{times:?}: {step:#}");
     }
+    let id = run["id"].as_str().unwrap();
+    let shown = crate::support::run(&["run", "show", id, "--server", &server.base]);
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    let of_step = shown.stdout.split("\n\n").find(|part| part.starts_with("✓ normalize ")).unwrap();
+    assert!(
+        of_step.contains("log       debug address read {\"domain\":\"analytical-engines.example\""),
+        "{of_step}"
+    );
+    let (first, fuel) = (of_step.lines().next().unwrap(), usage["fuel"].as_u64().unwrap());
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let shown_fuel = first.split("  ").find_map(|part| part.trim().strip_suffix(" fuel")).map(digits);
+    assert_eq!(shown_fuel, Some(fuel.to_string()), "{first}");
+    assert!(first.contains(" ms  ") || first.contains(" µs  "), "how long it took: {first}");
     let ran: BTreeSet<&str> =
         steps.iter().filter(|s| s["status"] == "completed").map(|s| s["id"].as_str().unwrap()).collect();
     for id in ["normalize", "company", "known", "person", "create", "follow_up", "tell_sales"] {

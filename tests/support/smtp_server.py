@@ -1,7 +1,8 @@
 """A real SMTP server on a free loopback port: prints the port, then one line of JSON for each mail it takes.
 
 usage: smtp_server.py none|starttls|tls FOLDER    (its certificate authority is written to FOLDER/ca.pem)
-A recipient whose address begins with "refuse" is refused for good (550), one with "later" for now (451).
+A recipient whose address begins with "refuse" is refused for good (550), one with "later" for now (451): the first time,
+and each time if it begins with "later-always".
 """
 import asyncio
 import json
@@ -13,10 +14,14 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 
 class Handler:
+    def __init__(self, put_off):
+        self.put_off = put_off
+
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("refuse"):
             return "550 5.1.1 no such user"
-        if address.startswith("later"):
+        if address.startswith("later") and (address not in self.put_off or address.startswith("later-always")):
+            self.put_off.add(address)
             return "451 4.3.0 try again later"
         envelope.rcpt_tos.append(address)
         return "250 OK"
@@ -50,9 +55,12 @@ async def main(security, folder):
     ca.issue_cert("localhost").configure_cert(context)
     login = security == "starttls"
 
+    # One for all connections: a retry makes another.
+    put_off = set()
+
     def factory():
         return SMTP(
-            Handler(),
+            Handler(put_off),
             hostname="localhost",
             enable_SMTPUTF8=True,
             tls_context=context if security == "starttls" else None,

@@ -191,13 +191,19 @@ fn policy(settings: &Settings) -> anyhow::Result<OutboundPolicy> {
 }
 
 fn sandbox(settings: &Settings, data: &Path) -> anyhow::Result<Host> {
+    let sandbox = &settings.sandbox;
     let compile = CompileStrategy::Child {
         program: std::env::current_exe()
             .context("cannot find this program's own file, which compiles modules")?,
         args: vec!["compile".into()],
-        limits: CompileLimits::default(),
+        limits: CompileLimits {
+            cpu_seconds: sandbox.compile_seconds,
+            memory_bytes: sandbox.compile_memory_bytes,
+            // A machine that does other things as well gives it half of a processor, or it has too much to do anyway.
+            wall_ms: sandbox.compile_seconds.saturating_mul(2_000),
+            ..CompileLimits::default()
+        },
     };
-    let sandbox = &settings.sandbox;
     let config = HostConfig {
         cache_dir: Some(data.join("compiled")),
         compile,

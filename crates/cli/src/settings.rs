@@ -117,7 +117,10 @@ impl Default for Limits {
     }
 }
 
-/// The most that one call of a code action may use; a workflow can only lower it.
+/// The compiler itself takes some.
+const LEAST_COMPILE_BYTES: u64 = 64 << 20;
+
+/// The most that one call of a code action may use (a workflow can only lower it), and what compiling a module may.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sandbox {
@@ -127,6 +130,11 @@ pub struct Sandbox {
     #[serde(deserialize_with = "bytes")]
     pub max_memory_bytes: u64,
     pub max_wall_ms: u64,
+    /// Processor time that compiling one module may take.
+    pub compile_seconds: u64,
+    /// Memory that it may take.
+    #[serde(deserialize_with = "bytes")]
+    pub compile_memory_bytes: u64,
 }
 
 impl Default for Sandbox {
@@ -136,6 +144,8 @@ impl Default for Sandbox {
             max_fuel: 10_000_000_000,
             max_memory_bytes: 256 << 20,
             max_wall_ms: 30_000,
+            compile_seconds: 60,
+            compile_memory_bytes: 2 << 30,
         }
     }
 }
@@ -295,6 +305,12 @@ impl Settings {
         }
         if self.limits.concurrent_runs == 0 || self.sandbox.concurrent_calls == 0 {
             bail!("limits.concurrent_runs and sandbox.concurrent_calls must be at least 1");
+        }
+        if self.sandbox.compile_seconds == 0 || self.sandbox.compile_memory_bytes < LEAST_COMPILE_BYTES {
+            bail!(
+                "sandbox.compile_seconds must be at least 1, and sandbox.compile_memory_bytes at least 64 MiB: with less \
+                 no module compiles"
+            );
         }
         let limits = &self.limits;
         if limits.connections == Some(0) {
@@ -480,6 +496,8 @@ mod tests {
             ("[limits]\nbodies_bytes = \"1MiB\"", vec![], "limits.bodies_bytes"),
             ("[limits]\nconcurrent_runs = 0", vec![], "at least 1"),
             ("[limits]\ncache_bytes = \"1MiB\"", vec![], "limits.cache_bytes"),
+            ("[sandbox]\ncompile_seconds = 0", vec![], "sandbox.compile_seconds must be at least 1"),
+            ("", vec![("STEPWELL_SANDBOX__COMPILE_MEMORY_BYTES", "1MiB")], "at least 64 MiB"),
             ("[outbound]\nallow_private_hosts = [\"ten\"]", vec![], "`ten`"),
             ("dev = true\nlisten = \"0.0.0.0:80\"", vec![], "loopback only"),
             ("= 3", vec![], "stepwell.toml"),

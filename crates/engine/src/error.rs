@@ -52,6 +52,12 @@ pub struct Problem {
     /// What would be right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The bound that was passed, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// What there was instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
 }
 
 /// Why a call on the engine did not do what was asked. Unless its kind says otherwise nothing was changed.
@@ -155,6 +161,7 @@ impl From<&stepwell_workflow::problem::Problem> for Problem {
             column: place(found.column),
             step: found.step.clone(),
             hint: found.hint.clone(),
+            ..Self::default()
         }
     }
 }

@@ -97,6 +97,8 @@ pub(crate) async fn put(ctx: &Ctx, name: &str, module: Bytes, dev: bool) -> Resu
                 code: refusal.rule.clone(),
                 message: refusal.message.clone(),
                 hint: refusal.hint.clone(),
+                limit: refusal.limit,
+                used: refusal.found,
                 ..Problem::default()
             };
             EngineError::invalid("module_refused", refusal.message.clone()).with_problems(vec![problem])
