@@ -461,6 +461,10 @@ impl<'a> Machine<'a> {
     /// Starts what is ready in a parallel, or ends it.
     pub fn parallel(&mut self, id: NodeId, list: ListId, path: StepPath) {
         let graph = self.graph;
+        if self.state.step(&path).is_none_or(|step| step.status.is_final()) {
+            // Several of its steps may end at once: the first of them to be looked at has ended it.
+            return;
+        }
         let mut busy = false;
         let mut ready = Vec::new();
         let ended = |machine: &Self, node: NodeId| {

@@ -67,6 +67,21 @@ fn totals_count_every_item_and_not_only_those_whose_results_are_kept() {
     assert_eq!(run.result()["totals"], json!({"items": 0, "prices": 0, "even": 0, "fives": 0}));
 }
 
+/// Its steps end in one turn, and each of them looks whether it is over.
+#[test]
+fn an_item_that_ends_with_a_parallel_is_over_once() {
+    let both = json!({"id": "both", "type": "parallel", "steps": [set("a", json!({"n": 1})), set("b", json!({"n": 2}))]});
+    let graph = steps(json!([each("all", json!([1, 2]), json!([both]), json!({}))]));
+    let mut run = Driven::start(&graph, json!({}));
+    run.turns();
+    let result = run.result();
+    assert_eq!((&result["count"], &result["succeeded"]), (&json!(2), &json!(2)));
+    assert_eq!(result["results"], json!([{"a": {"n": 1}, "b": {"n": 2}}, {"a": {"n": 1}, "b": {"n": 2}}]));
+    let both = [("all[0]".to_owned(), StepStatus::Completed), ("all[1]".to_owned(), StepStatus::Completed)];
+    assert_eq!(ended(&run), both);
+    assert_eq!(run.state.step(&"all".into()).unwrap().items.as_ref().unwrap().succeeded, 2);
+}
+
 #[test]
 fn an_empty_list_has_no_items_and_what_is_no_list_is_an_error() {
     let graph =
