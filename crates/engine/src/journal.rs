@@ -38,6 +38,9 @@ pub(crate) struct Switch {
     /// Where the newer version has steps that wait for a person, and the one that the run began with had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub links: Option<Links>,
+    /// The settings of now: what the run failed by may stand there. None: as it had them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Payload>,
 }
 
 impl Switch {
@@ -46,6 +49,9 @@ impl Switch {
             start.run.version = self.version.into();
             start.actions.clone_from(&self.actions);
             start.links = self.links.clone().or(start.links.take());
+            if let Some(settings) = &self.settings {
+                start.settings.clone_from(settings);
+            }
         }
     }
 }

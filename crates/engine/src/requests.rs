@@ -274,7 +274,8 @@ pub(crate) async fn prepare_retry(ctx: &Ctx, run: RunId, newest: bool) -> Result
     Ok(Retrying { run, version: flow.version, links, head, live, moved, before, wanted, children })
 }
 
-/// Has a snapshot go on with another version of the workflow; gives the links that the run gets only now.
+/// Has a snapshot go on with another version of the workflow and the settings of now; gives the links that the run gets
+/// only now.
 pub(crate) fn switch(
     ctx: &Ctx,
     to: &Compiled,
@@ -283,7 +284,10 @@ pub(crate) fn switch(
 ) -> Option<Links> {
     let has_none = live.state.start.as_ref().is_some_and(|start| start.links.is_none());
     let links = if has_none { inputs::links(ctx, to) } else { None };
-    let to = Switch { version: to.version, actions, links: links.clone() };
+    let settings = to.settings_now(ctx);
+    let had = live.state.start.as_ref().map(|start| &start.settings);
+    let settings = Some(settings).filter(|now| had != Some(now));
+    let to = Switch { version: to.version, actions, links: links.clone(), settings };
     to.apply(&mut live.state);
     live.switch = Some(to);
     links

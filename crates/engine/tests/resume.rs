@@ -175,6 +175,39 @@ fn a_paused_run_goes_on_with_a_newer_version_of_its_workflow() {
     });
 }
 
+/// What a run failed by may stand in a setting: once it is mended, a retry on what there is now finds it.
+#[test]
+fn a_retry_on_the_newest_takes_the_settings_of_now() {
+    const TAXED: &str = r#"
+name: taxed
+trigger: { type: manual }
+steps:
+  - { id: tax, type: set, values: { percent: "{{ settings.percent | int }}" } }
+output: "{{ tax.percent }}"
+"#;
+    let mut world = World::new(1);
+    let id = &process(&mut world, async |engine, workspace| {
+        workspace.settings().put("percent", json!("nineteen")).await.unwrap();
+        activate(&workspace, TAXED).await;
+        let id = workspace.workflows().run("taxed", json!({}), None).await.unwrap().run_id;
+        assert_eq!(settled(&workspace, &id).await.summary.status, RunStatus::Failed);
+        workspace.settings().put("percent", json!("19")).await.unwrap();
+        workspace.runs().retry(&id, false).await.unwrap();
+        let run = settled(&workspace, &id).await;
+        assert_eq!(run.summary.status, RunStatus::Failed, "as it was when the run started");
+        workspace.runs().retry(&id, true).await.unwrap();
+        let run = settled(&workspace, &id).await;
+        assert_eq!((run.summary.status, run.output), (RunStatus::Completed, Some(Payload::Value(json!(19)))));
+        engine.close().await;
+        id
+    });
+    process(&mut world, async |engine, workspace| {
+        let run = workspace.runs().get(id).await.unwrap();
+        assert_eq!(run.output, Some(Payload::Value(json!(19))), "and so the journal says");
+        engine.close().await;
+    });
+}
+
 #[test]
 fn a_newer_version_waits_until_nothing_of_the_run_is_under_way() {
     let both = r#"

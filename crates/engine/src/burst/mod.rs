@@ -399,7 +399,7 @@ impl Going<'_> {
                     (self.full, self.late) = (true, true);
                     return Ok(());
                 }
-                let switch = Switch { version: self.head.version, actions, links: None };
+                let switch = Switch { version: self.head.version, actions, links: None, settings: None };
                 switch.apply(&mut self.state);
                 self.switch = Some(switch);
             }
