@@ -53,7 +53,7 @@ async fn a_hook_s_body_that_is_no_json_or_breaks_the_schema_starts_no_run() {
                 .body(body),
         )
     };
-    for body in ["{\"email\": ", "not json", "{\"email\": \"a@b.c\"} {}", "\u{feff}{}"] {
+    for body in ["{\"email\": ", "not json", "{\"email\": \"a@b.c\"} {}"] {
         let answer = post(body).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "invalid_json"), "{body:?}");
     }

@@ -67,8 +67,21 @@ impl Simulation {
             // One of two: so a person may be in the end what it was.
             let web_form = WEB_FORM.replace("seen {{ normalize.n }}", "seen {{ normalize.n % 2 }}");
             for text in [
-                web_form.as_str(), OUTSIDE, FAILING, MANY, ASKING, COUNTED, CHILD, PARENT, SEEN, SETTLED, TICKING,
-                TOGETHER, ORDERED, NEWEST, LONELY,
+                web_form.as_str(),
+                OUTSIDE,
+                FAILING,
+                MANY,
+                ASKING,
+                COUNTED,
+                CHILD,
+                PARENT,
+                SEEN,
+                SETTLED,
+                TICKING,
+                TOGETHER,
+                ORDERED,
+                NEWEST,
+                LONELY,
             ] {
                 activate(&workspace, text).await;
             }

@@ -49,6 +49,34 @@ fn what_a_person_gives_is_the_output() {
 }
 
 #[test]
+fn a_run_needs_a_person_when_nothing_else_of_it_may_move() {
+    let beside = |more: Value| {
+        let wait = json!({"id": "wait", "type": "wait_for_input"});
+        steps(json!([{"id": "both", "type": "parallel", "steps": [wait, more]}]))
+    };
+    let graph = beside(json!({"id": "pause", "type": "delay", "for": "1m"}));
+    let mut run = Driven::start(&graph, json!({}));
+    assert!(!needs_a_person(&graph, &run.state), "it has not asked yet");
+    run.event(begun("both.wait"));
+    assert!(!needs_a_person(&graph, &run.state), "the delay ends by itself");
+    let (timer, due) = run.timers().remove(1);
+    assert_eq!(timer.path.as_str(), "both.pause");
+    run.event(Event::TimerFired { timer, at: due });
+    assert!(needs_a_person(&graph, &run.state));
+    run.event(given("both.wait", json!(1)));
+    assert!(!needs_a_person(&graph, &run.state));
+
+    let graph = beside(json!({"id": "call", "type": "code", "action": "a", "on_error": "pause"}));
+    let mut run = Driven::start(&graph, json!({}));
+    run.event(begun("both.wait"));
+    assert!(!needs_a_person(&graph, &run.state), "the call is under way");
+    run.fail("both.call", "no");
+    assert!(needs_a_person(&graph, &run.state));
+    run.event(given("both.wait", json!(1)));
+    assert!(needs_a_person(&graph, &run.state), "it is paused still");
+}
+
+#[test]
 fn in_vain_it_does_what_on_timeout_says_and_else_on_error() {
     let wait = |more: Value| {
         let graph = Box::leak(Box::new(approval(more)));
