@@ -113,6 +113,9 @@ async fn an_apply_shows_its_plan_and_takes_away_only_what_it_is_told_to() {
     assert_eq!(apply(&["--plan"]), "+ connection crm\n+ workflow one\n+ workflow two\n");
     assert!(ok(on(&server, &["workflow", "list"])).lines().count() < 2, "a plan changes nothing");
     assert!(apply(&[]).ends_with("two v1 saved\ntwo is active\n"));
+    let again = "= connection crm\n= workflow one\n= workflow two\nconnection crm unchanged\n\
+                 one v1 unchanged\none is active\ntwo v1 unchanged\ntwo is active\n";
+    assert_eq!(apply(&[]), again);
     flow("one", 2);
     std::fs::remove_file(folder.path().join("two.yaml")).unwrap();
     assert_eq!(apply(&["--plan"]), "= connection crm\n~ workflow one (v1 is active)\n");
@@ -297,7 +300,12 @@ async fn a_check_says_what_it_did_not_look_at_and_can_ask_the_server() {
         named.stdout
     );
     let applied = on(&server, &["workflow", "apply", text(&file)]);
-    assert!(applied.stderr.contains("yours") || applied.stdout.contains("yours"), "{applied:?}");
+    assert!(applied.code == Some(1) && applied.stderr.contains("yours"), "{applied:?}");
+    assert!(!ok(on(&server, &["workflow", "list"])).contains("mine"), "nothing is saved under a wrong name");
+    let page = folder.path().join("README.md");
+    std::fs::write(&page, "# Read me\n").unwrap();
+    let applied = on(&server, &["workflow", "apply", text(&page)]);
+    assert!(applied.stderr.contains("README.md is no workflow"), "{}", applied.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -368,7 +376,166 @@ fn the_settings_in_force_are_printed() {
         stepwell().args(["serve", "--print-config"]).env("STEPWELL_LISTN", "x").output().unwrap(),
     );
     assert_eq!(wrong.code, Some(1));
-    assert!(wrong.stderr.contains("listn"), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("did you mean STEPWELL_LISTEN?"), "{}", wrong.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_apply_plans_and_what_it_says_to_have_done_are_one() {
+    let server = Server::dev();
+    let folder = tempfile::tempdir().unwrap();
+    let schema = "objects:\n  - name: campaign\n    plural: campaigns\n    fields:\n      - { name: budget, type: number }\n";
+    std::fs::write(folder.path().join("schema.yaml"), schema).unwrap();
+    let flow = "name: spend\ntrigger: { type: manual }\nsteps:\n  \
+                - { id: a, type: create_record, object: campaign, record: { budget: 1 } }\n";
+    let file = folder.path().join("spend.yaml");
+    std::fs::write(&file, flow).unwrap();
+    // The file alone: what it needs lies beside it, and is named.
+    let alone = on(&server, &["workflow", "apply", text(&file)]);
+    assert_eq!(alone.code, Some(1), "{}", alone.stdout);
+    let said = format!("stepwell workflow apply {}", folder.path().display());
+    assert!(alone.stderr.contains("schema.yaml") && alone.stderr.contains(&said), "{}", alone.stderr);
+    ok(on(&server, &["workflow", "delete", "spend"]));
+    // The schema brings its workflows along: they are saved once, and told once.
+    let first = ok(on(&server, &["workflow", "apply", text(folder.path()), "--activate"]));
+    assert!(
+        first.starts_with("+ schema: make the object campaign") && first.contains("\n+ workflow spend\n"),
+        "{first}"
+    );
+    assert!(
+        first.contains("spend v") && first.contains(" saved\n") && !first.contains("unchanged"),
+        "{first}"
+    );
+    let again = ok(on(&server, &["workflow", "apply", text(folder.path()), "--activate"]));
+    assert!(again.starts_with("= workflow spend\n") && again.contains(" unchanged\n"), "{again}");
+    assert!(!again.contains("saved"), "{again}");
+    ok(on(&server, &["workflow", "deactivate", "spend"]));
+    let active = ok(on(&server, &["workflow", "apply", text(folder.path()), "--activate"]));
+    assert!(active.starts_with("= workflow spend (becomes active)\n"), "{active}");
+}
+
+#[test]
+fn a_check_without_a_server_leaves_own_fields_alone_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.yaml");
+    let flow = |field: &str| {
+        format!(
+            "name: own\ntrigger: {{ type: manual }}\nsteps:\n  - {{ id: a, type: create_record, object: person, record: {{ {field}: 1 }} }}\n"
+        )
+    };
+    std::fs::write(&file, flow("behaviour")).unwrap();
+    let checked = ok(run(&["workflow", "check", text(&file)]));
+    assert!(checked.contains("own.yaml: no problems") && checked.contains("not checked: "), "{checked}");
+    assert!(checked.contains("`behaviour`") && checked.contains("schema.yaml"), "{checked}");
+    // A name that is nearly a standard one is a slip.
+    std::fs::write(&file, flow("jobTitel")).unwrap();
+    let checked = run(&["workflow", "check", text(&file)]);
+    assert!(
+        checked.code == Some(1) && checked.stdout.contains("did you mean `jobTitle`?"),
+        "{}",
+        checked.stdout
+    );
+    // With a schema beside it there is an answer.
+    let schema = "objects:\n  - name: person\n    fields:\n      - { name: behaviour, type: number }\n";
+    std::fs::write(folder.path().join("schema.yaml"), schema).unwrap();
+    std::fs::write(&file, flow("behaviour")).unwrap();
+    let checked = ok(run(&["workflow", "check", text(&file)]));
+    assert!(checked.contains("own.yaml: no problems") && !checked.contains("not checked: "), "{checked}");
+    std::fs::write(&file, flow("weather")).unwrap();
+    let checked = run(&["workflow", "check", text(&file)]);
+    assert!(checked.code == Some(1) && checked.stdout.contains("`weather`"), "{}", checked.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_list_can_be_listed() {
+    let server = Server::dev();
+    let hook = "name: hooked\ntrigger: { type: webhook, path: hooked }\nsteps:\n  - { id: a, type: set, values: { x: 1 } }\n";
+    server.activate("hooked", hook).await;
+    for list in [
+        vec!["action", "list"],
+        vec!["connection", "list"],
+        vec!["key", "list"],
+        vec!["mailbox", "list"],
+        vec!["object", "list"],
+        vec!["record", "list", "person"],
+        vec!["run", "list"],
+        vec!["schedule", "list"],
+        vec!["secret", "list"],
+        vec!["setting", "list"],
+        vec!["view", "list"],
+        vec!["view", "list", "person"],
+        vec!["webhook", "list"],
+        vec!["webhook", "deliveries", "hooked"],
+        vec!["workflow", "list"],
+        vec!["workflow", "state", "hooked"],
+        vec!["workspace", "list"],
+    ] {
+        let listed = on(&server, &list);
+        assert_eq!(listed.code, Some(0), "{list:?}: {}", listed.stderr);
+        assert!(!listed.stdout.is_empty(), "{list:?} says nothing");
+        let json = ok(on(&server, &[list.as_slice(), &["--json"]].concat()));
+        let json: Value = serde_json::from_str(&json).unwrap();
+        let member = json.as_object().and_then(|lists| lists.values().next());
+        assert!(member.is_some_and(Value::is_array) || list[1] == "list", "{list:?}: {json}");
+    }
+    let objects = ok(on(&server, &["object", "list"]));
+    assert!(objects.contains("person") && objects.contains("standard"), "{objects}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_is_written_by_hand() {
+    let server = Server::dev();
+    let made = ok(on(&server, &["record", "create", "company", r#"{"name": "Acme", "employees": 3}"#]));
+    let id = made.trim();
+    let changed = ok(on(&server, &["record", "update", "company", id, r#"{"name": "Acme Ltd"}"#]));
+    let changed: Value = serde_json::from_str(&changed).unwrap();
+    assert_eq!((&changed["id"], &changed["name"]), (&id.into(), &"Acme Ltd".into()));
+    let listed = ok(on(&server, &["record", "list", "company"]));
+    assert!(listed.contains("Acme Ltd"), "{listed}");
+    let deleted = ok(on(&server, &["record", "delete", "company", id]));
+    assert!(deleted.contains("stepwell record restore company"), "{deleted}");
+    assert_eq!(on(&server, &["record", "get", "company", id]).code, Some(1));
+    ok(on(&server, &["record", "restore", "company", id]));
+    let wrong = on(&server, &["record", "create", "company", r#"{"nmae": "x"}"#]);
+    assert!(wrong.code == Some(1) && wrong.stderr.contains("did you mean `name`?"), "{}", wrong.stderr);
+    let many = on(&server, &["record", "create", "company", "[{}]"]);
+    assert!(many.code == Some(1) && many.stderr.contains("record import"), "{}", many.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_is_named_by_the_beginning_of_its_id_or_as_the_last() {
+    let server = Server::dev();
+    let none = on(&server, &["run", "show", "last"]);
+    assert!(none.code == Some(1) && none.stderr.contains("there is no run yet"), "{}", none.stderr);
+    server
+        .activate(
+            "a",
+            "name: a\ntrigger: { type: manual }\nsteps:\n  - { id: a, type: set, values: { x: 1 } }\n",
+        )
+        .await;
+    let start = || ok(on(&server, &["workflow", "run", "a", "--json"]));
+    let id = |started: String| {
+        serde_json::from_str::<Value>(&started).unwrap()["run_id"].as_str().unwrap().to_owned()
+    };
+    let (first, second) = (id(start()), id(start()));
+    assert!(ok(on(&server, &["run", "show", "last"])).contains(&second));
+    assert!(ok(on(&server, &["run", "watch", "last"])).contains(&second));
+    assert_eq!(ok(on(&server, &["eval", "a.x", "--run", "last"])), "1\n");
+    // As much of each as tells it from the other.
+    let same = first.chars().zip(second.chars()).take_while(|(a, b)| a == b).count();
+    for whole in [&first, &second] {
+        let shown = ok(on(&server, &["run", "show", &whole[..=same]]));
+        assert!(shown.contains(whole.as_str()), "{shown}");
+    }
+    let both = on(&server, &["run", "show", &first[..same]]);
+    assert!(both.code == Some(1) && both.stderr.contains("give more of it"), "{}", both.stderr);
+    let nobody = on(&server, &["run", "show", "ffff"]);
+    assert!(nobody.stderr.contains("begins with `ffff`"), "{}", nobody.stderr);
+}
+
+#[test]
+fn an_address_without_a_scheme_is_told_with_one() {
+    let told = run(&["run", "list", "--server", "localhost:7878"]);
+    assert!(told.stderr.contains("write http://localhost:7878"), "{}", told.stderr);
 }
 
 #[test]

@@ -147,3 +147,11 @@ async fn a_recipient_that_is_put_off_is_tried_again() {
     assert_eq!(run["steps"][0]["attempts"].as_array().unwrap().len(), 2, "{run:#}");
     assert_eq!(run["steps"][0]["error"]["code"], "smtp_unavailable", "{run:#}");
 }
+
+#[tokio::test]
+async fn a_server_without_smtp_says_that_it_catches_mail() {
+    let mut server = Server::start(&[]);
+    server.stop();
+    let log = server.log();
+    assert!(log.contains("smtp is not set: e-mail is caught, and nothing goes out"), "{log}");
+}

@@ -42,6 +42,7 @@ mod stalls;
 mod state;
 mod stopping;
 mod support;
+mod waiting;
 mod web_form;
 mod webhooks;
 mod workflow_tests;

@@ -69,7 +69,7 @@ pub enum Command {
     /// Views: filters and orders saved under a name, for searches to use
     #[command(subcommand)]
     View(View),
-    /// E-mail that a --dev server caught
+    /// E-mail that was caught instead of sent: by a server without SMTP
     #[command(subcommand)]
     Mailbox(Mailbox),
     /// Workspaces: each has workflows, actions, runs and records of its own
@@ -135,7 +135,7 @@ pub struct Serve {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:7878]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
-    /// For development: no keys, loopback only, e-mail is caught
+    /// For development: no keys, loopback only
     #[arg(long)]
     pub dev: bool,
     /// Where people reach the server: links in e-mails begin with it [default: http:// and the address it listens on]
@@ -281,6 +281,7 @@ pub enum Workflow {
     /// List workflows
     List,
     /// Show a workflow's text and state
+    #[command(alias = "get")]
     Show { name: String },
     /// Show what a workflow keeps between its runs, or change it
     State {
@@ -316,14 +317,16 @@ pub enum Run {
     List {
         #[arg(long)]
         workflow: Option<String>,
-        /// queued, running, waiting, paused, completed, failed or cancelled
-        #[arg(long)]
+        /// Only those that are
+        #[arg(long, value_parser = ["queued", "running", "waiting", "paused", "completed", "failed", "cancelled"])]
         status: Option<String>,
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
     /// Show a run with every step's input, output, logs and usage
+    #[command(alias = "get")]
     Show {
+        /// Of the run: here and below the whole, a beginning that only one has, or last for the newest
         id: String,
         /// Cut nothing, and show what went out and came back in every attempt
         #[arg(long)]
@@ -338,8 +341,8 @@ pub enum Run {
         /// Only the item of this number, from 0
         #[arg(long, value_name = "N")]
         index: Option<u64>,
-        /// completed, failed, skipped or cancelled
-        #[arg(long)]
+        /// Only those that are
+        #[arg(long, value_parser = ["completed", "failed", "skipped", "cancelled"])]
         status: Option<String>,
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -421,7 +424,23 @@ pub enum Record {
         cursor: Option<String>,
     },
     /// Show one record
+    #[command(alias = "show")]
     Get { object: String, id: String },
+    /// Make a record, and print its id
+    Create {
+        object: String,
+        /// Its fields as JSON, such as '{"name": "Acme"}', or @FILE, or - for stdin
+        fields: String,
+    },
+    /// Change fields of a record
+    Update {
+        object: String,
+        id: String,
+        /// The fields that change, as JSON, or @FILE, or - for stdin
+        fields: String,
+    },
+    /// Delete a record; it can be restored
+    Delete { object: String, id: String },
     /// Bring a deleted record back
     Restore { object: String, id: String },
     /// Write the records of a file: JSON lines, or CSV with the fields' names in its first line
@@ -429,7 +448,7 @@ pub enum Record {
         object: String,
         /// Ending in .csv, or else JSON lines; - for JSON lines from stdin
         file: PathBuf,
-        /// create, update, upsert, delete or restore
+        /// What is done with them
         #[arg(long, default_value = "create", value_parser = ["create", "update", "upsert", "delete", "restore"])]
         action: String,
         /// Of an upsert: the unique set by which records are found, with commas between
@@ -449,6 +468,7 @@ pub enum Object {
     /// List objects
     List,
     /// Show an object: its fields, unique sets and indexes
+    #[command(alias = "show")]
     Get { name: String },
 }
 
@@ -479,6 +499,7 @@ pub enum View {
         object: Option<String>,
     },
     /// Show a view
+    #[command(alias = "show")]
     Get { object: String, name: String },
     /// Save a view, over one of the same name if there is one
     Save {
@@ -532,6 +553,7 @@ pub enum Webhook {
         cursor: Option<String>,
     },
     /// Show one delivery with what was sent, as far as it is kept
+    #[command(alias = "get")]
     Show { path: String, id: String },
     /// Start a run with what was delivered
     Replay { path: String, id: String },
@@ -547,6 +569,7 @@ pub enum Setting {
         value: String,
     },
     /// Show the value of a setting
+    #[command(alias = "show")]
     Get { name: String },
     /// List settings
     List,
@@ -585,6 +608,7 @@ pub enum Connection {
         files: Vec<PathBuf>,
     },
     /// Show a connection; secrets are in it by name alone
+    #[command(alias = "show")]
     Get { name: String },
     /// List connections, and how many requests wait at each
     List,
@@ -597,8 +621,8 @@ pub enum Key {
     /// Make a key; its secret is shown this once
     Create {
         name: String,
-        /// read, write, hooks or admin (repeatable)
-        #[arg(long = "scope", default_values = ["write"])]
+        /// What it may do (repeatable)
+        #[arg(long = "scope", default_values = ["write"], value_parser = ["read", "write", "hooks", "admin"])]
         scopes: Vec<String>,
     },
     /// List keys

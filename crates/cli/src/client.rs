@@ -71,7 +71,10 @@ impl fmt::Display for ClientError {
                     write!(f, "\n  see it with: stepwell run show {run}")?;
                 }
                 if problem.status == StatusCode::UNAUTHORIZED.as_u16() {
-                    f.write_str("\n  give a key with --key or STEPWELL_KEY")?;
+                    f.write_str(
+                        "\n  give a key with --key or STEPWELL_KEY; the first one of a server is in admin.key of its data \
+                         folder, where the CLI finds it with STEPWELL_DATA",
+                    )?;
                 }
                 Ok(())
             }
@@ -86,6 +89,9 @@ impl Client {
         let base = Url::parse(&global.server).map_err(|e| {
             anyhow::anyhow!("--server `{}` is not a URL: {e}; write http://127.0.0.1:7878", global.server)
         })?;
+        if !matches!(base.scheme(), "http" | "https") {
+            anyhow::bail!("--server `{0}` is not a URL; write http://{0}", global.server);
+        }
         let key = global.key.clone().or_else(|| key_of_this_host(&base));
         let http = reqwest::Client::builder().no_proxy().connect_timeout(Duration::from_secs(5)).build()?;
         Ok(Self { http, base, key, workspace: global.workspace.clone() })
@@ -168,6 +174,43 @@ impl Client {
 
     pub async fn bytes(&self, request: RequestBuilder) -> Outcome<Bytes> {
         self.send(request).await?.bytes().await.map_err(|e| self.broken(&e))
+    }
+
+    /// The id of a run that is given whole, by a beginning that only one run has, or as `last`.
+    pub async fn run_id(&self, given: &str) -> anyhow::Result<String> {
+        /// As long as ids are.
+        const WHOLE: &str = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+        #[derive(Deserialize)]
+        struct Page {
+            runs: Vec<stepwell_engine::RunSummary>,
+        }
+        let is_beginning = given.len() < WHOLE.len()
+            && given.chars().zip(WHOLE.chars()).all(|(c, at)| match at {
+                '-' => c == '-',
+                _ => c.is_ascii_hexdigit(),
+            });
+        let mut request = self.get(&["runs"]);
+        if given == "last" {
+            request = request.query(&[("limit", "1")]);
+        } else if is_beginning && !given.is_empty() {
+            // Lists go backwards from an id: from the last that could begin so.
+            let after = format!("{given}{}", &WHOLE[given.len()..]);
+            request = request.query(&[("limit", "2"), ("cursor", &after)]);
+        } else {
+            return Ok(given.to_owned());
+        }
+        let page: Page = self.json(request).await?;
+        let begins = |run: &&stepwell_engine::RunSummary| given == "last" || run.id.starts_with(given);
+        let found: Vec<&str> = page.runs.iter().filter(begins).map(|run| run.id.as_str()).collect();
+        match found.as_slice() {
+            [] if given == "last" => anyhow::bail!("there is no run yet"),
+            [] => anyhow::bail!("there is no run whose id begins with `{given}`"),
+            [one] => Ok((*one).to_owned()),
+            several => anyhow::bail!(
+                "several runs have an id that begins with `{given}`, such as {}: give more of it",
+                several.join(" and ")
+            ),
+        }
     }
 
     fn broken(&self, error: &reqwest::Error) -> ClientError {

@@ -50,9 +50,8 @@ impl Node {
             .canonicalize()
             .with_context(|| format!("the data folder {}", settings.data.display()))?;
         // Bound before the engine starts runs: a second server on the same address must not.
-        let listener = TcpListener::bind(settings.listen)
-            .await
-            .with_context(|| format!("cannot listen on {}", settings.listen))?;
+        let listener =
+            TcpListener::bind(settings.listen).await.with_context(|| cannot_listen(settings.listen))?;
         let address = listener.local_addr()?;
         let clock = Arc::new(SystemClock::default());
         let engine = open_engine(settings, &data, &store, clock.clone(), address).await?;
@@ -76,6 +75,11 @@ impl Node {
         self.engine.close().await;
         self.store.close().await;
     }
+}
+
+fn cannot_listen(address: SocketAddr) -> String {
+    let free = SocketAddr::new(address.ip(), 0);
+    format!("cannot listen on {address} (where another server runs there: --listen {free} takes a free port)")
 }
 
 /// Makes the first admin key of a store, and says where it is.

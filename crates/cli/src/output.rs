@@ -139,6 +139,16 @@ pub fn cut(text: &str, most: usize) -> String {
     short
 }
 
+/// `1 of 1 test`, `1 of 3 tests`
+pub fn of(some: usize, all: usize, noun: &str) -> String {
+    format!("{some} of {all} {noun}{}", if all == 1 { "" } else { "s" })
+}
+
+/// `1 of 3 workflows has problems`
+pub fn with_problems(bad: usize, all: usize, noun: &str) -> String {
+    format!("{} {} problems", of(bad, all, noun), if bad == 1 { "has" } else { "have" })
+}
+
 /// 12,345,678
 pub fn number(n: u64) -> String {
     let digits = n.to_string();
@@ -167,6 +177,11 @@ pub fn size(bytes: u64) -> String {
 /// A time, to the millisecond, in UTC.
 pub fn time(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
+/// A time to come, to the second, in UTC.
+pub fn second(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// <1 ms, 850 µs, 12.3 ms, 4.56 s

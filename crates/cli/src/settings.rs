@@ -1,5 +1,7 @@
 //! The server's settings: a TOML file, then the environment, then flags; the later wins. Unknown names are errors.
 
+mod names;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,7 @@ pub struct Settings {
     /// The data folder; made when it is not there.
     pub data: PathBuf,
     /// Where to listen. Port 0 takes a free one and prints it.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Where people reach the server; links in e-mails begin with it. Without it: `http://` and the address it listens on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,9 +180,22 @@ fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
     })
 }
 
+/// An address and its port.
+fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let given = String::deserialize(deserializer)?;
+    given.parse().map_err(|_| {
+        let port = given.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(7878);
+        serde::de::Error::custom(format!(
+            "`{given}` is no address with a port: write 127.0.0.1:{port}, or 0.0.0.0:{port} for every network"
+        ))
+    })
+}
+
 /// A size: a number of bytes, or one with a unit as workflows write it (`8MiB`).
 fn bytes<'de, D: serde::Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<T, D::Error> {
-    let ByteSize(bytes) = ByteSize::deserialize(deserializer)?;
+    let given = serde_json::Value::deserialize(deserializer)?;
+    let ByteSize(bytes) = ByteSize::deserialize(&given)
+        .map_err(|error| serde::de::Error::custom(format!("{given} is no size: {error}")))?;
     T::try_from(bytes).map_err(|_| serde::de::Error::custom(format!("{bytes} bytes are too many")))
 }
 
@@ -252,16 +268,19 @@ impl Settings {
     /// Reads file, environment and flags.
     pub fn load(flags: &Flags, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let mut builder = config::Config::builder();
+        let environment = own_variables(environment);
         if let Some(file) = settings_file(flags)? {
+            names::check_file(&file)?;
             builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
         }
+        names::check_variables(environment.keys())?;
         builder = builder.add_source(
             config::Environment::with_prefix("STEPWELL")
                 .prefix_separator("_")
                 .separator("__")
                 // Everything is text until a setting says what it is: a password may look like a number.
                 .try_parsing(false)
-                .source(Some(own_variables(environment))),
+                .source(Some(environment)),
         );
         if let Some(data) = &flags.data {
             builder = builder.set_override("data", data.to_string_lossy().into_owned())?;
@@ -354,9 +373,13 @@ impl Settings {
         shown
     }
 
-    /// The same as TOML.
+    /// The same as TOML, with the names of those that are not set.
     pub fn printed(&self) -> anyhow::Result<String> {
-        toml::to_string(&self.shown()).context("the settings cannot be written as TOML")
+        let text = toml::to_string(&self.shown()).context("the settings cannot be written as TOML")?;
+        let set = names::in_text(&text);
+        let unset: Vec<String> = names::all().into_iter().filter(|name| !set.contains(name)).collect();
+        let lines: String = unset.iter().map(|name| format!("# {name}\n")).collect();
+        Ok(if lines.is_empty() { text } else { format!("{text}\n# not set:\n{lines}") })
     }
 }
 
@@ -377,9 +400,10 @@ fn own_variables(environment: impl Iterator<Item = (String, String)>) -> config:
     own.into_iter().collect()
 }
 
-/// The crate's message, in words that name the setting.
+/// The crate's message, which names the setting or the place in the file.
 fn explain(error: config::ConfigError) -> anyhow::Error {
-    anyhow::anyhow!("the settings cannot be used: {error}; `stepwell serve --print-config` shows every name")
+    let told = error.to_string().replace("\n in ", " in ");
+    anyhow::anyhow!("the settings cannot be used: {}", told.trim_end())
 }
 
 /// Whether a path can be put behind it.
@@ -486,7 +510,7 @@ mod tests {
     fn wrong_names_and_values_are_named() {
         for (file, environment, says) in [
             ("lisen = \"x\"", vec![], "lisen"),
-            ("", vec![("STEPWELL_LIMITS__CONCURENT_RUNS", "3")], "concurent_runs"),
+            ("", vec![("STEPWELL_LIMITS__CONCURENT_RUNS", "3")], "STEPWELL_LIMITS__CONCURRENT_RUNS?"),
             ("listen = \"nowhere\"", vec![], "listen"),
             ("", vec![("STEPWELL_LIMITS__CONCURRENT_RUNS", "many")], "concurrent_runs"),
             ("", vec![("STEPWELL_DEV", "perhaps")], "dev"),
@@ -501,6 +525,18 @@ mod tests {
             ("[outbound]\nallow_private_hosts = [\"ten\"]", vec![], "`ten`"),
             ("dev = true\nlisten = \"0.0.0.0:80\"", vec![], "loopback only"),
             ("= 3", vec![], "stepwell.toml"),
+            ("lisen = \"x\"", vec![], "stepwell.toml: `lisen` is no setting; did you mean `listen`?"),
+            ("[limts]\nhead_ms = 1", vec![], "did you mean `limits.head_ms`?"),
+            ("zebra = 1", vec![], "smtp.password"),
+            (
+                "",
+                vec![("STEPWELL_LISTN", "x")],
+                "the variable STEPWELL_LISTN names no setting; did you mean STEPWELL_LISTEN?",
+            ),
+            ("", vec![("STEPWELL_SMTP__HOTS", "x")], "did you mean STEPWELL_SMTP__HOST?"),
+            ("", vec![("STEPWELL_LISTEN", "7878")], "`7878` is no address with a port: write 127.0.0.1:7878"),
+            ("", vec![("STEPWELL_LISTEN", ":7979")], "write 127.0.0.1:7979"),
+            ("[limits]\nhook_body_bytes = \"5Mb\"", vec![], "\"5Mb\" is no size"),
         ] {
             let error = format!("{:#}", load(file, &environment, Flags::default()).unwrap_err());
             assert!(error.contains(says), "{file:?}: {error}");
@@ -522,6 +558,12 @@ mod tests {
         let file = "[smtp]\nhost = \"mail\"\nfrom = \"a@b.c\"\nusername = \"u\"\npassword = \"hunter2\"\n";
         let printed = load(file, &[], Flags::default()).unwrap().printed().unwrap();
         assert!(!printed.contains("hunter2") && printed.contains("***"), "{printed}");
+        // What is not set has a name all the same.
+        assert!(
+            printed.contains("# public_url\n") && printed.contains("# limits.connections\n"),
+            "{printed}"
+        );
+        assert!(!printed.contains("# smtp.host\n") && printed.contains("# smtp.ca_file\n"), "{printed}");
         load(&printed, &[], Flags::default()).unwrap();
     }
 }

@@ -122,6 +122,7 @@ impl NewRun {
             parent: None,
             links: key,
             place: None,
+            alarm: None,
         };
         let place = concurrency::wanted(flow, &start);
         Self { run, head, start, place }

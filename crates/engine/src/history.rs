@@ -10,7 +10,7 @@ use crate::journal::{self, Commit, Entry, Note};
 use crate::registry::Compiled;
 use crate::tables::runs::{self, RunHead, timestamp};
 use crate::waiters::Ended;
-use crate::{abandon, blobs, concurrency, items, load, start};
+use crate::{abandon, blobs, concurrency, items, load, start, wakes};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -245,7 +245,16 @@ pub(crate) async fn detail(ctx: &Ctx, run: RunId) -> Result<RunDetail, EngineErr
     if let Some(waits_for) = &mut summary.waits_for {
         waits_for.runs = concurrency::waits_for(ctx, &head).await?;
     }
-    Ok(RunDetail { summary, input, actions, output, steps: steps.finish(&folded.state) })
+    let mut steps = steps.finish(&folded.state);
+    if !head.status.ended() && head.started_ms.is_some() {
+        let live = match folded.read {
+            Some(live) => Some(live),
+            None => load::live(ctx, run).await?,
+        };
+        let timers = live.map(|live| live.timers).unwrap_or_default();
+        wakes::of_steps(&mut steps, &timers, &flow.graph, &folded.state);
+    }
+    Ok(RunDetail { summary, input, actions, output, steps })
 }
 
 /// The type of steps that have items.
@@ -300,6 +309,7 @@ impl Steps {
             action: None,
             semantics: None,
             attempts: Vec::new(),
+            wakes: None,
             items: None,
             run_id: None,
             started_at: None,
@@ -327,7 +337,7 @@ impl Steps {
                 step.input = step.input.take().or_else(|| input.clone());
                 step.run_id = run.or_else(|| step.run_id.take());
                 step.attempts.push(AttemptDetail {
-                    number: attempt,
+                    number: numbered(step, attempt),
                     outcome: AttemptOutcome::Running,
                     key: note.key,
                     request: input,
@@ -373,7 +383,7 @@ impl Steps {
                         last.ended_at = Some(at);
                     }
                     None => step.attempts.push(AttemptDetail {
-                        number: attempt,
+                        number: numbered(step, attempt),
                         outcome,
                         key,
                         request: None,
@@ -494,6 +504,11 @@ fn output(state: &State, path: &StepPath, depth: usize) -> Option<Value> {
         }
         Output::Of(_) | Output::Children => None,
     }
+}
+
+/// A retry of the run begins with the first attempt again; whoever reads on finds each number once.
+fn numbered(step: &StepDetail, attempt: u32) -> u32 {
+    step.attempts.last().map_or(attempt, |last| attempt.max(last.number + 1))
 }
 
 /// A call that was out when something else came: what became of it is not known.

@@ -61,6 +61,7 @@ mod timers;
 mod timetables;
 mod views;
 mod waiters;
+mod wakes;
 
 pub use api::*;
 pub use config::{BurstLimits, EngineConfig, Retention};

@@ -75,6 +75,10 @@ async fn on_records(ctx: &Ctx, flow: &Compiled, on: &OnRecords, given: Value) ->
     let given = if given.is_null() { Value::Object(Map::new()) } else { given };
     let start: Start = serde_json::from_value(given).map_err(|error| wrong(on, &error.to_string()))?;
     let input = if start.input.is_null() { Value::Object(Map::new()) } else { start.input };
+    // Whoever names no record is told that first: what else there is to give depends on it.
+    if let (None, None, None) = (&start.record_id, &start.record_ids, &start.filter) {
+        return Err(wrong(on, "it names no record"));
+    }
     fits(flow, &input)?;
     let ids = match (start.record_id, start.record_ids, start.filter) {
         (Some(id), None, None) => vec![id],
@@ -84,7 +88,6 @@ async fn on_records(ctx: &Ctx, flow: &Compiled, on: &OnRecords, given: Value) ->
             check_number(on, chosen.len())?;
             return Ok(many(on, chosen, input));
         }
-        (None, None, None) => return Err(wrong(on, "it names no record")),
         (None, None, Some(_)) => return Err(wrong(on, "a filter may find several")),
         _ => return Err(wrong(on, "it says in several ways which records are meant")),
     };

@@ -29,6 +29,8 @@ pub(crate) struct Wanted {
     /// Method and path of the webhook that asks.
     pub hook: Option<String>,
     pub hook_key: Option<(Key, hooks::HookKey)>,
+    /// Whether it was not the workflow's trigger that asks, but somebody.
+    pub by_hand: bool,
     /// Whether somebody wants to hear of its end.
     pub listen: bool,
 }
@@ -62,8 +64,8 @@ pub(crate) async fn by_hand(
 ) -> Result<RunStarted, EngineError> {
     let flow = workflows::active(ctx, name).await?;
     let trigger = seen(ctx, &flow, manual::trigger(ctx, &flow, input).await?);
-    let started =
-        start(ctx, Wanted { flow, trigger, hook: None, hook_key: None, listen: wait.is_some() }).await?;
+    let wanted = Wanted { flow, trigger, hook: None, hook_key: None, by_hand: true, listen: wait.is_some() };
+    let started = start(ctx, wanted).await?;
     let id = started.run.to_string();
     if let (Some(mut seen), Some(wait)) = (started.seen, wait)
         && let Some(ended) = within(ctx, wait, seen.ended_or_needs_a_person()).await
@@ -98,10 +100,13 @@ pub(crate) fn seen(ctx: &Ctx, flow: &Compiled, mut trigger: Value) -> Value {
 /// Puts a run on disk: with its whole first burst where a slot is free, or else in the queue.
 pub(crate) async fn start(ctx: &Ctx, wanted: Wanted) -> Result<Started, EngineError> {
     ctx.check_open()?;
-    let Wanted { flow, trigger, hook, mut hook_key, listen } = wanted;
+    let Wanted { flow, trigger, hook, mut hook_key, by_hand, listen } = wanted;
     let mut new = NewRun::new(ctx, &flow, trigger, 0)?;
     let run = new.run;
     new.head.hook = hook;
+    if by_hand {
+        new.head.trigger = "manual".to_owned();
+    }
     if let Some((key, row)) = &mut hook_key {
         row.run = run;
         new.head.hook_key = Some(hash::hex(key));

@@ -19,6 +19,8 @@ pub struct BuildOptions {
     /// Where cargo keeps what it builds; the folder's own `target` when absent. Actions that share
     /// one share their compiled dependencies.
     pub target_dir: Option<PathBuf>,
+    /// Told an action's name before it is built, which may take long.
+    pub tell: Option<fn(&str)>,
 }
 
 /// A module, ready to be uploaded.
@@ -36,6 +38,9 @@ pub struct Built {
 /// Builds the action. What the compiler says goes to stderr. Needs a tokio runtime.
 #[tracing::instrument(skip_all, fields(action = %project.name))]
 pub async fn build(project: &Project, options: &BuildOptions) -> Result<Built, HarnessError> {
+    if let Some(tell) = options.tell {
+        tell(&project.name);
+    }
     let out = project.folder.join("target/stepwell");
     let (module, description) = match &project.module {
         Some(module) => (foreign(project, module)?, Description::default()),

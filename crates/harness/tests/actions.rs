@@ -10,7 +10,10 @@ use stepwell_sandbox::{Call, ErrorSource, Host, HostConfig, LogLevel, Outcome};
 
 /// Guests share a target folder that outlives the test, so that serde is built once.
 fn options() -> BuildOptions {
-    BuildOptions { target_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests")) }
+    BuildOptions {
+        target_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests")),
+        ..BuildOptions::default()
+    }
 }
 
 struct Guest {

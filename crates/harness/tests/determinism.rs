@@ -16,7 +16,8 @@ const AGAIN: usize = 40;
 
 async fn module(folder: &Path) -> PathBuf {
     // Guests share a target folder that outlives the test, so that serde is built once.
-    let options = BuildOptions { target_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests")) };
+    let options =
+        BuildOptions { target_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests")), tell: None };
     build(&Project::read(folder).unwrap(), &options).await.unwrap().module
 }
 

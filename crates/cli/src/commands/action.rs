@@ -78,7 +78,13 @@ pub async fn main(command: Action, global: &Global) -> anyhow::Result<()> {
 
 async fn build(project: &Project) -> anyhow::Result<Built> {
     stepwell_harness::add_target()?;
-    Ok(stepwell_harness::build(project, &BuildOptions::default()).await?)
+    let options = BuildOptions { tell: Some(tell_build), ..BuildOptions::default() };
+    Ok(stepwell_harness::build(project, &options).await?)
+}
+
+/// A build may take minutes, and whoever waits should know what for.
+pub fn tell_build(action: &str) {
+    output::complain(format!("building {action}; the first time takes a while …"));
 }
 
 async fn test(dir: &Path, options: TestOptions, junit: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
@@ -96,7 +102,7 @@ async fn test(dir: &Path, options: TestOptions, junit: Option<PathBuf>, json: bo
     if report.passed() {
         return Ok(());
     }
-    Err(Bad(format!("{} of {} fixtures failed", report.failed(), report.cases.len())).into())
+    Err(Bad(format!("{} failed", output::of(report.failed(), report.cases.len(), "fixture"))).into())
 }
 
 async fn push(
@@ -123,7 +129,15 @@ async fn push(
     if dev {
         request = request.query(&[("dev", "true")]);
     }
-    let answer = client.send(request).await?;
+    let answer = client.send(request).await.map_err(|error| match error {
+        ClientError::Refused(problem) if problem.code == "version_exists" && !dev => {
+            anyhow::anyhow!(
+                "{}\n  the version stands in action.toml; or replace it on a --dev server: stepwell action push --dev",
+                problem.detail
+            )
+        }
+        other => other.into(),
+    })?;
     let created = answer.status() == reqwest::StatusCode::CREATED;
     let body = answer.bytes().await?;
     if json {
@@ -163,7 +177,8 @@ async fn inspect(target: &str, global: &Global) -> anyhow::Result<()> {
     let info = &detail.info;
     let versions: Vec<String> = detail.versions.iter().map(ToString::to_string).collect();
     output::line(format!("name         {}", info.name));
-    output::line(format!("version      {} (of {})", info.version, versions.join(", ")));
+    let others = if versions.len() > 1 { format!(" (of {})", versions.join(", ")) } else { String::new() };
+    output::line(format!("version      {}{others}", info.version));
     if let Some(description) = &info.description {
         output::line(format!("description  {description}"));
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 use stepwell_engine::{
     ConnectionInfo, DraftSaved, Problem, SchemaChange, SchemaPlan, WorkflowDetail, WorkflowInfo,
 };
+use stepwell_workflow::check::{NoCatalog, check_bytes};
 use stepwell_workflow::connection;
 
 use super::Bad;
@@ -44,6 +45,15 @@ struct Change {
     change: Fate,
     #[serde(skip_serializing_if = "Option::is_none")]
     active_version: Option<u32>,
+    /// A version that is there already is made the active one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    activates: bool,
+}
+
+impl Change {
+    fn new(name: &str, change: Fate) -> Self {
+        Self { name: name.to_owned(), change, active_version: None, activates: false }
+    }
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -81,6 +91,10 @@ fn documents(files: Vec<PathBuf>) -> anyhow::Result<Vec<Document>> {
 pub async fn main(client: &Client, files: &[PathBuf], wish: Wish) -> anyhow::Result<()> {
     let connections = documents(connection_files(files)?)?;
     let workflows = documents(workflow_files(files)?)?;
+    workflows.iter().try_for_each(has_its_name)?;
+    if !wish.json {
+        left_beside(files);
+    }
     let mut plan = plan(client, files, &connections, &workflows, wish).await?;
     if wish.plan {
         plan.problems.extend(found(client, files, &connections, &workflows).await?);
@@ -103,7 +117,7 @@ pub async fn main(client: &Client, files: &[PathBuf], wish: Wish) -> anyhow::Res
     for folder in files {
         contradicted.extend(apply_schema(client, folder, wish.activate).await?);
     }
-    let (saved, bad) = save(client, &workflows, wish).await?;
+    let (saved, bad) = save(client, &workflows, &plan.workflows, wish).await?;
     let mut deleted = Vec::new();
     // What has a problem may be what was to take the place of another.
     if bad_connections + bad == 0 {
@@ -122,8 +136,54 @@ pub async fn main(client: &Client, files: &[PathBuf], wish: Wish) -> anyhow::Res
         // What stands in the way of a unique set is mended among the records.
         (0, 0) if !contradicted.is_empty() => Err(Bad(contradicted.join("\n")).into()),
         (0, 0) => Ok(()),
-        (0, bad) => Err(Bad(format!("{bad} of {} workflows have problems", workflows.len())).into()),
-        (bad, _) => Err(Bad(format!("{bad} of {} connections have problems", connections.len())).into()),
+        (0, bad) => Err(Bad(output::with_problems(bad, workflows.len(), "workflow")).into()),
+        (bad, _) => Err(Bad(output::with_problems(bad, connections.len(), "connection")).into()),
+    }
+}
+
+/// A document under another name than its own would be saved, and have to be deleted again.
+fn has_its_name(one: &Document) -> anyhow::Result<()> {
+    let Document { file, name, text } = one;
+    let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if !matches!(ending, "yaml" | "yml" | "json") {
+        anyhow::bail!("{} is no workflow: their files end in .yaml, .yml or .json", file.display());
+    }
+    let checked = check_bytes(text.as_bytes(), name, &NoCatalog);
+    let Some(wrong) = checked.problems.iter().find(|problem| problem.code == "wrong_name") else {
+        return Ok(());
+    };
+    let hint = wrong.hint.as_deref().unwrap_or_default();
+    let (file, line) = (file.display(), wrong.line);
+    anyhow::bail!("{file}:{line}: {}; {hint}, or call the file as the document is called", wrong.message)
+}
+
+/// A file alone is applied alone: what lies beside it and would go with its folder is named.
+fn left_beside(files: &[PathBuf]) {
+    let mut told: Vec<&Path> = Vec::new();
+    for file in files.iter().filter(|file| !file.is_dir()) {
+        let folder = match file.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        if files.iter().any(|given| given == folder) || told.contains(&folder) {
+            continue;
+        }
+        told.push(folder);
+        let mut beside = Vec::new();
+        if super::schema::of_folder(folder).is_some() {
+            beside.push(stepwell_workflow::schema_file::FILE);
+        }
+        if folder.join("connections").is_dir() {
+            beside.push("connections/");
+        }
+        if !beside.is_empty() {
+            output::complain(format!(
+                "beside {} lies {}, which is left out; to apply all of it: stepwell workflow apply {}",
+                file.display(),
+                beside.join(" and "),
+                folder.display()
+            ));
+        }
     }
 }
 
@@ -157,27 +217,26 @@ async fn plan(
                 Some(info) if Some(&info.connection) == wanted.as_ref() => Fate::Keep,
                 Some(_) => Fate::Change,
             };
-            plan.connections.push(Change { name: name.clone(), change, active_version: None });
+            plan.connections.push(Change::new(name, change));
         }
     }
     let known: Vec<WorkflowInfo> = client.all("workflows").await?;
     for Document { name, text, .. } in workflows {
         let Some(info) = known.iter().find(|info| info.name == *name) else {
-            plan.workflows.push(Change { name: name.clone(), change: Fate::Create, active_version: None });
+            plan.workflows.push(Change::new(name, Fate::Create));
             continue;
         };
         let detail: WorkflowDetail = client.json(client.get(&["workflows", name])).await?;
-        let waits = wish.activate && info.active_version != Some(detail.version);
-        let change = if detail.text == *text && !waits { Fate::Keep } else { Fate::Change };
+        let change = if detail.text == *text { Fate::Keep } else { Fate::Change };
+        let activates = wish.activate && change == Fate::Keep && info.active_version != Some(detail.version);
         let active_version = info.active_version;
-        plan.workflows.push(Change { name: name.clone(), change, active_version });
+        plan.workflows.push(Change { active_version, activates, ..Change::new(name, change) });
     }
     if wish.prune {
         let gone = known.into_iter().filter(|info| workflows.iter().all(|one| one.name != info.name));
         plan.workflows.extend(gone.map(|info| Change {
-            name: info.name,
-            change: Fate::Delete,
             active_version: info.active_version,
+            ..Change::new(&info.name, Fate::Delete)
         }));
     }
     Ok(plan)
@@ -252,7 +311,12 @@ async fn found(
 fn show(plan: &Plan) {
     let mut text = Line::new();
     for change in &plan.schema {
-        text.add(format!("~ schema: {}", change.about)).end();
+        let sign = match change.change.as_str() {
+            "create_object" | "add_field" => "+",
+            kind if kind.starts_with("remove_") => "-",
+            _ => "~",
+        };
+        text.add(format!("{sign} schema: {}", change.about)).end();
     }
     for (kind, changes) in [("connection", &plan.connections), ("workflow", &plan.workflows)] {
         for change in changes {
@@ -265,6 +329,9 @@ fn show(plan: &Plan) {
             text.add(format!("{sign} {kind} {}", change.name));
             if let (Some(version), Fate::Change | Fate::Delete) = (change.active_version, change.change) {
                 text.add(format!(" (v{version} is active)"));
+            }
+            if change.activates {
+                text.add(" (becomes active)");
             }
             text.end();
         }
@@ -315,6 +382,7 @@ async fn draft(client: &Client, one: &Document) -> anyhow::Result<Result<DraftSa
 async fn save(
     client: &Client,
     workflows: &[Document],
+    plan: &[Change],
     wish: Wish,
 ) -> anyhow::Result<(Vec<DraftSaved>, usize)> {
     let (mut saved, mut bad) = (Vec::new(), 0);
@@ -327,13 +395,13 @@ async fn save(
         // Those that run each other are all there by now.
         let alone = |draft: &DraftSaved| draft.problems.iter().any(|place| place.code == "unknown_workflow");
         let draft = match first {
-            Ok(first) if alone(&first) && workflows.len() > 1 => {
-                draft(client, one).await?.map(|draft| DraftSaved { changed: first.changed, ..draft })
-            }
+            Ok(first) if alone(&first) && workflows.len() > 1 => draft(client, one).await?,
             first => first,
         };
+        // What the command has changed, in however many steps: the schema may have brought its workflows along.
+        let is_kept = |change: &Change| change.name == *name && change.change == Fate::Keep;
         let draft = match draft {
-            Ok(draft) => draft,
+            Ok(draft) => DraftSaved { changed: !plan.iter().any(is_kept), ..draft },
             Err(ClientError::Refused(problem)) if !problem.errors.is_empty() => {
                 bad += 1;
                 output::refused(file, &problem);

@@ -51,6 +51,7 @@ pub async fn check(
         }
     }
     let mut not_asked = BTreeSet::new();
+    let mut maybe_own = Vec::new();
     let known = together(files);
     let mut schemas = BTreeMap::new();
     for file in files {
@@ -80,7 +81,13 @@ pub async fn check(
                 told.retain(|problem| !explained(&known, problem));
                 add(&mut problems, told);
             }
-            None => not_asked.extend(checked.workflow.iter().flat_map(actions)),
+            None => {
+                not_asked.extend(checked.workflow.iter().flat_map(actions));
+                if !file.with_file_name(schema_file::FILE).is_file() {
+                    let own = problems.extract_if(.., |problem| may_be_own(problem));
+                    maybe_own.extend(own.map(|problem| (file, problem)));
+                }
+            }
         }
         bad += usize::from(!problems.is_empty());
         if global.json {
@@ -94,6 +101,14 @@ pub async fn check(
     if global.json {
         output::json(&reports)?;
     } else if client.is_none() {
+        for (file, problem) in maybe_own {
+            output::line(format!(
+                "not checked: {}:{}: {}; if it is one of your own, a schema.yaml beside the file says so",
+                file.display(),
+                problem.line,
+                problem.message
+            ));
+        }
         output::line(not_checked(&not_asked));
     }
     match bad {
@@ -103,6 +118,12 @@ pub async fn check(
         1 => Err(Bad("a file has problems".into()).into()),
         n => Err(Bad(format!("{n} files have problems")).into()),
     }
+}
+
+/// Whether a name that no standard object knows may be one that the workspace has of its own: it is like none of them.
+fn may_be_own(problem: &Problem) -> bool {
+    let is_name = matches!(problem.code.as_str(), "unknown_object" | "unknown_field");
+    is_name && !problem.hint.as_ref().is_some_and(|hint| hint.contains("did you mean"))
 }
 
 /// Whether a problem is about a workflow that is in one of the files.

@@ -30,7 +30,7 @@ pub async fn main(command: Connection, global: &Global) -> anyhow::Result<()> {
             }
             match bad {
                 0 => Ok(()),
-                _ => Err(Bad(format!("{bad} of {} connections have problems", all.len())).into()),
+                _ => Err(Bad(output::with_problems(bad, all.len(), "connection")).into()),
             }
         }
         Connection::Get { name } => {

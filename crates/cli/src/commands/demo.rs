@@ -126,7 +126,7 @@ async fn build(folder: &Path, target_dir: Option<&Path>) -> anyhow::Result<Built
     stepwell_harness::add_target()?;
     let started = Instant::now();
     let project = Project::read(&write_action(folder)?)?;
-    let options = BuildOptions { target_dir: target_dir.map(Path::to_owned) };
+    let options = BuildOptions { target_dir: target_dir.map(Path::to_owned), ..BuildOptions::default() };
     let built = stepwell_harness::build(&project, &options).await?;
     output::line(format!(
         "2  Action    {} {}: Rust compiled to WebAssembly in {:.1} s, {}",

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use stepwell_engine::{RunStatus, WorkflowTest};
 
-use super::{Bad, history};
+use super::{Bad, history, told};
 use crate::args::Global;
 use crate::client::Client;
 use crate::output::{self, Line};
@@ -20,7 +20,7 @@ pub async fn main(client: &Client, name: &str, input: &Value, global: &Global) -
         return Ok(());
     }
     let what = format!("the dry run of {name}");
-    Err(Bad(history::failure_of(&what, tested.status, tested.error.as_ref())).into())
+    Err(Bad(told::failure_of(&what, tested.status, tested.error.as_ref())).into())
 }
 
 fn show(tested: &WorkflowTest) {

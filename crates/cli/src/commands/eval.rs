@@ -27,6 +27,7 @@ pub async fn main(eval: Eval, global: &Global) -> anyhow::Result<()> {
         };
     };
     let client = Client::new(global)?;
+    let run = client.run_id(run).await?;
     let asked = json!({ "expression": eval.expression, "run": run, "item": eval.item, "data": data });
     match client.json::<Value>(client.post(&["eval"]).json(&asked)).await {
         Ok(mut answer) => output::json(&answer["value"].take()),

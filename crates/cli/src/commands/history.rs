@@ -7,6 +7,7 @@ use stepwell_engine::{
 };
 use stepwell_sandbox::LogLevel;
 
+use super::told::{hint, started, wakes_at, whose};
 use crate::output::{self, Line};
 
 /// How much of a value, and how many log lines, are shown unless all of it is asked for.
@@ -86,8 +87,12 @@ impl History<'_> {
     fn head(&mut self, run: &RunDetail) {
         let s = &run.summary;
         self.field("run", &s.id);
-        self.field("workflow", &format!("{} v{}, started by {}", s.workflow, s.version, s.trigger));
-        self.out.add("status    ").status(s.status.as_str()).end();
+        self.field("workflow", &format!("{} v{}, started {}", s.workflow, s.version, started(run)));
+        self.out.add("status    ").status(s.status.as_str());
+        if let Some(wakes) = &s.wakes {
+            self.out.add(format!(" {} (step {})", wakes_at(wakes), wakes.step));
+        }
+        self.out.end();
         let took = output::took(s.started_at, s.ended_at);
         let took = if took.is_empty() { took } else { format!(", took {took}") };
         self.field("created", &format!("{} UTC{took}", output::time(s.created_at)));
@@ -331,14 +336,17 @@ fn mark(status: StepStatus) -> (&'static str, &'static str) {
         StepStatus::Cancelled => ("✗", "cancelled"),
         StepStatus::Skipped => ("·", "skipped"),
         StepStatus::Paused => ("…", "paused"),
-        _ => ("…", "running"),
+        StepStatus::Waiting => ("…", "waiting"),
+        StepStatus::Queued => ("…", "queued"),
+        StepStatus::Running => ("…", "running"),
     }
 }
 
 /// `1,204 of 10,000 items, 3 failed`
 fn items(items: &ItemCounts) -> String {
     let over = items.succeeded + items.failed + items.skipped;
-    let mut text = format!("{} of {} items", output::number(over), output::number(items.count));
+    let noun = if items.count == 1 { "item" } else { "items" };
+    let mut text = format!("{} of {} {noun}", output::number(over), output::number(items.count));
     for (count, what) in [(items.failed, "failed"), (items.skipped, "skipped")] {
         if count > 0 {
             text.push_str(&format!(", {} {what}", output::number(count)));
@@ -359,10 +367,13 @@ pub fn step_line(step: &StepDetail, out: &mut Line) {
     if status != "completed" {
         out.add(" ").status(status);
     }
+    if let Some(wakes) = &step.wakes {
+        out.add(format!(" {}", wakes_at(wakes)));
+    }
     // The sandbox times its calls more finely.
     let took = match &step.usage {
         Some(usage) => output::micros(usage.wall_us.into()),
-        None => output::took(step.started_at, step.ended_at),
+        None => output::took(step.started_at, step.ended_at.filter(|_| step.wakes.is_none())),
     };
     if !took.is_empty() && step.status != StepStatus::Skipped {
         out.add(format!("  {took}"));
@@ -380,58 +391,6 @@ pub fn step_line(step: &StepDetail, out: &mut Line) {
         out.add(format!("  {} attempts", step.attempts.len()));
     }
     out.end();
-}
-
-/// Why a run is not completed, in a line.
-pub fn failure_text(id: &str, status: RunStatus, error: Option<&FailureDetail>) -> String {
-    failure_of(&format!("run {id}"), status, error)
-}
-
-pub fn failure_of(what: &str, status: RunStatus, error: Option<&FailureDetail>) -> String {
-    match error {
-        None => format!("{what} is {}", status.as_str()),
-        Some(error) => {
-            let step = error.step.as_ref().map(|s| format!(" at step {s}")).unwrap_or_default();
-            format!("{what} {}{step}: {} ({})", status.as_str(), error.message, error.code)
-        }
-    }
-}
-
-fn whose(source: &str) -> &str {
-    match source {
-        "action" => "the action's own code",
-        "sandbox" => "the sandbox",
-        "engine" => "the engine",
-        other => other,
-    }
-}
-
-/// What a person can do about a failure that the message does not say.
-fn hint(error: &FailureDetail) -> Option<&'static str> {
-    Some(match (error.source.as_str(), error.code.as_str()) {
-        ("sandbox", "fuel_exhausted") => "raise `limits: { fuel: … }` of the step, or let the action do less",
-        ("sandbox", "memory_limit") => {
-            "raise `limits: { memory_bytes: … }` of the step, or let the action hold less"
-        }
-        ("sandbox", "deadline") => {
-            "the machine may be busy; `limits: { wall_ms: … }` gives the step more time"
-        }
-        ("sandbox", "input_too_large" | "output_too_large") => {
-            "pass on only what the next step needs, or raise the step's limit"
-        }
-        ("action", "panic") => {
-            "the place is in the action's source; a fixture with this input shows it locally"
-        }
-        ("action", "invalid_input") => {
-            "give the step's `input` what the action takes: stepwell action inspect NAME"
-        }
-        ("engine", "template_error") => "`| default(…)` stands for what may be missing",
-        ("engine", "address_forbidden" | "plain_http_forbidden") => {
-            "the operator of the server decides: docs/guide/operating.md, outbound"
-        }
-        ("engine", "interrupted") => "look at the other side before you run the step again",
-        _ => return None,
-    })
 }
 
 fn level_name(level: LogLevel) -> &'static str {

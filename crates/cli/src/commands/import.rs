@@ -103,6 +103,7 @@ pub async fn import(
     ended?;
     match failures.len() {
         0 => Ok(()),
+        1 => Err(Bad("1 record was not written".to_owned()).into()),
         n => Err(Bad(format!("{n} records were not written")).into()),
     }
 }

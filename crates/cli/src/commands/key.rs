@@ -34,7 +34,8 @@ pub async fn main(command: Key, global: &Global) -> anyhow::Result<()> {
             }
             output::line(&made.secret);
             eprintln!(
-                "This is the only time that the key is shown. Revoke it with: stepwell key revoke {}",
+                "This is the only time that the key is shown; it may {}. Revoke it with: stepwell key revoke {}",
+                scopes.join(", "),
                 made.info.id
             );
             Ok(())

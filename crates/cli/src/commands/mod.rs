@@ -21,6 +21,7 @@ pub mod secret;
 pub mod serve;
 pub mod setting;
 pub mod state;
+mod told;
 mod turn;
 pub mod view;
 pub mod webhook;

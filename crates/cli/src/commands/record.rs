@@ -1,5 +1,6 @@
-//! `stepwell record`: reading the built-in store.
+//! `stepwell record`: reading and writing the built-in store.
 
+use reqwest::Method;
 use serde_json::Value;
 
 use super::json_argument;
@@ -36,12 +37,46 @@ pub async fn main(command: Record, global: &Global) -> anyhow::Result<()> {
             let record: Value = client.json(client.get(&["records", &object, &id])).await?;
             output::json(&record)
         }
+        Record::Create { object, fields } => {
+            let fields = fields_of(&fields)?;
+            let record: Value = client.json(client.post(&["records", &object]).json(&fields)).await?;
+            if global.json {
+                return output::json(&record);
+            }
+            // Alone, so that a shell can keep it.
+            output::line(record["id"].as_str().unwrap_or_default());
+            Ok(())
+        }
+        Record::Update { object, id, fields } => {
+            let fields = fields_of(&fields)?;
+            let request = client.request(Method::PATCH, &["records", &object, &id]).json(&fields);
+            let record: Value = client.json(request).await?;
+            output::json(&record)
+        }
+        Record::Delete { object, id } => {
+            let request = client.request(Method::DELETE, &["records", &object, &id]);
+            let record: Value = client.json(request).await?;
+            if global.json {
+                return output::json(&record);
+            }
+            output::line(format!("{id} is deleted; to bring it back: stepwell record restore {object} {id}"));
+            Ok(())
+        }
         Record::Restore { object, id } => {
             let request = client.post(&["records", &object, &id, "restore"]);
             let record: Value = client.json(request).await?;
             output::json(&record)
         }
     }
+}
+
+/// The fields of one record.
+fn fields_of(text: &str) -> anyhow::Result<Value> {
+    let fields = json_argument("fields", text)?;
+    if fields.is_array() {
+        anyhow::bail!("a record is one JSON object; `stepwell record import` takes many, a line each");
+    }
+    Ok(fields)
 }
 
 /// The fields that hold something, as columns in the order the records have them.
@@ -79,6 +114,25 @@ fn is_blank(value: &Value) -> bool {
     }
 }
 
+/// `1234.50 EUR`
+fn money(fields: &serde_json::Map<String, Value>) -> Option<String> {
+    const MICROS: i128 = 1_000_000;
+    let micros = i128::from(fields.get("amountMicros")?.as_i64()?);
+    let code = fields.get("currencyCode").and_then(Value::as_str).unwrap_or_default();
+    let sign = if micros < 0 { "-" } else { "" };
+    let (whole, rest) = (micros.abs() / MICROS, micros.abs() % MICROS);
+    let rest = format!("{rest:06}");
+    let rest = &rest[..rest.trim_end_matches('0').len().max(2)];
+    Some(format!("{sign}{whole}.{rest} {code}").trim_end().to_owned())
+}
+
+/// Whether a name is a part of a composite field, and so says nothing that its value does not; other JSON stays JSON.
+fn is_part(name: &str) -> bool {
+    const BEGIN: [&str; 4] = ["primary", "additional", "secondary", "address"];
+    const WHOLE: [&str; 4] = ["firstName", "lastName", "amountMicros", "currencyCode"];
+    BEGIN.iter().any(|begin| name.starts_with(begin)) || WHOLE.contains(&name)
+}
+
 /// A composite field as its parts that hold something: `Ada Lovelace`, `ada@example.com`.
 pub fn flat(value: &Value) -> String {
     match value {
@@ -87,9 +141,34 @@ pub fn flat(value: &Value) -> String {
         Value::Array(items) => {
             items.iter().map(flat).filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", ")
         }
-        Value::Object(fields) => {
-            fields.values().map(flat).filter(|t| !t.is_empty()).collect::<Vec<_>>().join(" ")
-        }
+        Value::Object(fields) => match money(fields) {
+            Some(money) => money,
+            None if fields.keys().all(|name| is_part(name)) => {
+                fields.values().map(flat).filter(|t| !t.is_empty()).collect::<Vec<_>>().join(" ")
+            }
+            None => value.to_string(),
+        },
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn composite_fields_read_as_people_write_them() {
+        for (value, shown) in [
+            (json!({ "firstName": "Ada", "lastName": "Lovelace" }), "Ada Lovelace"),
+            (json!({ "primaryEmail": "a@b.example", "additionalEmails": [] }), "a@b.example"),
+            (json!({ "amountMicros": 1_234_500_000, "currencyCode": "EUR" }), "1234.50 EUR"),
+            (json!({ "amountMicros": -1_250, "currencyCode": "USD" }), "-0.00125 USD"),
+            (json!({ "views": 3, "demo": true }), "{\"demo\":true,\"views\":3}"),
+        ] {
+            let flat = flat(&value);
+            let same = flat == shown || serde_json::from_str::<Value>(&flat).is_ok_and(|read| read == value);
+            assert!(same, "{flat} is not {shown}");
+        }
     }
 }

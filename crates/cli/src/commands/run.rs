@@ -1,5 +1,6 @@
 //! `stepwell run`: lists of runs, the history of one, following one to its end.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,7 +10,8 @@ use stepwell_engine::{Awaited, ItemDetail, RunDetail, RunStatus, RunSummary, Ste
 
 use super::Bad;
 use super::fixture;
-use super::history::{self, failure_text};
+use super::history;
+use super::told::{self, failure_text};
 use super::turn;
 use crate::args::{Global, Run};
 use crate::client::Client;
@@ -42,6 +44,7 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
             Ok(())
         }
         Run::Show { id, full } => {
+            let id = client.run_id(&id).await?;
             let request = client.get(&["runs", &id]);
             if global.json {
                 return output::json(&client.json::<Value>(request).await?);
@@ -52,6 +55,7 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
             Ok(())
         }
         Run::Items { id, step, index, status, limit, cursor } => {
+            let id = client.run_id(&id).await?;
             let mut request = client.get(&["runs", &id, "items"]).query(&[("limit", limit.to_string())]);
             let index = index.map(|index| index.to_string());
             for (name, value) in [("step", step), ("index", index), ("status", status), ("cursor", cursor)] {
@@ -63,6 +67,9 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
                 return output::json(&client.json::<Value>(request).await?);
             }
             let page: ItemPage = client.json(request).await?;
+            if page.items.is_empty() {
+                output::line("none");
+            }
             let mut text = Line::new();
             page.items.iter().for_each(|item| history::show_item(item, &mut text));
             text.print();
@@ -72,14 +79,17 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
             Ok(())
         }
         Run::Fixture { id, step, dir, name } => {
+            let id = client.run_id(&id).await?;
             fixture::main(&client, &id, &step, dir, name, global.json).await
         }
-        Run::Watch { id } => watch(&client, &id, global.json).await,
+        Run::Watch { id } => watch(&client, &client.run_id(&id).await?, global.json).await,
         Run::Cancel { id } => {
+            let id = client.run_id(&id).await?;
             let summary: Value = client.json(client.post(&["runs", &id, "cancel"])).await?;
             report(global, &summary, &format!("cancelling {id}"))
         }
         Run::Resume { id, skip, output, step, action, newest } => {
+            let id = client.run_id(&id).await?;
             let mut body = match (skip, output) {
                 (true, _) => json!({ "action": "skip" }),
                 (false, Some(output)) => {
@@ -106,6 +116,7 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
             report(global, &summary, &format!("resuming {id}; follow it with: stepwell run watch {id}"))
         }
         Run::Input { id, data, step } => {
+            let id = client.run_id(&id).await?;
             let mut body = json!({ "data": super::json_argument("data", &data)? });
             if let Some(step) = step {
                 body["step"] = step.into();
@@ -114,9 +125,16 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
             report(global, &summary, &format!("given to {id}; follow it with: stepwell run watch {id}"))
         }
         Run::Retry { id, newest } => {
+            let id = client.run_id(&id).await?;
             let asked = client.post(&["runs", &id, "retry"]).json(&json!({ "newest": newest }));
             let summary: Value = client.json(asked).await?;
-            report(global, &summary, &format!("retrying {id}; follow it with: stepwell run watch {id}"))
+            // What it reads of them it has read at its start.
+            let settings = if newest { "" } else { ", with the settings as they were at its start" };
+            report(
+                global,
+                &summary,
+                &format!("retrying {id}{settings}; follow it with: stepwell run watch {id}"),
+            )
         }
     }
 }
@@ -145,6 +163,7 @@ fn list(runs: &[RunSummary]) {
                     .as_ref()
                     .map(|e| output::cut(&e.message, 60))
                     .or_else(|| waits_for(run))
+                    .or_else(|| run.wakes.as_ref().map(told::wakes_text))
                     .unwrap_or_default(),
             ]
         })
@@ -170,6 +189,7 @@ pub(super) struct ItemPage {
 /// Follows a run by asking for its end again and again; each ask waits on the server.
 async fn watch(client: &Client, id: &str, json: bool) -> anyhow::Result<()> {
     let (mut shown, mut asked) = (0, false);
+    let mut waited = BTreeSet::new();
     loop {
         let second = tokio::time::sleep(Duration::from_secs(1));
         let run: RunDetail = client.json(client.get(&["runs", id]).query(&[("wait", "1s")])).await?;
@@ -179,6 +199,14 @@ async fn watch(client: &Client, id: &str, json: bool) -> anyhow::Result<()> {
             let mut text = Line::new();
             for step in settled.iter().skip(shown) {
                 history::step_line(step, &mut text);
+            }
+            for step in &run.steps {
+                // Each wait once: an attempt that failed is told when it has, and not when all have.
+                let Some(wakes) = &step.wakes else { continue };
+                if waited.insert((step.path.clone(), wakes.at)) {
+                    history::step_line(step, &mut text);
+                    told::why_it_waits(step, &mut text);
+                }
             }
             text.print();
             shown = settled.len().max(shown);

@@ -11,6 +11,9 @@ use crate::node::Node;
 use crate::output;
 use crate::settings::{Flags, LogFormat, Settings};
 
+const MAIL_IS_CAUGHT: &str =
+    "smtp is not set: e-mail is caught, and nothing goes out; stepwell mailbox list shows it";
+
 pub async fn main(serve: Serve, json: bool) -> anyhow::Result<()> {
     let flags = Flags {
         config: serve.config,
@@ -34,10 +37,13 @@ pub async fn main(serve: Serve, json: bool) -> anyhow::Result<()> {
     // Listened to before anything is opened, so that a stop during start-up is clean too.
     let stop = stop_signal()?;
     let node = Node::open(&settings).await?;
+    if settings.smtp.is_none() && !settings.dev {
+        tracing::warn!("{MAIL_IS_CAUGHT}");
+    }
     match json {
         true => output::json(&serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"), "url": format!("http://{}", node.address), "data": node.data,
-            "dev": settings.dev, "admin_key_file": node.new_key,
+            "dev": settings.dev, "admin_key_file": node.new_key, "mail": if settings.smtp.is_some() { "sent" } else { "caught" },
         }))?,
         false => greet(&node, &settings),
     }
@@ -52,7 +58,10 @@ fn greet(node: &Node, settings: &Settings) {
     output::line(format!("stepwell {} listening on http://{}", env!("CARGO_PKG_VERSION"), node.address));
     output::line(format!("data in {}", node.data.display()));
     if settings.dev {
-        output::line("--dev: no keys are asked for; e-mail is caught unless smtp is set");
+        output::line("--dev: no keys are asked for");
+    }
+    if settings.smtp.is_none() {
+        output::line(MAIL_IS_CAUGHT);
     }
     if let Some(path) = &node.new_key {
         output::line(format!("the first admin key is in {}", path.display()));

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use stepwell_engine::{RunStarted, RunStatus, WorkflowDetail, WorkflowInfo};
-use stepwell_harness::FlowTestOptions;
+use stepwell_engine::{RunDetail, RunStarted, RunStatus, WorkflowDetail, WorkflowInfo};
+use stepwell_harness::{BuildOptions, FlowTestOptions};
 
 use super::{Bad, json_argument};
 use crate::args::{Global, Workflow};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::output;
 
 #[derive(Deserialize)]
@@ -107,7 +107,16 @@ pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
 }
 
 async fn test(dir: &Path, only: Option<String>, junit: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
-    let options = FlowTestOptions { only, ..FlowTestOptions::default() };
+    if dir.is_file() {
+        let folder = dir.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        anyhow::bail!(
+            "{} is a file; give its folder: stepwell workflow test {}",
+            dir.display(),
+            folder.display()
+        );
+    }
+    let build = BuildOptions { tell: Some(super::action::tell_build), ..BuildOptions::default() };
+    let options = FlowTestOptions { only, build };
     let report = stepwell_harness::test_workflows(dir, &options).await?;
     if let Some(path) = junit {
         std::fs::write(&path, report.junit()).with_context(|| format!("cannot write {}", path.display()))?;
@@ -120,7 +129,7 @@ async fn test(dir: &Path, only: Option<String>, junit: Option<PathBuf>, json: bo
     if report.passed() {
         return Ok(());
     }
-    Err(Bad(format!("{} of {} tests failed", report.failed(), report.cases.len())).into())
+    Err(Bad(format!("{} failed", output::of(report.failed(), report.cases.len(), "test"))).into())
 }
 
 pub fn listening(info: &WorkflowInfo) -> String {
@@ -140,29 +149,42 @@ fn selected(input: Value, records: &[String], filter: Option<&str>) -> anyhow::R
 async fn run(global: &Global, name: &str, input: Value, wait: &str) -> anyhow::Result<()> {
     let client = Client::new(global)?;
     let request = client.post(&["workflows", name, "run"]).query(&[("wait", wait)]).json(&input);
-    let started: RunStarted = client.json(request).await?;
+    let started: RunStarted = client.json(request).await.map_err(|error| match error {
+        ClientError::Refused(problem) if problem.code == "invalid_selection" => {
+            anyhow::anyhow!("{}\n  say which records: --record ID, or --filter JSON", problem.detail)
+        }
+        other => other.into(),
+    })?;
     if global.json {
         output::json(&started)?;
     }
     match started.status {
         RunStatus::Completed => {
             if !global.json {
+                // Beside the output, which is for a pipe.
+                output::complain(format!("run {}", started.run_id));
                 output::json(&started.output)?;
             }
             Ok(())
         }
         RunStatus::Failed | RunStatus::Cancelled => {
-            Err(Bad(super::history::failure_text(&started.run_id, started.status, started.error.as_ref()))
+            Err(Bad(super::told::failure_text(&started.run_id, started.status, started.error.as_ref()))
                 .into())
         }
-        status => {
+        _ => {
             if global.json {
                 return Ok(());
             }
             let id = &started.run_id;
-            output::line(format!("{id} is {}; follow it with: stepwell run watch {id}", status.as_str()));
-            if matches!(status, RunStatus::Paused | RunStatus::Waiting) {
-                super::turn::say(&client.json(client.get(&["runs", id])).await?);
+            let run: RunDetail = client.json(client.get(&["runs", id])).await?;
+            let wakes = run.summary.wakes.as_ref().map(super::told::wakes_text);
+            let wakes = wakes.map(|text| format!(" ({text})")).unwrap_or_default();
+            output::line(format!(
+                "{id} is {}{wakes}; follow it with: stepwell run watch {id}",
+                run.summary.status.as_str()
+            ));
+            if matches!(run.summary.status, RunStatus::Paused | RunStatus::Waiting) {
+                super::turn::say(&run);
             }
             Ok(())
         }

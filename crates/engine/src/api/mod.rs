@@ -9,6 +9,7 @@ mod runs;
 mod schedules;
 mod values;
 mod views;
+mod waits;
 mod workflows;
 
 pub use actions::{ActionDetail, ActionInfo, ActionPut, ActionTest, ActionTotals, Actions};
@@ -24,14 +25,15 @@ pub use records::{
     Records, SchemaApplied, SchemaChange, SchemaPlan, SetConflict,
 };
 pub use runs::{
-    AttemptDetail, AttemptOutcome, Awaited, EvalRequest, FailureDetail, GiveInput, InputForm, InputTaken,
-    ItemCounts, ItemDetail, ItemFilter, ParentRun, Payload, PayloadExpired, ResumeAction, ResumeRun,
-    RunDetail, RunFilter, RunStatus, RunSummary, RunUpdate, Runs, StepDetail, StepStatus, WaitsFor,
+    AttemptDetail, AttemptOutcome, EvalRequest, FailureDetail, GiveInput, InputForm, InputTaken, ItemCounts,
+    ItemDetail, ItemFilter, ParentRun, Payload, PayloadExpired, ResumeAction, ResumeRun, RunDetail,
+    RunFilter, RunStatus, RunSummary, RunUpdate, Runs, StepDetail, StepStatus,
 };
-pub(crate) use runs::{brief_failure, run_failure, run_id, run_status};
+pub(crate) use runs::{brief, run_failure, run_id, run_status};
 pub use schedules::ScheduleInfo;
 pub use values::{Put, SecretInfo, Secrets, SettingInfo, Settings};
 pub use views::{ViewInfo, Views};
+pub use waits::{Awaited, WaitsFor, Wakes, WakesFor};
 pub use workflows::{
     DraftSaved, RunStarted, StateInfo, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo, WorkflowTest,
     Workflows,

@@ -1,5 +1,5 @@
 //! Runs as the API shows them: a line of a list, and the whole history of one.
-use super::{Page, PageRequest, invalid_cursor};
+use super::{Page, PageRequest, WaitsFor, Wakes, invalid_cursor};
 use crate::core::Ctx;
 use crate::id::RunId;
 use crate::tables::{decode, runs as tables};
@@ -88,7 +88,7 @@ pub struct RunSummary {
     pub workflow: String,
     pub version: u32,
     pub status: RunStatus,
-    /// `webhook`, `manual`, …
+    /// What started it: `webhook`, `schedule`, `record_event`, or `manual` when somebody did, or a run.
     pub trigger: String,
     pub created_at: jiff::Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,31 +106,12 @@ pub struct RunSummary {
     /// What keeps a queued run from beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<WaitsFor>,
+    /// When a waiting run goes on by itself, and with what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wakes: Option<Wakes>,
     /// The run whose step started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentRun>,
-}
-
-/// What keeps a queued run from beginning.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WaitsFor {
-    pub what: Awaited,
-    /// Of `concurrency`: its key, where the workflow has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// Of `concurrency`: the oldest runs that are under way, when one run is looked at.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub runs: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Awaited {
-    /// One of the workspace's slots.
-    #[default]
-    Slot,
-    /// The end of runs that it counts together with.
-    Concurrency,
 }
 
 /// Where a run comes from that another one started.
@@ -184,6 +165,9 @@ pub struct StepDetail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub semantics: Option<String>,
     pub attempts: Vec<AttemptDetail>,
+    /// When it goes on by itself, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wakes: Option<Wakes>,
     /// How far an iterator is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<ItemCounts>,
@@ -266,7 +250,7 @@ pub struct ItemFilter {
 /// One attempt at a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptDetail {
-    /// From 1.
+    /// From 1, through every retry of the run.
     pub number: u32,
     /// `completed`, `failed` or, for a call in flight at a crash or a cancel, `interrupted`.
     pub outcome: AttemptOutcome,
@@ -393,9 +377,9 @@ pub(crate) fn run_failure(failure: &machine::RunFailure) -> FailureDetail {
 }
 
 /// The same, short enough for a line of a list.
-pub(crate) fn brief_failure(failure: &machine::RunFailure) -> FailureDetail {
+pub(crate) fn brief(failure: FailureDetail) -> FailureDetail {
     const LIMIT: usize = 300;
-    let mut detail = FailureDetail { details: None, ..run_failure(failure) };
+    let mut detail = FailureDetail { details: None, ..failure };
     crate::steps::cut(&mut detail.message, LIMIT);
     detail
 }

@@ -146,8 +146,10 @@ impl Going<'_> {
         if let Some(finished) = &self.finished {
             self.head.status = api::run_status(finished.status);
             self.head.ended_ms = Some(now_ms);
-            self.head.error = finished.error.as_ref().map(api::brief_failure);
+            self.head.error = finished.error.as_ref().map(|failure| api::brief(api::run_failure(failure)));
         }
+        let waits = self.head.status == api::RunStatus::Waiting;
+        self.head.alarm = if waits { wakes::first(&self.timers, &self.state) } else { None };
     }
 
     /// The snapshot that the next burst starts from, if this process does not make it.

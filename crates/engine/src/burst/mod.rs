@@ -24,7 +24,7 @@ use crate::tables::items::{self, Ended};
 use crate::tables::runs::{self, Claim, Frozen, Live, RunHead};
 use crate::tables::{self, hooks, inbox, timers};
 use crate::timers::whole_ms;
-use crate::{api, blobs, children, connections, history, load, state, steps};
+use crate::{api, blobs, children, connections, history, load, state, steps, wakes};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

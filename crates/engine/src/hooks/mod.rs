@@ -102,7 +102,7 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnsw
     let listen = !matches!(hook.respond, Respond::Accepted);
     let within = hook.respond_within.as_duration();
     let label = Some(label(&request.method, &hook.path));
-    let wanted = Wanted { flow: flow.clone(), trigger, hook: label, hook_key, listen };
+    let wanted = Wanted { flow: flow.clone(), trigger, hook: label, hook_key, by_hand: false, listen };
     let started = start::start(ctx, wanted).await?;
     let reply = match (listen, started.seen) {
         (false, _) => HookReply::Accepted,
@@ -349,7 +349,7 @@ async fn again(ctx: &Ctx, flow: Arc<Compiled>, trigger: Value) -> Result<RunId, 
     fits(&flow, &trigger["body"])?;
     let label = label(trigger["method"].as_str().unwrap_or_default(), &hook.path);
     let trigger = seen(ctx, &flow, trigger);
-    let wanted = Wanted { flow, trigger, hook: Some(label), hook_key: None, listen: false };
+    let wanted = Wanted { flow, trigger, hook: Some(label), hook_key: None, by_hand: false, listen: false };
     Ok(start::start(ctx, wanted).await?.run)
 }
 

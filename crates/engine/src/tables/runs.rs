@@ -1,6 +1,6 @@
 //! A run's rows: the head (small: it is the list's line, and what every commit of the run rests on and rewrites),
 //! the snapshot of an unfinished run, and the journal.
-use crate::api::{Awaited, FailureDetail, ParentRun, RunStatus, RunSummary, WaitsFor};
+use crate::api::{Awaited, FailureDetail, ParentRun, RunStatus, RunSummary, WaitsFor, Wakes};
 use crate::id::RunId;
 use crate::journal::Switch;
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use stepwell_store::keys::{KeyBuilder, KeyReader, Space};
 use stepwell_store::{Key, Refused, Value, WorkspaceId};
-use stepwell_workflow::machine::{Answer, BlobRef, Call, Event, State, StepPath, Timer};
+use stepwell_workflow::machine::{Answer, BlobRef, Call, Event, State, StepPath, Timer, TimerKind};
 
 /// `runs / run id`. Newest last, so lists read backwards.
 pub(crate) fn head_key(workspace: WorkspaceId, run: RunId) -> Key {
@@ -109,6 +109,9 @@ pub(crate) struct RunHead {
     /// Where its workflow lets only so many runs be under way; until it has ended.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// Of a run that waits: the first of the times at which it goes on by itself.
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<Box<Alarm>>,
     /// Its payloads were pruned.
     #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
     pub payloads_expired: bool,
@@ -127,6 +130,20 @@ pub(crate) struct Parent {
     /// Whether its end is waited for.
     #[serde(rename = "w", default)]
     pub waits: bool,
+}
+
+/// When, and for what, a run that waits goes on by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Alarm {
+    #[serde(rename = "a")]
+    pub at_ms: i64,
+    #[serde(rename = "k")]
+    pub kind: TimerKind,
+    #[serde(rename = "p")]
+    pub path: StepPath,
+    /// Why the attempt before has failed.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<FailureDetail>,
 }
 
 /// How a run stands among those that count together with it.
@@ -181,6 +198,18 @@ impl RunHead {
         }
     }
 
+    fn wakes(&self) -> Option<Wakes> {
+        let alarm = self.alarm.as_ref().filter(|_| self.status == RunStatus::Waiting)?;
+        Some(Wakes {
+            at: timestamp(alarm.at_ms),
+            what: alarm.kind.into(),
+            step: alarm.path.to_string(),
+            attempt: None,
+            attempts: None,
+            error: alarm.error.clone(),
+        })
+    }
+
     pub(crate) fn summary(&self, id: RunId) -> RunSummary {
         RunSummary {
             id: id.to_string(),
@@ -196,6 +225,7 @@ impl RunHead {
             peak_memory_bytes: self.peak_memory_bytes,
             error: self.error.clone(),
             waits_for: self.waits_for(),
+            wakes: self.wakes(),
             parent: self
                 .parent
                 .as_ref()

@@ -408,7 +408,7 @@ pub static STEPS: &[Kind] = &[
     },
     Kind {
         name: "delay",
-        about: "Waits, through restarts and for as long as a year. One of `for` and `until`; `retry` and `timeout` mean nothing here.",
+        about: "Waits, through restarts and for as long as a year; `stepwell run show` and `wakes` in the API say until when. One of `for` and `until`; `retry` and `timeout` mean nothing here.",
         output: "`{until}`: the time that was waited for",
         fields: &[
             Field {

@@ -52,5 +52,6 @@ pub(crate) use pages::answer_path;
 pub use pages::{Next, PageCall, Pages};
 pub use path::StepPath;
 pub use payload::{BlobRef, Payload};
+pub use retry::attempts_left;
 pub use state::{Output, RunStatus, State, StepState, StepStatus, Taken};
 pub use wait::timed_out;

@@ -6,9 +6,9 @@ use super::derive;
 use super::failure::{Failure, Source};
 use super::path::StepPath;
 use super::scope::error_value;
-use super::state::StepState;
+use super::state::{State, StepState};
 use crate::expr::Scope;
-use crate::graph::{RetryPlan, Undecided};
+use crate::graph::{Graph, RetryPlan, Undecided};
 
 /// Longer waits than this are not asked for by anybody in earnest.
 const LONGEST_MS: u64 = 366 * 24 * 3_600_000;
@@ -22,7 +22,7 @@ pub(super) fn next(
     at: Attempt<'_>,
     scope: &dyn Scope,
 ) -> Result<Option<Timestamp>, Undecided> {
-    let attempt = step.attempt - step.pages.as_ref().map_or(0, |pages| pages.before.min(step.attempt));
+    let attempt = made(step);
     if attempt >= plan.attempts || failure.is_deterministic() {
         return Ok(None);
     }
@@ -43,6 +43,17 @@ pub(super) fn next(
     let first = step.first_sent.unwrap_or(step.started_at);
     let last = plan.within_ms.and_then(|within| after(first, within));
     Ok(Some(due).filter(|due| last.is_none_or(|last| *due <= last)))
+}
+
+/// Attempts at what the step is at: each page of an answer has its own.
+fn made(step: &StepState) -> u32 {
+    step.attempt - step.pages.as_ref().map_or(0, |pages| pages.before.min(step.attempt))
+}
+
+/// How many further attempts a step's `retry` allows.
+pub fn attempts_left(graph: &Graph, state: &State, path: &StepPath) -> Option<u32> {
+    let plan = graph.node(graph.find(path)?).retry.as_ref()?;
+    Some(plan.attempts.saturating_sub(made(state.step(path)?)))
 }
 
 /// Which attempt it is about.
