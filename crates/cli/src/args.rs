@@ -370,7 +370,7 @@ pub enum Run {
     /// Run the failed steps of a failed run again
     Retry {
         id: String,
-        /// On the active version of the workflow, and the newest fitting versions of its actions
+        /// On the active version of the workflow, and the newest fitting versions of its actions, with the settings of now
         #[arg(long)]
         newest: bool,
     },
@@ -399,7 +399,7 @@ pub enum Run {
         /// Go on with another version of an action, such as price=1.2.1 or price=latest; may be repeated
         #[arg(long, value_name = "NAME=VERSION", conflicts_with_all = ["skip", "output"])]
         action: Vec<String>,
-        /// Go on with the active version of the workflow and the newest fitting versions of its actions
+        /// Go on with the active version of the workflow and the newest fitting versions of its actions, with the settings of now
         #[arg(long)]
         newest: bool,
     },
