@@ -298,7 +298,7 @@ async fn the_command_line_applies_a_folder_and_imports_files() {
     assert_eq!(checked.code, Some(0), "{checked:?}");
     let applied = cli(&["workflow", "apply", dir, "--activate"]);
     assert_eq!(applied.code, Some(0), "{applied:?}");
-    assert!(applied.stdout.contains("~ schema: add the field person.score (number)\n"), "{applied:?}");
+    assert!(applied.stdout.contains("+ schema: add the field person.score (number)\n"), "{applied:?}");
     assert!(applied.stdout.contains("uses is active"), "{applied:?}");
     let again = cli(&["workflow", "apply", dir, "--activate", "--plan"]);
     assert_eq!(again.stdout.trim(), "= workflow uses");

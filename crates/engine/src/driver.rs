@@ -200,10 +200,6 @@ async fn go_on(
             return Left::ForNow;
         }
         if look {
-            if base.flow.graph.has_atomic {
-                // The burst may last, and gives up for a timer.
-                set_timers(ctx, &base);
-            }
             match burst_past_conflicts(ctx, turn, &mut base, &mut calls).await {
                 Ok(Burst::Committed(committed)) => {
                     let more = committed.more;
@@ -244,7 +240,10 @@ async fn go_on(
             }
         }
         look = true;
-        set_timers(ctx, &base);
+        // Again each time: a timer that rang a moment too early, by a clock that went back, is not lost.
+        for (_, due) in base.timers.iter().filter(|_| !base.head.waits_for_its_place()) {
+            ctx.core.timers.add(due.as_millisecond(), ctx.ws.id, base.run);
+        }
         if !calls.any_running() {
             if let Parting::Left(turns) = ctx.ws.schedule.leave(turn, false) {
                 start_all(ctx, turns);
@@ -281,13 +280,6 @@ async fn go_on(
             }
             return Left::ForNow;
         }
-    }
-}
-
-/// Has the run's timers ring. Again each time: one that rang a moment too early, by a clock that went back, is not lost.
-fn set_timers(ctx: &Ctx, base: &Base) {
-    for (_, due) in base.timers.iter().filter(|_| !base.head.waits_for_its_place()) {
-        ctx.core.timers.add(due.as_millisecond(), ctx.ws.id, base.run);
     }
 }
 

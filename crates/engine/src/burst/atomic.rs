@@ -25,14 +25,13 @@ pub(super) enum Begins {
 }
 
 /// The calls of a run that are open, in the order in which a burst takes them: an atomic iterator that is to begin comes
-/// first, since it needs a burst in which nothing was done; but answers that are there come before it.
-pub(super) fn in_turn(base: &Base, calls: &Calls) -> VecDeque<CallId> {
-    let mut open: Vec<CallId> = base.open.keys().cloned().collect();
+/// first, since it needs a burst in which nothing was done.
+pub(super) fn in_turn(base: &Base) -> VecDeque<CallId> {
+    let mut calls: Vec<CallId> = base.open.keys().cloned().collect();
     if base.flow.graph.has_atomic {
-        let waits = |id: &CallId| calls.outside_done(id).is_none();
-        open.sort_by_key(|id| (waits(id), base.flow.graph.atomic(&id.0).is_none()));
+        calls.sort_by_key(|(path, _)| base.flow.graph.atomic(path).is_none());
     }
-    open.into()
+    calls.into()
 }
 
 impl Going<'_> {
@@ -57,34 +56,42 @@ impl Going<'_> {
         Begins::Yes
     }
 
-    /// Waits for code that an item runs: nothing is committed meanwhile. What else the run is to hear of (a cancel, a
-    /// timer, an answer of a call beside it) does not wait for that: the burst is given up, and the next one takes it in
-    /// first. The code goes on, and what it came to is not lost.
+    /// Waits for code that an item runs: nothing is committed meanwhile. A cancel does not wait for that: the burst is
+    /// given up, and the next one takes it in. Everything else that the run is to hear of comes after the iterator; to
+    /// begin it anew for each such thing would be to run all its code again.
     pub(super) async fn wait_for_held(&mut self) -> Result<(), Refused> {
         let (clock, closing) = (&self.ctx.core.ports.clock, &self.ctx.core.closing);
         let began = clock.elapsed();
-        let done = tokio::select! {
-            done = self.calls.next_done() => done,
-            () = self.bell.rung() => {
-                self.given_up = true;
-                return Ok(());
+        let done = loop {
+            tokio::select! {
+                done = self.calls.next_done() => break done,
+                () = self.bell.rung() => {
+                    let mut looks = Txn::begin(self.ctx.core.ports.store.clone(), self.ctx.ws.shard);
+                    if concurrency::cancelled(self.ctx, &mut looks, self.base.run).await? {
+                        self.given_up = true;
+                        return Ok(());
+                    }
+                    self.late = true;
+                }
+                // Nothing of it is written: it begins anew after the next start.
+                () = closing.cancelled() => return Err(Refused::Unavailable("the engine is closing".into())),
             }
-            // Nothing of it is written: it begins anew after the next start.
-            () = closing.cancelled() => return Err(Refused::Unavailable("the engine is closing".into())),
         };
-        let Some(held) = &mut self.held else { return Ok(()) };
-        held.waited += clock.elapsed().saturating_sub(began);
+        if let Some(held) = &mut self.held {
+            held.waited += clock.elapsed().saturating_sub(began);
+        }
         match done {
-            Some(id) if id.0.is_within(&held.iterator) => self.queue.push_back(id),
-            // An answer from the outside is not to be lost with the process.
-            Some(id) => self.given_up = self.calls.outside_done(&id).is_some(),
+            Some(id) => {
+                if self.open.contains_key(&id) {
+                    self.queue.push_back(id);
+                }
+                Ok(())
+            }
             // Its steps are such as end by themselves: check sees to that.
             None => {
-                let message = format!("the atomic iterator of run {} does not end", self.base.run);
-                return Err(Refused::Damaged(message));
+                Err(Refused::Damaged(format!("the atomic iterator of run {} does not end", self.base.run)))
             }
         }
-        Ok(())
     }
 
     /// Why the iterator under way cannot be committed as a whole, if so.

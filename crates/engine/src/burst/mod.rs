@@ -78,7 +78,7 @@ pub(crate) enum Burst {
     Duplicate(hooks::HookKey),
     /// The place that a new run asks for is taken; nothing was written.
     Stands,
-    /// Something came from outside that does not wait for what the burst would have committed; nothing was written.
+    /// It was cancelled while it waited for what it would have committed; nothing was written.
     GivenUp,
     /// A person has the run go on with another version of its workflow: it is to be read again.
     Switched,
@@ -188,7 +188,7 @@ pub(crate) async fn burst(
         unset: base.unset.clone(),
         frozen: base.frozen.clone(),
         open: base.open.clone(),
-        queue: atomic::in_turn(base, calls),
+        queue: atomic::in_turn(base),
         held: None,
         page: Page::default(),
         moved: Vec::new(),
