@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, client, guests};
 
-const FLOW: &str = "
+/// A form of which a note is kept.
+pub const FLOW: &str = "
 name: keep
 trigger: { type: webhook, path: keep }
 steps:

@@ -13,19 +13,9 @@ use reqwest::Method;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 
+use crate::durability::FLOW;
 use crate::support::server::Answer;
 use crate::support::{Server, guests};
-
-const FLOW: &str = "
-name: keep
-trigger: { type: webhook, path: keep }
-steps:
-  - { id: said, type: code, action: says }
-  - id: note
-    type: create_record
-    object: note
-    record: { title: '{{ trigger.body.n }}', body: '{{ said.word }}' }
-";
 
 /// What is kept free, as an environment variable.
 fn floor(bytes: &str) -> [(&str, &str); 1] {
