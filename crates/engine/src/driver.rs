@@ -45,9 +45,9 @@ pub(crate) fn start_new(ctx: &Ctx, turn: Turn, base: Base) -> oneshot::Receiver<
     let span =
         tracing::debug_span!("run", workspace = %ctx.ws.name, id = %turn.run, workflow = %base.head.workflow);
     let task = ctx.clone();
-    ctx.core.tasks.spawn(
-        async move { guarded(&task, &turn, drive_new(&task, &turn, base, tell)).await }.instrument(span),
-    );
+    // Made where it stays: moved into the task, it would be copied whole, again and again.
+    let drive = async move { guarded(&task, &turn, Box::pin(drive_new(&task, &turn, base, tell))).await };
+    ctx.core.tasks.spawn(drive.instrument(span));
     told
 }
 
@@ -56,9 +56,8 @@ pub(crate) fn start_all(ctx: &Ctx, turns: Vec<Turn>) {
     for turn in turns {
         let span = tracing::debug_span!("run", workspace = %ctx.ws.name, id = %turn.run);
         let task = ctx.clone();
-        ctx.core
-            .tasks
-            .spawn(async move { guarded(&task, &turn, drive_stored(&task, &turn)).await }.instrument(span));
+        let drive = async move { guarded(&task, &turn, Box::pin(drive_stored(&task, &turn))).await };
+        ctx.core.tasks.spawn(drive.instrument(span));
     }
 }
 
@@ -66,8 +65,8 @@ pub(crate) fn start_all(ctx: &Ctx, turns: Vec<Turn>) {
 async fn guarded(ctx: &Ctx, turn: &Turn, drive: impl Future<Output = ()>) {
     let _slot = Slot { ctx, turn };
     if AssertUnwindSafe(drive).catch_unwind().await.is_err() {
-        give_up(ctx, turn, Failure::engine("internal", "driving the run panicked; the log has the place"))
-            .await;
+        let failure = Failure::engine("internal", "driving the run panicked; the log has the place");
+        Box::pin(give_up(ctx, turn, failure)).await;
     }
 }
 
@@ -95,7 +94,7 @@ async fn drive_new(
     let mut burst = burst_past_conflicts(ctx, turn, &mut base, &mut calls).await;
     if let Err(Refused::TooBig(_)) = burst {
         base.step_limit = 1;
-        burst = burst_past_conflicts(ctx, turn, &mut base, &mut calls).await;
+        burst = Box::pin(burst_past_conflicts(ctx, turn, &mut base, &mut calls)).await;
     }
     match burst {
         Ok(Burst::Committed(committed)) => {
@@ -104,8 +103,9 @@ async fn drive_new(
             let _ = tell.send(Ok(Begun::Stored));
             let look = committed.more;
             let ended = settle(ctx, &base, &mut calls, *committed);
-            if go_on(ctx, turn, base, calls, ended, look).await != Left::ForNow {
-                drive_stored(ctx, turn).await;
+            // Most runs are over by now: what the others need is no part of every driver.
+            if !ended && Box::pin(go_on(ctx, turn, base, calls, look)).await != Left::ForNow {
+                Box::pin(drive_stored(ctx, turn)).await;
             }
         }
         Ok(Burst::Duplicate(key)) => {
@@ -130,7 +130,7 @@ async fn drive_stored(ctx: &Ctx, turn: &Turn) {
         let error = match load::stored(ctx, turn.run).await {
             Ok(Some(base)) => {
                 let calls = Calls::of(ctx, &base.flow);
-                match go_on(ctx, turn, base, calls, false, true).await {
+                match go_on(ctx, turn, base, calls, true).await {
                     Left::ToReload if reloaded => EngineError::internal("what the run wrote cannot be read"),
                     Left::ToReload => {
                         reloaded = true;
@@ -185,26 +185,18 @@ enum Left {
 }
 
 /// From burst to burst until the run has ended, or nothing can be done before something comes from outside.
-async fn go_on(
-    ctx: &Ctx,
-    turn: &Turn,
-    mut base: Base,
-    mut calls: Calls,
-    mut ended: bool,
-    mut look: bool,
-) -> Left {
+async fn go_on(ctx: &Ctx, turn: &Turn, mut base: Base, mut calls: Calls, mut look: bool) -> Left {
     let clock = ctx.core.ports.clock.clone();
     let mut patience = Patience::default();
     loop {
-        if ended {
-            return Left::ForNow;
-        }
         if look {
             match burst_past_conflicts(ctx, turn, &mut base, &mut calls).await {
                 Ok(Burst::Committed(committed)) => {
                     let more = committed.more;
                     patience = Patience::default();
-                    ended = settle(ctx, &base, &mut calls, *committed);
+                    if settle(ctx, &base, &mut calls, *committed) {
+                        return Left::ForNow;
+                    }
                     if more && !ctx.core.closing.is_cancelled() {
                         continue;
                     }
@@ -234,9 +226,6 @@ async fn go_on(
                     tracing::error!(%refused, "a burst failed on what is stored; reading it again");
                     return Left::ToReload;
                 }
-            }
-            if ended {
-                continue;
             }
         }
         look = true;
