@@ -67,7 +67,7 @@ impl Default for SledOptions {
 /// How often reads were served in which way, since the folder was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadCounts {
-    /// By the task that asked.
+    /// Where it was asked.
     pub at_once: u64,
     /// By a reader thread.
     pub handed_over: u64,
@@ -212,7 +212,7 @@ fn closed() -> Refused {
 impl Store for SledStore {
     async fn read(&self, home: Shard, wants: Vec<Want>) -> Result<View, Refused> {
         check_wants(home, &wants)?;
-        if let Some(answer) = self.0.readers.read_at_once(&wants) {
+        if let Some(answer) = self.0.readers.read_here(&wants).await {
             return answer;
         }
         self.hand_over(move |readers| readers.read(wants)).await

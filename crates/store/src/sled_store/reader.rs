@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+
+use tokio::sync::Notify;
 
 use super::open::panic_text;
 use super::queue::{Next, Queue};
@@ -19,6 +22,11 @@ const ROWS_AT_ONCE: usize = 64;
 /// How many it reads to see whether that was all, where more are asked for: a range is often wanted whole and is
 /// nearly empty, such as the objects that a workspace added.
 const ROWS_TO_TRY: usize = 16;
+
+/// How often a task looks whether another one has read, before it hands over: some microseconds, as a short read takes.
+const SPINS: u32 = 100;
+/// How many batches of the writer's a task waits for, before it hands over.
+const BATCHES: u32 = 3;
 
 /// Sled as readers see it.
 pub(super) struct Current {
@@ -43,6 +51,8 @@ pub(super) struct Readers {
     /// The writer holds it while it applies a batch, so readers never see half of one, and takes the database
     /// out while it opens it anew.
     gate: RwLock<Option<Current>>,
+    /// Told each time that the writer has let the gate go.
+    let_go: Notify,
     heads: Mutex<Heads>,
     pub(super) jobs: Queue<Job>,
     /// Set while a task of tokio's reads: one worker thread at most waits for a disk.
@@ -52,8 +62,9 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn gate_for_writing(&self) -> RwLockWriteGuard<'_, Option<Current>> {
-        self.gate.write().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn gate_for_writing(&self) -> Gate<'_> {
+        let held = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        Gate { held, _told: Told(&self.let_go) }
     }
 
     fn gate_for_reading(&self) -> RwLockReadGuard<'_, Option<Current>> {
@@ -72,31 +83,56 @@ impl Readers {
         }
     }
 
-    /// Reads here and now, if it is little, nobody else does so, and no batch is being applied.
-    pub(super) fn read_at_once(&self, wants: &[Want]) -> Option<Result<View, Refused>> {
+    /// Reads where it is asked, if it is little and nobody else does so. While a batch is applied it waits for the end of
+    /// that: two threads less are woken than on the way to a reader thread and back.
+    pub(super) async fn read_here(&self, wants: &[Want]) -> Option<Result<View, Refused>> {
+        for _ in 0..BATCHES {
+            let let_go = self.let_go.notified();
+            match self.read_at_once(wants) {
+                AtOnce::Read(view) => return Some(view),
+                AtOnce::Writing => let_go.await,
+                AtOnce::No => return None,
+            }
+        }
+        None
+    }
+
+    fn read_at_once(&self, wants: &[Want]) -> AtOnce {
         let rows = |want: &Want| match want {
             Want::Key(_) => (1, 1),
             Want::Range { limit, .. } => (0, *limit),
         };
         let add = |(least, most): (usize, usize), (a, b)| (least + a, most.saturating_add(b));
         let (least, most) = wants.iter().map(rows).fold((0, 0), add);
-        if least > ROWS_AT_ONCE || self.at_once.swap(true, Ordering::Acquire) {
-            return None;
+        if least > ROWS_AT_ONCE || !self.takes_place() {
+            return AtOnce::No;
         }
         let _here = MayCallSled::here();
         let allowed = if most > ROWS_AT_ONCE { least + ROWS_TO_TRY } else { most };
+        let read = |gate: &Option<Current>| {
+            guarded(|| read_in_one_hold(gate, wants, allowed)).transpose().map_or(AtOnce::No, AtOnce::Read)
+        };
         let answer = match self.gate.try_read() {
-            Ok(gate) => guarded(|| read_in_one_hold(&gate, wants, allowed)).transpose(),
-            Err(TryLockError::Poisoned(gate)) => {
-                guarded(|| read_in_one_hold(&gate.into_inner(), wants, allowed)).transpose()
-            }
-            Err(TryLockError::WouldBlock) => None,
+            Ok(gate) => read(&gate),
+            Err(TryLockError::Poisoned(gate)) => read(&gate.into_inner()),
+            Err(TryLockError::WouldBlock) => AtOnce::Writing,
         };
         self.at_once.store(false, Ordering::Release);
-        if answer.is_some() {
+        if matches!(answer, AtOnce::Read(_)) {
             self.reads_at_once.fetch_add(1, Ordering::Relaxed);
         }
         answer
+    }
+
+    /// Takes the place of the one task that reads, unless the one there takes long.
+    fn takes_place(&self) -> bool {
+        (0..SPINS).any(|_| {
+            let is_free = !self.at_once.swap(true, Ordering::Acquire);
+            if !is_free {
+                std::hint::spin_loop();
+            }
+            is_free
+        })
     }
 
     /// Reads on a reader thread, giving way to the writer now and then.
@@ -155,6 +191,44 @@ impl Readers {
     /// The durable head of a log, if it is known.
     pub(super) fn known_head(&self, log: Log) -> Option<u64> {
         self.heads().next.get(&log).copied()
+    }
+}
+
+/// What came of a task's own attempt to read.
+enum AtOnce {
+    Read(Result<View, Refused>),
+    /// The writer applies a batch.
+    Writing,
+    /// It is too much, or somebody else reads.
+    No,
+}
+
+/// The gate, held by the writer. Tasks that wait for it are told when it is let go, however that comes about.
+pub(super) struct Gate<'r> {
+    held: RwLockWriteGuard<'r, Option<Current>>,
+    // Dropped after it.
+    _told: Told<'r>,
+}
+
+struct Told<'r>(&'r Notify);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
+    }
+}
+
+impl Deref for Gate<'_> {
+    type Target = Option<Current>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.held
+    }
+}
+
+impl DerefMut for Gate<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.held
     }
 }
 
