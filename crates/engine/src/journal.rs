@@ -153,17 +153,21 @@ impl Serialize for Shown<'_> {
 }
 
 impl NoteRef<'_> {
-    fn is_empty(&self) -> bool {
-        self.input.is_none()
-            && self.answer.is_none()
-            && self.key.is_none()
-            && self.logs.is_empty()
-            && self.logs_payload.is_none()
-            && self.usage.is_none()
-            && self.action.is_none()
-            && self.semantics.is_none()
-            && self.began_ms.is_none()
-            && !self.late
+    /// How many of its parts are there.
+    fn parts(&self) -> usize {
+        let there = [
+            self.input.is_some(),
+            self.answer.is_some(),
+            self.key.is_some(),
+            self.logs_payload.is_some(),
+            !self.logs.is_empty(),
+            self.usage.is_some(),
+            self.action.is_some(),
+            self.semantics.is_some(),
+            self.began_ms.is_some(),
+            self.late,
+        ];
+        there.into_iter().filter(|there| *there).count()
     }
 
     /// With values of its own, so that large ones can be stored elsewhere.
@@ -183,8 +187,8 @@ impl Serialize for NoteRef<'_> {
                 map.end()
             }
         }
-        let mut map = to.serialize_map(None)?;
         // What is not there takes no room.
+        let mut map = to.serialize_map(Some(self.parts()))?;
         macro_rules! put {
             ($name:literal, $value:expr) => {
                 if let Some(value) = $value {
@@ -226,30 +230,80 @@ impl Note {
 /// The entries of one commit, written down as they come, so that their size is known at every moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Page {
-    json: Vec<u8>,
-    entries: usize,
+    entries: Listed,
     /// Those of items.
-    items: Vec<u8>,
-    item_entries: u32,
+    items: Listed,
     /// Items that are over.
-    ended: Vec<u8>,
+    ended: Listed,
     /// Claims on blobs that only a snapshot named, and does no longer.
-    claims: Vec<u8>,
+    claims: Listed,
     unbegun: bool,
+}
+
+/// The elements of a list, as they will be stored.
+#[derive(Debug, Clone, Default)]
+struct Listed {
+    packed: Vec<u8>,
+    count: u32,
+}
+
+impl Listed {
+    fn push<T: Serialize>(&mut self, value: &T) -> Result<(), Refused> {
+        tables::pack_into(&mut self.packed, value)?;
+        self.count += 1;
+        Ok(())
+    }
+
+    fn mark(&self) -> (usize, u32) {
+        (self.packed.len(), self.count)
+    }
+
+    fn back_to(&mut self, (bytes, count): (usize, u32)) {
+        self.packed.truncate(bytes);
+        self.count = count;
+    }
+
+    fn put_into(&self, row: &mut Row, name: &str) {
+        row.name(name);
+        // Nothing fails that writes to memory.
+        let _ = rmp::encode::write_array_len(&mut row.bytes, self.count);
+        row.bytes.extend_from_slice(&self.packed);
+    }
+}
+
+/// A row that is put together of parts: a map.
+struct Row {
+    bytes: Vec<u8>,
+}
+
+impl Row {
+    fn of(entries: u32, bytes: usize) -> Self {
+        let mut row = Self { bytes: Vec::with_capacity(bytes + 40) };
+        row.bytes.push(tables::PACKED);
+        let _ = rmp::encode::write_map_len(&mut row.bytes, entries);
+        row
+    }
+
+    fn name(&mut self, name: &str) {
+        let _ = rmp::encode::write_str(&mut self.bytes, name);
+    }
+
+    fn put<T: Serialize>(&mut self, name: &str, value: &T) -> Result<(), Refused> {
+        self.name(name);
+        tables::pack_into(&mut self.bytes, value)
+    }
 }
 
 /// How much of a page is there, to go back to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageMark {
-    json: usize,
-    entries: usize,
-    items: usize,
-    item_entries: u32,
+    entries: (usize, u32),
+    items: (usize, u32),
 }
 
 impl PageMark {
     pub(crate) fn bytes(self) -> usize {
-        self.json + self.items
+        self.entries.0 + self.items.0
     }
 }
 
@@ -263,20 +317,11 @@ impl Page {
             #[serde(skip_serializing_if = "crate::tables::is_zero")]
             i: u32,
         }
-        let note = (!note.is_empty()).then_some(note);
+        let note = (note.parts() > 0).then_some(note);
         let is_item = event.path().is_some_and(|path| path.as_str().contains('['));
         let (to, after_items) =
-            if is_item { (&mut self.items, 0) } else { (&mut self.json, self.item_entries) };
-        if !to.is_empty() {
-            to.push(b',');
-        }
-        serde_json::to_writer(to, &Borrowed { e: event, n: note, i: after_items }).map_err(unwritable)?;
-        if is_item {
-            self.item_entries += 1;
-        } else {
-            self.entries += 1;
-        }
-        Ok(())
+            if is_item { (&mut self.items, 0) } else { (&mut self.entries, self.items.count) };
+        to.push(&Borrowed { e: event, n: note, i: after_items })
     }
 
     /// The page of a run that ends before it begins.
@@ -288,17 +333,18 @@ impl Page {
 
     /// Notes that an item is over.
     pub(crate) fn item_ended(&mut self, ended: &Ended) -> Result<(), Refused> {
-        if !self.ended.is_empty() {
-            self.ended.push(b',');
-        }
-        serde_json::to_writer(&mut self.ended, ended).map_err(unwritable)
+        self.ended.push(ended)
     }
 
     /// What the items of an iterator wrote is undone: those that had succeeded are over without having done anything.
     pub(crate) fn undo_items(&mut self, iterator: &StepPath, failure: &Failure) -> Result<(), Refused> {
-        let all = [b"[".as_slice(), &self.ended, b"]"].concat();
-        let all: Vec<Ended> = serde_json::from_slice(&all).map_err(unwritable)?;
-        self.ended.clear();
+        let mut list = Vec::with_capacity(self.ended.packed.len() + 5);
+        let _ = rmp::encode::write_array_len(&mut list, self.ended.count);
+        list.extend_from_slice(&self.ended.packed);
+        let all: Vec<Ended> = tables::unpack(&list).map_err(|error| {
+            Refused::Invalid(format!("what was written of ended items cannot be read: {error}"))
+        })?;
+        self.ended = Listed::default();
         for mut ended in all {
             if ended.path.is_within(iterator) && ended.status == StepStatus::Completed {
                 ended.status = StepStatus::Cancelled;
@@ -311,85 +357,57 @@ impl Page {
 
     /// Takes over claims that the run's snapshot gives up: what removes the run's rows finds them here.
     pub(crate) fn let_go(&mut self, claims: &[Claim]) -> Result<(), Refused> {
-        for claim in claims {
-            if !self.claims.is_empty() {
-                self.claims.push(b',');
-            }
-            serde_json::to_writer(&mut self.claims, claim).map_err(unwritable)?;
-        }
-        Ok(())
+        claims.iter().try_for_each(|claim| self.claims.push(claim))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries == 0 && self.item_entries == 0
+        self.entries.count == 0 && self.items.count == 0
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.json.len() + self.items.len() + self.ended.len()
+        self.entries.packed.len() + self.items.packed.len() + self.ended.packed.len()
     }
 
     pub(crate) fn mark(&self) -> PageMark {
-        PageMark {
-            json: self.json.len(),
-            entries: self.entries,
-            items: self.items.len(),
-            item_entries: self.item_entries,
-        }
+        PageMark { entries: self.entries.mark(), items: self.items.mark() }
     }
 
     pub(crate) fn back_to(&mut self, mark: PageMark) {
-        self.json.truncate(mark.json);
-        self.entries = mark.entries;
-        self.items.truncate(mark.items);
-        self.item_entries = mark.item_entries;
+        self.entries.back_to(mark.entries);
+        self.items.back_to(mark.items);
     }
 
     /// What a push since then has added.
     pub(crate) fn bytes_since(&self, mark: PageMark) -> usize {
-        self.json.len() + self.items.len() - mark.bytes()
+        self.mark().bytes() - mark.bytes()
     }
 
     /// The value of the row for items, if something happened to any.
     pub(crate) fn items_value(&self) -> Option<Value> {
-        if self.items.is_empty() && self.ended.is_empty() && self.claims.is_empty() {
-            return None;
-        }
-        let mut bytes = Vec::with_capacity(self.items.len() + self.ended.len() + self.claims.len() + 30);
-        bytes.push(tables::FORMAT);
-        bytes.extend_from_slice(b"{\"e\":[");
-        bytes.extend_from_slice(&self.items);
-        bytes.extend_from_slice(b"],\"s\":[");
-        bytes.extend_from_slice(&self.ended);
-        bytes.push(b']');
-        if !self.claims.is_empty() {
-            bytes.extend_from_slice(b",\"c\":[");
-            bytes.extend_from_slice(&self.claims);
-            bytes.push(b']');
-        }
-        bytes.push(b'}');
-        Some(bytes.into())
+        let lists = [("e", &self.items), ("s", &self.ended), ("c", &self.claims)];
+        let there = lists.iter().filter(|(_, list)| list.count > 0);
+        let bytes = lists.iter().map(|(_, list)| list.packed.len()).sum();
+        let mut row = Row::of(u32::try_from(there.clone().count()).ok().filter(|count| *count > 0)?, bytes);
+        there.for_each(|(name, list)| list.put_into(&mut row, name));
+        Some(row.bytes.into())
     }
 
     /// The value of the journal's row; none when it would tell nothing.
     pub(crate) fn value(&self, at_ms: i64, switch: Option<&Switch>) -> Result<Option<Value>, Refused> {
-        if self.entries == 0 && switch.is_none() {
+        if self.entries.count == 0 && switch.is_none() {
             return Ok(None);
         }
-        let mut bytes = Vec::with_capacity(self.json.len() + 40);
-        bytes.push(tables::FORMAT);
-        bytes.extend_from_slice(format!("{{\"t\":{at_ms},").as_bytes());
+        let entries = 2 + u32::from(switch.is_some()) + u32::from(self.unbegun);
+        let mut row = Row::of(entries, self.entries.packed.len());
+        row.put("t", &at_ms)?;
         if let Some(switch) = switch {
-            bytes.extend_from_slice(b"\"s\":");
-            serde_json::to_writer(&mut bytes, switch).map_err(unwritable)?;
-            bytes.push(b',');
+            row.put("s", switch)?;
         }
         if self.unbegun {
-            bytes.extend_from_slice(b"\"u\":true,");
+            row.put("u", &true)?;
         }
-        bytes.extend_from_slice(b"\"e\":[");
-        bytes.extend_from_slice(&self.json);
-        bytes.extend_from_slice(b"]}");
-        Ok(Some(bytes.into()))
+        self.entries.put_into(&mut row, "e");
+        Ok(Some(row.bytes.into()))
     }
 }
 

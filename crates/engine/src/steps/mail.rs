@@ -74,7 +74,7 @@ pub(crate) fn catch(
     let output = json!({ "message_id": message.message_id, "accepted": accepted });
     let step = Some(execute.path.as_str().to_owned());
     let row = mailbox::CaughtMail { run: Some(run), step, at_ms, mail: message };
-    txn.put(mailbox::key(workspace, at_ms, &id), tables::encode(&row)?);
+    txn.put(mailbox::key(workspace, at_ms, &id), tables::pack(&row)?);
     Ok(output)
 }
 
