@@ -44,28 +44,40 @@ struct Size {
 
 impl Budget {
     /// Uses up steps.
+    #[inline]
     pub(super) fn steps(&self, amount: u64) -> Result<(), String> {
         match self.steps.get().checked_sub(amount) {
             Some(left) => {
                 self.steps.set(left);
                 Ok(())
             }
-            None => Err(self.out(format!("the template needs more than {} steps", thousands(MAX_STEPS)))),
+            None => Err(self.out_of_steps()),
         }
     }
 
     /// Uses up bytes of what is made.
+    #[inline]
     pub(super) fn bytes(&self, amount: usize) -> Result<(), String> {
         match self.bytes.get().checked_sub(amount as u64) {
             Some(left) => {
                 self.bytes.set(left);
                 Ok(())
             }
-            None => Err(self.out(format!(
-                "the template makes values of more than {} MiB, those on the way included",
-                MAX_MADE >> 20
-            ))),
+            None => Err(self.out_of_bytes()),
         }
+    }
+
+    #[cold]
+    fn out_of_steps(&self) -> String {
+        self.out(format!("the template needs more than {} steps", thousands(MAX_STEPS)))
+    }
+
+    #[cold]
+    fn out_of_bytes(&self) -> String {
+        self.out(format!(
+            "the template makes values of more than {} MiB, those on the way included",
+            MAX_MADE >> 20
+        ))
     }
 
     /// Whether so much may still be made.

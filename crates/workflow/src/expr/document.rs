@@ -43,7 +43,7 @@ impl Document {
             }
         };
         let mut secrets = Vec::new();
-        let value = render(&self.0, scope, budget, &mut String::new(), &mut secrets)?;
+        let value = render(&self.0, scope, budget, &mut secrets)?;
         match place_too_deep(&value) {
             Some(path) => Err(ExprError {
                 path,
@@ -157,7 +157,6 @@ fn render(
     node: &Node,
     scope: &dyn Scope,
     budget: &Budget,
-    pointer: &mut String,
     secrets: &mut Vec<SecretsIn>,
 ) -> Result<Value, ExprError> {
     match node {
@@ -165,33 +164,35 @@ fn render(
         Node::Template(template) => {
             let rendered = template.render_within(scope, budget)?;
             if !rendered.secrets.is_empty() {
-                secrets.push(SecretsIn { pointer: pointer.clone(), secrets: rendered.secrets });
+                secrets.push(SecretsIn { pointer: String::new(), secrets: rendered.secrets });
             }
             Ok(rendered.value)
         }
         Node::List(items) => {
             let mut list = Vec::with_capacity(items.len());
             for (i, item) in items.iter().enumerate() {
-                let mark = pointer.len();
-                pointer.push_str(&format!("/{i}"));
-                let value =
-                    render(item, scope, budget, pointer, secrets).map_err(|e| e.under(&format!("[{i}]")))?;
-                list.push(value);
-                pointer.truncate(mark);
+                let before = secrets.len();
+                list.push(render(item, scope, budget, secrets).map_err(|e| e.under(&format!("[{i}]")))?);
+                put_under(&mut secrets[before..], || i.to_string());
             }
             Ok(Value::Array(list))
         }
         Node::Object(fields) => {
             let mut object = Map::new();
             for (key, node) in fields {
-                let mark = pointer.len();
-                pointer.push('/');
-                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
-                let value = render(node, scope, budget, pointer, secrets).map_err(|e| e.under(key))?;
+                let before = secrets.len();
+                let value = render(node, scope, budget, secrets).map_err(|e| e.under(key))?;
                 object.insert(key.clone(), value);
-                pointer.truncate(mark);
+                put_under(&mut secrets[before..], || key.replace('~', "~0").replace('/', "~1"));
             }
             Ok(Value::Object(object))
         }
+    }
+}
+
+/// Puts a part of the value before the places of the secrets that were found in it: few values have any.
+fn put_under(secrets: &mut [SecretsIn], part: impl Fn() -> String) {
+    for within in secrets {
+        within.pointer = format!("/{}{}", part(), within.pointer);
     }
 }

@@ -56,6 +56,7 @@ impl<'a> Run<'a> {
     }
 
     /// Uses up steps of the rendering.
+    #[inline]
     pub fn burn(&self, amount: u64) -> Evaluated<()> {
         self.budget.steps(amount).map_err(|message| self.budget.error(message))
     }
@@ -406,12 +407,10 @@ impl<'a> Run<'a> {
     }
 
     fn cost_of_path(&self, value: &Value, path: &'a Path) -> Evaluated<()> {
-        let Some((last, before)) = path.segments.split_last() else { return Ok(()) };
-        match (last, walk(value, before)) {
-            (Segment::Index(_), Ok(holder)) => {
-                self.cost_of_step(holder, last).map_err(|message| self.error(path.span, message))
-            }
-            _ => Ok(()),
+        let Some((last @ Segment::Index(_), before)) = path.segments.split_last() else { return Ok(()) };
+        match walk(value, before) {
+            Ok(holder) => self.cost_of_step(holder, last).map_err(|message| self.error(path.span, message)),
+            Err(_) => Ok(()),
         }
     }
 

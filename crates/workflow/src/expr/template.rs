@@ -188,15 +188,29 @@ impl Template {
             self.check_line(literal)?;
             return Ok(Rendered { value: Value::String(literal.to_owned()), secrets: Vec::new() });
         }
-        let roots: Vec<(&str, Found)> = self.roots.iter().map(|root| (&**root, scope.get(root))).collect();
+        let found = |root| (root, scope.get(root));
+        let (one, several);
+        // Most templates read one value: that needs no list of its own.
+        let roots: &[(&str, Found)] = match self.roots.as_slice() {
+            [root] => {
+                one = [found(root.as_str())];
+                &one
+            }
+            roots => {
+                several = roots.iter().map(|root| found(root)).collect::<Vec<_>>();
+                &several
+            }
+        };
         let names = || scope.names();
-        let run = Run::new(&self.source, &roots, &names, scope.now(), budget);
+        let run = Run::new(&self.source, roots, &names, scope.now(), budget);
         if let Some(expr) = self.single() {
             let value = run.value(expr).and_then(|value| run.own(value));
             let value = value.map_err(|error| error.in_part(inner(&self.source), 0))?;
             return Ok(Rendered { value, secrets: Vec::new() });
         }
-        let mut out = Out { mode: self.mode, text: String::new(), secrets: Vec::new() };
+        // What is filled in is about as long as what stands for it.
+        let text = String::with_capacity(self.source.len());
+        let mut out = Out { mode: self.mode, text, secrets: Vec::new() };
         out.statements(&run, &self.body)?;
         match self.mode {
             Mode::Url => check_segments(&out.text, 3)?,
@@ -317,9 +331,14 @@ impl Out {
     }
 
     fn push(&mut self, run: &Run<'_>, text: &str) -> Result<(), ExprError> {
-        run.budget.made_text(text).map_err(|message| run.budget.error(message))?;
-        self.text.push_str(text);
-        Ok(())
+        self.push_with(run, |out| out.push_str(text))
+    }
+
+    /// Adds what `write` does.
+    fn push_with(&mut self, run: &Run<'_>, write: impl FnOnce(&mut String)) -> Result<(), ExprError> {
+        let from = self.text.len();
+        write(&mut self.text);
+        run.budget.made_text(&self.text[from..]).map_err(|message| run.budget.error(message))
     }
 
     fn emit<'a>(&mut self, run: &Run<'a>, expr: &'a Expr, span: Span, safe: bool) -> Result<(), ExprError> {
@@ -332,11 +351,7 @@ impl Out {
         let text = text(&value).map_err(|message| wrong(ExprError::value(message)))?;
         run.budget.fits(text.len()).map_err(|message| wrong(run.budget.error(message)))?;
         match self.mode {
-            Mode::Html if !safe => {
-                let mut escaped = String::with_capacity(text.len());
-                escape::html(&text, &mut escaped);
-                self.push(run, &escaped)
-            }
+            Mode::Html if !safe => self.push_with(run, |out| escape::html(&text, out)),
             Mode::Line | Mode::Header if !escape::is_header_safe(&text) => Err(wrong(line_break())),
             Mode::Url | Mode::Path => {
                 if text.is_empty() && !self.text.contains(['?', '#']) {
@@ -344,9 +359,7 @@ impl Out {
                         "an empty text cannot be part of the URL's path: it would name another resource";
                     return Err(wrong(ExprError::value(message)));
                 }
-                let mut encoded = String::with_capacity(text.len());
-                escape::percent(&text, &mut encoded);
-                self.push(run, &encoded)
+                self.push_with(run, |out| escape::percent(&text, out))
             }
             _ => self.push(run, &text),
         }
