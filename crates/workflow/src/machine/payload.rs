@@ -10,7 +10,8 @@ use serde_json::Value;
 #[derive(Debug, Clone)]
 pub struct Payload {
     value: Option<Arc<Value>>,
-    reference: Option<BlobRef>,
+    /// Few values have one, and many are kept in each step: it stands apart.
+    reference: Option<Box<BlobRef>>,
 }
 
 /// Where a large value is kept.
@@ -48,12 +49,12 @@ impl Payload {
 
     /// The reference it is written as, when it is.
     pub fn reference(&self) -> Option<&BlobRef> {
-        self.reference.as_ref()
+        self.reference.as_deref()
     }
 
     /// From now on it is written as this reference; the value stays usable in memory.
     pub fn store_as(&mut self, reference: BlobRef) {
-        self.reference = Some(reference);
+        self.reference = Some(Box::new(reference));
     }
 
     /// Puts in the value that the reference stands for.
@@ -65,7 +66,7 @@ impl Payload {
     pub fn missing(&self) -> Option<&BlobRef> {
         match self.value {
             Some(_) => None,
-            None => self.reference.as_ref(),
+            None => self.reference.as_deref(),
         }
     }
 }
@@ -111,7 +112,7 @@ impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Ok(match Stored::deserialize(from)? {
             Stored::Value(value) => Payload::new(value),
-            Stored::Blob(reference) => Payload { value: None, reference: Some(reference) },
+            Stored::Blob(reference) => Payload { value: None, reference: Some(Box::new(reference)) },
         })
     }
 }
