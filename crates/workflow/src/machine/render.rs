@@ -1,6 +1,7 @@
 //! From a call's templates to the call itself.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
@@ -103,21 +104,21 @@ fn filter_failure(error: Undecided) -> Failure {
     condition_failure("filter", error)
 }
 
-pub(super) fn wrong(place: &str, wanted: &str, value: &Value) -> Failure {
+pub(super) fn wrong(place: impl Display, wanted: &str, value: &Value) -> Failure {
     let shown: String = value.to_string().chars().take(80).collect();
     Failure::engine(code::INVALID_STEP, format!("{place} is {wanted}, not {shown}"))
 }
 
-fn document(place: &str, plan: &Document, scope: &dyn Scope) -> Result<Filled, Failure> {
-    plan.render(scope).map_err(|error| template_failure(error.under(place)))
+fn document(place: impl Display, plan: &Document, scope: &dyn Scope) -> Result<Filled, Failure> {
+    plan.render(scope).map_err(|error| template_failure(error.under(&place.to_string())))
 }
 
-fn text(place: &str, template: &Template, scope: &dyn Scope) -> Result<Text, Failure> {
-    template.render_text(scope).map_err(|error| template_failure(error.under(place)))
+fn text(place: impl Display, template: &Template, scope: &dyn Scope) -> Result<Text, Failure> {
+    template.render_text(scope).map_err(|error| template_failure(error.under(&place.to_string())))
 }
 
 /// The value of an HTTP header: what is no ASCII would be lost, or refused, on its way.
-fn header(place: &str, template: &Template, scope: &dyn Scope) -> Result<Text, Failure> {
+fn header(place: impl Display + Copy, template: &Template, scope: &dyn Scope) -> Result<Text, Failure> {
     let text = text(place, template, scope)?;
     match text.text.chars().find(|c| !matches!(c, ' '..='~' | '\t')) {
         None => Ok(text),
@@ -182,22 +183,27 @@ fn pairs(place: &str, plan: &PairsPlan, scope: &dyn Scope) -> Result<Vec<(String
     match plan {
         PairsPlan::Each(plans) => {
             for (name, plan) in plans {
-                let place = format!("{place}.{name}");
-                pair(&place, name, &document(&place, plan, scope)?, &mut found)?;
+                let place = format_args!("{place}.{name}");
+                pair(place, name, &document(place, plan, scope)?, &mut found)?;
             }
         }
         // No secret stands in such a template.
         PairsPlan::Whole(plan) => {
             for (name, value) in fields(place, plan, scope)? {
                 let filled = Filled { value, secrets: Vec::new() };
-                pair(&format!("{place}.{name}"), &name, &filled, &mut found)?;
+                pair(format_args!("{place}.{name}"), &name, &filled, &mut found)?;
             }
         }
     }
     Ok(found)
 }
 
-fn pair(place: &str, name: &str, filled: &Filled, pairs: &mut Vec<(String, Text)>) -> Result<(), Failure> {
+fn pair(
+    place: impl Display + Copy,
+    name: &str,
+    filled: &Filled,
+    pairs: &mut Vec<(String, Text)>,
+) -> Result<(), Failure> {
     let secrets = |pointer: &str| {
         let found = filled.secrets.iter().find(|within| within.pointer == pointer);
         found.map(|within| within.secrets.clone()).unwrap_or_default()
@@ -222,7 +228,7 @@ fn pair(place: &str, name: &str, filled: &Filled, pairs: &mut Vec<(String, Text)
 fn http(plan: &HttpPlan, scope: &dyn Scope, key: &str) -> Result<HttpCall, Failure> {
     let mut headers = BTreeMap::new();
     for (name, template) in &plan.headers {
-        headers.insert(name.clone(), header(&format!("headers.{name}"), template, scope)?);
+        headers.insert(name.clone(), header(format_args!("headers.{name}"), template, scope)?);
     }
     Ok(HttpCall {
         connection: plan.connection.clone(),
@@ -277,7 +283,7 @@ fn own_key(key: String) -> Result<String, Failure> {
 fn email(plan: &EmailPlan, scope: &dyn Scope) -> Result<EmailCall, Failure> {
     let mut headers = BTreeMap::new();
     for (name, template) in &plan.headers {
-        headers.insert(name.clone(), text(&format!("headers.{name}"), template, scope)?.text);
+        headers.insert(name.clone(), text(format_args!("headers.{name}"), template, scope)?.text);
     }
     let to = addresses("to", &plan.to, scope)?;
     let cc = addresses("cc", &plan.cc, scope)?;
@@ -301,19 +307,18 @@ fn email(plan: &EmailPlan, scope: &dyn Scope) -> Result<EmailCall, Failure> {
 fn addresses(place: &str, plans: &[Document], scope: &dyn Scope) -> Result<Vec<String>, Failure> {
     let mut found = Vec::new();
     for (i, plan) in plans.iter().enumerate() {
-        let place = format!("{place}[{i}]");
-        let value = document(&place, plan, scope)?.value;
-        let list = match &value {
-            Value::Array(items) => items.iter().collect(),
+        let place = format_args!("{place}[{i}]");
+        let list = match document(place, plan, scope)?.value {
+            Value::Array(items) => items,
             one => vec![one],
         };
         for address in list {
             match address {
                 Value::String(text) if text.contains(['\r', '\n', '\0']) => {
-                    return Err(wrong(&place, "an address of one line", address));
+                    return Err(wrong(place, "an address of one line", &text.into()));
                 }
                 Value::String(text) if !text.trim().is_empty() => found.push(text.trim().to_owned()),
-                other => return Err(wrong(&place, "an address, or a list of them", other)),
+                other => return Err(wrong(place, "an address, or a list of them", &other)),
             }
         }
     }
@@ -328,7 +333,7 @@ pub(super) fn answer(plan: &AnswerPlan, scope: &dyn Scope) -> Result<Answer, Fai
         status.ok_or_else(|| wrong("respond.status", "an HTTP status from 200 to 599", &code.into()))?;
     let mut rendered = BTreeMap::new();
     for (name, template) in &plan.headers {
-        rendered.insert(name.clone(), header(&format!("respond.headers.{name}"), template, scope)?.text);
+        rendered.insert(name.clone(), header(format_args!("respond.headers.{name}"), template, scope)?.text);
     }
     let body =
         plan.body.as_ref().map(|body| document("respond.body", body, scope).map(|filled| filled.value));
