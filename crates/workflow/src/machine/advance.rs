@@ -371,6 +371,10 @@ impl<'a> Machine<'a> {
             NodeKind::Iterator(plan) => self.iterator_call(plan, path, &here)?,
             _ => return Err(no_call()),
         };
+        let seed = match &call {
+            Call::Code(_) => derive::seed(&start.run.id, path, step.generation, step.attempt),
+            _ => 0,
+        };
         Ok(Execute {
             outside: call.is_outside(),
             call,
@@ -379,7 +383,7 @@ impl<'a> Machine<'a> {
             generation: step.generation,
             timeout_ms: node.timeout_ms,
             started_at: step.started_at,
-            seed: derive::seed(&start.run.id, path, step.generation, step.attempt),
+            seed,
             key,
         })
     }

@@ -57,7 +57,7 @@ pub struct Execute {
     /// The run's clock when the step started; the same in every attempt. `now` of its templates, the start of
     /// the sandbox's clock, and the time in the ids of new records.
     pub started_at: Timestamp,
-    /// For everything random in this attempt.
+    /// For everything random in this attempt of code; 0 for any other call, which has no use for it.
     pub seed: u64,
     /// The same in every attempt of a generation, and different for every step and item of every run.
     pub key: String,

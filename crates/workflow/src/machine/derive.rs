@@ -21,16 +21,21 @@ fn first_u64(digest: &[u8; 32]) -> u64 {
     digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// For everything random in one attempt.
+/// For everything random in one attempt of code.
 pub(super) fn seed(run: &str, path: &StepPath, generation: u32, attempt: u32) -> u64 {
     first_u64(&digest("seed", run, path, &[generation.into(), attempt.into()]))
 }
 
 /// The idempotency key of a step's call, the same in every attempt of a generation.
 pub(super) fn key(run: &str, path: &StepPath, generation: u32) -> String {
+    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let digest = digest("key", run, path, &[generation.into()]);
-    let half = digest.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte));
-    format!("{half:032x}")
+    let mut key = String::with_capacity(32);
+    for byte in &digest[..16] {
+        key.push(HEX[usize::from(byte >> 4)]);
+        key.push(HEX[usize::from(byte & 15)]);
+    }
+    key
 }
 
 /// A fifth more or less, so that runs that failed together do not all come back together.

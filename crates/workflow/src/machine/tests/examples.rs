@@ -281,5 +281,18 @@ fn now_is_the_clock_at_the_steps_start_in_every_attempt() {
     let after = run.call("second");
     assert_eq!((after.attempt, after.started_at, &after.key), (2, time(7), &before.key));
     assert_eq!(after.call, before.call);
-    assert_ne!(after.seed, before.seed);
+}
+
+#[test]
+fn every_attempt_of_code_has_a_seed_of_its_own() {
+    let graph = steps(json!([code("act", json!({"retry": {"attempts": 2}})), http("get", json!({}))]));
+    let mut run = Driven::start(&graph, json!({}));
+    let before = run.call("act");
+    run.answer("act", Err(failure("deadline", true)));
+    run.fire();
+    let after = run.call("act");
+    assert_eq!((after.attempt, &after.key), (2, &before.key));
+    assert!(before.seed != 0 && after.seed != 0 && before.seed != after.seed);
+    run.ok("act", json!({}));
+    assert_eq!(run.call("get").seed, 0, "nothing is random in any other call");
 }
