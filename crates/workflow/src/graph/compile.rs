@@ -53,7 +53,7 @@ struct Compiler {
     /// `None` while the steps inside are compiled.
     nodes: Vec<Option<Node>>,
     lists: Vec<List>,
-    by_path: HashMap<String, NodeId>,
+    by_path: HashMap<StepPath, NodeId>,
     by_id: HashMap<String, NodeId>,
     errors: Vec<CompileError>,
     /// The path of the step in hand.
@@ -77,7 +77,8 @@ impl Compiler {
             });
             let needs: Vec<NodeId> = needs.collect();
             if needs.len() != step.needs.len() {
-                let path = self.nodes[node.0 as usize].as_ref().map_or("", |node| &node.path).to_owned();
+                let path =
+                    self.nodes[node.0 as usize].as_ref().map_or("", |node| node.path.as_str()).to_owned();
                 let message = "names a step that does not stand beside this one".to_owned();
                 self.errors.push(CompileError { step: path, place: "needs".to_owned(), message });
             }
@@ -94,7 +95,7 @@ impl Compiler {
         self.nodes.push(None);
         let path = if around.is_empty() { step.id.clone() } else { format!("{around}.{}", step.id) };
         self.step.clone_from(&path);
-        self.by_path.insert(path.clone(), id);
+        self.by_path.insert(StepPath::new(&path), id);
         if self.by_id.insert(step.id.clone(), id).is_some() {
             self.error("", format!("there are two steps `{}`", step.id));
         }
@@ -116,7 +117,7 @@ impl Compiler {
         let timeout = step.timeout.or(waits.then_some(WaitForInput::DEFAULT_TIMEOUT));
         self.nodes[id.0 as usize] = Some(Node {
             id: step.id.clone(),
-            path,
+            path: StepPath::new(path),
             type_name: step.kind.type_name(),
             kind,
             list,

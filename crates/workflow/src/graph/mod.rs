@@ -15,7 +15,7 @@ pub use condition::{Condition, FilterPlan, Undecided};
 use serde_json::Value;
 
 use crate::expr::{Document, Template};
-use crate::machine::Taken;
+use crate::machine::{StepPath, Taken};
 use crate::model::{Backoff, Limits, Method, Pagination, Redirects, Response, StopStatus, Tolerate};
 
 /// A compiled workflow.
@@ -33,7 +33,7 @@ pub struct Graph {
     pub respond: RespondPlan,
     /// Whether any of its iterators is atomic.
     pub has_atomic: bool,
-    pub(crate) by_path: HashMap<String, NodeId>,
+    pub(crate) by_path: HashMap<StepPath, NodeId>,
     pub(crate) by_id: HashMap<String, NodeId>,
 }
 
@@ -67,7 +67,7 @@ pub struct Node {
     /// The step's id.
     pub id: String,
     /// The ids of the steps around it and its own; a run's path without the numbers of items.
-    pub path: String,
+    pub path: StepPath,
     /// As documents write it: `search_records`.
     pub type_name: &'static str,
     pub kind: NodeKind,
@@ -335,10 +335,10 @@ impl Graph {
     }
 
     /// The node of a path, with or without the numbers of items.
-    pub fn find(&self, path: &crate::machine::StepPath) -> Option<NodeId> {
-        match path.as_str().contains('[') {
-            true => self.by_path.get(&path.without_items()).copied(),
-            false => self.by_path.get(path.as_str()).copied(),
+    pub fn find(&self, path: &StepPath) -> Option<NodeId> {
+        match path.has_items() {
+            true => self.by_path.get(path.without_items().as_str()).copied(),
+            false => self.by_path.get(path).copied(),
         }
     }
 
@@ -360,7 +360,7 @@ impl Graph {
 
     /// The iterator whose items are committed together, if the step is one or stands in an item of one. (What stands in
     /// its `on_error` comes after them.) They do not nest.
-    pub fn atomic(&self, path: &crate::machine::StepPath) -> Option<crate::machine::StepPath> {
+    pub fn atomic(&self, path: &StepPath) -> Option<StepPath> {
         if !self.has_atomic {
             return None;
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Graph, NodeId, NodeKind, Owner};
-use crate::machine::{StepPath, Taken};
+use crate::machine::Taken;
 use crate::model::Workflow;
 
 fn compile(steps: Value) -> Result<Graph, Vec<String>> {
@@ -32,7 +32,7 @@ fn nodes_stand_in_document_order_and_know_their_place() {
     for (index, node) in graph.nodes.iter().enumerate() {
         let id = NodeId(index as u32);
         assert_eq!(graph.list(node.list).steps[node.place], id);
-        assert_eq!(graph.find(&StepPath::new(&node.path)), Some(id));
+        assert_eq!(graph.find(&node.path), Some(id));
         assert_eq!(graph.step(&node.id), Some(id));
         for list in node.lists() {
             assert!(matches!(graph.list(list).owner, Owner::Step(owner, _) if owner == id));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::graph::{Graph, Owner};
-use crate::machine::Taken;
+use crate::machine::{StepPath, Taken};
 
 /// Every step in document order: what it is, where it stands, and after which siblings it runs.
 pub fn nodes(graph: &Graph) -> Vec<Value> {
@@ -16,7 +16,7 @@ pub fn nodes(graph: &Graph) -> Vec<Value> {
         };
         // A list runs from top to bottom; a parallel's goes by what its steps need.
         let parallel = matches!(list.owner, Owner::Step(_, Taken::Steps));
-        let after: Vec<&String> = match (parallel, node.place.checked_sub(1)) {
+        let after: Vec<&StepPath> = match (parallel, node.place.checked_sub(1)) {
             (true, _) => node.needs.iter().map(|need| &graph.node(*need).path).collect(),
             (false, Some(before)) => vec![&graph.node(list.steps[before]).path],
             (false, None) => Vec::new(),

@@ -4,6 +4,7 @@
 //! stack, and the order of commands is always the same.
 
 use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -93,12 +94,11 @@ impl<'a> Machine<'a> {
     }
 
     /// The path of a step of the list whose owner stands at `around`.
-    fn path_in(&self, list: ListId, around: Option<&StepPath>, node: NodeId) -> StepPath {
-        let id = &self.graph.node(node).id;
-        match (self.graph.list(list).owner, around) {
-            (Owner::Run, _) | (Owner::Step(..), None) => StepPath::new(id),
-            (Owner::OnFailure, _) => StepPath::new(StepPath::ON_FAILURE).child(id),
-            (Owner::Step(..), Some(around)) => around.child(id),
+    fn path_in(&self, around: Option<&StepPath>, node: NodeId) -> StepPath {
+        let node = self.graph.node(node);
+        match around {
+            Some(around) if around.has_items() => around.child(&node.id),
+            _ => node.path.clone(),
         }
     }
 
@@ -106,7 +106,8 @@ impl<'a> Machine<'a> {
     fn around(&self, node: NodeId, path: &StepPath) -> Option<StepPath> {
         match self.graph.list(self.graph.node(node).list).owner {
             Owner::Run | Owner::OnFailure => None,
-            Owner::Step(..) => path.parent(),
+            Owner::Step(..) if path.has_items() => path.parent(),
+            Owner::Step(owner, _) => Some(self.graph.node(owner).path.clone()),
         }
     }
 
@@ -114,7 +115,7 @@ impl<'a> Machine<'a> {
     pub fn start_list(&mut self, list: ListId, around: Option<&StepPath>) {
         match self.graph.list(list).steps.first() {
             Some(first) => {
-                let path = self.path_in(list, around, *first);
+                let path = self.path_in(around, *first);
                 self.work.push_back(Work::Start(*first, path));
             }
             None => self.list_done(list, around.cloned(), None),
@@ -131,13 +132,20 @@ impl<'a> Machine<'a> {
         let node = graph.node(id);
         let around = self.around(id, &path);
         let now = self.state.clock;
-        // What a step that starts again has begun before, it goes on with: a run, and pages unless it was refused for good.
-        let before = self.state.steps.get_mut(&path);
-        let (run, pages) = before.map_or((None, None), |before| {
-            let pages = before.pages.take().filter(|_| before.generation == generation);
-            (before.run.take(), pages)
-        });
-        self.state.steps.insert(path.clone(), StepState { run, pages, ..StepState::new(now, generation) });
+        let step = StepState::new(now, generation);
+        let mut has_pages = false;
+        match self.state.steps.entry(path.clone()) {
+            Entry::Vacant(place) => _ = place.insert(step),
+            // What a step that starts again has begun before, it goes on with: a run, and pages unless it was refused
+            // for good.
+            Entry::Occupied(mut place) => {
+                let before = place.insert(step);
+                let step = place.get_mut();
+                step.run = before.run;
+                step.pages = before.pages.filter(|_| before.generation == generation);
+                has_pages = step.pages.is_some();
+            }
+        }
         if let Some(condition) = &node.condition {
             match condition.holds(&self.at(id, around.as_ref(), now)) {
                 Ok(true) => {}
@@ -156,8 +164,10 @@ impl<'a> Machine<'a> {
         let here = self.at(id, around.as_ref(), now);
         match &node.kind {
             NodeKind::Call(_) => {
-                // The numbers of attempts go on; those of a page begin anew.
-                self.set(&path, |step| step.pages.iter_mut().for_each(|pages| pages.before = 0));
+                if has_pages {
+                    // The numbers of attempts go on; those of a page begin anew.
+                    self.set(&path, |step| step.pages.iter_mut().for_each(|pages| pages.before = 0));
+                }
                 self.attempt(id, path, 1)
             }
             NodeKind::Set(values) => match render::values(values, &here) {
@@ -173,8 +183,9 @@ impl<'a> Machine<'a> {
                 Ok(passed) => {
                     let item = if passed { None } else { here.item() };
                     let output = serde_json::json!({ "passed": passed });
-                    self.close(&path, StepStatus::Completed);
-                    self.set(&path, |step| step.output = Some(Output::Own(Payload::new(output))));
+                    self.close_with(&path, StepStatus::Completed, |step| {
+                        step.output = Some(Output::Own(Payload::new(output)));
+                    });
                     match (passed, item) {
                         (true, _) => self.work.push_back(Work::Settled(id, path)),
                         (false, Some((iterator, item))) => self.item_over(iterator, item, Over::Skipped),
@@ -261,7 +272,7 @@ impl<'a> Machine<'a> {
     /// The last step of a list.
     pub fn last_of(&self, list: ListId, around: &StepPath) -> Option<StepPath> {
         let last = self.graph.list(list).steps.last();
-        last.map(|node| self.path_in(list, Some(around), *node))
+        last.map(|node| self.path_in(Some(around), *node))
     }
 
     fn is_parallel(&self, list: ListId) -> bool {
@@ -275,7 +286,7 @@ impl<'a> Machine<'a> {
 
     pub fn all_failed_in(&self, list: ListId, around: Option<&StepPath>) -> Vec<(NodeId, StepPath)> {
         let steps = self.graph.list(list).steps.iter();
-        let paths = steps.map(|node| (*node, self.path_in(list, around, *node)));
+        let paths = steps.map(|node| (*node, self.path_in(around, *node)));
         paths.filter(|(_, path)| self.state.step(path).is_some_and(StepState::has_failed)).collect()
     }
 
@@ -292,6 +303,11 @@ impl<'a> Machine<'a> {
 
     /// A step comes to its end.
     pub fn close(&mut self, path: &StepPath, status: StepStatus) {
+        self.close_with(path, status, |_| ());
+    }
+
+    /// The same, with what else changes then.
+    pub fn close_with(&mut self, path: &StepPath, status: StepStatus, change: impl FnOnce(&mut StepState)) {
         let now = self.state.clock;
         self.set(path, |step| {
             step.status = status;
@@ -300,12 +316,12 @@ impl<'a> Machine<'a> {
             step.sent = false;
             step.first_sent = None;
             step.asked = None;
+            change(step);
         });
     }
 
     pub fn complete(&mut self, id: NodeId, path: StepPath, output: Output) {
-        self.close(&path, StepStatus::Completed);
-        self.set(&path, |step| {
+        self.close_with(&path, StepStatus::Completed, |step| {
             step.output = Some(output);
             step.pages = None;
             // Of an attempt before the one that went well.
@@ -472,11 +488,11 @@ impl<'a> Machine<'a> {
         let mut busy = false;
         let mut ready = Vec::new();
         let ended = |machine: &Self, node: NodeId| {
-            let path = machine.path_in(list, Some(&path), node);
+            let path = machine.path_in(Some(&path), node);
             machine.state.step(&path).is_some_and(StepState::has_settled)
         };
         for node in &graph.list(list).steps {
-            let child = self.path_in(list, Some(&path), *node);
+            let child = self.path_in(Some(&path), *node);
             match self.state.step(&child) {
                 Some(step) => busy |= !step.status.is_final(),
                 None if graph.node(*node).needs.iter().all(|need| ended(self, *need)) => {
@@ -508,7 +524,7 @@ impl<'a> Machine<'a> {
             (Owner::Step(owner, Taken::Steps), Some(around)) => self.parallel(owner, node.list, around),
             (_, around) => match list.steps.get(node.place + 1) {
                 Some(next) => {
-                    let path = self.path_in(node.list, around.as_ref(), *next);
+                    let path = self.path_in(around.as_ref(), *next);
                     self.work.push_back(Work::Start(*next, path));
                 }
                 None => self.list_done(node.list, around, Some(path)),
@@ -555,8 +571,7 @@ impl<'a> Machine<'a> {
                         Err(failure) => self.work.push_back(Work::Failed(owner, path, failure)),
                     };
                 }
-                self.close(&path, StepStatus::Completed);
-                self.set(&path, |step| {
+                self.close_with(&path, StepStatus::Completed, |step| {
                     step.output = output;
                     step.handled = matches!(taken, Taken::OnError | Taken::OnTimeout);
                 });
@@ -583,8 +598,7 @@ impl<'a> Machine<'a> {
         match handler {
             OnErrorPlan::Continue => {
                 self.drop_items(&path);
-                self.close(&path, StepStatus::Failed);
-                self.set(&path, |step| {
+                self.close_with(&path, StepStatus::Failed, |step| {
                     step.error = Some(failure);
                     step.handled = true;
                 });
@@ -708,6 +722,11 @@ impl StepState {
     /// Whether its call is being made.
     pub(super) fn is_calling(&self, node: &Node) -> bool {
         let calls = matches!(node.kind, NodeKind::Call(_) | NodeKind::Iterator(_));
-        calls && self.status == StepStatus::Running && self.taken.is_none()
+        calls && self.is_at_work()
+    }
+
+    /// Whether something is being done for the step itself, and not in a list of it.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.status == StepStatus::Running && self.taken.is_none()
     }
 }

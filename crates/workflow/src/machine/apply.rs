@@ -18,7 +18,10 @@ pub fn apply(graph: &Graph, state: &mut State, event: &Event) -> Vec<Command> {
     }
     machine.work();
     let commands = machine.commands;
-    state.status = standing(graph, state);
+    state.status = match asks_for_a_call(state, &commands) {
+        true => RunStatus::Running,
+        false => standing(graph, state),
+    };
     commands
 }
 
@@ -66,6 +69,15 @@ pub fn call_now(graph: &Graph, state: &mut State, path: &StepPath) -> Option<Res
     let attempt = machine.state.step(path)?.attempt;
     let id = machine.calling(path, attempt)?;
     Some(machine.execute(id, path))
+}
+
+/// Whether a call was asked for that is to be made: what most events come to, and the run is running then.
+fn asks_for_a_call(state: &State, commands: &[Command]) -> bool {
+    !state.status.is_final()
+        && commands.iter().any(|command| match command {
+            Command::Execute(execute) => state.step(&execute.path).is_some_and(StepState::is_at_work),
+            _ => false,
+        })
 }
 
 /// Where a run stands, by where its steps stand.

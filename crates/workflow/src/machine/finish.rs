@@ -65,8 +65,10 @@ impl Machine<'_> {
     /// `early`: not every step has run, so a template of the answer may find nothing.
     fn completed(&mut self, output: Option<Output>, early: bool) {
         let payload = result(self.graph, self.state, output.as_ref());
-        let value = payload.value().map(|value| serde_json::Value::clone(value));
-        let plain = || Answer { status: 200, headers: Default::default(), body: value };
+        let plain = || {
+            let body = payload.value().map(|value| serde_json::Value::clone(value));
+            Answer { status: 200, headers: Default::default(), body }
+        };
         let answer = match &self.graph.respond {
             RespondPlan::Nothing => None,
             RespondPlan::Result => Some(plain()),
@@ -222,7 +224,7 @@ impl Machine<'_> {
         self.go_on_from(from);
         if error.is_some_and(|error| error.step.is_none()) {
             let last = self.graph.list(self.graph.root).steps.last();
-            self.run_done(last.map(|node| StepPath::new(&self.graph.node(*node).path)));
+            self.run_done(last.map(|node| self.graph.node(*node).path.clone()));
         }
     }
 

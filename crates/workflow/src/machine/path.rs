@@ -27,7 +27,7 @@ impl StepPath {
 
     /// The step `id` inside this one.
     pub fn child(&self, id: &str) -> StepPath {
-        StepPath(Arc::from(format!("{}.{id}", self.0)))
+        StepPath(Arc::from([&*self.0, ".", id].concat()))
     }
 
     /// Item `index` of this iterator.
@@ -39,6 +39,11 @@ impl StepPath {
     pub fn of_item(&self) -> Option<(StepPath, u64)> {
         let (iterator, index) = self.0.strip_suffix(']')?.rsplit_once('[')?;
         Some((StepPath::new(iterator), index.parse().ok()?))
+    }
+
+    /// Whether it is an item, or stands in one. Any other path is what the graph knows the step by.
+    pub(crate) fn has_items(&self) -> bool {
+        self.0.contains('[')
     }
 
     /// The innermost item that this is, or stands in.

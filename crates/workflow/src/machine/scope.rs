@@ -1,7 +1,6 @@
 //! What the templates of a step can see of its run.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -28,20 +27,21 @@ pub(super) struct Here<'a> {
     pub now: Timestamp,
     /// Of all that is rendered at this place together.
     pub budget: Budget,
-    /// What was found by name: some of it is put together when asked for.
-    pub found: RefCell<BTreeMap<String, Found>>,
+    /// What was found by name, in the order of the names: some of it is put together when asked for.
+    pub found: RefCell<Vec<(&'a str, Found)>>,
 }
+
+/// What a place sees that is no step.
+const OWN: [&str; 9] = ["trigger", "settings", "state", "run", "workflow", "steps", "error", "item", "index"];
 
 impl Here<'_> {
     /// The path of a step that is visible from here: the items are those that this place is in.
     fn instance(&self, node: NodeId) -> StepPath {
         let path = &self.graph.node(node).path;
-        let Some(around) = self.around.filter(|around| around.as_str().contains('[')) else {
-            return StepPath::new(path);
-        };
+        let Some(around) = self.around.filter(|around| around.has_items()) else { return path.clone() };
         let mut here = around.as_str().split('.');
         let mut along = true;
-        let segments = path.split('.').map(|id| {
+        let segments = path.as_str().split('.').map(|id| {
             let segment = here.next().filter(|segment| along && segment.split('[').next() == Some(id));
             along = segment.is_some();
             segment.unwrap_or(id)
@@ -245,7 +245,7 @@ fn children_of(graph: &Graph, path: &StepPath) -> Vec<(NodeId, StepPath)> {
     graph.list(*list).steps.iter().map(|node| (*node, path.child(&graph.node(*node).id))).collect()
 }
 
-impl Here<'_> {
+impl<'a> Here<'a> {
     /// The links of the steps that wait for a person, by id: inside an item, those of its own steps.
     fn links(&self, start: &Start) -> Option<Value> {
         start.links.as_ref()?;
@@ -257,9 +257,23 @@ impl Here<'_> {
         Some(Value::Object(self.graph.inputs().filter_map(link).collect()))
     }
 
-    fn find(&self, root: &str) -> Found {
+    /// What stands behind a name, with the name as it is known here.
+    fn find(&self, root: &str) -> Option<(&'a str, Found)> {
+        if let Some(name) = OWN.into_iter().find(|name| *name == root) {
+            return Some((name, self.own(name)));
+        }
+        let node = self.graph.step(root)?;
+        let found = match self.is_settled(node) {
+            true => output_of(self.graph, self.state, &self.instance(node)),
+            false => Found::Nothing("may not have run before this step: name it in `needs`".to_owned()),
+        };
+        Some((&self.graph.node(node).id, found))
+    }
+
+    /// What stands behind one of [`OWN`].
+    fn own(&self, name: &str) -> Found {
         let start = self.state.start.as_deref();
-        match root {
+        match name {
             "trigger" => given(start.map(|start| &start.trigger)),
             "settings" => given(start.map(|start| &start.settings)),
             "state" => match &self.state.kept {
@@ -285,9 +299,9 @@ impl Here<'_> {
                 Some(error) => Found::Value(Arc::new(error)),
                 None => Found::Nothing("is there in `on_error` and `on_failure` only".to_owned()),
             },
-            "item" | "index" => {
+            item_or_index => {
                 let item = self.item();
-                let found = item.and_then(|(node, path)| match root {
+                let found = item.and_then(|(node, path)| match item_or_index {
                     "item" => item_value(self.graph, self.state, node, &path),
                     _ => path.of_item().map(|(_, index)| Arc::new(index.into())),
                 });
@@ -296,25 +310,21 @@ impl Here<'_> {
                     Found::Value,
                 )
             }
-            id => match self.graph.step(id) {
-                Some(node) if self.is_settled(node) => {
-                    output_of(self.graph, self.state, &self.instance(node))
-                }
-                Some(_) => Found::Nothing("may not have run before this step: name it in `needs`".to_owned()),
-                None => Found::Unknown,
-            },
         }
     }
 }
 
 impl Scope for Here<'_> {
     fn get(&self, root: &str) -> Found {
-        if let Some(found) = self.found.borrow().get(root) {
-            return found.clone();
+        let mut known = self.found.borrow_mut();
+        match known.binary_search_by(|(name, _)| (*name).cmp(root)) {
+            Ok(place) => known[place].1.clone(),
+            Err(place) => {
+                let Some((name, found)) = self.find(root) else { return Found::Unknown };
+                known.insert(place, (name, found.clone()));
+                found
+            }
         }
-        let found = self.find(root);
-        self.found.borrow_mut().insert(root.to_owned(), found.clone());
-        found
     }
 
     fn names(&self) -> Vec<String> {
