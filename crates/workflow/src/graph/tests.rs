@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Graph, NodeId, NodeKind, Owner};
+use super::{Condition, Graph, NodeId, NodeKind, Owner};
+use crate::expr::Values;
 use crate::machine::Taken;
 use crate::model::Workflow;
 
@@ -55,4 +56,19 @@ fn every_template_and_filter_that_cannot_be_compiled_is_reported() {
     ]))
     .unwrap_err();
     insta::assert_snapshot!(errors.join("\n"));
+}
+
+#[test]
+fn a_value_of_a_filter_that_is_not_there_is_told_with_its_place() {
+    let condition = Condition::compile(&json!({"all": [
+        {"value": "{{ a.n }}", "is": 1},
+        {"not": {"any": [{"value": ["x", "{{ a.no }}"], "contains": "x"}, {"value": 1, "is": 2}]}}
+    ]}));
+    let condition = condition.unwrap();
+    let holds = |a: Value| condition.holds(&Values::new([("a", a)])).map_err(|error| error.to_string());
+    assert!(holds(json!({"n": 1})).unwrap_err().starts_with("all[1].not.any[0].value[1]: "));
+    assert_eq!(holds(json!({"n": 1, "no": 2})), Ok(false));
+    let asked = Condition::compile(&json!({"value": 1, "greater_than": "{{ a.m }}"})).unwrap();
+    let error = asked.holds(&Values::new([("a", json!({}))])).unwrap_err();
+    assert!(error.to_string().starts_with("greater_than: "), "{error}");
 }
