@@ -3,7 +3,6 @@
 //! Everything that is to be done stands in a queue, so that a long list of steps inside the machine needs no
 //! stack, and the order of commands is always the same.
 
-use std::collections::VecDeque;
 use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
@@ -17,6 +16,7 @@ use super::path::StepPath;
 use super::payload::Payload;
 use super::scope::Here;
 use super::state::{Output, State, StepState, StepStatus, Taken};
+use super::work::{Queue, Work};
 use super::{delay, derive, pages, render, retry};
 use crate::graph::{Arm, CallPlan, Graph, ItemsPlan, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner};
 use crate::model::StopStatus;
@@ -26,23 +26,12 @@ pub(super) struct Machine<'a> {
     pub graph: &'a Graph,
     pub state: &'a mut State,
     pub commands: Vec<Command>,
-    work: VecDeque<Work>,
-}
-
-enum Work {
-    /// Begin a step of a list, if it may still begin.
-    Start(NodeId, StepPath),
-    /// Begin a step once more, in this generation.
-    Again(NodeId, StepPath, u32),
-    /// A step is over, and what comes after it may go on.
-    Settled(NodeId, StepPath),
-    /// A step has failed for good.
-    Failed(NodeId, StepPath, Failure),
+    work: Queue,
 }
 
 impl<'a> Machine<'a> {
     pub fn new(graph: &'a Graph, state: &'a mut State) -> Machine<'a> {
-        Machine { graph, state, commands: Vec::new(), work: VecDeque::new() }
+        Machine { graph, state, commands: Vec::new(), work: Queue::default() }
     }
 
     /// Whatever was to begin does not.
@@ -52,7 +41,7 @@ impl<'a> Machine<'a> {
 
     /// Works until nothing is left that the machine can do by itself.
     pub fn work(&mut self) {
-        while let Some(work) = self.work.pop_front() {
+        while let Some(work) = self.work.pop() {
             if self.state.status.is_final() {
                 self.work.clear();
                 return;
@@ -70,7 +59,7 @@ impl<'a> Machine<'a> {
                 }
                 Work::Again(node, path, generation) => self.start(node, path, generation),
                 Work::Settled(node, path) => self.settled(node, path),
-                Work::Failed(node, path, failure) => self.failed(node, path, failure),
+                Work::Failed(node, path, failure) => self.failed(node, path, *failure),
             }
         }
     }
@@ -116,7 +105,7 @@ impl<'a> Machine<'a> {
         match self.graph.list(list).steps.first() {
             Some(first) => {
                 let path = self.path_in(around, *first);
-                self.work.push_back(Work::Start(*first, path));
+                self.work.push(Work::Start(*first, path));
             }
             None => self.list_done(list, around.cloned(), None),
         }
@@ -124,7 +113,7 @@ impl<'a> Machine<'a> {
 
     /// Begins a step again that had failed.
     pub fn start_again(&mut self, node: NodeId, path: StepPath, generation: u32) {
-        self.work.push_back(Work::Again(node, path, generation));
+        self.work.push(Work::Again(node, path, generation));
     }
 
     fn start(&mut self, id: NodeId, path: StepPath, generation: u32) {
@@ -151,12 +140,12 @@ impl<'a> Machine<'a> {
                 Ok(true) => {}
                 Ok(false) => {
                     self.close(&path, StepStatus::Skipped);
-                    self.work.push_back(Work::Settled(id, path));
+                    self.work.push(Work::Settled(id, path));
                     return;
                 }
                 Err(error) => {
                     let failure = render::condition_failure("if", error);
-                    self.work.push_back(Work::Failed(id, path, failure));
+                    self.fail(id, path, failure);
                     return;
                 }
             }
@@ -172,12 +161,12 @@ impl<'a> Machine<'a> {
             }
             NodeKind::Set(values) => match render::values(values, &here) {
                 Ok(values) => self.complete(id, path, Output::Own(Payload::new(values))),
-                Err(failure) => self.work.push_back(Work::Failed(id, path, failure)),
+                Err(failure) => self.fail(id, path, failure),
             },
             NodeKind::Delay(plan) => match delay::due(plan, &here) {
                 Ok(due) if due <= now => self.delayed(id, path, due),
                 Ok(due) => self.wait_until(path, due),
-                Err(failure) => self.work.push_back(Work::Failed(id, path, failure)),
+                Err(failure) => self.fail(id, path, failure),
             },
             NodeKind::Filter(condition) => match condition.holds(&here) {
                 Ok(passed) => {
@@ -187,14 +176,14 @@ impl<'a> Machine<'a> {
                         step.output = Some(Output::Own(Payload::new(output)));
                     });
                     match (passed, item) {
-                        (true, _) => self.work.push_back(Work::Settled(id, path)),
+                        (true, _) => self.work.push(Work::Settled(id, path)),
                         (false, Some((iterator, item))) => self.item_over(iterator, item, Over::Skipped),
                         (false, None) => self.end(path, None),
                     }
                 }
                 Err(error) => {
                     let failure = render::condition_failure("when", error);
-                    self.work.push_back(Work::Failed(id, path, failure));
+                    self.fail(id, path, failure);
                 }
             },
             NodeKind::Branch { arms, otherwise } => self.branch(id, path, arms, otherwise.as_ref(), around),
@@ -213,7 +202,7 @@ impl<'a> Machine<'a> {
                 };
                 match list {
                     Ok(list) => self.iterate(id, path, plan, list),
-                    Err(failure) => self.work.push_back(Work::Failed(id, path, failure)),
+                    Err(failure) => self.fail(id, path, failure),
                 }
             }
             NodeKind::Stop { status, message, output } => {
@@ -222,11 +211,11 @@ impl<'a> Machine<'a> {
                 match (message, output, status) {
                     (Err(error), _, _) => {
                         let failure = render::template_failure(error.under("message"));
-                        self.work.push_back(Work::Failed(id, path, failure));
+                        self.fail(id, path, failure);
                     }
                     (_, Err(error), _) => {
                         let failure = render::template_failure(error.under("output"));
-                        self.work.push_back(Work::Failed(id, path, failure));
+                        self.fail(id, path, failure);
                     }
                     (Ok(_), Ok(output), StopStatus::Completed) => {
                         self.close(&path, StepStatus::Completed);
@@ -298,7 +287,7 @@ impl<'a> Machine<'a> {
 
     /// A step has failed for good.
     pub fn fail(&mut self, id: NodeId, path: StepPath, failure: Failure) {
-        self.work.push_back(Work::Failed(id, path, failure));
+        self.work.push(Work::Failed(id, path, Box::new(failure)));
     }
 
     /// A step comes to its end.
@@ -327,13 +316,13 @@ impl<'a> Machine<'a> {
             // Of an attempt before the one that went well.
             step.error = None;
         });
-        self.work.push_back(Work::Settled(id, path));
+        self.work.push(Work::Settled(id, path));
     }
 
     /// A step ends without an output, as if its `if` had been false.
     pub fn skip(&mut self, id: NodeId, path: StepPath) {
         self.close(&path, StepStatus::Skipped);
-        self.work.push_back(Work::Settled(id, path));
+        self.work.push(Work::Settled(id, path));
     }
 
     /// Asks for an attempt at a call.
@@ -349,15 +338,15 @@ impl<'a> Machine<'a> {
                 if let Call::Input(call) = &execute.call {
                     self.set(&path, |step| step.asked = Some(call.asked()));
                 }
-                self.commands.push(Command::Execute(Box::new(execute)));
+                self.commands.push(Command::Execute(execute));
             }
-            Err(failure) => self.work.push_back(Work::Failed(id, path, failure)),
+            Err(failure) => self.fail(id, path, failure),
         }
     }
 
     /// The call of the attempt that a step is at. A function of what the run knew when the step started, so
     /// every attempt, and every crash, gives the same.
-    pub fn execute(&self, id: NodeId, path: &StepPath) -> Result<Execute, Failure> {
+    pub fn execute(&self, id: NodeId, path: &StepPath) -> Result<Box<Execute>, Failure> {
         let node = self.graph.node(id);
         let no_call = || Failure::engine(code::INVALID_STEP, format!("step `{path}` makes no call"));
         let (Some(step), Some(start)) = (self.state.step(path), self.state.start.as_deref()) else {
@@ -391,7 +380,7 @@ impl<'a> Machine<'a> {
             Call::Code(_) => derive::seed(&start.run.id, path, step.generation, step.attempt),
             _ => 0,
         };
-        Ok(Execute {
+        Ok(Box::new(Execute {
             outside: call.is_outside(),
             call,
             path: path.clone(),
@@ -401,7 +390,7 @@ impl<'a> Machine<'a> {
             started_at: step.started_at,
             seed,
             key,
-        })
+        }))
     }
 
     /// An attempt has failed: another one, or the step has failed for good.
@@ -434,12 +423,12 @@ impl<'a> Machine<'a> {
                 let timer = Timer { path, kind: TimerKind::Retry, attempt };
                 self.commands.push(Command::SetTimer { timer, due });
             }
-            Ok(None) => self.work.push_back(Work::Failed(id, path, failure)),
+            Ok(None) => self.fail(id, path, failure),
             // What was asked about the failure cannot be answered: the step fails with what happened to it.
             Err(error) => {
                 let why = render::condition_failure("retry.on", error).message;
                 let message = format!("{}; it was not tried again: {why}", failure.message);
-                self.work.push_back(Work::Failed(id, path, Failure { message, ..failure }));
+                self.fail(id, path, Failure { message, ..failure });
             }
         }
     }
@@ -464,7 +453,7 @@ impl<'a> Machine<'a> {
                 }
                 Err(error) => {
                     let failure = render::condition_failure(&format!("branches[{place}].when"), error);
-                    self.work.push_back(Work::Failed(id, path, failure));
+                    self.fail(id, path, failure);
                     return;
                 }
             }
@@ -505,11 +494,11 @@ impl<'a> Machine<'a> {
             Some(_) if busy => {}
             Some((_, first)) => {
                 if let Some(failure) = self.state.step(&first).and_then(|step| step.error.clone()) {
-                    self.work.push_back(Work::Failed(id, path, failure));
+                    self.fail(id, path, failure);
                 }
             }
             None if busy || !ready.is_empty() => {
-                self.work.extend(ready.into_iter().map(|(node, child)| Work::Start(node, child)));
+                ready.into_iter().for_each(|(node, child)| self.work.push(Work::Start(node, child)));
             }
             None => self.complete(id, path, Output::Children),
         }
@@ -525,7 +514,7 @@ impl<'a> Machine<'a> {
             (_, around) => match list.steps.get(node.place + 1) {
                 Some(next) => {
                     let path = self.path_in(around.as_ref(), *next);
-                    self.work.push_back(Work::Start(*next, path));
+                    self.work.push(Work::Start(*next, path));
                 }
                 None => self.list_done(node.list, around, Some(path)),
             },
@@ -555,7 +544,7 @@ impl<'a> Machine<'a> {
                             Ok(value) => Some(Output::Own(Payload::new(value))),
                             Err(error) => {
                                 let failure = render::template_failure(error.under("output"));
-                                self.work.push_back(Work::Failed(owner, path, failure));
+                                self.fail(owner, path, failure);
                                 return;
                             }
                         }
@@ -568,14 +557,14 @@ impl<'a> Machine<'a> {
                     });
                     return match sums {
                         Ok(sums) => self.item_over(owner, path, Over::Succeeded(output, sums)),
-                        Err(failure) => self.work.push_back(Work::Failed(owner, path, failure)),
+                        Err(failure) => self.fail(owner, path, failure),
                     };
                 }
                 self.close_with(&path, StepStatus::Completed, |step| {
                     step.output = output;
                     step.handled = matches!(taken, Taken::OnError | Taken::OnTimeout);
                 });
-                self.work.push_back(Work::Settled(owner, path));
+                self.work.push(Work::Settled(owner, path));
             }
         }
     }
@@ -602,7 +591,7 @@ impl<'a> Machine<'a> {
                     step.error = Some(failure);
                     step.handled = true;
                 });
-                self.work.push_back(Work::Settled(id, path));
+                self.work.push(Work::Settled(id, path));
             }
             OnErrorPlan::Pause => self.set(&path, |step| {
                 step.status = StepStatus::Paused;
@@ -641,7 +630,7 @@ impl<'a> Machine<'a> {
         match (graph.list(node.list).owner, self.around(id, &path)) {
             (Owner::Step(owner, Taken::Steps), Some(around)) => self.parallel(owner, node.list, around),
             (Owner::Step(owner, _), Some(around)) => {
-                self.work.push_back(Work::Failed(owner, around, failure));
+                self.fail(owner, around, failure);
             }
             (Owner::OnFailure, _) => self.finish_failed(),
             (Owner::Run, _) | (Owner::Step(..), None) => self.run_failed(Some(path), failure),

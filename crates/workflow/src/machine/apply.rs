@@ -50,8 +50,7 @@ pub fn outstanding(graph: &Graph, state: &State) -> Vec<Command> {
     for (id, path) in open {
         let Some(step) = machine.state.step(path) else { continue };
         if step.is_calling(graph.node(id)) {
-            commands
-                .extend(machine.execute(id, path).ok().map(|execute| Command::Execute(Box::new(execute))));
+            commands.extend(machine.execute(id, path).ok().map(Command::Execute));
         }
         if let Some(due) = step.due {
             let kind = machine.timer_of(id, step);
@@ -68,7 +67,7 @@ pub fn call_now(graph: &Graph, state: &mut State, path: &StepPath) -> Option<Res
     let machine = Machine::new(graph, state);
     let attempt = machine.state.step(path)?.attempt;
     let id = machine.calling(path, attempt)?;
-    Some(machine.execute(id, path))
+    Some(machine.execute(id, path).map(|execute| *execute))
 }
 
 /// Whether a call was asked for that is to be made: what most events come to, and the run is running then.

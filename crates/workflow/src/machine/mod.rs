@@ -33,6 +33,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod work;
 
 pub use apply::{apply, call_now, needs_a_person, outstanding, step};
 
