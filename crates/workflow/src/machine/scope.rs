@@ -31,9 +31,6 @@ pub(super) struct Here<'a> {
     pub found: RefCell<Vec<(&'a str, Found)>>,
 }
 
-/// What a place sees that is no step.
-const OWN: [&str; 9] = ["trigger", "settings", "state", "run", "workflow", "steps", "error", "item", "index"];
-
 impl Here<'_> {
     /// The path of a step that is visible from here: the items are those that this place is in.
     fn instance(&self, node: NodeId) -> StepPath {
@@ -184,6 +181,10 @@ fn given(payload: Option<&Payload>) -> Found {
     }
 }
 
+fn of_an_item(value: Option<Arc<Value>>) -> Found {
+    value.map_or_else(|| Found::Nothing("is there inside an iterator only".to_owned()), Found::Value)
+}
+
 /// What a step gave, or why it gave nothing.
 pub(super) fn output_of(graph: &Graph, state: &State, path: &StepPath) -> Found {
     let nothing = |why: &str| Found::Nothing(why.to_owned());
@@ -259,26 +260,13 @@ impl<'a> Here<'a> {
 
     /// What stands behind a name, with the name as it is known here.
     fn find(&self, root: &str) -> Option<(&'a str, Found)> {
-        if let Some(name) = OWN.into_iter().find(|name| *name == root) {
-            return Some((name, self.own(name)));
-        }
-        let node = self.graph.step(root)?;
-        let found = match self.is_settled(node) {
-            true => output_of(self.graph, self.state, &self.instance(node)),
-            false => Found::Nothing("may not have run before this step: name it in `needs`".to_owned()),
-        };
-        Some((&self.graph.node(node).id, found))
-    }
-
-    /// What stands behind one of [`OWN`].
-    fn own(&self, name: &str) -> Found {
         let start = self.state.start.as_deref();
-        match name {
-            "trigger" => given(start.map(|start| &start.trigger)),
-            "settings" => given(start.map(|start| &start.settings)),
+        Some(match root {
+            "trigger" => ("trigger", given(start.map(|start| &start.trigger))),
+            "settings" => ("settings", given(start.map(|start| &start.settings))),
             "state" => match &self.state.kept {
-                Some(kept) => given(Some(kept)),
-                None => Found::Value(Arc::new(json!({}))),
+                Some(kept) => ("state", given(Some(kept))),
+                None => ("state", Found::Value(Arc::new(json!({})))),
             },
             "run" => {
                 let id = start.map(|start| start.run.id.as_str());
@@ -287,30 +275,38 @@ impl<'a> Here<'a> {
                 if let Some(links) = start.and_then(|start| self.links(start)) {
                     run["input_links"] = links;
                 }
-                Found::Value(Arc::new(run))
+                ("run", Found::Value(Arc::new(run)))
             }
             "workflow" => {
                 let run = start.map(|start| &start.run);
                 let (name, version) = (run.map(|run| run.workflow.as_str()), run.map(|run| run.version));
-                Found::Value(Arc::new(json!({"name": name, "version": version})))
+                ("workflow", Found::Value(Arc::new(json!({"name": name, "version": version}))))
             }
-            "steps" => Found::Value(Arc::new(self.steps())),
-            "error" => match self.error() {
-                Some(error) => Found::Value(Arc::new(error)),
-                None => Found::Nothing("is there in `on_error` and `on_failure` only".to_owned()),
-            },
-            item_or_index => {
+            "steps" => ("steps", Found::Value(Arc::new(self.steps()))),
+            "error" => {
+                let nothing = || Found::Nothing("is there in `on_error` and `on_failure` only".to_owned());
+                ("error", self.error().map_or_else(nothing, |error| Found::Value(Arc::new(error))))
+            }
+            "item" => {
                 let item = self.item();
-                let found = item.and_then(|(node, path)| match item_or_index {
-                    "item" => item_value(self.graph, self.state, node, &path),
-                    _ => path.of_item().map(|(_, index)| Arc::new(index.into())),
-                });
-                found.map_or_else(
-                    || Found::Nothing("is there inside an iterator only".to_owned()),
-                    Found::Value,
-                )
+                let item = item.and_then(|(node, path)| item_value(self.graph, self.state, node, &path));
+                ("item", of_an_item(item))
             }
-        }
+            "index" => {
+                let index = self.item().and_then(|(_, path)| path.of_item());
+                ("index", of_an_item(index.map(|(_, index)| Arc::new(index.into()))))
+            }
+            id => {
+                let node = self.graph.step(id)?;
+                let found = match self.is_settled(node) {
+                    true => output_of(self.graph, self.state, &self.instance(node)),
+                    false => {
+                        Found::Nothing("may not have run before this step: name it in `needs`".to_owned())
+                    }
+                };
+                (&self.graph.node(node).id, found)
+            }
+        })
     }
 }
 
