@@ -419,3 +419,77 @@ fn unwritable(error: serde_json::Error) -> Refused {
 pub(crate) fn read(key: &Key, value: &Value) -> Result<Commit, Refused> {
     tables::decode(key, value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use stepwell_store::keys::{KeyBuilder, Space};
+    use stepwell_store::{WorkspaceId, limits};
+
+    fn key() -> Key {
+        KeyBuilder::new(Space::RunEvents, WorkspaceId(1)).build()
+    }
+
+    fn done(path: &str, output: serde_json::Value) -> Event {
+        serde_json::from_value(json!({
+            "event": "step_done",
+            "path": path,
+            "attempt": 1,
+            "result": { "ok": { "value": output } },
+            "at": "2026-03-01T10:00:00Z",
+        }))
+        .unwrap()
+    }
+
+    /// Numbers of every kind, names that JSON would escape, nothing and a lot.
+    fn outputs() -> Vec<serde_json::Value> {
+        let wide: Vec<u64> = (0..70_000).collect();
+        let deep = (0..100).fold(json!(null), |inner, _| json!([inner]));
+        vec![
+            json!(null),
+            json!({ "a\"\n\u{1f600}": [i64::MIN, u64::MAX, -1, 127, 128, 1.0, -0.0, 1e300, true], "": {} }),
+            json!(wide),
+            json!("x".repeat(limits::CHUNK_BYTES * 20)),
+            deep,
+        ]
+    }
+
+    #[test]
+    fn a_page_is_read_as_it_was_written() {
+        let note = NoteRef { key: Some("k"), began_ms: Some(-7), late: true, ..NoteRef::default() };
+        let mut page = Page::default();
+        let events: Vec<Event> = outputs().into_iter().map(|output| done("step", output)).collect();
+        events.iter().for_each(|event| page.push(event, &note).unwrap());
+        let mark = page.mark();
+        page.push(&done("step", json!("taken back")), &NoteRef::default()).unwrap();
+        assert!(page.bytes_since(mark) > 0);
+        page.back_to(mark);
+        page.push(&done("loop[0].step", json!(1)), &NoteRef::default()).unwrap();
+        page.push(&done("last", json!(2)), &NoteRef::default()).unwrap();
+        let commit = read(&key(), &page.value(5, None).unwrap().unwrap()).unwrap();
+        assert_eq!((commit.at_ms, commit.entries.len()), (5, events.len() + 1));
+        for (entry, event) in commit.entries.iter().zip(&events) {
+            assert_eq!(&entry.event, event);
+            assert_eq!(entry.note, note.owned().unwrap());
+        }
+        assert_eq!(commit.entries.last().map(|entry| entry.after_items), Some(1));
+        let items: crate::tables::items::ItemEvents =
+            tables::decode(&key(), &page.items_value().unwrap()).unwrap();
+        assert_eq!((items.entries.len(), items.ended.len()), (1, 0));
+    }
+
+    /// As folders have it that were written before.
+    #[test]
+    fn a_page_of_json_is_read_too() {
+        let event = serde_json::to_value(done("step", json!({ "n": 1 }))).unwrap();
+        let commit = json!({ "t": 5, "e": [{ "e": event, "n": { "k": "k" } }] });
+        let commit = read(&key(), &tables::encode(&commit).unwrap()).unwrap();
+        assert_eq!(commit.entries[0].event, done("step", json!({ "n": 1 })));
+        assert_eq!(commit.entries[0].note.key.as_deref(), Some("k"));
+        let cut = tables::pack(&json!({ "t": 5, "e": [] })).unwrap();
+        for value in [cut.slice(..cut.len() - 1), Value::from_static(&[9, 1]), Value::new()] {
+            assert!(matches!(read(&key(), &value), Err(Refused::Damaged(_))), "{value:?}");
+        }
+    }
+}
