@@ -166,6 +166,16 @@ impl Target<'_> {
         }
     }
 
+    /// Whether it is what is stored at `path`.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        match self {
+            Target::System(_) => false,
+            Target::Field { field, part } => {
+                field.id == path.field && part.map(|(name, _)| name) == path.part.as_deref()
+            }
+        }
+    }
+
     /// What the values are, in words, with the options of a select.
     pub fn described(&self) -> String {
         match self {
@@ -231,7 +241,7 @@ impl Object {
     pub fn path_name(&self, path: &Path) -> String {
         let field = self.field_by_id(path.field).map_or("?", |field| field.name.as_str());
         match &path.part {
-            Some(part) => format!("{field}.{part}"),
+            Some(part) => [field, ".", part].concat(),
             None => field.to_owned(),
         }
     }
@@ -252,11 +262,17 @@ impl Object {
 
     /// Whether a set is of exactly these names, in any order.
     pub(crate) fn is_set(&self, unique: &Unique, names: &[String]) -> bool {
-        let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
-        wanted.sort_unstable();
-        let mut held = self.unique_names(unique);
-        held.sort_unstable();
-        held == wanted
+        // A set names each path once.
+        unique.paths.len() == names.len()
+            && unique.paths.iter().all(|path| names.iter().any(|name| self.is_name_of(path, name)))
+    }
+
+    fn is_name_of(&self, path: &Path, name: &str) -> bool {
+        let (field, part) = match name.split_once('.') {
+            Some((field, part)) => (field, Some(part)),
+            None => (name, None),
+        };
+        path.part.as_deref() == part && self.field_by_id(path.field).is_some_and(|held| held.name == field)
     }
 
     /// Whether a set is one of those named.

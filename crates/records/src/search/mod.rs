@@ -15,6 +15,7 @@ mod tests;
 mod walk;
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -91,7 +92,7 @@ struct Found {
 struct Search<'a> {
     records: &'a Records<'a>,
     object: &'a Object,
-    filter: Option<Filter>,
+    filter: Option<&'a Filter>,
     order: Order,
     limit: usize,
     after: Option<Cursor>,
@@ -126,14 +127,18 @@ impl Records<'_> {
         let object = self.object(object)?;
         let wrong = |problem| RecordsError::Query { object: object.name.clone(), problem };
         let (filter, sort) = match &query.view {
-            None => (query.filter.clone(), query.sort.clone()),
+            None => (query.filter.as_ref().map(Cow::Borrowed), Cow::Borrowed(&query.sort)),
             Some(view) => {
                 let saved = self.view(&object.name, view).await?;
                 let filter = match (saved.filter, &query.filter) {
-                    (Some(saved), Some(filter)) => Some(Filter::All(vec![saved, filter.clone()])),
-                    (saved, filter) => saved.or_else(|| filter.clone()),
+                    (Some(saved), Some(filter)) => Some(Cow::Owned(Filter::All(vec![saved, filter.clone()]))),
+                    (saved, filter) => saved.map(Cow::Owned).or(filter.as_ref().map(Cow::Borrowed)),
                 };
-                (filter, if query.sort.is_empty() { saved.sort } else { query.sort.clone() })
+                let sort = match query.sort.is_empty() {
+                    true => Cow::Owned(saved.sort),
+                    false => Cow::Borrowed(&query.sort),
+                };
+                (filter, sort)
             }
         };
         let filter = filter.map(|filter| filter.bind(&object)).transpose();
@@ -156,14 +161,16 @@ impl Records<'_> {
         let limit = if sorted { MAX_SORTED } else { limit };
         let keep = projection(&object, &query.fields).map_err(wrong)?;
         let life = if query.deleted { Life::Deleted } else { Life::Live };
-        let fingerprint = cursor::fingerprint(&object, filter.as_ref(), &sort, query.deleted);
+        // Most searches have one page.
+        let fingerprint =
+            LazyLock::new(|| cursor::fingerprint(&object, filter.as_ref(), &sort, query.deleted));
         let after = query.cursor.as_deref().map(|text| Cursor::parse(text, &fingerprint)).transpose();
         let after = after.map_err(wrong)?;
 
         let search = Search {
             records: self,
             object: &object,
-            filter,
+            filter: filter.as_ref(),
             order,
             limit,
             after: after.clone(),
@@ -271,7 +278,7 @@ impl Search<'_> {
 
     /// Whether a row is wanted.
     fn matches(&self, row: &Row) -> Result<bool, RecordsError> {
-        let Some(filter) = &self.filter else { return Ok(true) };
+        let Some(filter) = self.filter else { return Ok(true) };
         let resolve = |name: &str| match self.object.target(name).ok()? {
             Target::System(system) => Some(Cow::Owned(system_value(system, row))),
             target @ Target::Field { .. } => Some(Cow::Borrowed(row.get(&target.path()?))),

@@ -60,7 +60,7 @@ impl Search<'_> {
     /// The conditions that every match fulfils, by what they look at.
     fn required(&self) -> Vec<(Target<'_>, Vec<&Test>)> {
         let mut conditions = Vec::new();
-        if let Some(filter) = &self.filter {
+        if let Some(filter) = self.filter {
             required_in(filter, &mut conditions);
         }
         let mut required: Vec<(Target<'_>, Vec<&Test>)> = Vec::new();
@@ -112,9 +112,8 @@ impl Search<'_> {
 
     /// The keys of the records whose values in a unique set the filter names.
     fn by_unique(&self, unique: &Unique, required: &[(Target<'_>, Vec<&Test>)]) -> Option<Vec<Key>> {
-        let tests_of = |path: &Path| {
-            required.iter().find(|(target, _)| target.path().as_ref() == Some(path)).map(|(_, tests)| tests)
-        };
+        let tests_of =
+            |path: &Path| required.iter().find(|(target, _)| target.is_at(path)).map(|(_, tests)| tests);
         let key = |values: Vec<&Value>| unique_key_of(self.records.workspace, self.object, unique, values);
         if let [path] = unique.paths.as_slice()
             && let Some(Value::Array(values)) =
@@ -136,8 +135,7 @@ impl Search<'_> {
         index: &Index,
         required: &'r [(Target<'_>, Vec<&'r Test>)],
     ) -> Option<(Kind, &'r [&'r Test])> {
-        let (target, tests) =
-            required.iter().find(|(target, _)| target.path().as_ref() == Some(&index.path))?;
+        let (target, tests) = required.iter().find(|(target, _)| target.is_at(&index.path))?;
         Some((target.kind(), tests))
     }
 
@@ -208,7 +206,7 @@ impl Search<'_> {
     /// By the beginning of a unique text.
     fn by_prefix(&self, unique: &Unique, required: &[(Target<'_>, Vec<&Test>)]) -> Option<Plan> {
         let [path] = unique.paths.as_slice() else { return None };
-        let (target, tests) = required.iter().find(|(target, _)| target.path().as_ref() == Some(path))?;
+        let (target, tests) = required.iter().find(|(target, _)| target.is_at(path))?;
         if matches!(target.kind(), Kind::Uuid | Kind::Date | Kind::DateTime) {
             return None;
         }
