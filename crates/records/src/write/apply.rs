@@ -42,23 +42,17 @@ impl Records<'_> {
         let named = live_after.map_or(Ok(Vec::new()), |row| self.relations(object, before, row))?;
 
         // One trip for all that the write rests on beside the record itself.
-        let taken = moves.iter().filter_map(|(_, _, to)| to.clone());
-        let keys: Vec<Key> = taken.chain(named.iter().map(|named| named.key.clone())).collect();
-        let mut found: std::collections::HashMap<Key, Bytes> = Default::default();
-        if !keys.is_empty() {
-            let values = self.txn.get_many(&keys).await?;
-            found.extend(keys.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?))));
-        }
-        if let Some(row) = live_after {
-            for (unique, _, to) in &moves {
-                if let Some(key) = to
-                    && let Some(other) = found.get(key)
-                {
-                    return Err(conflict(object, unique, row, index::id_of_unique(key, other)?));
-                }
+        let taken = moves.iter().filter_map(|(unique, _, to)| Some((unique, to.as_ref()?)));
+        let keys = taken.clone().map(|(_, key)| key).chain(named.iter().map(|named| &named.key));
+        let keys: Vec<Key> = keys.cloned().collect();
+        let found = if keys.is_empty() { Vec::new() } else { self.txn.get_many(&keys).await? };
+        let mut found = found.iter();
+        for ((unique, key), other) in taken.zip(&mut found) {
+            if let (Some(row), Some(other)) = (live_after, other) {
+                return Err(conflict(object, unique, row, index::id_of_unique(key, other)?));
             }
         }
-        if let Some(missing) = named.iter().find(|named| !found.contains_key(&named.key)) {
+        if let Some((missing, _)) = named.iter().zip(found).find(|(_, found)| found.is_none()) {
             return Err(RecordsError::RelationNotFound {
                 object: object.name.clone(),
                 field: missing.field.name.clone(),
