@@ -17,6 +17,7 @@ mod search;
 #[cfg(test)]
 mod testing;
 mod value;
+mod values;
 mod view;
 mod write;
 

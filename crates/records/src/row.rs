@@ -18,8 +18,9 @@ use stepwell_store::{Key, WorkspaceId};
 use uuid::Uuid;
 
 use crate::error::RecordsError;
-use crate::schema::{Object, ObjectId, Path};
+use crate::schema::{FieldId, Object, ObjectId, Path};
 use crate::value::{expand, instant_value};
+use crate::values::Values;
 
 /// The first byte of a row: how the rest is to be read.
 const FORMAT: u8 = 1;
@@ -33,14 +34,14 @@ pub(crate) enum Life {
     Deleted,
 }
 
-/// A record as it is stored: values under field ids, nothing for empty ones.
+/// A record as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
     pub id: Uuid,
     pub version: u64,
     pub updated: i64,
     pub deleted: Option<i64>,
-    pub fields: Map<String, Value>,
+    pub values: Values,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,10 +83,10 @@ pub(crate) fn created(id: Uuid) -> i64 {
 
 /// Reads a row of which some field cannot be read, such as JSON nested deeper than a reader goes: that field is then
 /// its JSON as a text. One value must not hide a record, nor a record all that a search would find.
-fn field_by_field(json: &[u8]) -> Result<Stored<Map<String, Value>>, serde_json::Error> {
-    let Stored { v, u, d, f }: Stored<BTreeMap<String, Box<RawValue>>> = serde_json::from_slice(json)?;
+fn field_by_field(json: &[u8]) -> Result<Stored<Values>, serde_json::Error> {
+    let Stored { v, u, d, f }: Stored<BTreeMap<FieldId, Box<RawValue>>> = serde_json::from_slice(json)?;
     let read = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().into());
-    Ok(Stored { v, u, d, f: f.into_iter().map(|(name, raw)| (name, read(&raw))).collect() })
+    Ok(Stored { v, u, d, f: f.into_iter().map(|(field, raw)| (field, read(&raw))).collect() })
 }
 
 impl Row {
@@ -96,7 +97,7 @@ impl Row {
                 let Stored { v, u, d, f } = serde_json::from_slice(json)
                     .or_else(|_| field_by_field(json))
                     .map_err(|error| damaged(error.to_string()))?;
-                Ok(Row { id, version: v, updated: u, deleted: d, fields: f })
+                Ok(Row { id, version: v, updated: u, deleted: d, values: f })
             }
             Some((format, _)) => {
                 Err(damaged(format!("format {format} is not known here; it was written by a newer version")))
@@ -106,15 +107,16 @@ impl Row {
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let stored = Stored { v: self.version, u: self.updated, d: self.deleted, f: &self.fields };
-        let mut bytes = vec![FORMAT];
+        let stored = Stored { v: self.version, u: self.updated, d: self.deleted, f: &self.values };
+        let mut bytes = Vec::with_capacity(256);
+        bytes.push(FORMAT);
         serde_json::to_writer(&mut bytes, &stored)
             .expect("a map with text keys always serialises, and a Vec takes it");
         bytes
     }
 
     pub fn get(&self, path: &Path) -> &Value {
-        let value = self.fields.get(&path.field.0.to_string()).unwrap_or(&Value::Null);
+        let value = self.values.get(path.field).unwrap_or(&Value::Null);
         match &path.part {
             None => value,
             Some(part) => value.get(part).unwrap_or(&Value::Null),
@@ -123,9 +125,7 @@ impl Row {
 
     /// The fields that hold something, by name.
     pub fn named_fields<'a>(&'a self, object: &'a Object) -> impl Iterator<Item = (&'a str, &'a Value)> {
-        object.fields.iter().filter_map(|field| {
-            self.fields.get(&field.id.0.to_string()).map(|value| (field.name.as_str(), value))
-        })
+        object.fields.iter().filter_map(|field| Some((field.name.as_str(), self.values.get(field.id)?)))
     }
 
     fn system(&self, record: &mut Map<String, Value>) {
@@ -142,7 +142,7 @@ impl Row {
     pub fn flat(&self, object: &Object) -> Value {
         let mut record = Map::new();
         for field in &object.fields {
-            let stored = self.fields.get(&field.id.0.to_string());
+            let stored = self.values.get(field.id);
             record.insert(field.name.clone(), expand(&field.kind, stored));
         }
         self.system(&mut record);
@@ -151,10 +151,9 @@ impl Row {
 
     /// The record by names, without empty fields.
     pub fn into_sparse(mut self, object: &Object) -> Map<String, Value> {
-        let mut fields = std::mem::take(&mut self.fields);
-        let named = object.fields.iter().filter_map(|field| {
-            fields.remove(&field.id.0.to_string()).map(|value| (field.name.clone(), value))
-        });
+        let mut values = std::mem::take(&mut self.values);
+        let named =
+            object.fields.iter().filter_map(|field| Some((field.name.clone(), values.take(field.id)?)));
         let mut record: Map<String, Value> = named.collect();
         self.system(&mut record);
         record
@@ -171,8 +170,8 @@ mod tests {
         let stored = format!(r#"{{"v":3,"u":7,"f":{{"1":"Ann","2":{deep}}}}}"#);
         let row = Row::decode(Uuid::nil(), &[&[FORMAT], stored.as_bytes()].concat()).unwrap();
         assert_eq!((row.version, row.updated), (3, 7));
-        assert_eq!(row.fields["1"], "Ann");
-        assert_eq!(row.fields["2"], deep);
+        assert_eq!(row.values.get(FieldId(1)), Some(&"Ann".into()));
+        assert_eq!(row.values.get(FieldId(2)), Some(&deep.into()));
         assert!(Row::decode(Uuid::nil(), &[FORMAT, b'{']).is_err());
     }
 }

@@ -16,7 +16,7 @@ use crate::backfill::{Backfill, Built};
 use crate::error::{Problem, RecordsError};
 use crate::problems::{Problems, clipped, listing};
 use crate::records::Records;
-use crate::value::normalise;
+use crate::value::{self, normalise};
 
 const MAX_FIELDS: usize = 300;
 /// Each costs a key on every write of a record that has a value in it.
@@ -295,7 +295,8 @@ pub(super) fn default_of(
 ) -> Option<Value> {
     let default = new.default.as_ref().filter(|default| !default.is_null())?;
     if !field.kind.parts().is_empty() {
-        return crate::value::merge(object, field, None, default, problems).filter(|value| !value.is_null());
+        let change = value::Change::read(object, field, default, problems)?;
+        return Some(change.onto(None)).filter(|value| !value.is_null());
     }
     match normalise(&Target::Field { field, part: None }, default) {
         Ok(value) => Some(value),

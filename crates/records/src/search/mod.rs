@@ -222,7 +222,7 @@ fn filter_error(object: &Object, problems: Vec<FilterProblem>) -> RecordsError {
 /// How many rows have so many bytes together; one at least.
 fn rows_within(rows: &[(Vec<u8>, Row)], most: usize) -> usize {
     let mut bytes = 0;
-    let sizes = rows.iter().map(|(_, row)| row.fields.values().map(size).sum::<usize>());
+    let sizes = rows.iter().map(|(_, row)| row.values.values().map(size).sum::<usize>());
     let within = sizes.take_while(|size| {
         bytes += size;
         bytes <= most

@@ -1,4 +1,4 @@
-//! Values of fields: what is accepted, what it is stored as, and how one field is merged into another.
+//! Values of fields: what is accepted, what it is stored as, and how it is merged into what a field holds.
 //!
 //! Everything is normalised before it is stored, so that what is equal to a person is equal to a comparison:
 //! addresses in lower case, domains without `https://www.`, instants in UTC with milliseconds.
@@ -46,68 +46,108 @@ pub fn misfit(target: &Target<'_>, value: &Value) -> Option<(String, Option<Stri
     normalise(target, value).err().map(|misfit| (misfit.message, misfit.hint))
 }
 
-/// What `input` makes of a record's field whose value is `current`: null clears, the parts of a composite field are
-/// merged, anything else replaces. `None` after a problem was noted.
-pub(crate) fn merge(
-    object: &Object,
-    field: &Field,
-    current: Option<&Value>,
-    input: &Value,
-    problems: &mut Problems,
-) -> Option<Value> {
-    if input.is_null() {
-        return Some(Value::Null);
-    }
-    let parts = field.kind.parts();
-    if parts.is_empty() {
-        let target = Target::Field { field, part: None };
-        return match normalise(&target, input) {
-            Ok(value) => Some(value),
-            Err(misfit) => {
-                problems.push(misfit.at(&field.name));
-                None
-            }
-        };
-    }
-    let Value::Object(input) = input else {
-        problems.push(not_an_object(field, input).at(&field.name));
-        return None;
-    };
-    let before = problems.len();
-    let mut merged = match current {
-        Some(Value::Object(current)) => current.clone(),
-        _ => Map::new(),
-    };
-    for (name, value) in input {
-        let Some(part) = parts.iter().find(|(part, _)| part == name) else {
-            problems.push_with(|| {
-                let unknown = unknown_part(&object.name, field, name);
-                let path = format!("{}.{name}", field.name);
-                Problem { path, message: unknown.message, hint: unknown.hint }
-            });
-            continue;
-        };
-        if value.is_null() {
-            merged.remove(name);
-            continue;
+/// What a field is to hold, checked and as it is stored.
+pub(crate) enum Change {
+    /// This instead of what it holds; null clears it.
+    Whole(Value),
+    /// These parts of a composite field; null clears one, the others stay.
+    Parts(Vec<(&'static str, Value)>),
+}
+
+impl Change {
+    /// What `input` makes of a field. `None` after a problem was noted.
+    pub fn read(object: &Object, field: &Field, input: &Value, problems: &mut Problems) -> Option<Change> {
+        if input.is_null() {
+            return Some(Change::Whole(Value::Null));
         }
-        match normalise(&Target::Field { field, part: Some(*part) }, value) {
-            Ok(Value::Null) => {
-                merged.remove(name);
+        let parts = field.kind.parts();
+        if parts.is_empty() {
+            let target = Target::Field { field, part: None };
+            return match normalise(&target, input) {
+                Ok(value) => Some(Change::Whole(value)),
+                Err(misfit) => {
+                    problems.push(misfit.at(&field.name));
+                    None
+                }
+            };
+        }
+        let Value::Object(input) = input else {
+            problems.push(not_an_object(field, input).at(&field.name));
+            return None;
+        };
+        let before = problems.len();
+        let mut given = Vec::with_capacity(input.len().min(parts.len()));
+        for (name, value) in input {
+            let Some(part) = parts.iter().find(|(part, _)| part == name) else {
+                problems.push_with(|| {
+                    let unknown = unknown_part(&object.name, field, name);
+                    let path = format!("{}.{name}", field.name);
+                    Problem { path, message: unknown.message, hint: unknown.hint }
+                });
+                continue;
+            };
+            match normalise(&Target::Field { field, part: Some(*part) }, value) {
+                Ok(Value::Array(items)) if items.is_empty() => given.push((part.0, Value::Null)),
+                Ok(value) => given.push((part.0, value)),
+                Err(misfit) => problems.push(misfit.at(format!("{}.{name}", field.name))),
             }
-            Ok(Value::Array(items)) if items.is_empty() => {
-                merged.remove(name);
+        }
+        (problems.len() == before).then_some(Change::Parts(given))
+    }
+
+    /// What a field that was empty has then, or a part of it; null for nothing.
+    pub fn get(&self, part: Option<&str>) -> &Value {
+        match (self, part) {
+            (Change::Whole(value), None) => value,
+            (Change::Parts(parts), Some(part)) => {
+                parts.iter().find(|(name, _)| *name == part).map_or(&Value::Null, |(_, value)| value)
             }
-            Ok(value) => {
-                merged.insert(name.clone(), value);
-            }
-            Err(misfit) => problems.push(misfit.at(format!("{}.{name}", field.name))),
+            (Change::Whole(_), Some(_)) | (Change::Parts(_), None) => &Value::Null,
         }
     }
-    if problems.len() > before {
-        return None;
+
+    /// Says nothing of a part.
+    pub fn leave_out(&mut self, part: &str) {
+        if let Change::Parts(parts) = self {
+            parts.retain(|(name, _)| *name != part);
+        }
     }
-    Some(if merged.is_empty() { Value::Null } else { Value::Object(merged) })
+
+    /// Whether a field that holds `held` stays as it is.
+    pub fn is_met_by(&self, held: Option<&Value>) -> bool {
+        match (self, held) {
+            (Change::Whole(value), None) => value.is_null(),
+            (Change::Whole(value), Some(held)) => value == held && !value.is_null(),
+            (Change::Parts(parts), None) => parts.iter().all(|(_, value)| value.is_null()),
+            (Change::Parts(parts), Some(Value::Object(held))) if !held.is_empty() => {
+                parts.iter().all(|(name, value)| match value {
+                    Value::Null => !held.contains_key(*name),
+                    value => held.get(*name) == Some(value),
+                })
+            }
+            (Change::Parts(_), Some(_)) => false,
+        }
+    }
+
+    /// What a field that held `held` holds then; null for nothing.
+    pub fn onto(self, held: Option<&Value>) -> Value {
+        let parts = match self {
+            Change::Whole(value) => return value,
+            Change::Parts(parts) => parts,
+        };
+        let mut merged = match held {
+            Some(Value::Object(held)) => held.clone(),
+            _ => Map::new(),
+        };
+        for (name, value) in parts {
+            if value.is_null() {
+                merged.remove(name);
+            } else {
+                merged.insert(name.to_owned(), value);
+            }
+        }
+        if merged.is_empty() { Value::Null } else { Value::Object(merged) }
+    }
 }
 
 fn not_an_object(field: &Field, input: &Value) -> Misfit {

@@ -15,8 +15,10 @@ fn stored(kind: &FieldType, input: Value) -> Result<Value, String> {
     let schema = crate::Schema::standard();
     let person = schema.object("person").unwrap();
     let mut problems = Problems::default();
-    let value = merge(person, &field(kind.clone()), None, &input, &mut problems);
-    value.ok_or_else(|| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    let change = Change::read(person, &field(kind.clone()), &input, &mut problems);
+    change
+        .map(|change| change.onto(None))
+        .ok_or_else(|| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
 #[test]

@@ -123,9 +123,9 @@ impl Records<'_> {
         let mut named = Vec::new();
         for field in &object.fields {
             let FieldType::Relation { object: target } = field.kind else { continue };
-            let key = field.id.0.to_string();
-            let Some(Value::String(id)) = after.fields.get(&key) else { continue };
-            if before.is_some_and(|before| before.fields.get(&key) == after.fields.get(&key)) {
+            let held = after.values.get(field.id);
+            let Some(Value::String(id)) = held else { continue };
+            if before.is_some_and(|before| before.values.get(field.id) == held) {
                 continue;
             }
             let id = Uuid::try_parse(id).map_err(|_| {

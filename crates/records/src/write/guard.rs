@@ -6,7 +6,7 @@ use crate::error::{Problem, RecordsError};
 use crate::problems::Problems;
 use crate::row::Row;
 use crate::schema::{Field, Kind, Object, Target};
-use crate::value::merge;
+use crate::value::Change;
 
 /// What the record has to be for a change to be made.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -78,7 +78,7 @@ impl Unchanged<'_> {
                 }
             };
             let Some(expected) = self.expected(object, field, part, &mut problems) else { continue };
-            let held = row.fields.get(&field.id.0.to_string()).unwrap_or(&Value::Null);
+            let held = row.values.get(field.id).unwrap_or(&Value::Null);
             let held = part.map_or(held, |(part, _)| held.get(part).unwrap_or(&Value::Null));
             if *held != expected {
                 changed.push(name.clone());
@@ -112,17 +112,17 @@ impl Unchanged<'_> {
             return None;
         };
         let mut found = Problems::default();
-        let whole = merge(object, field, None, given, &mut found);
+        let change = Change::read(object, field, given, &mut found);
         problems.extend(
             found
                 .into_list()
                 .into_iter()
                 .map(|problem| Problem { path: format!("if_unchanged.since.{}", problem.path), ..problem }),
         );
-        let whole = whole?;
+        let change = change?;
         Some(match part {
-            None => whole,
-            Some((part, _)) => whole.get(part).cloned().unwrap_or(Value::Null),
+            None => change.onto(None),
+            Some((part, _)) => change.get(Some(part)).clone(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Writes: create, update, delete, restore, upsert. Each checks everything first and then writes all or nothing.
 
 mod apply;
-mod fields;
+mod given;
 mod guard;
 #[cfg(test)]
 mod interleaving;
@@ -13,12 +13,15 @@ use uuid::Uuid;
 
 use crate::error::RecordsError;
 use crate::event::{EventKind, Outcome, RecordEvent, WriteContext, Written, was_updated};
+use crate::filter::is_empty;
 use crate::index;
 use crate::problems::{joined, listing};
 use crate::records::{Records, parse_id};
 use crate::row::{Life, Row};
-use crate::schema::{IndexState, Object};
+use crate::schema::{IndexState, Object, Unique};
+use crate::values::Values;
 
+use given::{Changed, Given, create_only};
 use guard::check_version;
 pub use guard::{Guard, Unchanged};
 
@@ -41,22 +44,22 @@ impl Records<'_> {
         record: &Map<String, Value>,
     ) -> Result<Written, RecordsError> {
         let object = self.object(object)?;
-        let fields = fields::for_create(&object, record)?;
-        self.insert(context, &object, fields).await
+        let values = Given::read(&object, record).into_new()?;
+        self.insert(context, &object, values).await
     }
 
     async fn insert(
         &mut self,
         context: &WriteContext,
         object: &Object,
-        fields: Map<String, Value>,
+        values: Values,
     ) -> Result<Written, RecordsError> {
         if context.new_id.get_version_num() != 7 {
             let message = format!("the id {} of a new record is not a UUID of version 7", context.new_id);
             return Err(RecordsError::Misuse(message));
         }
         let updated = context.now.as_millisecond();
-        let row = Row { id: context.new_id, version: 1, updated, deleted: None, fields };
+        let row = Row { id: context.new_id, version: 1, updated, deleted: None, values };
         if self.load(object, Life::Live, row.id).await?.is_some() {
             let message = format!("the id {} was given to two new records of {}", row.id, object.name);
             return Err(RecordsError::Misuse(message));
@@ -77,7 +80,12 @@ impl Records<'_> {
         let object = self.object(object)?;
         let id = parse_id(&object, id)?;
         let row = self.live(&object, id).await?;
-        self.change(context, &object, row, changes, guard.into()).await
+        let guard = guard.into();
+        check_version(&object, &row, guard.if_version)?;
+        if let Some(unchanged) = guard.if_unchanged {
+            unchanged.check(&object, &row, changes)?;
+        }
+        self.change(context, &object, row, Given::read(&object, changes)).await
     }
 
     async fn change(
@@ -85,21 +93,14 @@ impl Records<'_> {
         context: &WriteContext,
         object: &Object,
         before: Row,
-        changes: &Map<String, Value>,
-        guard: Guard<'_>,
+        given: Given<'_>,
     ) -> Result<Written, RecordsError> {
-        check_version(object, &before, guard.if_version)?;
-        if let Some(unchanged) = guard.if_unchanged {
-            unchanged.check(object, &before, changes)?;
-        }
-        let fields = fields::for_update(object, &before.fields, changes)?;
-        let mut was = fields::difference(object, &before.fields, &fields);
-        if was.is_empty() {
+        let Some(Changed { values, mut was }) = given.into_changed(&before.values)? else {
             return Ok(unchanged(object, &before));
-        }
+        };
         was_updated(&mut was, before.updated);
         let (version, updated) = (before.version + 1, later(context, &before));
-        let row = Row { id: before.id, version, updated, deleted: before.deleted, fields };
+        let row = Row { id: before.id, version, updated, deleted: before.deleted, values };
         self.apply(object, Some(&before), Some(&row)).await?;
         Ok(written(context, object, EventKind::Updated, row, was))
     }
@@ -169,61 +170,42 @@ impl Records<'_> {
         upsert: Upsert<'_>,
     ) -> Result<Written, RecordsError> {
         let object = self.object(object)?;
-        let found = self.matching(&object, record, upsert.match_on).await?;
-        let changes = fields::without(&object, record, upsert.create_only)?;
+        let unique = matched(&object, upsert.match_on)?;
+        let given = Given::read(&object, record).checked()?;
+        let found = self.matching(&object, unique, upsert.match_on, &given).await?;
+        let create_only = create_only(&object, upsert.create_only)?;
         match found {
-            Some(row) => self.change(context, &object, row, &changes, upsert.if_version.into()).await,
+            Some(row) => {
+                check_version(&object, &row, upsert.if_version)?;
+                self.change(context, &object, row, given.without(&create_only)).await
+            }
             None if upsert.if_version.is_some() => {
                 let message = "there is no such record, and `if_version` asks for one".to_owned();
-                let hint = Some("leave `if_version` out to create it".to_owned());
-                Err(RecordsError::Match { object: object.name.clone(), message, hint })
+                Err(mismatch(&object, message, Some("leave `if_version` out to create it".to_owned())))
             }
             None => {
-                let fields = fields::for_create(&object, record)?;
-                self.insert(context, &object, fields).await
+                let values = given.into_new()?;
+                self.insert(context, &object, values).await
             }
         }
     }
 
-    /// The record that has these values in the set named; the commit rests on the answer.
+    /// The record that has the given values in a set; the commit rests on the answer.
     async fn matching(
         &mut self,
         object: &Object,
-        record: &Map<String, Value>,
+        unique: &Unique,
         names: &[String],
+        given: &Given<'_>,
     ) -> Result<Option<Row>, RecordsError> {
-        let mismatch = |message: String, hint: Option<String>| {
-            Err(RecordsError::Match { object: object.name.clone(), message, hint })
-        };
-        let Some(unique) = object.unique_set(names) else {
-            let sets: Vec<_> = object
-                .unique
-                .iter()
-                .map(|unique| format!("[{}]", object.unique_names(unique).join(", ")))
-                .collect();
-            let hint = match sets.as_slice() {
-                [] => format!("{} has no unique fields; add a unique set to it", object.name),
-                sets => format!("its unique sets are {}", joined(sets, " and ")),
-            };
-            return mismatch(format!("[{}] is no unique set", listing(names)), Some(hint));
-        };
-        if unique.state == IndexState::Building {
-            let message = format!("the unique set [{}] is still being built", names.join(", "));
-            return mismatch(message, Some("try again when it is ready".into()));
-        }
-        let probe = Row {
-            id: Uuid::nil(),
-            version: 0,
-            updated: 0,
-            deleted: None,
-            fields: fields::for_match(object, record)?,
-        };
-        if let Some(path) = unique.paths.iter().find(|path| crate::value::is_missing(Some(probe.get(path)))) {
+        if let Some(path) = unique.paths.iter().find(|path| is_empty(given.get(path))) {
             let message = format!("the record has no `{}`", object.path_name(path));
-            return mismatch(message, Some("every field of `match` needs a value".into()));
+            return Err(mismatch(object, message, Some("every field of `match` needs a value".into())));
         }
-        let Some(key) = index::unique_key(self.workspace, object, unique, &probe) else {
-            return mismatch(format!("[{}] has no value to match", names.join(", ")), None);
+        let values = unique.paths.iter().map(|path| given.get(path));
+        let Some(key) = index::unique_key_of(self.workspace, object, unique, values) else {
+            let message = format!("[{}] has no value to match", names.join(", "));
+            return Err(mismatch(object, message, None));
         };
         let Some(value) = self.txn.get(&key).await? else { return Ok(None) };
         let id = index::id_of_unique(&key, &value)?;
@@ -243,6 +225,31 @@ impl Records<'_> {
         let deleted = self.load(object, Life::Deleted, id).await?.is_some();
         Err(RecordsError::NotFound { object: object.name.clone(), id, deleted })
     }
+}
+
+fn mismatch(object: &Object, message: String, hint: Option<String>) -> RecordsError {
+    RecordsError::Match { object: object.name.clone(), message, hint }
+}
+
+/// The unique set that an upsert names.
+fn matched<'o>(object: &'o Object, names: &[String]) -> Result<&'o Unique, RecordsError> {
+    let Some(unique) = object.unique_set(names) else {
+        let sets: Vec<_> = object
+            .unique
+            .iter()
+            .map(|unique| format!("[{}]", object.unique_names(unique).join(", ")))
+            .collect();
+        let hint = match sets.as_slice() {
+            [] => format!("{} has no unique fields; add a unique set to it", object.name),
+            sets => format!("its unique sets are {}", joined(sets, " and ")),
+        };
+        return Err(mismatch(object, format!("[{}] is no unique set", listing(names)), Some(hint)));
+    };
+    if unique.state == IndexState::Building {
+        let message = format!("the unique set [{}] is still being built", names.join(", "));
+        return Err(mismatch(object, message, Some("try again when it is ready".into())));
+    }
+    Ok(unique)
 }
 
 /// A record's time never goes back, whatever the clock does.
