@@ -193,7 +193,7 @@ async fn chunk(
                 match write_of(bulk, row).apply(&mut records, &context, object).await {
                     Ok(written) => {
                         if let (Some(event), BulkEvents::Emit) = (&written.event, bulk.events) {
-                            events.push(event)?;
+                            events.push(event);
                         }
                         done.push(Ok((outcome_name(&written), written.record)));
                     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use stepwell_records::RecordEvent;
+use stepwell_records::EventJson;
 use stepwell_store::{LogError, Refused, Value, Want, first_position, read_log};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -30,19 +30,18 @@ pub(crate) struct LogRow {
     pub records: Vec<serde_json::Value>,
 }
 
-/// The record events of one commit, written down as they come, so that their size is known at every moment.
+/// The record events of one commit, put in a row as they come, so that their size is known at every moment.
 #[derive(Debug, Default)]
 pub(crate) struct EventPage {
     json: Vec<u8>,
 }
 
 impl EventPage {
-    pub(crate) fn push(&mut self, event: &RecordEvent) -> Result<(), Refused> {
+    pub(crate) fn push(&mut self, event: &EventJson) {
         if !self.json.is_empty() {
             self.json.push(b',');
         }
-        serde_json::to_writer(&mut self.json, event)
-            .map_err(|error| Refused::Invalid(format!("a record event cannot be written as JSON: {error}")))
+        self.json.extend_from_slice(event.as_bytes());
     }
 
     pub(crate) fn bytes(&self) -> usize {

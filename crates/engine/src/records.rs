@@ -148,7 +148,7 @@ pub(crate) async fn write(
             let record = written.record;
             if let Some(event) = &written.event {
                 let mut events = EventPage::default();
-                events.push(event)?;
+                events.push(event);
                 tx.append(ctx.ws.log, events.row(now.as_millisecond(), None)?);
             }
             Ok::<_, RecordsError>(RecordWritten { record, outcome })

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::row::{Row, Sparse};
 use crate::schema::Object;
-use crate::value::expand;
+use crate::value::{InstantText, expand};
 
 /// What a write needs and must not find out by itself: the time, the id of a new record, and on whose behalf it is.
 /// A write is a function of this, its arguments and what is stored, so doing it again gives the same.
@@ -64,9 +65,9 @@ pub enum EventKind {
     Restored,
 }
 
-/// One write of one record, for the workspace's log. Records are kept without their empty fields here;
+/// One write of one record, as it is read from [`EventJson`]. Records are kept without their empty fields there;
 /// [`after`](Self::after) and [`before`](Self::before) give them whole.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct RecordEvent {
     pub kind: EventKind,
     /// The object's name at the time.
@@ -78,36 +79,56 @@ pub struct RecordEvent {
     /// The record after the write; for `deleted` as it was last.
     record: Map<String, Value>,
     /// What the changed fields held before, null for what was empty; and the time of the write before.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[serde(default)]
     was: Map<String, Value>,
     pub origin: Origin,
 }
 
-impl RecordEvent {
+/// A [`RecordEvent`] as the workspace's log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventJson(Vec<u8>);
+
+impl EventJson {
     pub(crate) fn new(
         kind: EventKind,
         object: &Object,
-        record: crate::row::Row,
-        was: Map<String, Value>,
-        origin: Origin,
-    ) -> Self {
-        let fields = match kind {
-            EventKind::Updated => was.keys().filter(|name| *name != UPDATED).cloned().collect(),
-            EventKind::Created => record.named_fields(object).map(|(name, _)| name.to_owned()).collect(),
-            EventKind::Deleted | EventKind::Restored => BTreeSet::new(),
-        };
-        RecordEvent {
-            kind,
-            object: object.name.clone(),
-            id: record.id,
-            version: record.version,
-            fields,
-            record: record.into_sparse(object),
-            was,
-            origin,
+        row: &Row,
+        was: &Map<String, Value>,
+        origin: &Origin,
+    ) -> EventJson {
+        /// The same members as [`RecordEvent`]'s, in the same order.
+        #[derive(Serialize)]
+        struct Told<'a> {
+            kind: EventKind,
+            object: &'a str,
+            id: Uuid,
+            version: u64,
+            fields: Vec<&'a str>,
+            record: &'a Sparse<'a>,
+            #[serde(skip_serializing_if = "Map::is_empty")]
+            was: &'a Map<String, Value>,
+            origin: &'a Origin,
         }
+        let record = row.sparse(object);
+        let fields = match kind {
+            EventKind::Updated => was.keys().map(String::as_str).filter(|name| *name != UPDATED).collect(),
+            EventKind::Created => record.names().collect(),
+            EventKind::Deleted | EventKind::Restored => Vec::new(),
+        };
+        let (object, id, version) = (object.name.as_str(), row.id, row.version);
+        let told = Told { kind, object, id, version, fields, record: &record, was, origin };
+        let mut json = Vec::with_capacity(1024);
+        serde_json::to_writer(&mut json, &told)
+            .expect("maps with text keys always serialise, and a Vec takes them");
+        EventJson(json)
     }
 
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl RecordEvent {
     /// The whole record after the write, as a read would give it; null after a deletion.
     pub fn after(&self, object: &Object) -> Value {
         match self.kind {
@@ -136,7 +157,8 @@ const UPDATED: &str = "updatedAt";
 
 /// What an event says of the write before, beside the fields.
 pub(crate) fn was_updated(was: &mut Map<String, Value>, before: i64) {
-    was.insert(UPDATED.into(), crate::value::instant_value(before));
+    let before = InstantText::of(before);
+    was.insert(UPDATED.into(), before.as_ref().map(InstantText::as_str).into());
 }
 
 /// The record with every field of the object, the empty ones as null.
@@ -155,5 +177,5 @@ pub struct Written {
     pub record: Value,
     pub outcome: Outcome,
     /// To be appended to the workspace's log by whoever commits; none if nothing changed.
-    pub event: Option<RecordEvent>,
+    pub event: Option<EventJson>,
 }

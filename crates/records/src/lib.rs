@@ -23,7 +23,7 @@ mod write;
 
 pub use backfill::{Backfill, BackfillPage, Built};
 pub use error::{Problem, RecordsError};
-pub use event::{EventKind, Origin, Outcome, RecordEvent, WriteContext, Written, record_id};
+pub use event::{EventJson, EventKind, Origin, Outcome, RecordEvent, WriteContext, Written, record_id};
 pub use nearest::nearest;
 pub use records::Records;
 pub use schema::Schema;

@@ -51,7 +51,7 @@ impl<'t> Records<'t> {
         let object = self.object(object)?;
         let id = parse_id(&object, id)?;
         match self.observe(&object, Life::Live, id).await? {
-            Some(row) => Ok(row.flat(&object)),
+            Some(row) => Ok(row.into_flat(&object)),
             None => {
                 let deleted = self.observe(&object, Life::Deleted, id).await?.is_some();
                 Err(RecordsError::NotFound { object: object.name.clone(), id, deleted })
@@ -63,7 +63,7 @@ impl<'t> Records<'t> {
     pub async fn get_many(&self, object: &str, ids: &[Uuid]) -> Result<Vec<Value>, RecordsError> {
         let object = self.object(object)?;
         let rows = self.observe_many(&object, Life::Live, ids).await?;
-        Ok(rows.into_iter().flatten().map(|row| row.flat(&object)).collect())
+        Ok(rows.into_iter().flatten().map(|row| row.into_flat(&object)).collect())
     }
 
     async fn observe(&self, object: &Object, life: Life, id: Uuid) -> Result<Option<Row>, RecordsError> {

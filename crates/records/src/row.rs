@@ -10,16 +10,17 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use stepwell_store::keys::{KeyBuilder, Space};
 use stepwell_store::{Key, WorkspaceId};
 use uuid::Uuid;
 
 use crate::error::RecordsError;
-use crate::schema::{FieldId, Object, ObjectId, Path};
-use crate::value::{expand, instant_value};
+use crate::schema::{FieldId, Member, Object, ObjectId, Path, System};
+use crate::value::{InstantText, fill};
 use crate::values::Values;
 
 /// The first byte of a row: how the rest is to be read.
@@ -128,35 +129,89 @@ impl Row {
         object.fields.iter().filter_map(|field| Some((field.name.as_str(), self.values.get(field.id)?)))
     }
 
-    fn system(&self, record: &mut Map<String, Value>) {
-        record.insert("id".into(), self.id.to_string().into());
-        record.insert("createdAt".into(), instant_value(created(self.id)));
-        record.insert("updatedAt".into(), instant_value(self.updated));
-        record.insert("version".into(), self.version.into());
-        if let Some(deleted) = self.deleted {
-            record.insert("deletedAt".into(), instant_value(deleted));
+    /// What a record has of itself.
+    pub fn system(&self, system: System) -> SystemValue {
+        match system {
+            System::Id => SystemValue::Id(self.id),
+            System::CreatedAt => SystemValue::Instant(InstantText::of(created(self.id))),
+            System::UpdatedAt => SystemValue::Instant(InstantText::of(self.updated)),
+            System::DeletedAt => SystemValue::Instant(self.deleted.and_then(InstantText::of)),
+            System::Version => SystemValue::Version(self.version),
         }
     }
 
     /// The record as people see it: every field by name, empty ones as null.
-    pub fn flat(&self, object: &Object) -> Value {
-        let mut record = Map::new();
-        for field in &object.fields {
-            let stored = self.values.get(field.id);
-            record.insert(field.name.clone(), expand(&field.kind, stored));
+    pub fn into_flat(mut self, object: &Object) -> Value {
+        let shape = object.shape();
+        let mut record = shape.empty.clone();
+        if self.deleted.is_some() {
+            record.insert(System::DeletedAt.name().to_owned(), Value::Null);
         }
-        self.system(&mut record);
+        for (value, (_, member)) in record.values_mut().zip(shape.members(self.deleted.is_some())) {
+            match member {
+                Member::Field(field) => fill(value, self.values.take(*field)),
+                Member::System(system) => *value = self.system(*system).into(),
+            }
+        }
         Value::Object(record)
     }
 
     /// The record by names, without empty fields.
-    pub fn into_sparse(mut self, object: &Object) -> Map<String, Value> {
-        let mut values = std::mem::take(&mut self.values);
-        let named =
-            object.fields.iter().filter_map(|field| Some((field.name.clone(), values.take(field.id)?)));
-        let mut record: Map<String, Value> = named.collect();
-        self.system(&mut record);
-        record
+    pub fn sparse<'a>(&'a self, object: &'a Object) -> Sparse<'a> {
+        Sparse { row: self, object }
+    }
+}
+
+/// A record to be written as JSON, without its empty fields.
+pub(crate) struct Sparse<'a> {
+    row: &'a Row,
+    object: &'a Object,
+}
+
+impl Sparse<'_> {
+    /// The names of the fields that hold something, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.object.shape().members(false).filter_map(|(name, member)| match member {
+            Member::Field(field) => self.row.values.get(*field).map(|_| name.as_str()),
+            Member::System(_) => None,
+        })
+    }
+}
+
+impl Serialize for Sparse<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut record = serializer.serialize_map(None)?;
+        for (name, member) in self.object.shape().members(self.row.deleted.is_some()) {
+            match member {
+                Member::Field(field) => {
+                    if let Some(value) = self.row.values.get(*field) {
+                        record.serialize_entry(name, value)?;
+                    }
+                }
+                Member::System(system) => record.serialize_entry(name, &self.row.system(*system))?,
+            }
+        }
+        record.end()
+    }
+}
+
+/// A value that Stepwell itself gives a record.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum SystemValue {
+    Id(Uuid),
+    /// Nothing, too, outside the years that can be written.
+    Instant(Option<InstantText>),
+    Version(u64),
+}
+
+impl From<SystemValue> for Value {
+    fn from(value: SystemValue) -> Value {
+        match value {
+            SystemValue::Id(id) => id.to_string().into(),
+            SystemValue::Instant(instant) => instant.as_ref().map(InstantText::as_str).into(),
+            SystemValue::Version(version) => version.into(),
+        }
     }
 }
 

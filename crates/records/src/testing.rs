@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use stepwell_store::{MemoryStore, Store, Txn, WorkspaceId};
 
-use crate::event::{Origin, WriteContext, Written, record_id};
+use crate::event::{Origin, RecordEvent, WriteContext, Written, record_id};
 use crate::records::Records;
 use crate::{RecordsError, Upsert};
 
@@ -29,6 +29,11 @@ pub(crate) fn map(value: Value) -> Map<String, Value> {
 
 pub(crate) fn id(written: &Written) -> String {
     written.record["id"].as_str().unwrap().to_owned()
+}
+
+/// The event of a write that changed something, as it is read from the log.
+pub(crate) fn told(written: &Written) -> RecordEvent {
+    serde_json::from_slice(written.event.as_ref().unwrap().as_bytes()).unwrap()
 }
 
 impl Bench {

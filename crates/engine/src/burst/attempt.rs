@@ -95,7 +95,9 @@ impl Going<'_> {
             steps::records::execute(self.ctx, &mut self.txn, &mut self.known, execute, origin).await?;
         let mut result = match result {
             Ok(done) => {
-                done.event.iter().try_for_each(|event| self.events.push(event))?;
+                if let Some(event) = &done.event {
+                    self.events.push(event);
+                }
                 Ok(Payload::new(done.output))
             }
             Err(failure) => {

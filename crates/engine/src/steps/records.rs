@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stepwell_records::schema::Schema;
 use stepwell_records::{
-    Guard, Origin, Query, RecordEvent, Records, RecordsError, Unchanged, Upsert, WriteContext, Written,
+    EventJson, Guard, Origin, Query, Records, RecordsError, Unchanged, Upsert, WriteContext, Written,
     record_id,
 };
 use stepwell_store::keys::{KeyBuilder, Space};
@@ -21,7 +21,7 @@ use uuid::Uuid;
 pub(crate) struct RecordDone {
     pub output: Value,
     /// The event of a write that changed something.
-    pub event: Option<RecordEvent>,
+    pub event: Option<EventJson>,
 }
 
 /// The workspace's schema as it was read last, so that a burst rests on it without reading it.

@@ -326,6 +326,7 @@ impl Change {
                     fields: Vec::new(),
                     unique: Vec::new(),
                     indexes: Vec::new(),
+                    prepared: Default::default(),
                 }
             }
         };

@@ -11,6 +11,7 @@ mod object;
 mod plan;
 #[cfg(test)]
 mod relation_tests;
+mod shape;
 mod standard;
 mod stored;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use field::{Field, FieldId, FieldType, Kind, ObjectId, Part};
 pub(crate) use object::unknown_part;
 pub use object::{Index, IndexState, Object, Path, System, Target, Unique, UnknownName};
 pub use plan::{Plan, Removed, Step, Wanted, WantedObject, WantedView};
+pub(crate) use shape::Member;
 pub use standard::{COMPANY, NOTE, NOTE_TARGET, OPPORTUNITY, PERSON, TASK, TASK_TARGET, standard};
 
 use crate::error::RecordsError;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::field::{Field, FieldId, Kind, ObjectId};
+use super::shape::Prepared;
 use crate::nearest::nearest;
 use crate::problems::{clipped, listing};
 
@@ -24,6 +25,8 @@ pub struct Object {
     pub unique: Vec<Unique>,
     #[serde(default)]
     pub indexes: Vec<Index>,
+    #[serde(skip)]
+    pub(crate) prepared: Prepared,
 }
 
 /// A set of paths whose values together belong to one record only. A record in which one of them is empty takes no

@@ -144,6 +144,7 @@ fn build(id: ObjectId, name: &str, plural: &str, label: &str) -> Builder {
             fields: Vec::new(),
             unique: Vec::new(),
             indexes: Vec::new(),
+            prepared: Default::default(),
         },
     }
 }

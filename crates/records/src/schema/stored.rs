@@ -77,6 +77,7 @@ impl Additions {
                 fields: Vec::new(),
                 unique: Vec::new(),
                 indexes: Vec::new(),
+                prepared: Default::default(),
             },
             (None, None) => return None,
         };

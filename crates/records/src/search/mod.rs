@@ -24,9 +24,8 @@ use serde_json::{Map, Value};
 use crate::error::{Problem, RecordsError};
 use crate::filter::{Filter, FilterProblem};
 use crate::records::Records;
-use crate::row::{Life, Row, created};
-use crate::schema::{Object, System, Target};
-use crate::value::instant_value;
+use crate::row::{Life, Row};
+use crate::schema::{Object, Target};
 use cursor::Cursor;
 use sort::Order;
 
@@ -203,7 +202,7 @@ impl Records<'_> {
         let last = rows.last().filter(|_| more).map(|(position, _)| position.clone()).or(cut);
         let next_cursor =
             last.map(|position| Cursor { position, total, total_is_exact }.to_text(&fingerprint));
-        let records = rows.iter().map(|(_, row)| keep_fields(row.flat(&object), &keep)).collect();
+        let records = rows.into_iter().map(|(_, row)| keep_fields(row.into_flat(&object), &keep)).collect();
         Ok(Page { records, next_cursor, total, total_is_exact, index: plan.index })
     }
 }
@@ -280,7 +279,7 @@ impl Search<'_> {
     fn matches(&self, row: &Row) -> Result<bool, RecordsError> {
         let Some(filter) = self.filter else { return Ok(true) };
         let resolve = |name: &str| match self.object.target(name).ok()? {
-            Target::System(system) => Some(Cow::Owned(system_value(system, row))),
+            Target::System(system) => Some(Cow::Owned(row.system(system).into())),
             target @ Target::Field { .. } => Some(Cow::Borrowed(row.get(&target.path()?))),
         };
         filter.holds(&resolve, self.now).map_err(|problem| filter_error(self.object, vec![problem]))
@@ -292,15 +291,5 @@ impl Search<'_> {
             scanned: self.max_examined,
             advice: self.advice(),
         }
-    }
-}
-
-fn system_value(system: System, row: &Row) -> Value {
-    match system {
-        System::Id => row.id.to_string().into(),
-        System::CreatedAt => instant_value(created(row.id)),
-        System::UpdatedAt => instant_value(row.updated),
-        System::DeletedAt => row.deleted.map_or(Value::Null, instant_value),
-        System::Version => row.version.into(),
     }
 }

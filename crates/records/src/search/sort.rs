@@ -2,7 +2,6 @@
 
 use uuid::Uuid;
 
-use super::system_value;
 use crate::error::Problem;
 use crate::index::sort_bytes;
 use crate::row::Row;
@@ -86,7 +85,7 @@ impl Order {
             match what {
                 What::Path(path) => position.extend(sort_bytes(*kind, row.get(path), *descending)),
                 What::System(system) => {
-                    position.extend(sort_bytes(*kind, &system_value(*system, row), *descending));
+                    position.extend(sort_bytes(*kind, &row.system(*system).into(), *descending));
                 }
             }
         }

@@ -18,7 +18,7 @@ use crate::schema::{Field, FieldType, Kind, Object, Target, unknown_part};
 pub(crate) use contact::comparable;
 pub use depth::{MAX_DEPTH, is_deeper};
 pub(crate) use scalar::normalise;
-pub(crate) use time::{instant_value, timestamp};
+pub(crate) use time::{InstantText, timestamp};
 
 /// A value that does not fit its field: what is wrong with it, and what would be right.
 pub(crate) struct Misfit {
@@ -176,6 +176,23 @@ pub(crate) fn expand(kind: &FieldType, stored: Option<&Value>) -> Value {
         object.insert((*name).to_owned(), held.unwrap_or(absent));
     }
     Value::Object(object)
+}
+
+/// Puts a stored value into the place of an empty one, as [`expand`] gives that.
+pub(crate) fn fill(place: &mut Value, stored: Option<Value>) {
+    match (place, stored) {
+        (_, None) => {}
+        (Value::Object(parts), Some(Value::Object(stored))) => {
+            for (name, value) in stored {
+                if let Some(place) = parts.get_mut(&name) {
+                    *place = value;
+                }
+            }
+        }
+        // A composite field that holds no object shows none.
+        (Value::Object(_), Some(_)) => {}
+        (place, Some(stored)) => *place = stored,
+    }
 }
 
 /// Whether a field that must have a value has one.

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 
 use super::Misfit;
 use crate::filter::{When, quoted};
@@ -73,11 +72,6 @@ impl Serialize for InstantText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
-}
-
-/// The same as a value: null outside those years.
-pub(crate) fn instant_value(millis: i64) -> Value {
-    InstantText::of(millis).map_or(Value::Null, |instant| instant.as_str().into())
 }
 
 /// Milliseconds of a stored instant.

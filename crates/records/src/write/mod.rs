@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::error::RecordsError;
-use crate::event::{EventKind, Outcome, RecordEvent, WriteContext, Written, was_updated};
+use crate::event::{EventJson, EventKind, Outcome, WriteContext, Written, was_updated};
 use crate::filter::is_empty;
 use crate::index;
 use crate::problems::{joined, listing};
@@ -96,7 +96,7 @@ impl Records<'_> {
         given: Given<'_>,
     ) -> Result<Written, RecordsError> {
         let Some(Changed { values, mut was }) = given.into_changed(&before.values)? else {
-            return Ok(unchanged(object, &before));
+            return Ok(unchanged(object, before));
         };
         was_updated(&mut was, before.updated);
         let (version, updated) = (before.version + 1, later(context, &before));
@@ -120,7 +120,7 @@ impl Records<'_> {
             return match self.load(&object, Life::Deleted, id).await? {
                 Some(deleted) => {
                     check_version(&object, &deleted, if_version)?;
-                    Ok(unchanged(&object, &deleted))
+                    Ok(unchanged(&object, deleted))
                 }
                 None => Err(RecordsError::NotFound { object: object.name.clone(), id, deleted: false }),
             };
@@ -148,7 +148,7 @@ impl Records<'_> {
             return match self.load(&object, Life::Live, id).await? {
                 Some(live) => {
                     check_version(&object, &live, if_version)?;
-                    Ok(unchanged(&object, &live))
+                    Ok(unchanged(&object, live))
                 }
                 None => Err(RecordsError::NotFound { object: object.name.clone(), id, deleted: false }),
             };
@@ -270,11 +270,10 @@ fn written(
         EventKind::Deleted => Outcome::Deleted,
         EventKind::Restored => Outcome::Restored,
     };
-    let record = row.flat(object);
-    let event = RecordEvent::new(kind, object, row, was, context.origin.clone());
-    Written { record, outcome, event: Some(event) }
+    let event = EventJson::new(kind, object, &row, &was, &context.origin);
+    Written { record: row.into_flat(object), outcome, event: Some(event) }
 }
 
-fn unchanged(object: &Object, row: &Row) -> Written {
-    Written { record: row.flat(object), outcome: Outcome::Unchanged, event: None }
+fn unchanged(object: &Object, row: Row) -> Written {
+    Written { record: row.into_flat(object), outcome: Outcome::Unchanged, event: None }
 }

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{Bench, WS, id, map};
+use crate::testing::{Bench, WS, id, map, told};
 
 fn error(result: Result<Written, RecordsError>) -> String {
     let error = result.unwrap_err();
@@ -332,12 +332,10 @@ async fn an_event_tells_what_changed_and_from_whom() {
     let deleted = bench.delete("person", &id(&created)).await.unwrap();
     let schema = crate::Schema::standard();
     let person = schema.object("person").unwrap();
-    let event = created.event.unwrap();
+    let event = told(&created);
     assert_eq!((event.before(person), event.after(person)), (Value::Null, created.record.clone()));
     assert_eq!(Vec::from_iter(&event.fields), ["city", "jobTitle"]);
-    let event = updated.event.unwrap();
-    let bytes = serde_json::to_vec(&event).unwrap();
-    let event: RecordEvent = serde_json::from_slice(&bytes).unwrap();
+    let event = told(&updated);
     assert_eq!(Vec::from_iter(&event.fields), ["city", "name"]);
     assert_eq!(event.after(person), updated.record);
     let before = event.before(person);
@@ -346,7 +344,7 @@ async fn an_event_tells_what_changed_and_from_whom() {
         (&json!("Paris"), &Value::Null, &json!("CEO"))
     );
     assert_eq!(event.origin.by, "test");
-    let event = deleted.event.unwrap();
+    let event = told(&deleted);
     assert_eq!((event.before(person)["city"].clone(), event.after(person)), (json!("Rome"), Value::Null));
 }
 
