@@ -1,5 +1,7 @@
 //! E-mail addresses, phone numbers, links and domains: validated, and brought to one spelling each.
 
+use std::borrow::Cow;
+
 use email_address::{EmailAddress, Options};
 use serde_json::{Map, Value};
 use url::{Host, Url};
@@ -65,12 +67,35 @@ pub(super) fn url(text: &str) -> Result<String, Misfit> {
     Ok(if bare { text.trim_end_matches('/').to_owned() } else { text })
 }
 
+/// The host name in a link, as that spells it.
+fn host_of(text: &str) -> Option<String> {
+    match web(text)?.host()? {
+        Host::Domain(host) => Some(host.to_owned()),
+        Host::Ipv4(_) | Host::Ipv6(_) => None,
+    }
+}
+
+/// Whether a text is a host name that [`host_of`] would give as it is, which most are.
+fn is_plain_host(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase();
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with("xn--")
+            && label.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit() || byte == b'-')
+    };
+    // The end tells it from an address, such as 10.0.0.1.
+    let Some((labels, top)) = text.rsplit_once('.') else { return false };
+    !top.is_empty() && top.bytes().all(is_letter) && labels.split('.').all(is_label)
+}
+
 /// The host name alone, in lower case and without `www.`.
 pub(super) fn domain(text: &str) -> Result<String, Misfit> {
     let wrong =
         || Misfit::new(format!("{} is not a domain", quoted(text))).hint("write one like \"example.com\"");
-    let url = web(text).ok_or_else(wrong)?;
-    let Some(Host::Domain(host)) = url.host() else { return Err(wrong()) };
+    let host = match is_plain_host(text) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(host_of(text).ok_or_else(wrong)?),
+    };
     let host = host.trim_end_matches('.');
     let host = match host.strip_prefix("www.") {
         Some(rest) if rest.contains('.') => rest,
@@ -120,4 +145,22 @@ pub(crate) fn comparable(kind: crate::schema::Kind, text: &str) -> String {
         _ => return text.to_owned(),
     };
     normalised.unwrap_or_else(|_| text.trim().to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn a_plain_host_is_what_its_link_has(text in "(xn--|www.|0x)?[a-f0-9-]{0,4}([.][a-z0-9-]{0,4}){0,3}") {
+            if is_plain_host(&text) {
+                prop_assert_eq!(host_of(&text), Some(text));
+            }
+        }
+    }
 }
