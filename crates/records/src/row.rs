@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::error::RecordsError;
 use crate::schema::{FieldId, Member, Object, ObjectId, Path, System};
-use crate::value::{InstantText, fill};
+use crate::value::{InstantText, fill, id_text};
 use crate::values::Values;
 
 /// The first byte of a row: how the rest is to be read.
@@ -208,7 +208,7 @@ pub(crate) enum SystemValue {
 impl From<SystemValue> for Value {
     fn from(value: SystemValue) -> Value {
         match value {
-            SystemValue::Id(id) => id.to_string().into(),
+            SystemValue::Id(id) => id_text(id).into(),
             SystemValue::Instant(instant) => instant.as_ref().map(InstantText::as_str).into(),
             SystemValue::Version(version) => version.into(),
         }

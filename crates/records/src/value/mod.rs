@@ -9,6 +9,7 @@ mod scalar;
 mod time;
 
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::error::Problem;
 use crate::filter::{is_empty, quoted, shown};
@@ -176,6 +177,11 @@ pub(crate) fn expand(kind: &FieldType, stored: Option<&Value>) -> Value {
         object.insert((*name).to_owned(), held.unwrap_or(absent));
     }
     Value::Object(object)
+}
+
+/// An id as it is written in records.
+pub(crate) fn id_text(id: Uuid) -> String {
+    id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
 }
 
 /// Puts a stored value into the place of an empty one, as [`expand`] gives that.

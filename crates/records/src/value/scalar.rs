@@ -4,7 +4,7 @@ use serde_json::{Number, Value};
 use uuid::Uuid;
 
 use super::depth::{MAX_DEPTH, is_deeper};
-use super::{Misfit, contact, time};
+use super::{Misfit, contact, id_text, time};
 use crate::filter::{quoted, shown};
 use crate::nearest::nearest;
 use crate::problems::{clipped, listing};
@@ -63,7 +63,7 @@ pub(crate) fn normalise(target: &Target<'_>, input: &Value) -> Result<Value, Mis
         (Kind::Url, Value::String(text)) => contact::url(text).map(Value::from),
         (Kind::Domain, Value::String(text)) => contact::domain(text).map(Value::from),
         (Kind::Uuid, Value::String(text)) => match Uuid::try_parse(text.trim()) {
-            Ok(id) => Ok(id.to_string().into()),
+            Ok(id) => Ok(id_text(id).into()),
             Err(_) => Err(Misfit::new(format!("{} is not an id", shown(input))).hint(hint_of_id(target))),
         },
         (kind, Value::Array(items)) if kind.is_list() => list(target, items),
