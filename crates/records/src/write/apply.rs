@@ -41,12 +41,21 @@ impl Records<'_> {
             .collect();
         let named = live_after.map_or(Ok(Vec::new()), |row| self.relations(object, before, row))?;
 
-        // One trip for all that the write rests on beside the record itself.
+        // One trip for all that the write rests on beside the record before: that nothing is in the place of a new one,
+        // that unique values are free, that the records exist that it names.
+        let new = after.filter(|_| before.is_none());
+        let own = new.map(|row| row::key(workspace, object.id, Life::Live, row.id));
         let taken = moves.iter().filter_map(|(unique, _, to)| Some((unique, to.as_ref()?)));
-        let keys = taken.clone().map(|(_, key)| key).chain(named.iter().map(|named| &named.key));
-        let keys: Vec<Key> = keys.cloned().collect();
+        let others = taken.clone().map(|(_, key)| key).chain(named.iter().map(|named| &named.key));
+        let keys: Vec<Key> = own.iter().chain(others).cloned().collect();
         let found = if keys.is_empty() { Vec::new() } else { self.txn.get_many(&keys).await? };
         let mut found = found.iter();
+        if let Some(row) = new
+            && found.next().is_some_and(Option::is_some)
+        {
+            let message = format!("the id {} was given to two new records of {}", row.id, object.name);
+            return Err(RecordsError::Misuse(message));
+        }
         for ((unique, key), other) in taken.zip(&mut found) {
             if let (Some(row), Some(other)) = (live_after, other) {
                 return Err(conflict(object, unique, row, index::id_of_unique(key, other)?));

@@ -60,10 +60,6 @@ impl Records<'_> {
         }
         let updated = context.now.as_millisecond();
         let row = Row { id: context.new_id, version: 1, updated, deleted: None, values };
-        if self.load(object, Life::Live, row.id).await?.is_some() {
-            let message = format!("the id {} was given to two new records of {}", row.id, object.name);
-            return Err(RecordsError::Misuse(message));
-        }
         self.apply(object, None, Some(&row)).await?;
         Ok(written(context, object, EventKind::Created, row, Map::new()))
     }
