@@ -229,4 +229,28 @@ mod tests {
         assert_eq!(row.values.get(FieldId(2)), Some(&deep.into()));
         assert!(Row::decode(Uuid::nil(), &[FORMAT, b'{']).is_err());
     }
+
+    #[test]
+    fn a_name_that_two_fields_have_is_the_later_one_and_shifts_no_other() {
+        let mut person = crate::Schema::standard().object("person").unwrap().as_ref().clone();
+        let city = person.field("city").unwrap().clone();
+        person.fields.push(crate::schema::Field { id: FieldId(1_000), ..city.clone() });
+        let values = [(city.id, "Paris".into()), (FieldId(1_000), "Rome".into()), (FieldId(4), "CEO".into())];
+        let row = Row {
+            id: Uuid::nil(),
+            version: 3,
+            updated: 0,
+            deleted: Some(0),
+            values: values.into_iter().collect(),
+        };
+        let sparse = serde_json::to_value(row.sparse(&person)).unwrap();
+        let flat = row.into_flat(&person);
+        for record in [sparse, flat] {
+            assert_eq!(
+                (&record["city"], &record["jobTitle"], &record["version"]),
+                (&"Rome".into(), &"CEO".into(), &3.into())
+            );
+            assert_eq!(record["deletedAt"], "1970-01-01T00:00:00.000Z");
+        }
+    }
 }
