@@ -114,7 +114,7 @@ async fn drive_new(
         Ok(Burst::Stands) => {
             let _ = tell.send(Ok(Begun::Stands));
         }
-        Ok(Burst::Nothing | Burst::Switched | Burst::GivenUp) => {
+        Ok(Burst::Nothing | Burst::Switched) => {
             let _ = tell.send(Err(EngineError::internal("the run came to nothing")));
         }
         Err(refused) => {
@@ -202,7 +202,7 @@ async fn go_on(ctx: &Ctx, turn: &Turn, mut base: Base, mut calls: Calls, mut loo
                     }
                 }
                 Ok(Burst::Switched) => return Left::Switched,
-                Ok(Burst::Nothing | Burst::Duplicate(_) | Burst::Stands | Burst::GivenUp) => {}
+                Ok(Burst::Nothing | Burst::Duplicate(_) | Burst::Stands) => {}
                 Err(refused @ Refused::TooBig(_)) if base.step_limit == 1 => {
                     give_up(ctx, turn, Failure::engine("too_big", refused.to_string())).await;
                     return Left::ForNow;
@@ -260,9 +260,7 @@ async fn go_on(ctx: &Ctx, turn: &Turn, mut base: Base, mut calls: Calls, mut loo
                 Ok(Burst::Committed(committed)) => {
                     tell(ctx, &base, committed.finished, committed.answer);
                 }
-                Ok(
-                    Burst::Nothing | Burst::Duplicate(_) | Burst::Stands | Burst::Switched | Burst::GivenUp,
-                ) => {}
+                Ok(Burst::Nothing | Burst::Duplicate(_) | Burst::Stands | Burst::Switched) => {}
                 Err(refused) => {
                     tracing::warn!(%refused, "an answer from the outside could not be stored before closing");
                 }
@@ -284,11 +282,12 @@ async fn burst_past_conflicts(
     loop {
         let refused = match burst(ctx, base, calls, &turn.bell).await {
             Err(refused) if refused.is_conflict() => refused,
-            Ok(Burst::GivenUp) => {
+            Ok(None) => {
                 base.head_at = None;
                 continue;
             }
-            done => return done,
+            Ok(Some(done)) => return Ok(done),
+            Err(refused) => return Err(refused),
         };
         add(&ctx.core.stats.burst_conflicts, 1);
         base.head_at = None;

@@ -78,8 +78,6 @@ pub(crate) enum Burst {
     Duplicate(hooks::HookKey),
     /// The place that a new run asks for is taken; nothing was written.
     Stands,
-    /// It was cancelled while it waited for what it would have committed; nothing was written.
-    GivenUp,
     /// A person has the run go on with another version of its workflow: it is to be read again.
     Switched,
 }
@@ -170,13 +168,14 @@ struct Going<'r> {
     answer: Option<Answer>,
 }
 
-/// Runs one burst and commits it. On success `base` is what is stored now; on any refusal it is as it was.
+/// Runs one burst and commits it. On success `base` is what is stored now; on any refusal it is as it was, and so it is
+/// where nothing came of it, because the run was cancelled while the burst waited: that is to be made again.
 pub(crate) async fn burst(
     ctx: &Ctx,
     base: &mut Base,
     calls: &mut Calls,
     bell: &Bell,
-) -> Result<Burst, Refused> {
+) -> Result<Option<Burst>, Refused> {
     add(&ctx.core.stats.bursts, 1);
     calls.begin_burst();
     let mut going = Going {
@@ -228,20 +227,20 @@ pub(crate) async fn burst(
         if !taken.is_over(own.at_ms, ctx.core.config.retention.hook_keys_for) {
             // A read may see what is not on disk yet; whoever is told of the first run must find it there.
             going.txn.validate().await?;
-            return Ok(Burst::Duplicate(taken));
+            return Ok(Some(Burst::Duplicate(taken)));
         }
     }
     if !going.takes_its_place().await? {
-        return Ok(Burst::Stands);
+        return Ok(Some(Burst::Stands));
     }
     match going.forward().await {
-        Ok(()) if going.given_up => Ok(Burst::GivenUp),
-        Ok(()) if going.switched => Ok(Burst::Switched),
-        Ok(()) if going.stands => Ok(Burst::Nothing),
-        Ok(()) if going.page.is_empty() && base.stored && base.unset.is_empty() => Ok(Burst::Nothing),
+        Ok(()) if going.given_up => Ok(None),
+        Ok(()) if going.switched => Ok(Some(Burst::Switched)),
+        Ok(()) if going.stands => Ok(Some(Burst::Nothing)),
+        Ok(()) if going.page.is_empty() && base.stored && base.unset.is_empty() => Ok(Some(Burst::Nothing)),
         Ok(()) => going.commit().await.map(|(next, committed)| {
             *base = next;
-            Burst::Committed(Box::new(committed))
+            Some(Burst::Committed(Box::new(committed)))
         }),
         Err(refused) if refused.is_conflict() => Err(refused),
         // A refusal that rests on reads which were not true at one moment is a conflict too.
