@@ -20,7 +20,7 @@ const HABIT: i32 = 16;
 const MOST: i32 = 64;
 /// A thread can lose its processor for long: a call that did not end here counts against the habit, but does not end it.
 const UNFINISHED: i32 = 16;
-/// A thread that was held for longer was held up: a first turn is a third of it.
+/// A thread that was held for longer, by its own processor time, was held up: a first turn is a third of it.
 const HELD_UP: Duration = Duration::from_millis(12);
 /// Nobody begins here for so long after that.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -77,7 +77,7 @@ impl Here {
 }
 
 impl Leave<'_> {
-    /// The guest held the thread for so long, and has ended or given its turn back.
+    /// The guest took so much of the thread's time, and has ended or given its turn back.
     pub(crate) fn over(self, held: Duration, ended: bool) {
         let row = &self.habit.small_in_a_row;
         if held > HELD_UP {

@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -36,6 +36,12 @@ pub(crate) type Guest<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 fn text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic")
+}
+
+/// Processor time of this thread: what a guest took of it, and not that others had the processor meanwhile.
+fn spent() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 impl Guests {
@@ -69,12 +75,12 @@ impl Guests {
         mut guest: Guest<T>,
         leave: Leave<'_>,
     ) -> Result<T, String> {
-        let began = Instant::now();
+        let began = spent();
         let first =
             poll_fn(|context| Poll::Ready(catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context)))))
                 .await;
         if let Ok(turn) = &first {
-            leave.over(began.elapsed(), turn.is_ready());
+            leave.over(spent().saturating_sub(began), turn.is_ready());
         }
         match first {
             Ok(Poll::Ready(outcome)) => Ok(outcome),
@@ -123,6 +129,17 @@ mod tests {
         let long = guests.begin_here(Box::pin(long), here.leave(&habit).unwrap()).await.unwrap();
         assert_eq!(long, (name(), "sandbox".to_owned()));
         assert!(here.leave(&habit).is_none());
+    }
+
+    #[test]
+    fn a_thread_that_does_nothing_spends_nothing() {
+        let began = spent();
+        thread::sleep(Duration::from_millis(30));
+        assert!(spent() - began < Duration::from_millis(15));
+        let mut n = 0u64;
+        while spent() - began < Duration::from_millis(30) {
+            n = std::hint::black_box(n + 1);
+        }
     }
 
     #[tokio::test]
