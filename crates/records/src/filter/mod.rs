@@ -29,6 +29,8 @@ mod relative;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -114,6 +116,27 @@ pub(crate) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
+/// Where a value stands in a filter, such as `all[0].is`. It is spelled when somebody asks: mostly nobody does.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'p> {
+    around: Option<&'p Place<'p>>,
+    key: &'p str,
+    index: Option<usize>,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(around) = self.around {
+            write!(f, "{around}.")?;
+        }
+        f.write_str(self.key)?;
+        match self.index {
+            Some(index) => write!(f, "[{index}]"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Filter {
     /// A single condition on a field, for callers that build filters in code.
     pub fn field(name: impl Into<String>, operand: Operand, value: impl Into<Value>) -> Filter {
@@ -146,36 +169,37 @@ impl Filter {
     }
 
     /// The filter with every value (operand values, and subjects given as values) replaced by what `map` makes of it:
-    /// the way to render templates. `map` is told the value's path in the filter.
+    /// the way to render templates. `map` is told the value's place in the filter.
     pub fn try_map_values<E>(
         &self,
-        map: &mut dyn FnMut(&str, &Value) -> Result<Value, E>,
+        map: &mut dyn FnMut(&Place<'_>, &Value) -> Result<Value, E>,
     ) -> Result<Filter, E> {
-        self.map_at("", map)
+        self.map_at(None, map)
     }
 
     fn map_at<E>(
         &self,
-        path: &str,
-        map: &mut dyn FnMut(&str, &Value) -> Result<Value, E>,
+        around: Option<&Place<'_>>,
+        map: &mut dyn FnMut(&Place<'_>, &Value) -> Result<Value, E>,
     ) -> Result<Filter, E> {
-        let mut group = |key: &str, filters: &[Filter]| {
+        let at = |key, index| Place { around, key, index };
+        let mut group = |key, filters: &[Filter]| {
             (filters.iter().enumerate())
-                .map(|(i, filter)| filter.map_at(&join(path, &format!("{key}[{i}]")), map))
+                .map(|(i, filter)| filter.map_at(Some(&at(key, Some(i))), map))
                 .collect::<Result<Vec<_>, E>>()
         };
         Ok(match self {
             Filter::All(filters) => Filter::All(group("all", filters)?),
             Filter::Any(filters) => Filter::Any(group("any", filters)?),
-            Filter::Not(filter) => Filter::Not(Box::new(filter.map_at(&join(path, "not"), map)?)),
+            Filter::Not(filter) => Filter::Not(Box::new(filter.map_at(Some(&at("not", None)), map)?)),
             Filter::Condition(condition) => {
                 let subject = match &condition.subject {
-                    Subject::Value(value) => Subject::Value(map(&join(path, "value"), value)?),
+                    Subject::Value(value) => Subject::Value(map(&at("value", None), value)?),
                     field => field.clone(),
                 };
                 let tests = (condition.tests.iter())
                     .map(|Test { operand, value }| {
-                        let value = map(&join(path, operand.name()), value)?;
+                        let value = map(&at(operand.name(), None), value)?;
                         Ok(Test { operand: *operand, value })
                     })
                     .collect::<Result<Vec<_>, E>>()?;

@@ -228,7 +228,7 @@ fn a_template_waits_for_its_value_and_a_missing_one_is_an_error() {
     ]));
     let mut paths = Vec::new();
     let rendered = filter.try_map_values::<()>(&mut |path, value| {
-        paths.push(path.to_owned());
+        paths.push(path.to_string());
         Ok(match value.as_str() {
             Some("{{ cities }}") => json!(["Paris"]),
             Some("{{ flag }}") => json!(false),

@@ -500,7 +500,7 @@ proptest! {
 
 /// The filter over the flat record, with the one thing that types add: an e-mail is compared in lower case.
 fn naive_match(filter: &Filter, record: &Value) -> bool {
-    let lower = |_: &str, value: &Value| -> Result<Value, ()> {
+    let lower = |_: &crate::filter::Place<'_>, value: &Value| -> Result<Value, ()> {
         let lower = |value: &Value| match value.as_str() {
             Some(text) if text.contains('@') => Value::from(text.to_lowercase()),
             _ => value.clone(),

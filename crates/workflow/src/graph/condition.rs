@@ -1,10 +1,8 @@
 //! Conditions and record filters with templates inside, compiled once.
 
-use std::slice::Iter;
-
 use jiff::Timestamp;
 use serde_json::Value;
-use stepwell_records::filter::{self, Allowed, Filter, Subject, Test};
+use stepwell_records::filter::{Allowed, Filter, Subject};
 
 use crate::expr::{Document, ExprError, Mode, Scope, Template};
 use crate::sieve::{Outcomes, Read, Region, Verdict, of_filter};
@@ -42,8 +40,9 @@ impl FilterPlan {
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
         let mut values = Vec::new();
         filter
-            .try_map_values(&mut |path, value| {
-                values.push(Document::compile(value, Mode::Value).map_err(|e| e.under(path).to_string())?);
+            .try_map_values(&mut |place, value| {
+                let document = Document::compile(value, Mode::Value);
+                values.push(document.map_err(|e| e.under(&place.to_string()).to_string())?);
                 Ok(Value::Null)
             })
             .map(|_| FilterPlan { filled: filled(&filter, &values), filter, values })
@@ -51,7 +50,11 @@ impl FilterPlan {
 
     /// The filter with every value filled in.
     pub fn render(&self, scope: &dyn Scope) -> Result<Filter, Undecided> {
-        let filled = fill(&self.filter, &mut self.values.iter(), scope)?;
+        let mut values = self.values.iter();
+        let filled = self.filter.try_map_values(&mut |place, value| match values.next() {
+            Some(document) => document.render_value(scope).map_err(|e| e.under(&place.to_string())),
+            None => Ok(value.clone()),
+        })?;
         filled.check_operands().map_err(|error| Undecided::Filter(error.to_string()))?;
         Ok(filled)
     }
@@ -86,43 +89,6 @@ impl FilterPlan {
         let unfilled = reads.iter().fold(Region::NONE, |unfilled, read| unfilled.or(read.may_fail()));
         of_filter(&asked, &mut reads.into_iter()).with(Verdict::Error, &unfilled)
     }
-}
-
-/// The filter with what `values` come to, in their order. Where in it a value stands is told on the way out of an error
-/// only: [`Filter::try_map_values`] says it of every value.
-fn fill(filter: &Filter, values: &mut Iter<'_, Document>, scope: &dyn Scope) -> Result<Filter, ExprError> {
-    fn group(
-        key: &str,
-        filters: &[Filter],
-        values: &mut Iter<'_, Document>,
-        scope: &dyn Scope,
-    ) -> Result<Vec<Filter>, ExprError> {
-        let each = filters.iter().enumerate();
-        each.map(|(i, filter)| fill(filter, values, scope).map_err(|e| e.under(&format!("{key}[{i}]"))))
-            .collect()
-    }
-    let mut next = |key: &str, value: &Value| match values.next() {
-        Some(document) => document.render_value(scope).map_err(|e| e.under(key)),
-        None => Ok(value.clone()),
-    };
-    Ok(match filter {
-        Filter::All(filters) => Filter::All(group("all", filters, values, scope)?),
-        Filter::Any(filters) => Filter::Any(group("any", filters, values, scope)?),
-        Filter::Not(filter) => {
-            Filter::Not(Box::new(fill(filter, values, scope).map_err(|e| e.under("not"))?))
-        }
-        Filter::Condition(condition) => {
-            let subject = match &condition.subject {
-                Subject::Value(value) => Subject::Value(next("value", value)?),
-                field => field.clone(),
-            };
-            let mut tests = Vec::with_capacity(condition.tests.len());
-            for Test { operand, value } in &condition.tests {
-                tests.push(Test { operand: *operand, value: next(operand.name(), value)? });
-            }
-            Filter::Condition(filter::Condition { subject, tests })
-        }
-    })
 }
 
 /// The filter with its values, where they are no templates and it can be asked with them.
