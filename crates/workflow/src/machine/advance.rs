@@ -18,7 +18,7 @@ use super::scope::Here;
 use super::state::{Output, State, StepState, StepStatus, Taken};
 use super::work::{Queue, Work};
 use super::{delay, derive, pages, render, retry};
-use crate::graph::{Arm, CallPlan, Graph, ItemsPlan, ListId, Node, NodeId, NodeKind, OnErrorPlan, Owner};
+use crate::graph::{Arm, CallPlan, Graph, ItemsPlan, ListId, NodeId, NodeKind, OnErrorPlan, Owner};
 use crate::model::StopStatus;
 
 /// One event's worth of work on a run.
@@ -659,63 +659,5 @@ impl<'a> Machine<'a> {
             self.cut_off();
         }
         self.run_failed(Some(path), failure);
-    }
-}
-
-impl StepState {
-    pub(super) fn new(started_at: Timestamp, generation: u32) -> StepState {
-        StepState {
-            status: StepStatus::Running,
-            attempt: 0,
-            generation,
-            sent: false,
-            run: None,
-            started_at,
-            first_sent: None,
-            pages: None,
-            due: None,
-            ended_at: None,
-            taken: None,
-            output: None,
-            error: None,
-            handled: false,
-            asked: None,
-            items: None,
-            item: None,
-        }
-    }
-
-    /// Failed, and nobody dealt with it.
-    pub(super) fn has_failed(&self) -> bool {
-        self.status == StepStatus::Failed && !self.handled
-    }
-
-    /// Over, so that what comes after it may go on.
-    pub fn has_settled(&self) -> bool {
-        self.status.is_final() && !self.has_failed() && self.status != StepStatus::Cancelled
-    }
-
-    /// The generation of a retry by hand: the same, so that what was done twice is done once, unless the last
-    /// attempt was refused for good: that answer may be remembered under the key it was given to.
-    pub(super) fn next_generation(&self) -> u32 {
-        let refused = self.attempt > 0 && self.error.as_ref().is_some_and(|error| !error.retryable);
-        self.generation + u32::from(refused)
-    }
-
-    /// Whether it waits for what comes by an event.
-    pub(super) fn is_awaiting(&self, node: &Node) -> bool {
-        let waits = matches!(&node.kind, NodeKind::Call(plan) if plan.waits());
-        waits && self.status == StepStatus::Waiting && self.sent
-    }
-
-    /// Whether its call is being made.
-    pub(super) fn is_calling(&self, node: &Node) -> bool {
-        let calls = matches!(node.kind, NodeKind::Call(_) | NodeKind::Iterator(_));
-        calls && self.is_at_work()
-    }
-
-    /// Whether something is being done for the step itself, and not in a list of it.
-    pub(super) fn is_at_work(&self) -> bool {
-        self.status == StepStatus::Running && self.taken.is_none()
     }
 }

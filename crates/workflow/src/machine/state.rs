@@ -12,6 +12,7 @@ use super::items::Items;
 use super::pages::Pages;
 use super::path::StepPath;
 use super::payload::{BlobRef, Payload};
+use crate::graph::{Node, NodeKind};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -257,6 +258,62 @@ impl Output {
 }
 
 impl StepState {
+    pub(super) fn new(started_at: Timestamp, generation: u32) -> StepState {
+        StepState {
+            status: StepStatus::Running,
+            attempt: 0,
+            generation,
+            sent: false,
+            run: None,
+            started_at,
+            first_sent: None,
+            pages: None,
+            due: None,
+            ended_at: None,
+            taken: None,
+            output: None,
+            error: None,
+            handled: false,
+            asked: None,
+            items: None,
+            item: None,
+        }
+    }
+
+    /// Failed, and nobody dealt with it.
+    pub(super) fn has_failed(&self) -> bool {
+        self.status == StepStatus::Failed && !self.handled
+    }
+
+    /// Over, so that what comes after it may go on.
+    pub fn has_settled(&self) -> bool {
+        self.status.is_final() && !self.has_failed() && self.status != StepStatus::Cancelled
+    }
+
+    /// The generation of a retry by hand: the same, so that what was done twice is done once, unless the last
+    /// attempt was refused for good: that answer may be remembered under the key it was given to.
+    pub(super) fn next_generation(&self) -> u32 {
+        let refused = self.attempt > 0 && self.error.as_ref().is_some_and(|error| !error.retryable);
+        self.generation + u32::from(refused)
+    }
+
+    /// Whether it waits for what comes by an event.
+    pub(super) fn is_awaiting(&self, node: &Node) -> bool {
+        let waits = matches!(&node.kind, NodeKind::Call(plan) if plan.waits());
+        waits && self.status == StepStatus::Waiting && self.sent
+    }
+
+    /// Whether its call is being made.
+    pub(super) fn is_calling(&self, node: &Node) -> bool {
+        let calls = matches!(node.kind, NodeKind::Call(_) | NodeKind::Iterator(_));
+        calls && self.is_at_work()
+    }
+
+    /// Whether something is being done for the step itself, and not in a list of it.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.status == StepStatus::Running && self.taken.is_none()
+    }
+
     /// The run that it waits for.
     pub fn awaited(&self) -> Option<&str> {
         let waits = self.status == StepStatus::Waiting && self.sent;
