@@ -5,9 +5,6 @@
 
 mod describe;
 mod form;
-mod form_concurrency;
-mod form_http;
-mod form_steps;
 mod path;
 mod read;
 mod read_text;
@@ -16,8 +13,7 @@ mod source;
 mod tree;
 mod yaml;
 
-pub use form::{Field, Form, Kind, METHODS, Need, Shape, TOP, TRIGGERS};
-pub use form_steps::{COMMON, STEPS};
+pub use form::{COMMON, Field, Form, Kind, METHODS, Need, STEPS, Shape, TOP, TRIGGERS};
 pub use path::{Path, Segment};
 pub use read::{Draft, read, read_as};
 pub(crate) use read_text::is_one_expression;

@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 use stepwell_records::nearest;
 
 use super::describe::either;
-use super::form::{Field, Form, Kind, Need, Shape, TOP};
-use super::form_steps::{COMMON, STEPS};
+use super::form::{COMMON, Field, Form, Kind, Need, STEPS, Shape, TOP};
 use super::path::{Path, Segment};
 use super::source::Source;
 use super::tree::{Data, Entry, Node, quoted};

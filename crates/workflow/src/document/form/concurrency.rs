@@ -1,6 +1,6 @@
 //! The table's part for `concurrency`: how many runs of a workflow may be under way.
 
-use super::form::{Field, Form, Need, Shape};
+use super::{Field, Form, Need, Shape};
 use crate::model::Concurrency;
 
 pub(super) const CONCURRENCY: Field = Field {

@@ -1,8 +1,80 @@
-//! The part of the table that is about requests: their bodies, pages and answers.
+//! `http_request`: what is sent, what comes back, and pages.
 
-use super::form::{Field, Form, Need, Shape};
+use super::super::{Field, Form, Kind, METHODS, Need, Shape};
 
-pub(super) static PAGINATION: Form = Form {
+pub(super) const HTTP_REQUEST: Kind = Kind {
+    name: "http_request",
+    about: "Calls an HTTP server.",
+    output: "`{status, headers, body}`; the body is JSON when the answer says so (what says so and is not is an error), text when it is UTF-8, or else `{base64: …}`",
+    fields: &[
+        Field {
+            key: "connection",
+            shape: Shape::Name,
+            need: Need::Optional,
+            about: "The [connection](connections.md) that the request goes through: its address, authentication and limits.",
+        },
+        Field { key: "method", shape: METHODS, need: Need::Default("GET"), about: "HTTP method." },
+        Field {
+            key: "url",
+            shape: Shape::Template,
+            need: Need::Required,
+            about: "Scheme and host are literal; with a `connection` the path below its `base_url`, such as `/people`. Parts filled in are percent-encoded.",
+        },
+        Field {
+            key: "headers",
+            shape: Shape::Templates,
+            need: Need::Optional,
+            about: "HTTP headers in ASCII, of one line each; `Host` and those of the connection and of the body's length are not to be set.",
+        },
+        Field {
+            key: "query",
+            shape: Shape::ValuesOrTemplate,
+            need: Need::Optional,
+            about: "Query parameters, encoded; a list repeats its name, null leaves it out. One template may give them all.",
+        },
+        Field {
+            key: "body",
+            shape: Shape::OneKey(&BODY),
+            need: Need::Optional,
+            about: "What is sent: `{json: …}`, `{form: …}`, `{text: …}` or `{bytes: …}`. Not with GET and HEAD.",
+        },
+        Field {
+            key: "response",
+            shape: Shape::Form(&RESPONSE),
+            need: Need::Optional,
+            about: "What answer is a success.",
+        },
+        Field {
+            key: "redirects",
+            shape: Shape::Either(&[
+                Shape::Choice(&["none", "same_origin"]),
+                Shape::Whole { min: 0, max: 20 },
+            ]),
+            need: Need::Default("5"),
+            about: "How many redirects are followed; `none`: the redirect is the answer; `same_origin`: those that lead elsewhere are an error. Headers and bodies never go along to another origin.",
+        },
+        Field {
+            key: "max_bytes",
+            shape: Shape::Size { max: 64 << 20 },
+            need: Need::Default("1MiB"),
+            about: "A larger answer is an error.",
+        },
+        Field {
+            key: "idempotency_key",
+            shape: Shape::Template,
+            need: Need::Default("made from run and step"),
+            about: "Sent as `Idempotency-Key`, the same in every attempt.",
+        },
+        Field {
+            key: "pagination",
+            shape: Shape::Form(&PAGINATION),
+            need: Need::Optional,
+            about: "The answer comes in pages, and all are asked for, one after the other; the output is `{items, pages}`. Each is an attempt of its own, with `retry`, `timeout` and `max_bytes` for itself; a page that fails is asked for again, and not those before it.",
+        },
+    ],
+};
+
+static PAGINATION: Form = Form {
     name: "a pagination",
     fields: &[
         Field {
@@ -98,7 +170,7 @@ static PAGE: Form = Form {
     ],
 };
 
-pub(super) static BODY: Form = Form {
+static BODY: Form = Form {
     name: "a body",
     fields: &[
         Field {
@@ -128,7 +200,7 @@ pub(super) static BODY: Form = Form {
     ],
 };
 
-pub(super) static RESPONSE: Form = Form {
+static RESPONSE: Form = Form {
     name: "a response",
     fields: &[
         Field {
