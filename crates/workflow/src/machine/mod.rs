@@ -14,15 +14,18 @@
 
 mod advance;
 mod apply;
+mod attempt;
 mod command;
 mod delay;
 mod derive;
 mod event;
+mod failing;
 mod failure;
 mod finish;
 mod items;
 mod iterate;
 mod link;
+mod lists;
 mod pages;
 mod path;
 mod payload;
