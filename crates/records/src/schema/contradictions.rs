@@ -1,6 +1,6 @@
 //! What a wanted schema says of itself that cannot both be: which of the two was meant nobody can tell.
 
-use super::plan::{Wanted, WantedObject};
+use super::wanted::{Wanted, WantedObject};
 use crate::error::Problem;
 use crate::problems::{Problems, clipped};
 

@@ -16,6 +16,7 @@ mod standard;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use std::sync::Arc;
 
@@ -24,9 +25,10 @@ pub use change::{NewField, NewObject};
 pub use field::{Field, FieldId, FieldType, Kind, ObjectId, Part};
 pub(crate) use object::unknown_part;
 pub use object::{Index, IndexState, Object, Path, System, Target, Unique, UnknownName};
-pub use plan::{Plan, Removed, Step, Wanted, WantedObject, WantedView};
+pub use plan::{Plan, Step};
 pub(crate) use shape::Member;
 pub use standard::{COMPANY, NOTE, NOTE_TARGET, OPPORTUNITY, PERSON, TASK, TASK_TARGET, standard};
+pub use wanted::{Removed, Wanted, WantedObject, WantedView};
 
 use crate::error::RecordsError;
 use crate::nearest::nearest;
