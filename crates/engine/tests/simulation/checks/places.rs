@@ -1,10 +1,15 @@
 //! What the log must say of runs that count together (`concurrency`), whatever happened.
-use super::*;
+
+use crate::clients::Posted;
+use futures::StreamExt;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use stepwell_engine::{RunSummary, Workspace};
 
 /// Of the runs of a key never more are under way than may be, and they begin in the order in which they were accepted:
 /// the log says so, commit by commit.
 pub async fn check(workspace: &Workspace, posted: &[Posted], runs: &[RunSummary]) {
-    use futures::StreamExt;
     let paths: BTreeMap<u64, &str> =
         posted.iter().map(|request| (request.body["n"].as_u64().unwrap(), request.path)).collect();
     let limits = BTreeMap::from([("ordered", 1), ("newest", 2), ("lonely", 1)]);
