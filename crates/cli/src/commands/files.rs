@@ -16,8 +16,7 @@ const MOST_GIVEN: u64 = 64 << 20;
 
 /// The bytes of a file. A device or a pipe among a folder's files is none, and might never end.
 pub fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let cannot = || format!("cannot read {}", path.display());
-    let kind = std::fs::metadata(path).with_context(cannot)?;
+    let kind = std::fs::metadata(path).with_context(|| cannot_read(path))?;
     if !kind.is_file() {
         bail!(
             "{} is no file: it is {}",
@@ -25,36 +24,36 @@ pub fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
             if kind.is_dir() { "a folder" } else { "a device or a pipe" }
         );
     }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .with_context(cannot)?
-        .take(MOST + 1)
-        .read_to_end(&mut bytes)
-        .with_context(cannot)?;
-    if bytes.len() as u64 > MOST {
-        bail!("{} has more than {} MiB, which no document has", path.display(), MOST >> 20);
-    }
-    Ok(bytes)
-}
-
-/// The text of what somebody named: a pipe will do.
-pub fn given(path: &Path) -> anyhow::Result<String> {
-    let cannot = || format!("cannot read {}", path.display());
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .with_context(cannot)?
-        .take(MOST_GIVEN + 1)
-        .read_to_string(&mut text)
-        .with_context(cannot)?;
-    if text.len() as u64 > MOST_GIVEN {
-        bail!("{} has more than {} MiB", path.display(), MOST_GIVEN >> 20);
-    }
-    Ok(text)
+    at_most(path, MOST, ", which no document has")
 }
 
 /// The text of a file.
 pub fn text(path: &Path) -> anyhow::Result<String> {
-    String::from_utf8(bytes(path)?).map_err(|error| {
+    utf8(path, bytes(path)?)
+}
+
+/// The text of what somebody named: a pipe will do.
+pub fn given(path: &Path) -> anyhow::Result<String> {
+    utf8(path, at_most(path, MOST_GIVEN, "")?)
+}
+
+/// Everything, unless it is more than that: then nobody waits for the rest.
+fn at_most(path: &Path, most: u64, which: &str) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).with_context(|| cannot_read(path))?;
+    file.take(most + 1).read_to_end(&mut bytes).with_context(|| cannot_read(path))?;
+    if bytes.len() as u64 > most {
+        bail!("{} has more than {} MiB{which}", path.display(), most >> 20);
+    }
+    Ok(bytes)
+}
+
+fn cannot_read(path: &Path) -> String {
+    format!("cannot read {}", path.display())
+}
+
+fn utf8(path: &Path, bytes: Vec<u8>) -> anyhow::Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         anyhow::anyhow!("{} is not UTF-8 text: byte {at} is wrong", path.display())
     })
@@ -104,6 +103,8 @@ mod tests {
         std::fs::File::create(at("large.yaml")).unwrap().set_len(MOST + 1).unwrap();
         assert!(text(&at("large.yaml")).unwrap_err().to_string().contains("more than 8 MiB"));
         std::fs::write(at("latin.yaml"), b"name: \xe9").unwrap();
-        assert!(text(&at("latin.yaml")).unwrap_err().to_string().contains("byte 6 is wrong"));
+        for read in [text, given] {
+            assert!(read(&at("latin.yaml")).unwrap_err().to_string().contains("byte 6 is wrong"));
+        }
     }
 }
