@@ -2,15 +2,13 @@
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 mod support;
 
-use async_trait::async_trait;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stepwell_engine::{Engine, Ports};
 use stepwell_store::keys::{Space, space_in};
-use stepwell_store::{Key, Log, MemoryStore, Refused, Shard, Stamp, Store, Turn, Tx, View, Want};
+use stepwell_store::{View, Want, Watch, Watched};
 use support::{World, in_world, runtime};
-use tokio::sync::{broadcast, watch};
 
 const MANY: usize = 1_000;
 
@@ -22,22 +20,20 @@ enum Read {
     Run,
 }
 
-/// A store that gives way once a call, and notes what was read.
-struct Noting {
-    store: MemoryStore,
-    read: Mutex<Vec<Read>>,
-}
+/// Notes what was read.
+#[derive(Default)]
+struct Noting(Mutex<Vec<Read>>);
 
 impl Noting {
-    fn over(world: &World) -> (Arc<Self>, Ports) {
-        let noting = Self { store: world.store.clone().with_yields(), read: Mutex::default() };
-        let noting = Arc::new(noting);
+    /// A world whose store gives way once a call.
+    fn over(world: &World) -> (Arc<Watched<Self>>, Ports) {
+        let noting = Arc::new(Watched::new(world.store.clone().with_yields(), Self::default()));
         (noting.clone(), Ports { store: noting, ..world.ports() })
     }
 
     /// Whether a run was driven before all were looked up.
     fn first_before_last(&self) -> bool {
-        let read = self.read.lock().unwrap();
+        let read = self.0.lock().unwrap();
         let pages = read.iter().filter(|read| **read == Read::Heads).count();
         assert!(pages >= MANY / 200, "{pages}");
         let first = read.iter().position(|read| *read == Read::Run);
@@ -45,38 +41,15 @@ impl Noting {
     }
 }
 
-#[async_trait]
-impl Store for Noting {
-    async fn read(&self, home: Shard, wants: Vec<Want>) -> Result<View, Refused> {
+impl Watch for Noting {
+    fn after(&self, wants: &[Want], _view: &View) {
         let of = |want: &Want, space: Space| matches!(want, Want::Key(key) if space_in(key) == Some(space));
-        let what = match wants.as_slice() {
+        let what = match wants {
             [_, live] if of(live, Space::RunStates) => Some(Read::Run),
             many if many.len() > 50 => Some(Read::Heads),
             _ => None,
         };
-        let view = self.store.read(home, wants).await;
-        self.read.lock().unwrap().extend(what);
-        view
-    }
-
-    async fn commit(&self, tx: Tx) -> Result<Stamp, Refused> {
-        self.store.commit(tx).await
-    }
-
-    async fn log_head(&self, log: Log) -> Result<u64, Refused> {
-        self.store.log_head(log).await
-    }
-
-    async fn turn(&self, home: Shard, keys: Vec<Key>) -> Result<Turn, Refused> {
-        self.store.turn(home, keys).await
-    }
-
-    fn owned(&self) -> watch::Receiver<Vec<Shard>> {
-        self.store.owned()
-    }
-
-    fn hints(&self) -> broadcast::Receiver<Shard> {
-        self.store.hints()
+        self.0.lock().unwrap().extend(what);
     }
 }
 
@@ -93,9 +66,9 @@ fn of_many_runs_that_are_due_at_once_the_first_do_not_wait_for_the_last() {
         for _ in 0..MANY {
             last = workspace.workflows().run("later", json!({}), None).await.unwrap().run_id;
         }
-        noting.read.lock().unwrap().clear();
+        noting.watch.0.lock().unwrap().clear();
         workspace.runs().wait(&last, Duration::from_secs(7200)).await.unwrap();
-        assert!(noting.first_before_last());
+        assert!(noting.watch.first_before_last());
         engine.close().await;
     });
 }
@@ -116,7 +89,7 @@ fn after_a_crash_the_first_runs_go_on_before_the_last_are_found() {
     runtime().block_on(async {
         let (noting, ports) = Noting::over(&world);
         let engine = Engine::open(world.config.clone(), ports).await.unwrap();
-        assert!(noting.first_before_last());
+        assert!(noting.watch.first_before_last());
         engine.close().await;
     });
 }

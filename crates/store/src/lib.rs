@@ -1,7 +1,8 @@
 //! An ordered key space with atomic, conditional batches: the one place where Stepwell keeps things.
 //!
 //! [`Store`] is the small interface on which everything else stands; [`Txn`] and [`transact`] make it comfortable.
-//! [`MemoryStore`] is its model, for tests and the simulation; [`SledStore`] keeps a data folder.
+//! [`MemoryStore`] is its model, for tests and the simulation, and [`Watched`] stands before one in tests;
+//! [`SledStore`] keeps a data folder.
 //! [`Blobs`] keeps what is too large for a row. [`keys`] documents the whole key space.
 //!
 //! ```
@@ -36,6 +37,7 @@ mod store;
 mod transact;
 mod txn;
 mod types;
+mod watched;
 
 pub use blobs::{
     BlobId, Blobs, FileBlobs, IsNamed, MAX_BLOB_BYTES, MemoryBlobs, NotABlobId, Swept, UNNAMED_AGE,
@@ -48,3 +50,4 @@ pub use store::{Store, all_rows};
 pub use transact::{Attempt, Contention, transact};
 pub use txn::{Savepoint, Txn};
 pub use types::{Key, Log, Refused, Row, SHARDS, Shard, Stamp, Tx, Value, View, Want, WorkspaceId};
+pub use watched::{Watch, Watched};

@@ -3,55 +3,26 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use serde_json::json;
-use stepwell_store::{
-    Key, Log, MemoryStore, Refused, Shard, Stamp, Store, Turn, Tx, Txn, View as Rows, Want,
-};
-use tokio::sync::{broadcast, watch};
+use stepwell_store::{MemoryStore, Txn, View as Rows, Want, Watch, Watched};
 
 use super::*;
 use crate::filter::Allowed;
 use crate::testing::{Bench, START, WS};
 
 /// Counts the rows that are read.
-struct Counting {
-    store: MemoryStore,
-    rows: AtomicUsize,
-}
+#[derive(Default)]
+struct Counting(AtomicUsize);
 
-#[async_trait]
-impl Store for Counting {
-    async fn read(&self, home: Shard, wants: Vec<Want>) -> Result<Rows, Refused> {
-        let view = self.store.read(home, wants).await?;
-        self.rows.fetch_add(view.rows.iter().map(Vec::len).sum(), Ordering::Relaxed);
-        Ok(view)
-    }
-
-    async fn commit(&self, tx: Tx) -> Result<Stamp, Refused> {
-        self.store.commit(tx).await
-    }
-
-    async fn log_head(&self, log: Log) -> Result<u64, Refused> {
-        self.store.log_head(log).await
-    }
-
-    async fn turn(&self, home: Shard, keys: Vec<Key>) -> Result<Turn, Refused> {
-        self.store.turn(home, keys).await
-    }
-
-    fn owned(&self) -> watch::Receiver<Vec<Shard>> {
-        self.store.owned()
-    }
-
-    fn hints(&self) -> broadcast::Receiver<Shard> {
-        self.store.hints()
+impl Watch for Counting {
+    fn after(&self, _wants: &[Want], view: &Rows) {
+        self.0.fetch_add(view.rows.iter().map(Vec::len).sum(), Ordering::Relaxed);
     }
 }
 
 /// The rows read by each search, and by its second page where it has one, among so many records.
 async fn costs(stored: usize, searches: &[Query]) -> Vec<(usize, Option<usize>)> {
-    let counting = Arc::new(Counting { store: MemoryStore::new(), rows: AtomicUsize::new(0) });
+    let counting = Arc::new(Watched::new(MemoryStore::new(), Counting::default()));
     let bench = Bench::on(counting.clone());
     let object = json!({"name": "thing", "plural": "things", "fields": [
         {"name": "code", "type": "text", "unique": true},
@@ -81,9 +52,9 @@ async fn costs(stored: usize, searches: &[Query]) -> Vec<(usize, Option<usize>)>
         let run = async |query: &Query| {
             let mut txn: Txn = bench.begin();
             let records = Records::open(&mut txn, WS).await.unwrap();
-            let before = counting.rows.load(Ordering::Relaxed);
+            let before = counting.watch.0.load(Ordering::Relaxed);
             let page = records.search("thing", query, now).await.unwrap();
-            (counting.rows.load(Ordering::Relaxed) - before, page)
+            (counting.watch.0.load(Ordering::Relaxed) - before, page)
         };
         let (first, page) = run(query).await;
         let second = match page.next_cursor {
