@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 use stepwell_engine::{Payload, RunDetail, RunStatus, StepStatus, TextFormat, Workspace};
 use stepwell_store::Fault;
-use support::{Module, World, activate, all_records, in_world, runtime};
+use support::{Module, World, activate, all_records, ended, in_world, runtime};
 
 const WAIT: Duration = Duration::from_secs(24 * 3600);
 const MODULES: [Module; 3] = [
@@ -34,11 +34,6 @@ steps:
 output: "{{ pay }}"
 "#;
 
-async fn run(workspace: &Workspace, name: &str, input: Value) -> RunDetail {
-    let run = workspace.workflows().run(name, input, Some(WAIT)).await.unwrap();
-    workspace.runs().get(&run.run_id).await.unwrap()
-}
-
 async fn of(workspace: &Workspace, workflow: &str) -> Vec<RunDetail> {
     let filter = stepwell_engine::RunFilter { workflow: Some(workflow.into()), status: None };
     let mut all = Vec::new();
@@ -59,7 +54,7 @@ fn the_result_of_the_other_run_is_the_step_s_and_both_say_whose_they_are() {
         // One slot: the parent gives it back while it waits.
         world.config.concurrent_runs = 1;
         let (engine, workspace) = world.set_up(&MODULES, &[CHARGE, ORDER]).await;
-        let order = run(&workspace, "order", json!({ "n": 7, "wait": "5m" })).await;
+        let order = ended(&workspace, "order", json!({ "n": 7, "wait": "5m" })).await;
         assert_eq!(order.output, Some(Payload::Value(json!({ "charged": 7, "calls": 1 }))), "{order:#?}");
         let [charge] = &of(&workspace, "charge").await[..] else { panic!("not one run") };
         let parent = charge.summary.parent.clone().unwrap();
@@ -78,12 +73,12 @@ fn the_result_of_the_other_run_is_the_step_s_and_both_say_whose_they_are() {
 fn what_cannot_be_run_fails_the_step_and_leaves_no_run() {
     in_world(|world| async move {
         let (engine, workspace) = world.set_up(&MODULES, &[CHARGE, ORDER]).await;
-        let unfit = run(&workspace, "order", json!({ "n": "seven" })).await;
+        let unfit = ended(&workspace, "order", json!({ "n": "seven" })).await;
         let error = unfit.steps[0].error.clone().unwrap();
         assert_eq!((unfit.summary.status, error.code.as_str()), (RunStatus::Failed, "input_schema"));
         assert!(error.details.unwrap()["problems"][0]["message"].is_string());
         workspace.workflows().deactivate("charge").await.unwrap();
-        let off = run(&workspace, "order", json!({ "n": 7 })).await;
+        let off = ended(&workspace, "order", json!({ "n": 7 })).await;
         assert_eq!(off.steps[0].error.as_ref().unwrap().code, "workflow_not_active");
         assert!(of(&workspace, "charge").await.is_empty());
         engine.close().await;
@@ -94,7 +89,7 @@ fn what_cannot_be_run_fails_the_step_and_leaves_no_run() {
 fn a_failure_names_the_run_and_a_retry_goes_on_where_it_had_failed() {
     in_world(|world| async move {
         let (engine, workspace) = world.set_up(&MODULES, &[CHARGE, ORDER]).await;
-        let order = run(&workspace, "order", json!({ "n": 7, "fails": 1 })).await;
+        let order = ended(&workspace, "order", json!({ "n": 7, "fails": 1 })).await;
         let [charge] = &of(&workspace, "charge").await[..] else { panic!("not one run") };
         let error = order.steps[0].error.clone().unwrap();
         assert_eq!((error.code.as_str(), error.source.as_str()), ("busy", "action"));
@@ -110,7 +105,7 @@ fn a_failure_names_the_run_and_a_retry_goes_on_where_it_had_failed() {
         assert_eq!((of(&workspace, "charge").await.len(), count(&workspace, "note").await), (1, 1));
 
         // One that a person has mended by itself is taken as it ended.
-        let order = run(&workspace, "order", json!({ "n": 8, "fails": 1 })).await;
+        let order = ended(&workspace, "order", json!({ "n": 8, "fails": 1 })).await;
         let charge = order.steps[0].run_id.clone().unwrap();
         workspace.runs().retry(&charge, false).await.unwrap();
         workspace.runs().wait(&charge, WAIT).await.unwrap();
@@ -178,7 +173,7 @@ fn past_its_timeout_it_is_cancelled() {
         text.replace("{{ pay.charged }}", "{{ steps.pay.error.code }}").replace("output: \"{{ pay }}\"", "");
     in_world(|world| async move {
         let (engine, workspace) = world.set_up(&MODULES, &[CHARGE, &text]).await;
-        let order = run(&workspace, "order", json!({ "n": 7, "wait": "1h" })).await;
+        let order = ended(&workspace, "order", json!({ "n": 7, "wait": "1h" })).await;
         assert_eq!(order.summary.status, RunStatus::Completed, "{order:#?}");
         assert_eq!(all_records(&workspace, "task").await[0]["title"], "Paid timeout");
         let charge = workspace.runs().wait(order.steps[0].run_id.as_ref().unwrap(), WAIT).await.unwrap();
@@ -203,7 +198,7 @@ output: "{{ each.results | map(attribute='run_id') | unique | length }}"
 "#;
     in_world(|world| async move {
         let (engine, workspace) = world.set_up(&MODULES, &[CHARGE, FAN]).await;
-        let fan = run(&workspace, "fan", json!({})).await;
+        let fan = ended(&workspace, "fan", json!({})).await;
         assert_eq!(fan.output, Some(Payload::Value(json!(50))), "{:#?}", fan.summary);
         for charge in of(&workspace, "charge").await {
             workspace.runs().wait(&charge.summary.id, WAIT).await.unwrap();
@@ -228,7 +223,7 @@ output: "{{ big.text | length }}"
 "#;
     in_world(|world| async move {
         let (engine, workspace) = world.set_up(&MODULES, &[BIG, ASKS]).await;
-        assert_eq!(run(&workspace, "asks", json!({})).await.output, Some(Payload::Value(json!(200_000))));
+        assert_eq!(ended(&workspace, "asks", json!({})).await.output, Some(Payload::Value(json!(200_000))));
         engine.close().await;
     });
 }
@@ -243,7 +238,7 @@ steps:
 "#;
     in_world(|world| async move {
         let (engine, workspace) = world.set_up(&MODULES, &[DOWN]).await;
-        let first = run(&workspace, "down", json!({})).await;
+        let first = ended(&workspace, "down", json!({})).await;
         let error = first.summary.error.clone().unwrap();
         assert_eq!((first.summary.status, error.code.as_str()), (RunStatus::Failed, "workflow_loop"));
         assert_eq!(of(&workspace, "down").await.len(), 9);
@@ -267,7 +262,7 @@ steps:
 "#;
     in_world(|world| async move {
         let (engine, workspace) = world.set_up(&MODULES, &[GREET, ADD]).await;
-        assert_eq!(run(&workspace, "add", json!({})).await.summary.status, RunStatus::Completed);
+        assert_eq!(ended(&workspace, "add", json!({})).await.summary.status, RunStatus::Completed);
         assert_eq!(all_records(&workspace, "task").await[0]["title"], "Greet Queen");
         engine.close().await;
     });
@@ -300,8 +295,7 @@ fn a_crash_anywhere_makes_no_second_run() {
                 let (engine, _) = world.set_up(&MODULES, &[CHARGE, ORDER]).await;
                 engine.close().await;
             });
-            world.store = world.store.reopen();
-            world.code.restart();
+            world.restart();
             world.store.fail_commit(commit, fault.clone());
             let told = runtime().block_on(async {
                 let (_engine, workspace) = world.open().await;
@@ -310,8 +304,7 @@ fn a_crash_anywhere_makes_no_second_run() {
                 started.ok().map(|started| started.run_id)
             });
             world.store.clear_faults();
-            world.store = world.store.reopen();
-            world.code.restart();
+            world.restart();
             runtime().block_on(async {
                 let (engine, workspace) = world.open().await;
                 tokio::time::sleep(Duration::from_secs(60)).await;

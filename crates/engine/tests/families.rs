@@ -2,13 +2,11 @@
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
-use stepwell_engine::{
-    ItemFilter, PageRequest, Payload, RunDetail, RunFilter, RunStatus, StepStatus, Workspace,
-};
-use stepwell_store::keys::{Space, space_in};
-use support::{Module, in_world};
+use stepwell_engine::{ItemFilter, PageRequest, Payload, RunFilter, RunStatus, StepStatus};
+use stepwell_store::keys::Space;
+use support::{Module, ended, in_world};
 
 const WAIT: Duration = Duration::from_secs(24 * 3600);
 const MODULES: [Module; 1] = [Module::new("big", "1.0.0", "big")];
@@ -45,18 +43,13 @@ steps:
 output: "{{ each.succeeded }}"
 "#;
 
-async fn run(workspace: &Workspace, name: &str, input: Value) -> RunDetail {
-    let run = workspace.workflows().run(name, input, Some(WAIT)).await.unwrap();
-    workspace.runs().get(&run.run_id).await.unwrap()
-}
-
 #[test]
 fn ends_of_many_runs_that_come_together_are_taken_in_part_by_part() {
     in_world(|mut world| async move {
         world.config.concurrent_runs = 200;
         world.store = world.store.with_yields();
         let (engine, workspace) = world.set_up(&MODULES, &[BULKY, FAN]).await;
-        let fan = run(&workspace, "fan", json!({ "beside": false })).await;
+        let fan = ended(&workspace, "fan", json!({ "beside": false })).await;
         assert_eq!(fan.output, Some(Payload::Value(json!(60))), "{:#?}", fan.summary);
         engine.close().await;
     });
@@ -106,10 +99,7 @@ output: "{{ trigger.input.n * 10 }}"
 "#;
     in_world(|world| async move {
         let (engine, workspace) = world.set_up(&[], &[ANSWERS, ASKS]).await;
-        let timers = || {
-            let rows = world.store.dump().into_iter();
-            rows.filter(|(key, _)| space_in(key) == Some(Space::Timers)).count()
-        };
+        let timers = || world.rows(Space::Timers).len();
         let run = workspace.workflows().run("asks", json!({}), None).await.unwrap().run_id;
         tokio::time::sleep(Duration::from_secs(30)).await;
         assert_eq!((timers(), engine.stats().timers), (6, 4), "of three steps at one time, and three delays");
@@ -158,8 +148,7 @@ fn a_cancel_ends_more_runs_than_fit_one_commit() {
         assert_eq!(crowd.summary.status, RunStatus::Cancelled, "{:#?}", crowd.summary);
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(with(RunStatus::Cancelled).await, 400);
-        let rows = world.store.dump().into_iter();
-        assert_eq!(rows.filter(|(key, _)| space_in(key) == Some(Space::Inbox)).count(), 0);
+        assert_eq!(world.rows(Space::Inbox).len(), 0);
         engine.close().await;
     });
 }

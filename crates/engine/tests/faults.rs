@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 use stepwell_engine::{Engine, ErrorKind, RunStatus, Workspace};
-use stepwell_store::keys::{Space, space_in};
+use stepwell_store::keys::Space;
 use stepwell_store::{BlobId, Blobs, Fault, IsNamed, MemoryBlobs, Refused, Store, Swept, Tx, WorkspaceId};
 use support::{Module, World, activate, all_records, in_world, post, runtime};
 
@@ -114,13 +114,9 @@ fn a_run_that_cannot_be_read_fails_and_the_others_go_on() {
         }
         ids
     });
-    world.store = world.store.reopen();
-    world.code.restart();
+    world.restart();
     // The snapshot of the first and the head of the second are no longer what was written.
-    let dump = world.store.dump();
-    let nth = |space: Space, n: usize| {
-        dump.iter().filter(|(key, _)| space_in(key) == Some(space)).nth(n).unwrap().0.clone()
-    };
+    let nth = |space: Space, n: usize| world.rows(space)[n].0.clone();
     let (live, queued, head) = (nth(Space::RunStates, 0), nth(Space::RunStates, 3), nth(Space::Runs, 1));
     runtime().block_on(async {
         let garbage = vec![1u8, b'{'];
@@ -169,7 +165,7 @@ steps:
         workspace.workflows().run("patient", json!({}), None).await.unwrap().run_id
     });
     world.store = world.store.reopen();
-    let live = world.store.dump().into_iter().find(|(key, _)| space_in(key) == Some(Space::RunStates));
+    let live = world.rows(Space::RunStates).into_iter().next();
     runtime().block_on(async {
         let writes = vec![(live.unwrap().0, Some(vec![1u8, b'{'].into()))];
         let home = WorkspaceId(1).shard();
@@ -186,8 +182,7 @@ steps:
         assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
         engine.close().await;
     });
-    let left = world.store.dump().into_iter().filter(|(key, _)| space_in(key) == Some(Space::Timers));
-    assert_eq!(left.count(), 0);
+    assert_eq!(world.rows(Space::Timers).len(), 0);
 }
 
 #[test]
@@ -212,8 +207,7 @@ steps:
             assert_eq!(run.summary.error.unwrap().code, "stopped");
         }
         assert_eq!(all_records(&workspace, "task").await.len(), 1);
-        let left = world.store.dump().into_iter().filter(|(key, _)| space_in(key) == Some(Space::RunStates));
-        assert_eq!(left.count(), 0, "nothing is left that a restart would look at");
+        assert_eq!(world.rows(Space::RunStates).len(), 0, "nothing is left that a restart would look at");
         engine.close().await;
     });
 }
@@ -330,9 +324,7 @@ steps:
         let input = json!({ "text": "x".repeat(100_000) });
         let run = workspace.workflows().run("large", input, Some(WAIT)).await.unwrap();
         assert_eq!(run.error.unwrap().code, "internal");
-        let claims = || {
-            world.store.dump().into_iter().filter(|(key, _)| space_in(key) == Some(Space::BlobRefs)).count()
-        };
+        let claims = || world.rows(Space::BlobRefs).len();
         assert!(claims() > 0, "what the journal names stays");
         tokio::time::sleep(Duration::from_secs(30 * 24 * 3600)).await;
         assert_eq!(claims(), 0);

@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use std::time::Duration;
 use stepwell_engine::{Payload, ResumeAction, ResumeRun, RunDetail, RunFilter, RunStatus, Workspace};
-use stepwell_store::keys::{Space, space_in};
+use stepwell_store::keys::Space;
 use stepwell_store::{Blobs, UNNAMED_AGE};
 use support::{Module, activate, all_records, in_world};
 
@@ -100,8 +100,7 @@ output: "{{ charge }}"
             (1, 1)
         );
         tokio::time::sleep(8 * 24 * HOUR).await;
-        let rows = world.store.dump().into_iter();
-        assert_eq!(rows.filter(|(key, _)| space_in(key) == Some(Space::Runs)).count(), 0);
+        assert_eq!(world.rows(Space::Runs).len(), 0);
         engine.close().await;
     });
 }

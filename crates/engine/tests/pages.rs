@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use stepwell_engine::ports::HttpResponse;
 use stepwell_engine::{RunDetail, RunStatus, Workspace};
-use support::{World, activate, in_world, post};
+use support::{World, activate, in_world, post, value};
 
 fn flow(pagination: &str) -> String {
     format!(
@@ -43,10 +43,6 @@ fn asked(world: &World) -> Vec<String> {
     sent.iter().map(|request| request.url.trim_start_matches("https://api.example.com").to_owned()).collect()
 }
 
-fn output(run: &RunDetail) -> Value {
-    serde_json::to_value(&run.output).unwrap()
-}
-
 const CURSOR: &str = "{ next: { cursor: { path: body.next, query: after } }, items: body.results }";
 
 #[test]
@@ -64,7 +60,7 @@ fn a_cursor_leads_through_all_pages_and_a_page_that_fails_is_asked_again_alone()
         ];
         let run = ran(&world, &workspace, pages).await;
         assert_eq!(run.summary.status, RunStatus::Completed, "{:#?}", run.steps[0].error);
-        assert_eq!(output(&run), json!({ "items": [1, big, 3], "pages": 3 }));
+        assert_eq!(value(&run.output), json!({ "items": [1, big, 3], "pages": 3 }));
         let sent = asked(&world);
         let all = ["?size=2", "?size=2&after=b", "?size=2&after=b", "?size=2&after=7", "?size=2&after=7"];
         assert_eq!(sent, all.map(|query| format!("/v1/people{query}")));
@@ -98,7 +94,7 @@ fn a_page_that_fails_for_good_is_named_and_a_retry_by_hand_goes_on_from_it() {
         workspace.runs().retry(&run.summary.id, false).await.unwrap();
         workspace.runs().wait(&run.summary.id, Duration::from_secs(3600)).await.unwrap();
         let run = workspace.runs().get(&run.summary.id).await.unwrap();
-        assert_eq!(output(&run), json!({ "items": [1, 2], "pages": 2 }), "{run:#?}");
+        assert_eq!(value(&run.output), json!({ "items": [1, 2], "pages": 2 }), "{run:#?}");
         assert_eq!(asked(&world).len(), 4);
         engine.close().await;
     });
@@ -112,7 +108,7 @@ fn pages_go_by_number_or_by_link_and_end_where_the_answer_says() {
         let run =
             ran(&world, &workspace, [json!([1]), json!([2]), json!([])].map(|b| answer(200, &[], b)).into());
         let run = run.await;
-        assert_eq!(output(&run), json!({ "items": [1, 2], "pages": 3 }));
+        assert_eq!(value(&run.output), json!({ "items": [1, 2], "pages": 3 }));
         assert_eq!(
             asked(&world),
             ["?size=2&p=0", "?size=2&p=1", "?size=2&p=2"].map(|q| format!("/v1/people{q}"))
@@ -126,7 +122,7 @@ fn pages_go_by_number_or_by_link_and_end_where_the_answer_says() {
             answer(200, &link, json!({ "data": [2], "more": false })),
         ];
         let run = ran(&world, &workspace, pages).await;
-        assert_eq!(output(&run), json!({ "items": [1, 2], "pages": 2 }));
+        assert_eq!(value(&run.output), json!({ "items": [1, 2], "pages": 2 }));
         assert_eq!(asked(&world)[1], "/v1/people?cursor=%2B", "an address stands for itself");
         engine.close().await;
     });
@@ -200,7 +196,7 @@ fn pages_go_on_where_they_were_after_a_restart() {
         let (engine, workspace) = world.open().await;
         workspace.runs().wait(&run, Duration::from_secs(3600)).await.unwrap();
         let run = workspace.runs().get(&run).await.unwrap();
-        assert_eq!(output(&run), json!({ "items": [1, 2], "pages": 2 }), "{run:#?}");
+        assert_eq!(value(&run.output), json!({ "items": [1, 2], "pages": 2 }), "{run:#?}");
         assert_eq!(asked(&world).len(), 3);
         engine.close().await;
     });

@@ -4,10 +4,10 @@ mod support;
 
 use serde_json::json;
 use std::time::Duration;
-use stepwell_engine::{AttemptOutcome, Engine, ErrorKind, Payload, RunStatus, Workspace};
+use stepwell_engine::{AttemptOutcome, ErrorKind, Payload, RunStatus};
 use stepwell_store::keys::{Space, space_in};
 use stepwell_store::{Fault, Refused};
-use support::{Module, WEB_FORM, World, activate, all_records, lead, post, runtime, with_key};
+use support::{Module, WEB_FORM, World, activate, all_records, lead, post, process, with_key};
 
 const NORMALIZE: Module = Module::new("normalize-lead", "1.2.0", "normalize");
 const WAIT: Duration = Duration::from_secs(3600);
@@ -20,20 +20,6 @@ steps:
   - { id: call, type: http_request, method: POST, url: "https://api.example.com/", body: { json: { n: 1 } } }
   - { id: after, type: create_record, object: task, record: { title: "after" } }
 "#;
-
-fn rows(world: &World, space: Space) -> usize {
-    world.store.dump().iter().filter(|(key, _)| space_in(key) == Some(space)).count()
-}
-
-/// One process: a runtime of its own, which takes all tasks with it when it goes.
-fn process<T>(world: &mut World, work: impl AsyncFnOnce(Engine, Workspace) -> T) -> T {
-    world.store = world.store.reopen();
-    world.code.restart();
-    runtime().block_on(async {
-        let (engine, workspace) = world.open().await;
-        work(engine, workspace).await
-    })
-}
 
 #[test]
 fn a_call_that_was_out_at_a_crash_is_shown_and_made_again_with_the_same_key() {
@@ -64,7 +50,7 @@ fn a_call_that_was_out_at_a_crash_is_shown_and_made_again_with_the_same_key() {
         assert_eq!(all_records(&workspace, "task").await.len(), 2, "record effects happen once");
         engine.close().await;
     });
-    assert_eq!(rows(&world, Space::RunStates), 0);
+    assert_eq!(world.rows(Space::RunStates).len(), 0);
 }
 
 #[test]
@@ -83,7 +69,7 @@ fn a_retry_that_waits_survives_a_restart_and_keeps_its_time() {
         engine.close().await;
         answer.run_id
     });
-    assert_eq!(rows(&world, Space::Timers), 1);
+    assert_eq!(world.rows(Space::Timers).len(), 1);
     world.mail.behave(0, 0);
     process(&mut world, async |engine, workspace| {
         tokio::time::sleep(Duration::from_secs(3000)).await;
@@ -93,7 +79,7 @@ fn a_retry_that_waits_survives_a_restart_and_keeps_its_time() {
         assert_eq!(run.summary.status, RunStatus::Completed);
         engine.close().await;
     });
-    assert_eq!(rows(&world, Space::Timers), 0);
+    assert_eq!(world.rows(Space::Timers).len(), 0);
 }
 
 #[test]
@@ -120,7 +106,7 @@ output: { waited: "{{ wait.until }}", first: "{{ gone.outcome }}", second: "{{ a
         engine.close().await;
         started.run_id
     });
-    assert_eq!(rows(&world, Space::Timers), 1);
+    assert_eq!(world.rows(Space::Timers).len(), 1);
     process(&mut world, async |engine, workspace| {
         tokio::time::sleep(Duration::from_secs(3000)).await;
         let run = workspace.runs().get(&id).await.unwrap();
@@ -132,7 +118,7 @@ output: { waited: "{{ wait.until }}", first: "{{ gone.outcome }}", second: "{{ a
         assert!(all_records(&workspace, "task").await.is_empty());
         engine.close().await;
     });
-    assert_eq!(rows(&world, Space::Timers), 0);
+    assert_eq!(world.rows(Space::Timers).len(), 0);
 }
 
 #[test]
@@ -241,7 +227,7 @@ fn what_is_over_is_removed_in_its_time() {
     for space in
         [Space::Runs, Space::RunEvents, Space::RunStates, Space::BlobRefs, Space::HookKeys, Space::Mailbox]
     {
-        assert_eq!(rows(&world, space), 0, "{space:?}");
+        assert_eq!(world.rows(space).len(), 0, "{space:?}");
     }
 }
 

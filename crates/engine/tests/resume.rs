@@ -5,10 +5,8 @@ mod support;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use stepwell_engine::{
-    Engine, Payload, ResumeAction, ResumeRun, RunDetail, RunStatus, StepStatus, Workspace,
-};
-use support::{Module, World, activate, all_records, in_world, runtime};
+use stepwell_engine::{Payload, ResumeAction, ResumeRun, RunDetail, RunStatus, StepStatus, Workspace};
+use support::{Module, World, activate, all_records, in_world, process};
 
 const WAIT: Duration = Duration::from_secs(3600);
 const BROKEN: Module = Module::new("price", "1.0.0", "trap");
@@ -50,16 +48,6 @@ async fn settled(workspace: &Workspace, id: &str) -> RunDetail {
 async fn titles(workspace: &Workspace) -> Vec<String> {
     let tasks = all_records(workspace, "task").await;
     tasks.iter().map(|task| task["title"].as_str().unwrap().to_owned()).collect()
-}
-
-/// One process: a runtime of its own, which takes all tasks with it when it goes.
-fn process<T>(world: &mut World, work: impl AsyncFnOnce(Engine, Workspace) -> T) -> T {
-    world.store = world.store.reopen();
-    world.code.restart();
-    runtime().block_on(async {
-        let (engine, workspace) = world.open().await;
-        work(engine, workspace).await
-    })
 }
 
 #[test]

@@ -4,18 +4,11 @@ mod support;
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use stepwell_engine::{ErrorKind, HookReply, Payload, RunStatus, StepStatus};
-use support::{Module, WEB_FORM, all_records, in_world, lead, post, with_key};
+use stepwell_engine::{ErrorKind, HookReply, RunStatus, StepStatus};
+use support::{Module, WEB_FORM, all_records, in_world, lead, post, value, with_key};
 
 const NORMALIZE: Module = Module::new("normalize-lead", "1.2.0", "normalize");
 const WAIT: Duration = Duration::from_secs(600);
-
-fn value(payload: &Option<Payload>) -> &Value {
-    match payload {
-        Some(Payload::Value(value)) => value,
-        other => panic!("no value: {other:?}"),
-    }
-}
 
 #[test]
 fn a_form_becomes_records_and_the_history_tells_how() {

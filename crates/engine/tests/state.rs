@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use stepwell_engine::{PageRequest, Payload, RunStatus, TextFormat, Workspace};
-use stepwell_store::keys::{Space, space_in};
+use stepwell_store::keys::Space;
 use stepwell_store::{Blobs, UNNAMED_AGE};
 use support::{Module, activate, all_records, in_world, runtime};
 
@@ -79,8 +79,7 @@ fn it_survives_a_restart_and_goes_with_its_workflow() {
         workspace.workflows().run("tickets", json!({ "ms": 0 }), Some(WAIT)).await.unwrap();
         engine.close().await;
     });
-    world.store = world.store.reopen();
-    world.code.restart();
+    world.restart();
     runtime().block_on(async {
         let (engine, workspace) = world.open().await;
         let workflows = workspace.workflows();
@@ -248,8 +247,7 @@ fn what_a_run_has_read_goes_with_its_payloads() {
         let run = workflows.run("tickets", json!({ "ms": 0 }), Some(WAIT)).await.unwrap();
         workflows.delete_state("tickets", "last").await.unwrap();
         let told = || {
-            let rows = world.store.dump().into_iter();
-            let rows = rows.filter(|(key, _)| space_in(key) == Some(Space::RunEvents));
+            let rows = world.rows(Space::RunEvents).into_iter();
             rows.filter(|(_, row)| row.windows(3).any(|three| three == b"ada")).count()
         };
         assert_eq!(told(), 1);

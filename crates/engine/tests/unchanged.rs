@@ -4,20 +4,13 @@ mod support;
 
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-use stepwell_engine::{Payload, RunDetail, RunStatus, Workspace};
-use support::{activate, in_world};
+use stepwell_engine::{RunStatus, Workspace};
+use support::{activate, in_world, value};
 
 const WAIT: Duration = Duration::from_secs(3600);
 
 fn fields(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
-}
-
-fn output(run: &RunDetail) -> &Value {
-    match &run.output {
-        Some(Payload::Value(value)) => value,
-        other => panic!("no output: {other:?}\n{run:#?}"),
-    }
 }
 
 async fn person(workspace: &Workspace, record: Value) -> String {
@@ -55,9 +48,9 @@ fn what_a_person_wrote_meanwhile_is_not_written_over() {
         workspace.records().update("person", &ann, fields(json!({ "city": "Bari" })), None).await.unwrap();
 
         let city = workspace.runs().wait(&city, WAIT).await.unwrap();
-        assert_eq!(output(&city), &json!({ "outcome": "stale", "fields": ["city"] }));
+        assert_eq!(value(&city.output), json!({ "outcome": "stale", "fields": ["city"] }));
         let title = workspace.runs().wait(&title, WAIT).await.unwrap();
-        assert_eq!(output(&title)["outcome"], "updated");
+        assert_eq!(value(&title.output)["outcome"], "updated");
         let now = workspace.records().get("person", &ann).await.unwrap();
         assert_eq!((&now["city"], &now["jobTitle"]), (&json!("Bari"), &json!("VP")));
     });
@@ -89,7 +82,7 @@ steps:
         for run in runs {
             let run = workspace.runs().wait(&run, WAIT).await.unwrap();
             match run.summary.status {
-                RunStatus::Completed => won.push(output(&run)["record"]["assignee"].clone()),
+                RunStatus::Completed => won.push(value(&run.output)["record"]["assignee"].clone()),
                 _ => assert_eq!(run.summary.error.unwrap().code, "stale"),
             }
         }
@@ -114,7 +107,7 @@ output: { made: "{{ made }}", kept: "{{ kept | default(none) }}" }
         let run = async |person: Value| {
             let run = workspace.workflows().run("whole", json!({ "person": person }), None).await.unwrap();
             let run = workspace.runs().wait(&run.run_id, WAIT).await.unwrap();
-            output(&run).clone()
+            value(&run.output)
         };
         let person = json!({ "city": "Rome", "emails": { "primaryEmail": "ann@example.com" } });
         let done = run(person).await;

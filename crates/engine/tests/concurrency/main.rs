@@ -12,7 +12,7 @@ use stepwell_engine::{
     Awaited, Engine, HookReply, PageRequest, Payload, RunDetail, RunFilter, RunStatus, TextFormat, Workspace,
 };
 use stepwell_store::Fault;
-use stepwell_store::keys::{Space, space_in};
+use stepwell_store::keys::Space;
 use support::{Module, World, activate, all_records, in_world, post, runtime};
 
 const WAIT: Duration = Duration::from_secs(24 * 3600);
@@ -67,7 +67,7 @@ fn code(run: &RunDetail) -> &str {
 }
 
 fn places(world: &World) -> usize {
-    world.store.dump().iter().filter(|(key, _)| space_in(key) == Some(Space::Places)).count()
+    world.rows(Space::Places).len()
 }
 
 /// Nobody is driven, and nobody waits for a slot.

@@ -45,8 +45,7 @@ fn runs_that_are_woken_all_at_once_do_not_keep_another_waiting() {
         engine.close().await;
         (busy, other)
     });
-    world.store = world.store.reopen();
-    world.code.restart();
+    world.restart();
     runtime().block_on(async {
         tokio::time::sleep(Duration::from_secs(120)).await;
         let (engine, workspace) = world.open().await;

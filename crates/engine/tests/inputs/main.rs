@@ -7,8 +7,8 @@ mod waits;
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use stepwell_engine::{Engine, ErrorKind, GiveInput, Payload, RunDetail, RunStatus, TextFormat, Workspace};
-use support::{Module, World, all_records, in_world, runtime};
+use stepwell_engine::{ErrorKind, GiveInput, Payload, RunDetail, RunStatus, TextFormat, Workspace};
+use support::{Module, World, all_records, in_world, process};
 
 const WAIT: Duration = Duration::from_secs(3600);
 
@@ -57,15 +57,6 @@ fn data(ok: bool) -> GiveInput {
 fn world(mut world: World) -> World {
     world.config.public_url = "https://flows.example.com/".into();
     world
-}
-
-fn process<T>(world: &mut World, work: impl AsyncFnOnce(Engine, Workspace) -> T) -> T {
-    world.store = world.store.reopen();
-    world.code.restart();
-    runtime().block_on(async {
-        let (engine, workspace) = world.open().await;
-        work(engine, workspace).await
-    })
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{WAIT, data, start, support, token, world};
 use serde_json::{Value, json};
 use stepwell_engine::{ItemFilter, PageRequest, Payload, RunStatus, StepStatus};
-use stepwell_store::keys::{Space, space_in};
+use stepwell_store::keys::Space;
 use support::{all_records, in_world};
 
 /// What the workflow keeps may change while the run waits: the question stays.
@@ -151,8 +151,7 @@ fn what_a_stop_has_failed_takes_no_more_answers_while_on_failure_waits() {
         }
         let late = runs.give_input(&id, answer(1, true)).await.unwrap_err();
         assert_eq!(late.code, "input_expired");
-        let timers = world.store.dump().into_iter().filter(|(key, _)| space_in(key) == Some(Space::Timers));
-        assert_eq!(timers.count(), 1, "that of `sorry` alone");
+        assert_eq!(world.rows(Space::Timers).len(), 1, "that of `sorry` alone");
         runs.give_input(&id, sorry()).await.unwrap();
         let run = runs.wait(&id, WAIT).await.unwrap();
         assert_eq!(run.summary.error.as_ref().unwrap().step.as_deref(), Some("rows[0].no"));

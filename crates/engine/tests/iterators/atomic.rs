@@ -1,6 +1,6 @@
 //! Atomic iterators: what their items write is there as a whole, or not at all.
 use super::support::{activate, all_records, in_world};
-use super::{MOODY, SLOW, ended, items, rows, started, value};
+use super::{MOODY, SLOW, ended, items, started, value};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -9,8 +9,7 @@ use std::time::Duration;
 use stepwell_engine::{Engine, Ports};
 use stepwell_engine::{ItemFilter, RunStatus, StepStatus};
 use stepwell_store::keys::Space;
-use stepwell_store::{Fault, Key, Log, MemoryStore, Refused, Shard, Stamp, Store, Turn, Tx, View, Want};
-use tokio::sync::{broadcast, watch};
+use stepwell_store::{Fault, Want, Watch, Watched};
 
 const TOGETHER: &str = r#"
 name: together
@@ -75,7 +74,7 @@ fn when_one_item_fails_what_the_others_wrote_is_undone() {
         workspace.runs().retry(&run.summary.id, false).await.unwrap();
         let run = workspace.runs().wait(&run.summary.id, Duration::from_secs(60)).await.unwrap();
         assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
-        assert_eq!(value(run.output.as_ref())["succeeded"], 8);
+        assert_eq!(value(&run.output)["succeeded"], 8);
         assert_eq!(all_records(&workspace, "task").await.len(), 8);
         assert_eq!(all_records(&workspace, "note").await.len(), 3);
         engine.close().await;
@@ -99,7 +98,7 @@ fn all_items_are_one_commit_whatever_crashes() {
             world.store.clear_faults();
             world.store = world.store.reopen();
             world.code.restart();
-            let written = rows(&world, Space::Records);
+            let written = world.rows(Space::Records).len();
             let (engine, workspace) = world.open().await;
             let tasks = all_records(&workspace, "task").await.len();
             assert!(tasks == 0 || tasks == 90, "{tasks} tasks, {written} rows after the crash");
@@ -169,7 +168,7 @@ fn more_than_a_transaction_takes_is_refused_as_a_whole() {
         assert_eq!(all_records(&workspace, "task").await, [] as [Value; 0]);
         let run = ended(&workspace, "handled", input(1_000, None)).await;
         assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
-        assert_eq!(value(run.output.as_ref())["code"], "too_big");
+        assert_eq!(value(&run.output)["code"], "too_big");
         assert_eq!(all_records(&workspace, "task").await, [] as [Value; 0]);
         engine.close().await;
     });
@@ -232,47 +231,23 @@ output: "{{ left.total }}"
         let test = workspace.workflows().test("raise", None, json!({ "n": 1, "fails": 1 })).await.unwrap();
         assert_eq!(test.output, Some(json!(0)), "{test:#?}");
         let run = ended(&workspace, "raise", json!({ "n": 2, "fails": 1 })).await;
-        assert_eq!(value(run.output.as_ref()), json!(0), "{run:#?}");
+        assert_eq!(value(&run.output), json!(0), "{run:#?}");
         let run = ended(&workspace, "raise", json!({ "n": 3, "fails": 0 })).await;
-        assert_eq!(value(run.output.as_ref()), json!(5), "{run:#?}");
+        assert_eq!(value(&run.output), json!(5), "{run:#?}");
         engine.close().await;
     });
 }
 
-/// A store whose reads take so many milliseconds of the world's time.
-struct Slow {
-    store: MemoryStore,
-    ms: AtomicU64,
-}
+/// Reads take so many milliseconds of the world's time.
+struct Slow(AtomicU64);
 
 #[async_trait]
-impl Store for Slow {
-    async fn read(&self, home: Shard, wants: Vec<Want>) -> Result<View, Refused> {
-        let ms = self.ms.load(SeqCst);
+impl Watch for Slow {
+    async fn before(&self, _wants: &[Want]) {
+        let ms = self.0.load(SeqCst);
         if ms > 0 {
             tokio::time::sleep(Duration::from_millis(ms)).await;
         }
-        self.store.read(home, wants).await
-    }
-
-    async fn commit(&self, tx: Tx) -> Result<Stamp, Refused> {
-        self.store.commit(tx).await
-    }
-
-    async fn log_head(&self, log: Log) -> Result<u64, Refused> {
-        self.store.log_head(log).await
-    }
-
-    async fn turn(&self, home: Shard, keys: Vec<Key>) -> Result<Turn, Refused> {
-        self.store.turn(home, keys).await
-    }
-
-    fn owned(&self) -> watch::Receiver<Vec<Shard>> {
-        self.store.owned()
-    }
-
-    fn hints(&self) -> broadcast::Receiver<Shard> {
-        self.store.hints()
     }
 }
 
@@ -294,7 +269,7 @@ steps:
 output: "{{ rows.succeeded }}"
 "#;
     in_world(async |world| {
-        let slow = Arc::new(Slow { store: world.store.clone(), ms: AtomicU64::new(0) });
+        let slow = Arc::new(Watched::new(world.store.clone(), Slow(AtomicU64::new(0))));
         let ports = Ports { store: slow.clone(), ..world.ports() };
         let engine = Engine::open(world.config.clone(), ports).await.unwrap();
         let workspace = engine.workspace("default").await.unwrap();
@@ -302,11 +277,11 @@ output: "{{ rows.succeeded }}"
         activate(&workspace, READS).await;
         // A minute of code, and reads that take next to nothing.
         let run = ended(&workspace, "reads", json!({ "rows": vec![6_000; 10] })).await;
-        assert_eq!(value(run.output.as_ref()), json!(10), "{run:#?}");
+        assert_eq!(value(&run.output), json!(10), "{run:#?}");
         // Ten reads at least, of a second each.
-        slow.ms.store(1_000, SeqCst);
+        slow.watch.0.store(1_000, SeqCst);
         let run = ended(&workspace, "reads", json!({ "rows": vec![0; 10] })).await;
-        slow.ms.store(0, SeqCst);
+        slow.watch.0.store(0, SeqCst);
         let error = run.summary.error.clone().unwrap();
         assert_eq!(error.code, "too_big", "{error:?}");
         assert!(error.message.contains("takes longer than one commit may (5 s)"), "{error:?}");

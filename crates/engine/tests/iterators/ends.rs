@@ -1,6 +1,6 @@
 //! How iterators end before their time, and what is kept of their items then.
 use super::support::in_world;
-use super::{SLOW, ended, items, rows, started};
+use super::{SLOW, ended, items, started};
 use serde_json::json;
 use std::time::Duration;
 use stepwell_engine::{ItemFilter, RunStatus, StepStatus};
@@ -50,7 +50,7 @@ fn a_cancel_is_stored_once() {
         let waits = started(&workspace, "slowly", json!({})).await;
         let cancels = (0..1000).map(|_| async { workspace.runs().cancel(&waits).await.is_ok() });
         let asked = futures::future::join_all(cancels).await;
-        assert!(asked[0] && rows(&world, Space::Inbox) <= 1, "{}", rows(&world, Space::Inbox));
+        assert!(asked[0] && world.rows(Space::Inbox).len() <= 1, "{}", world.rows(Space::Inbox).len());
         let run = workspace.runs().wait(&waits, Duration::from_secs(60)).await.unwrap();
         assert_eq!(run.summary.status, RunStatus::Cancelled);
         engine.close().await;
@@ -69,10 +69,10 @@ fn very_many_delays_begin_at_once() {
         let (engine, workspace) = world.set_up(&[], &[&flow]).await;
         let id = started(&workspace, "delays", json!({})).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(rows(&world, Space::Timers), 900);
+        assert_eq!(world.rows(Space::Timers).len(), 900);
         let run = workspace.runs().wait(&id, Duration::from_secs(7200)).await.unwrap();
         assert_eq!(run.summary.status, RunStatus::Completed, "{:?}", run.summary.error);
-        assert_eq!(rows(&world, Space::Timers), 0);
+        assert_eq!(world.rows(Space::Timers).len(), 0);
         engine.close().await;
     });
 }
@@ -105,9 +105,9 @@ output: '{{ rows }}'
         let until = "2026-09-21T15:00:00Z";
         let run = ended(&workspace, "parent", json!({ "until": until })).await;
         assert_eq!(run.summary.status, RunStatus::Completed, "{:?}", run.summary.error);
-        let output = super::value(run.output.as_ref());
+        let output = super::value(&run.output);
         assert_eq!((&output["succeeded"], &output["results"][99]), (&json!(100), &json!(21_385)));
-        assert_eq!(rows(&world, Space::Inbox), 0);
+        assert_eq!(world.rows(Space::Inbox).len(), 0);
         engine.close().await;
     });
 }

@@ -56,7 +56,7 @@ fn few_among_very_many_are_found() {
         fill(&world, 12_000).await;
         let run = ended(&workspace, "visiting", json!({})).await;
         assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
-        let output = value(run.output.as_ref());
+        let output = value(&run.output);
         assert_eq!((&output["count"], &output["succeeded"]), (&json!(400), &json!(400)));
         assert_eq!((&output["results"][0], &output["results"][399]), (&json!("c12000"), &json!("c00030")));
         let run = ended(&workspace, "sorted", json!({})).await;
@@ -74,7 +74,7 @@ fn an_order_that_changes_meanwhile_changes_nothing() {
         let (engine, workspace) = world.set_up(&[], &[&visiting("sort: city")]).await;
         fill(&world, 1200).await;
         let run = ended(&workspace, "visiting", json!({})).await;
-        let output = value(run.output.as_ref());
+        let output = value(&run.output);
         assert_eq!((&output["count"], &output["succeeded"]), (&json!(1200), &json!(1200)));
         assert_eq!((&output["results"][0], &output["results"][999]), (&json!("c00001"), &json!("c01000")));
         assert!(all_records(&workspace, "person").await.iter().all(|person| person["version"] == 2));
@@ -90,7 +90,7 @@ fn the_newest_come_first() {
         let (engine, workspace) = world.set_up(&[], &[&visiting("sort: -createdAt")]).await;
         fill(&world, 1200).await;
         let run = ended(&workspace, "visiting", json!({})).await;
-        let output = value(run.output.as_ref());
+        let output = value(&run.output);
         assert_eq!((&output["succeeded"], &output["results"][0]), (&json!(1200), &json!("c00001")));
         engine.close().await;
     });

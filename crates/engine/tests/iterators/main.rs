@@ -9,32 +9,18 @@ mod support;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use stepwell_engine::{
-    Engine, ItemDetail, ItemFilter, PageRequest, Payload, RunDetail, RunStatus, StepStatus, Workspace,
-};
-use stepwell_store::keys::{Space, space_in};
+use stepwell_engine::{ItemDetail, ItemFilter, PageRequest, Payload, RunStatus, StepStatus, Workspace};
+use stepwell_store::keys::Space;
 use stepwell_store::{Fault, Store, Tx, WorkspaceId};
-use support::{Module, World, activate, all_records, in_world, runtime};
+use support::{Module, World, activate, all_records, ended, in_world, process, runtime, value};
 
 const WAIT: Duration = Duration::from_secs(24 * 3600);
 const MOODY: Module = Module::new("moody", "1.0.0", "moody");
 const SLOW: Module = Module::new("slow", "1.0.0", "slow");
 const ECHO: Module = Module::new("echo", "1.0.0", "echo");
 
-fn value(payload: Option<&Payload>) -> Value {
-    match payload {
-        Some(Payload::Value(value)) => value.clone(),
-        other => panic!("{other:?} is no value"),
-    }
-}
-
 async fn started(workspace: &Workspace, name: &str, input: Value) -> String {
     workspace.workflows().run(name, input, None).await.unwrap().run_id
-}
-
-async fn ended(workspace: &Workspace, name: &str, input: Value) -> RunDetail {
-    let id = started(workspace, name, input).await;
-    workspace.runs().wait(&id, WAIT).await.unwrap()
 }
 
 async fn items(workspace: &Workspace, id: &str, filter: ItemFilter, size: usize) -> Vec<ItemDetail> {
@@ -51,18 +37,9 @@ async fn items(workspace: &Workspace, id: &str, filter: ItemFilter, size: usize)
     }
 }
 
-fn rows(world: &World, space: Space) -> usize {
-    world.store.dump().iter().filter(|(key, _)| space_in(key) == Some(space)).count()
-}
-
 /// The largest row of a space.
 fn largest(world: &World, space: Space) -> usize {
-    let rows = world.store.dump();
-    rows.iter()
-        .filter(|(key, _)| space_in(key) == Some(space))
-        .map(|(_, value)| value.len())
-        .max()
-        .unwrap_or(0)
+    world.rows(space).iter().map(|(_, value)| value.len()).max().unwrap_or(0)
 }
 
 const OVER_LIST: &str = r#"
@@ -89,7 +66,7 @@ fn items_of_a_list_are_run_counted_and_shown() {
         let rows: Vec<Value> = (0..100).map(|n| json!({ "n": n, "fails": u64::from(n == 7) })).collect();
         let run = ended(&workspace, "over-list", json!({ "rows": rows })).await;
         assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
-        let output = value(run.output.as_ref());
+        let output = value(&run.output);
         let counts = ["count", "succeeded", "failed", "skipped"].map(|name| output[name].as_u64().unwrap());
         assert_eq!(counts, [100, 98, 1, 1]);
         assert_eq!(output["results"][1], "Row 2 of 2");
@@ -110,10 +87,10 @@ fn items_of_a_list_are_run_counted_and_shown() {
         let all = items(&workspace, id, ItemFilter::default(), 7).await;
         let numbers: Vec<u64> = all.iter().map(|item| item.index).collect();
         assert_eq!(numbers, (0..100).collect::<Vec<_>>());
-        assert_eq!(value(all[3].output.as_ref()), "Row 3 of 3");
+        assert_eq!(value(&all[3].output), "Row 3 of 3");
         let steps: Vec<&str> = all[3].steps.iter().map(|step| step.path.as_str()).collect();
         assert_eq!(steps, ["rows[3].moody", "rows[3].task"]);
-        assert_eq!(value(all[3].steps[0].input.as_ref()), json!({ "n": 3, "fails": 0 }));
+        assert_eq!(value(&all[3].steps[0].input), json!({ "n": 3, "fails": 0 }));
         assert_eq!(all[3].steps[0].logs.len(), 1);
         let failed = ItemFilter { status: Some(StepStatus::Failed), step: Some("rows".into()), index: None };
         let failed = items(&workspace, id, failed, 50).await;
@@ -190,7 +167,7 @@ fn ten_thousand_records_are_visited_once_with_a_state_that_stays_small() {
             seen.extend(run.steps.first().and_then(|step| step.items));
             if run.summary.status.ended() {
                 assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
-                let output = value(run.output.as_ref());
+                let output = value(&run.output);
                 assert_eq!((&output["count"], &output["succeeded"]), (&json!(10_000), &json!(10_000)));
                 assert_eq!(output["results"].as_array().unwrap().len(), 1_000);
                 break;
@@ -240,7 +217,7 @@ output: { names: "{{ people.results }}", skipped: "{{ people.skipped }}" }
         let (engine, workspace) = world.set_up(&[], &[text]).await;
         people(&workspace, 4).await;
         let run = ended(&workspace, "moving", json!({})).await;
-        assert_eq!(value(run.output.as_ref()), json!({ "names": ["p0", "p3"], "skipped": 2 }), "{run:#?}");
+        assert_eq!(value(&run.output), json!({ "names": ["p0", "p3"], "skipped": 2 }), "{run:#?}");
         engine.close().await;
     });
 }
@@ -267,23 +244,13 @@ output: "{{ all.results }}"
         let run = ended(&workspace, "batches", json!({})).await;
         let mut sizes = vec![json!(30); 23];
         sizes.push(json!(10));
-        assert_eq!(value(run.output.as_ref()), Value::Array(sizes), "{run:#?}");
+        assert_eq!(value(&run.output), Value::Array(sizes), "{run:#?}");
         let sent = std::mem::take(&mut *world.http.sent.lock().unwrap());
         let names: usize =
             sent.iter().map(|r| serde_json::from_slice::<Vec<String>>(&r.body).unwrap().len()).sum();
         assert_eq!((sent.len(), names), (24, 700));
         engine.close().await;
     });
-}
-
-/// One process: a runtime of its own, which takes all tasks with it when it goes.
-fn process<T>(world: &mut World, work: impl AsyncFnOnce(Engine, Workspace) -> T) -> T {
-    world.store = world.store.reopen();
-    world.code.restart();
-    runtime().block_on(async {
-        let (engine, workspace) = world.open().await;
-        work(engine, workspace).await
-    })
 }
 
 #[test]
@@ -359,9 +326,9 @@ fn retention_leaves_nothing_of_items_behind() {
         let (engine, workspace) = world.set_up(&[ECHO], &[OVER_SEARCH]).await;
         people(&workspace, 300).await;
         let run = ended(&workspace, "over-search", json!({ "city": "Paris" })).await;
-        assert!(rows(&world, Space::Payloads) > 0 && rows(&world, Space::BlobRefs) > 0);
+        assert!(!world.rows(Space::Payloads).is_empty() && !world.rows(Space::BlobRefs).is_empty());
         tokio::time::sleep(Duration::from_secs(4000)).await;
-        assert_eq!(rows(&world, Space::Payloads), 0);
+        assert_eq!(world.rows(Space::Payloads).len(), 0);
         let shown = workspace.runs().get(&run.summary.id).await.unwrap();
         assert!(matches!(shown.output, Some(Payload::Expired { .. })), "{shown:#?}");
         let page =
@@ -369,7 +336,7 @@ fn retention_leaves_nothing_of_items_behind() {
         assert_eq!(page.unwrap_err().code, "payload_expired");
         tokio::time::sleep(Duration::from_secs(4000)).await;
         for space in [Space::Runs, Space::RunEvents, Space::Payloads, Space::BlobRefs] {
-            assert_eq!(rows(&world, space), 0, "{space:?}");
+            assert_eq!(world.rows(space).len(), 0, "{space:?}");
         }
         engine.close().await;
     });
@@ -406,12 +373,8 @@ async fn waiting(world: &World, workspace: &Workspace) -> String {
     let id = started(workspace, "waiting", json!({ "rows": rows, "text": "x".repeat(20_000) })).await;
     let run = workspace.runs().wait(&id, Duration::from_secs(60)).await.unwrap();
     assert_eq!(run.summary.status, RunStatus::Waiting, "{:?}", run.summary);
-    assert_eq!(rows_of_timers(world), 800);
+    assert_eq!(world.rows(Space::Timers).len(), 800);
     id
-}
-
-fn rows_of_timers(world: &World) -> usize {
-    rows(world, Space::Timers)
 }
 
 #[test]
@@ -422,18 +385,18 @@ fn more_timers_than_one_transaction_takes_fire_and_are_left_behind_by_no_end() {
         let id = waiting(&world, &workspace).await;
         let run = workspace.runs().wait(&id, WAIT).await.unwrap();
         assert_eq!(run.summary.status, RunStatus::Completed, "{:?}", run.summary);
-        assert_eq!((value(run.output.as_ref()), rows_of_timers(&world)), (json!(100), 0));
+        assert_eq!((value(&run.output), world.rows(Space::Timers).len()), (json!(100), 0));
         let id = waiting(&world, &workspace).await;
         workspace.runs().cancel(&id).await.unwrap();
         let run = workspace.runs().wait(&id, WAIT).await.unwrap();
-        assert_eq!((run.summary.status, rows_of_timers(&world)), (RunStatus::Cancelled, 0));
+        assert_eq!((run.summary.status, world.rows(Space::Timers).len()), (RunStatus::Cancelled, 0));
         let id = waiting(&world, &workspace).await;
         engine.close().await;
         id
     });
     // One that cannot be read any more is given up, and what it had done cannot be told from what it had not.
     world.store = world.store.reopen();
-    let live = world.store.dump().into_iter().find(|(key, _)| space_in(key) == Some(Space::RunStates));
+    let live = world.rows(Space::RunStates).into_iter().next();
     runtime().block_on(async {
         let writes = vec![(live.unwrap().0, Some(vec![1u8, b'{'].into()))];
         let home = WorkspaceId(1).shard();
@@ -441,7 +404,7 @@ fn more_timers_than_one_transaction_takes_fire_and_are_left_behind_by_no_end() {
         let (engine, workspace) = world.open().await;
         let run = workspace.runs().wait(id, WAIT).await.unwrap();
         assert_eq!(run.summary.error.unwrap().code, "run_damaged");
-        assert_eq!(rows_of_timers(&world), 0);
+        assert_eq!(world.rows(Space::Timers).len(), 0);
         let error = workspace.runs().retry(id, false).await.unwrap_err();
         assert_eq!(error.code, "run_not_retryable");
         engine.close().await;
@@ -479,10 +442,10 @@ steps:
             }
             snapshot = snapshot.max(largest(&world, Space::RunStates));
         }
-        assert!(rows(&world, Space::BlobRefs) > 300, "a value of each item was kept apart");
+        assert!(world.rows(Space::BlobRefs).len() > 300, "a value of each item was kept apart");
         assert!(snapshot < 16 << 10, "the snapshot grew to {snapshot} bytes");
         tokio::time::sleep(Duration::from_secs(4000)).await;
-        assert_eq!((rows(&world, Space::Payloads), rows(&world, Space::BlobRefs)), (0, 0));
+        assert_eq!((world.rows(Space::Payloads).len(), world.rows(Space::BlobRefs).len()), (0, 0));
         engine.close().await;
     });
 }
@@ -508,9 +471,8 @@ output: "{{ rows.failed }}"
     in_world(async |world| {
         let (engine, workspace) = world.set_up(&[MOODY], &[text]).await;
         let run = ended(&workspace, "nested", json!({ "rows": [1, 2, 3] })).await;
-        assert_eq!(value(run.output.as_ref()), 3, "{run:#?}");
-        let dump = world.store.dump();
-        let last = dump.iter().filter(|(key, _)| space_in(key) == Some(Space::Payloads)).last().unwrap();
+        assert_eq!(value(&run.output), 3, "{run:#?}");
+        let last = world.rows(Space::Payloads).pop().unwrap();
         let last = String::from_utf8_lossy(&last.1);
         assert!(last.contains("\"state\"") && !last.contains("rows["), "{last}");
         engine.close().await;
@@ -532,7 +494,7 @@ fn an_item_of_many_commits_shows_its_output() {
         let (engine, workspace) = world.set_up(&[ECHO], &[&text]).await;
         let run = ended(&workspace, "many", json!({})).await;
         let all = items(&workspace, &run.summary.id, ItemFilter::default(), 5).await;
-        assert_eq!(value(all[0].output.as_ref()), json!({ "n": 109 }));
+        assert_eq!(value(&all[0].output), json!({ "n": 109 }));
         engine.close().await;
     });
 }

@@ -73,8 +73,7 @@ impl Simulation {
 
     fn new_process(&mut self) {
         self.world.store.clear_faults();
-        self.world.store = self.world.store.reopen();
-        self.world.code.restart();
+        self.world.restart();
     }
 
     /// One process, from its start to its crash (or its quiet end).

@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stepwell_engine::ports::{Clock, Random};
-use stepwell_engine::{Engine, EngineConfig, HookRequest, Ports, TextFormat, Workspace};
-use stepwell_store::{MemoryBlobs, MemoryStore};
+use stepwell_engine::{Engine, EngineConfig, HookRequest, Payload, Ports, RunDetail, TextFormat, Workspace};
+use stepwell_store::keys::{Space, space_in};
+use stepwell_store::{MemoryBlobs, MemoryStore, Row};
 use tokio::time::Instant;
 
 /// Small numbers, always the same from one seed.
@@ -155,6 +156,17 @@ impl World {
         }
     }
 
+    /// What the store has in a space.
+    pub fn rows(&self, space: Space) -> Vec<Row> {
+        self.store.dump().into_iter().filter(|(key, _)| space_in(key) == Some(space)).collect()
+    }
+
+    /// The next process: what the one before had in its memory is gone.
+    pub fn restart(&mut self) {
+        self.store = self.store.reopen();
+        self.code.restart();
+    }
+
     pub async fn open(&self) -> (Engine, Workspace) {
         let engine = Engine::open(self.config.clone(), self.ports()).await.unwrap();
         let workspace = engine.workspace("default").await.unwrap();
@@ -185,6 +197,15 @@ pub fn in_world<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
     runtime.block_on(async { test(World::new(1)).await });
 }
 
+/// The next process: a runtime of its own, which takes all tasks with it when it goes.
+pub fn process<T>(world: &mut World, work: impl AsyncFnOnce(Engine, Workspace) -> T) -> T {
+    world.restart();
+    runtime().block_on(async {
+        let (engine, workspace) = world.open().await;
+        work(engine, workspace).await
+    })
+}
+
 pub fn name_of(text: &str) -> &str {
     text.lines().find_map(|line| line.strip_prefix("name: ")).expect("a workflow has a name").trim()
 }
@@ -195,6 +216,20 @@ pub async fn activate(workspace: &Workspace, text: &str) {
     let saved = saved.unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(saved.problems.is_empty(), "{name}: {:#?}", saved.problems);
     workspace.workflows().activate(name, None).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+/// A run started by hand, when it has ended.
+pub async fn ended(workspace: &Workspace, name: &str, input: Value) -> RunDetail {
+    let run = workspace.workflows().run(name, input, None).await.unwrap().run_id;
+    workspace.runs().wait(&run, Duration::from_secs(24 * 3600)).await.unwrap()
+}
+
+/// The value of an input or an output that must be there.
+pub fn value(payload: &Option<Payload>) -> Value {
+    match payload {
+        Some(Payload::Value(value)) => value.clone(),
+        other => panic!("{other:?} is no value"),
+    }
 }
 
 pub fn post(path: &str, body: Value) -> HookRequest {
