@@ -15,6 +15,7 @@ use crate::start::shallow;
 use crate::tables::{self, inbox, runs};
 use serde_json::Value;
 use std::sync::Arc;
+use stepwell_records::json_bytes;
 use stepwell_store::transact;
 use stepwell_workflow::graph::{CallPlan, InputPlan, NodeKind};
 use stepwell_workflow::machine::{Event, InputCall, LinkToken, Links, Payload, State, StepPath, StepStatus};
@@ -233,7 +234,7 @@ async fn take(
 ) -> Result<RunSummary, EngineError> {
     ctx.check_open()?;
     let mut data = shallow(data, "the input")?;
-    let bytes = data.to_string().len();
+    let bytes = json_bytes(&data);
     if bytes > MAX_BYTES {
         let message = format!("the input has {bytes} bytes; at most {MAX_BYTES} are taken");
         return Err(EngineError::new(ErrorKind::TooLarge, "too_large", message));

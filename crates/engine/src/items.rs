@@ -9,6 +9,7 @@ use crate::tables::{self, runs};
 use crate::{blobs, load};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use stepwell_records::json_bytes;
 use stepwell_store::{Refused, Want};
 use stepwell_workflow::graph::NodeKind;
 use stepwell_workflow::machine::{Output, StepPath, StepStatus};
@@ -130,7 +131,7 @@ pub(crate) async fn list(
                 looked_at += 1;
                 if filter.wants(ended) {
                     let item = detail(ctx, run, new_steps(), ended, &mut read).await?;
-                    bytes += serde_json::to_vec(&item).map_or(0, |json| json.len());
+                    bytes += json_bytes(&item);
                     list.push(item);
                 }
             }

@@ -10,6 +10,7 @@ use crate::secrets::Opened;
 use crate::tables::{self, inbox, runs};
 use crate::{load, requests, start};
 use std::collections::BTreeMap;
+use stepwell_records::json_bytes;
 use stepwell_store::{Key, Txn, transact};
 use stepwell_workflow::machine::{Event, Payload, Resume, State, StepPath, StepStatus};
 use stepwell_workflow::model::{ActionRef, VersionWanted};
@@ -44,7 +45,7 @@ pub(crate) async fn resume(ctx: &Ctx, run: RunId, wanted: ResumeRun) -> Result<R
         ResumeAction::Skip => Resume::Skip,
         ResumeAction::Output(output) => {
             let mut output = start::shallow(output, "the output")?;
-            let bytes = output.to_string().len();
+            let bytes = json_bytes(&output);
             if bytes > MAX_OUTPUT_BYTES {
                 let message = format!("the output has {bytes} bytes; at most {MAX_OUTPUT_BYTES} are taken");
                 return Err(EngineError::invalid("invalid_resume", message));

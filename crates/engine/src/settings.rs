@@ -8,6 +8,7 @@ use crate::tables::settings::SettingRow;
 use crate::tables::{self, runs::timestamp, settings as rows};
 use serde_json::Value;
 use std::sync::Arc;
+use stepwell_records::json_bytes;
 use stepwell_store::{Key, Refused, transact};
 use stepwell_workflow::depth;
 
@@ -58,7 +59,7 @@ pub(crate) async fn put(ctx: &Ctx, name: &str, value: Value) -> Result<(SettingI
             format!("the value is nested deeper than {} levels of lists and objects", depth::MAX_DEPTH);
         return Err(EngineError::invalid("too_deep", message));
     }
-    let bytes = value.to_string().len();
+    let bytes = json_bytes(&value);
     if bytes > MAX_VALUE {
         let message = format!("the value has {bytes} bytes as JSON; a setting has at most {MAX_VALUE}");
         return Err(EngineError::new(ErrorKind::TooLarge, "too_large", message));
@@ -69,7 +70,7 @@ pub(crate) async fn put(ctx: &Ctx, name: &str, value: Value) -> Result<(SettingI
     let now_ms = ctx.now_ms();
     let row = SettingRow { value, created_ms: was.map_or(now_ms, |row| row.created_ms), updated_ms: now_ms };
     let after = before.with(name, row.clone());
-    let together = after.object().to_string().len();
+    let together = json_bytes(after.object().as_ref());
     if together > MAX_TOGETHER {
         let message = format!(
             "the settings of the workspace would have {together} bytes together; at most {MAX_TOGETHER} are possible, \

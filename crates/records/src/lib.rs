@@ -14,6 +14,7 @@ mod records;
 mod row;
 pub mod schema;
 mod search;
+mod size;
 #[cfg(test)]
 mod testing;
 mod value;
@@ -28,6 +29,7 @@ pub use nearest::nearest;
 pub use records::Records;
 pub use schema::Schema;
 pub use search::{DEFAULT_LIMIT, MAX_EXAMINED, MAX_LIMIT, MAX_TOTAL, Page, Query};
+pub use size::json_bytes;
 pub use value::{MAX_DEPTH, is_deeper, misfit};
 pub use view::View;
 pub use write::{Guard, Unchanged, Upsert};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 use stepwell_engine::BulkResult;
+use stepwell_records::json_bytes;
 
 use super::Bad;
 use crate::client::Client;
@@ -122,7 +123,7 @@ async fn send_all(
         last = line;
         match record {
             Ok(record) => {
-                let length = record.to_string().len();
+                let length = json_bytes(&record);
                 // A large one goes alone, and what it is refused for is told of it alone.
                 if !batch.is_empty() && bytes + length > AT_ONCE_BYTES {
                     send(client, object, how, std::mem::take(&mut batch), come).await?;

@@ -26,6 +26,7 @@ use crate::filter::{Filter, FilterProblem};
 use crate::records::Records;
 use crate::row::{Life, Row};
 use crate::schema::{Object, Target};
+use crate::size::about_json_bytes;
 use cursor::Cursor;
 use sort::Order;
 
@@ -221,25 +222,12 @@ fn filter_error(object: &Object, problems: Vec<FilterProblem>) -> RecordsError {
 /// How many rows have so many bytes together; one at least.
 fn rows_within(rows: &[(Vec<u8>, Row)], most: usize) -> usize {
     let mut bytes = 0;
-    let sizes = rows.iter().map(|(_, row)| row.values.values().map(size).sum::<usize>());
+    let sizes = rows.iter().map(|(_, row)| row.values.values().map(about_json_bytes).sum::<usize>());
     let within = sizes.take_while(|size| {
         bytes += size;
         bytes <= most
     });
     within.count().max(1)
-}
-
-/// About as many bytes as a value has as JSON.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 5,
-        Value::Number(_) => 10,
-        Value::String(text) => text.len() + 3,
-        Value::Array(items) => 2 + items.iter().map(size).sum::<usize>(),
-        Value::Object(members) => {
-            2 + members.iter().map(|(name, value)| name.len() + 4 + size(value)).sum::<usize>()
-        }
-    }
 }
 
 /// The top-level names of the fields asked for.

@@ -10,6 +10,7 @@ use crate::index;
 use crate::records::Records;
 use crate::row::{self, Life, MAX_ROW_BYTES, Row};
 use crate::schema::{Field, FieldType, Object, ObjectId, Unique};
+use crate::size::json_bytes;
 
 /// A record that must exist for this one to name it.
 struct Named<'o> {
@@ -161,8 +162,8 @@ fn conflict(object: &Object, unique: &Unique, row: &Row, other: Uuid) -> Records
 }
 
 fn too_big(object: &Object, row: &Row, bytes: usize) -> RecordsError {
-    let largest = row.named_fields(object).max_by_key(|(_, value)| value.to_string().len());
-    let (name, length) = largest.map_or(("", 0), |(name, value)| (name, value.to_string().len()));
+    let largest = row.named_fields(object).max_by_key(|(_, value)| json_bytes(value));
+    let (name, length) = largest.map_or(("", 0), |(name, value)| (name, json_bytes(value)));
     let message = format!(
         "the record would take {bytes} bytes, at most {MAX_ROW_BYTES}; `{name}` alone takes {length}"
     );

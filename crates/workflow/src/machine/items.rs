@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value, json};
+use stepwell_records::json_bytes;
 
 use super::payload::Payload;
 
@@ -98,7 +99,7 @@ impl Items {
     pub(super) fn come_to(&self) -> Value {
         let (mut failures, mut bytes) = (Vec::new(), 0);
         for failure in self.failures.all() {
-            bytes += size(&failure);
+            bytes += listed_bytes(&failure);
             if failures.len() == MAX_TOLD || bytes > MAX_TOLD_BYTES {
                 break;
             }
@@ -180,8 +181,9 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-fn size(value: &Value) -> u64 {
-    value.to_string().len() as u64 + 1
+/// The bytes of a value in a list as JSON, with what parts it from the next.
+pub(super) fn listed_bytes(value: &Value) -> u64 {
+    json_bytes(value) as u64 + 1
 }
 
 impl Kept {
@@ -194,7 +196,7 @@ impl Kept {
         if !self.takes(index) {
             return;
         }
-        let bytes = size(&value);
+        let bytes = listed_bytes(&value);
         self.loose.insert(index, value);
         (self.count, self.bytes, self.loose_bytes) =
             (self.count + 1, self.bytes + bytes, self.loose_bytes + bytes);
@@ -204,7 +206,7 @@ impl Kept {
                 self.open_pages();
             }
             let Some((last, value)) = self.loose.pop_last() else { return };
-            let bytes = size(&value);
+            let bytes = listed_bytes(&value);
             (self.count, self.bytes, self.loose_bytes) =
                 (self.count - 1, self.bytes - bytes, self.loose_bytes - bytes);
             // The same cut whatever the order: the first item with which there is too much.

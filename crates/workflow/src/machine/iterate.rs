@@ -5,6 +5,7 @@
 //! the state: what became of it is told by [`Command::Item`].
 
 use serde_json::{Map, Number, Value};
+use stepwell_records::json_bytes;
 
 use super::advance::Machine;
 use super::command::{Call, Command, ItemCall, ItemDone, ItemRecords, ListCall};
@@ -264,7 +265,7 @@ impl<'a> Machine<'a> {
             }
             Over::Failed(failure) if items.failures.takes(index) => {
                 let item = item_value(self.graph, self.state, id, &path);
-                let item = item.filter(|item| item.to_string().len() <= SHOWN_ITEM);
+                let item = item.filter(|item| json_bytes(item.as_ref()) <= SHOWN_ITEM);
                 let item = item.map_or(Value::Null, |item| Value::clone(&item));
                 Some(serde_json::json!({ "index": index, "error": error_value(failure), "item": item }))
             }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::advance::Machine;
 use super::command::HttpCall;
 use super::failure::Failure;
+use super::items::listed_bytes;
 use super::path::StepPath;
 use super::payload::Payload;
 use super::state::{Output, StepState};
@@ -267,7 +268,7 @@ fn turn(plan: &Pagination, pages: &mut Pages, answer: Payload) -> Result<Option<
         let path = &plan.items;
         return Err(invalid(format!("`pagination.items` is `{path}`, where the answer has no list")));
     };
-    pages.bytes += items.iter().map(|item| item.to_string().len() as u64 + 1).sum::<u64>();
+    pages.bytes += items.iter().map(listed_bytes).sum::<u64>();
     if pages.bytes > plan.max_bytes.0 {
         let message = format!("the items of all pages have more than {} together", plan.max_bytes);
         return Err(Failure::engine("response_too_large", message));
