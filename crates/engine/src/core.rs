@@ -14,6 +14,7 @@ use crate::retention::Kept;
 use crate::schedule::Schedule;
 use crate::secrets::Sealer;
 use crate::stats::Counters;
+use crate::state::StateCache;
 use crate::steps::records::SchemaCache;
 use crate::timers::Timers;
 use crate::timetables::Timetables;
@@ -68,6 +69,7 @@ pub(crate) struct WorkspaceCore {
     pub events: Dispatcher,
     pub timetables: Timetables,
     pub schema: SchemaCache,
+    pub states: StateCache,
     /// Where requests through connections wait for their turn.
     pub gates: Gates,
     pub kept: Kept,

@@ -292,6 +292,7 @@ async fn burst_past_conflicts(
         add(&ctx.core.stats.burst_conflicts, 1);
         base.head_at = None;
         ctx.ws.schema.forget();
+        ctx.ws.states.forget(&base.flow.name);
         let waiting =
             contention.get_or_insert_with(|| Contention::new(ctx.core.ports.store.clone(), ctx.ws.shard));
         match waiting.wait(refused).await {

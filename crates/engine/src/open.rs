@@ -79,6 +79,7 @@ async fn add(core: &Arc<Core>, row: names::WorkspaceRow) -> Result<Ctx, EngineEr
         events: Default::default(),
         timetables: Default::default(),
         schema: Default::default(),
+        states: Default::default(),
         listening: Listening::to_one(),
         gates: Default::default(),
         kept: Default::default(),

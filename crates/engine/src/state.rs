@@ -1,5 +1,5 @@
-//! What a workflow keeps between its runs: read by a run before anything else of a burst, so that what it writes
-//! rests on what it has read; and read and written by people.
+//! What a workflow keeps between its runs: known to a run before anything else of a burst, so that what it writes
+//! rests on what it has read, or somebody before it; and read and written by people.
 use crate::api::StateInfo;
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
@@ -8,19 +8,104 @@ use crate::registry::workflows;
 use crate::tables::state::{self as rows, StateRow};
 use crate::tables::{self, runs::timestamp};
 use serde_json::{Map, Value};
-use stepwell_store::{Refused, Txn, Want, transact};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+use stepwell_store::{Refused, Stamp, Txn, Want, transact};
 use stepwell_workflow::depth;
-use stepwell_workflow::machine::{Failure, SetStateCall};
+use stepwell_workflow::machine::{Failure, Payload, SetStateCall};
 use stepwell_workflow::model::SetState;
+
+/// What workflows keep as it was read last, so that a burst rests on it without reading it. While anybody is about to
+/// write to it it is read each time: what was read before would only lose.
+#[derive(Default)]
+pub(crate) struct StateCache {
+    flows: Mutex<HashMap<String, Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    read: Option<(Payload, Stamp, Duration)>,
+    writers: usize,
+}
+
+/// As long as somebody has it, what the workflow keeps is about to be another thing.
+pub(crate) struct Writing<'a> {
+    cache: &'a StateCache,
+    workflow: &'a str,
+}
+
+/// The store keeps what was written for ten seconds; an older stamp would only look like a conflict.
+const TRUST_FOR: Duration = Duration::from_secs(5);
+
+impl StateCache {
+    fn flows(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.flows.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// After a conflict: it may have been this.
+    pub(crate) fn forget(&self, workflow: &str) {
+        if let Some(known) = self.flows().get_mut(workflow) {
+            known.read = None;
+        }
+    }
+
+    /// Before something is put into a transaction that writes it, until that has ended.
+    pub(crate) fn writing<'a>(&'a self, workflow: &'a str) -> Writing<'a> {
+        let mut flows = self.flows();
+        let known = flows.entry(workflow.to_owned()).or_default();
+        known.read = None;
+        known.writers += 1;
+        Writing { cache: self, workflow }
+    }
+
+    /// All that a workflow keeps, an object; the transaction rests on it.
+    pub(crate) async fn get(&self, ctx: &Ctx, txn: &mut Txn, workflow: &str) -> Result<Payload, Refused> {
+        let now = ctx.core.ports.clock.elapsed();
+        if let Some((values, at, when)) = self.flows().get(workflow).and_then(|known| known.read.as_ref())
+            && now.saturating_sub(*when) < TRUST_FOR
+        {
+            txn.rest_on(rows::of_workflow(ctx.ws.id, workflow), *at);
+            return Ok(values.clone());
+        }
+        let (values, at) = look(ctx, txn, workflow).await?;
+        let values = Payload::new(values.into());
+        let mut flows = self.flows();
+        let known = flows.entry(workflow.to_owned()).or_default();
+        if known.writers == 0 {
+            known.read = Some((values.clone(), at, now));
+        }
+        Ok(values)
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let mut flows = self.cache.flows();
+        if let Some(known) = flows.get_mut(self.workflow) {
+            known.writers -= 1;
+            if known.writers == 0 {
+                flows.remove(self.workflow);
+            }
+        }
+    }
+}
 
 /// All that a workflow keeps; the transaction rests on it.
 pub(crate) async fn read(ctx: &Ctx, txn: &mut Txn, workflow: &str) -> Result<Map<String, Value>, Refused> {
+    Ok(look(ctx, txn, workflow).await?.0)
+}
+
+async fn look(ctx: &Ctx, txn: &mut Txn, workflow: &str) -> Result<(Map<String, Value>, Stamp), Refused> {
+    let keys = rows::of_workflow(ctx.ws.id, workflow);
+    let view = txn.read(vec![Want::range(keys.clone(), usize::MAX)]).await?;
+    txn.rest_on(keys, view.at);
     let mut kept = Map::new();
-    for (key, value) in txn.range(rows::of_workflow(ctx.ws.id, workflow), usize::MAX, false).await? {
+    for (key, value) in view.rows.into_iter().flatten() {
         let row: StateRow = tables::decode(&key, &value)?;
         kept.insert(rows::name_in(&key)?, row.value);
     }
-    Ok(kept)
+    Ok((kept, view.at))
 }
 
 /// What a `set_state` step writes over what its run has read.
@@ -151,6 +236,7 @@ pub(crate) async fn put(
         ));
     }
     let row = StateRow { value, updated_ms: ctx.now_ms(), run: None };
+    let _writing = ctx.ws.states.writing(workflow);
     let (key, encoded, row) = (&rows::key(ctx.ws.id, workflow, name), &tables::encode(&row)?, &row);
     let created = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
         Box::pin(async move {
@@ -167,6 +253,7 @@ pub(crate) async fn put(
 
 pub(crate) async fn delete(ctx: &Ctx, workflow: &str, name: &str) -> Result<StateInfo, EngineError> {
     let was = get(ctx, workflow, name).await?;
+    let _writing = ctx.ws.states.writing(workflow);
     crate::settings::write(ctx, rows::key(ctx.ws.id, workflow, name), None).await?;
     Ok(was)
 }

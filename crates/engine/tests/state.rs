@@ -4,10 +4,12 @@ mod support;
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
-use stepwell_engine::{PageRequest, Payload, RunStatus, TextFormat, Workspace};
-use stepwell_store::keys::Space;
-use stepwell_store::{Blobs, UNNAMED_AGE};
+use stepwell_engine::{Engine, PageRequest, Payload, Ports, RunStatus, TextFormat, Workspace};
+use stepwell_store::keys::{Space, space_in};
+use stepwell_store::{Blobs, UNNAMED_AGE, View, Want, Watch, Watched};
 use support::{Module, activate, all_records, in_world, runtime};
 
 const WAIT: Duration = Duration::from_secs(3600);
@@ -291,6 +293,65 @@ output: "{{ state.n }}"
         assert!(swept.blobs > 0, "{swept:?}");
         let run = workspace.runs().get(&run).await.unwrap();
         assert_eq!((run.summary.status, run.output), (RunStatus::Completed, Some(Payload::Value(json!(2)))));
+        engine.close().await;
+    });
+}
+
+/// Counts trips that read what workflows keep.
+#[derive(Default)]
+struct Reads(AtomicUsize);
+
+impl Watch for Reads {
+    fn after(&self, wants: &[Want], _view: &View) {
+        let kept = |want: &Want| match want {
+            Want::Key(key) => space_in(key) == Some(Space::FlowState),
+            Want::Range { keys, .. } => space_in(&keys.start) == Some(Space::FlowState),
+        };
+        self.0.fetch_add(usize::from(wants.iter().any(kept)), SeqCst);
+    }
+}
+
+/// Shows what is kept, and keeps it if it is to.
+const LOOKS: &str = r#"
+name: looks
+trigger: { type: manual }
+steps:
+  - { id: keep, type: set_state, if: "{{ trigger.input.keep is defined }}", values: { n: "{{ trigger.input.keep }}" } }
+  - { id: seen, type: set, values: { n: "{{ state.n | default(0) }}" } }
+output: "{{ seen.n }}"
+"#;
+
+#[test]
+fn what_nobody_changes_is_not_read_each_time_and_whatever_changes_is_seen_at_once() {
+    in_world(|world| async move {
+        let store = Arc::new(Watched::new(world.store.clone(), Reads::default()));
+        let ports = Ports { store: store.clone(), ..world.ports() };
+        let engine = Engine::open(world.config.clone(), ports).await.unwrap();
+        let workspace = engine.workspace("default").await.unwrap();
+        activate(&workspace, LOOKS).await;
+        let workflows = workspace.workflows();
+        let run = async |input: Value| {
+            let run = workflows.run("looks", input, Some(WAIT)).await.unwrap();
+            assert_eq!(run.status, RunStatus::Completed, "{run:?}");
+            run.output
+        };
+        let sees = async |n: u64| {
+            let before = store.watch.0.load(SeqCst);
+            for _ in 0..5 {
+                assert_eq!(run(json!({})).await, Some(json!(n)));
+            }
+            store.watch.0.load(SeqCst) - before
+        };
+        assert_eq!(sees(0).await, 1);
+        assert_eq!(run(json!({ "keep": 7 })).await, Some(json!(7)));
+        assert_eq!(sees(7).await, 1);
+        workflows.set_state("looks", "n", json!(8)).await.unwrap();
+        assert_eq!(sees(8).await, 1);
+        workflows.delete_state("looks", "n").await.unwrap();
+        assert_eq!(sees(0).await, 1);
+        // Longer ago than the store knows what was written since.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!((sees(0).await, sees(0).await), (1, 0));
         engine.close().await;
     });
 }

@@ -149,9 +149,10 @@ impl Going<'_> {
         let Call::SetState(call) = &execute.call else { return Ok(()) };
         let kept = self.state.kept.as_ref().and_then(|kept| kept.value()?.as_object()).cloned();
         let before = self.txn.savepoint();
+        let flow = &self.base.flow.name;
+        self.writing.get_or_insert_with(|| self.ctx.ws.states.writing(flow));
         let result = match rendered {
             Ok(()) => {
-                let flow = &self.base.flow.name;
                 let kept = kept.unwrap_or_default();
                 state::write(self.ctx, &mut self.txn, flow, self.base.run, &kept, call)?
             }

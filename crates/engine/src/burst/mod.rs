@@ -26,6 +26,7 @@ use crate::tables::{self, hooks, inbox, timers};
 use crate::timers::whole_ms;
 use crate::{api, blobs, children, connections, history, load, state, steps, wakes};
 use jiff::Timestamp;
+use serde_json::Map;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,6 +138,8 @@ struct Going<'r> {
     events: EventPage,
     /// What the workflow keeps, where it is not as the run knows it: told before the next event.
     unread: Option<Payload>,
+    /// From the first step on that writes to that.
+    writing: Option<state::Writing<'r>>,
     /// Of what was to be folded in, the part that had to be left to the next burst.
     incoming: Vec<Event>,
     /// Timers that are not to fire any more.
@@ -196,6 +199,7 @@ pub(crate) async fn burst(
         switch: base.switch.clone(),
         events: EventPage::default(),
         unread: None,
+        writing: None,
         incoming: Vec::new(),
         cleared: Vec::new(),
         children: Vec::new(),
@@ -432,10 +436,14 @@ impl Going<'_> {
         if !self.base.flow.reads_state {
             return Ok(());
         }
-        let now = state::read(self.ctx, &mut self.txn, &self.base.flow.name).await?;
-        let known = self.state.kept.as_ref().and_then(|kept| kept.value()?.as_object());
-        let same = known.map_or(now.is_empty(), |known| *known == now);
-        self.unread = (!same).then(|| Payload::new(now.into()));
+        let states = &self.ctx.ws.states;
+        let now = states.get(self.ctx, &mut self.txn, &self.base.flow.name).await?;
+        let known = self.state.kept.as_ref().and_then(Payload::value);
+        let same = match known {
+            Some(known) => now.value() == Some(known),
+            None => now.value().and_then(|kept| kept.as_object()).is_none_or(Map::is_empty),
+        };
+        self.unread = (!same).then_some(now);
         Ok(())
     }
 

@@ -87,7 +87,7 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnsw
         return Err(table.not_taken(&request.method, &request.path));
     }
     authenticate(ctx, hook, request, sent)?;
-    let reading = async { body::read(request).await.and_then(|body| taken(ctx, &flow, request, body)) };
+    let reading = async { body::read(request).await.and_then(|body| taken(ctx, &flow, hook, request, body)) };
     let (digest, trigger) = if request.body.len() > LARGE_BODY {
         // To read megabytes takes long enough for others to notice. All of it is in memory, so nothing waits.
         let mut reading = pin!(reading);
@@ -122,15 +122,17 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnsw
 /// A body that is larger is not read on a thread that answers others.
 const LARGE_BODY: usize = 256 << 10;
 
-/// What tells repeats of a request that fits, and what the run is to know of it.
+/// Of a request that fits: what its body is known by, where its repeats are told, and what the run is to know of it.
 fn taken(
     ctx: &Ctx,
     flow: &Compiled,
+    hook: &Webhook,
     request: &HookRequest,
     body: Value,
-) -> Result<(String, Value), EngineError> {
+) -> Result<(Option<String>, Value), EngineError> {
     fits(flow, &body)?;
-    let digest = body::digest(request, &body);
+    let tells = hook.idempotency_key.is_some() || sent_key(hook, request).is_some();
+    let digest = tells.then(|| body::digest(request, &body));
     Ok((digest, seen(ctx, flow, trigger(request, body))))
 }
 
@@ -299,14 +301,25 @@ fn header<'r>(request: &'r HookRequest, name: &str) -> Option<&'r str> {
     found.map(|(_, value)| value.as_str())
 }
 
+/// The key that its sender gave it.
+fn sent_key<'r>(hook: &Webhook, request: &'r HookRequest) -> Option<&'r str> {
+    // What is signed tells repeats better than what is not.
+    let signed = match &hook.auth {
+        Auth::Hmac(hmac) if hmac.scheme == HmacScheme::StandardWebhooks => header(request, "webhook-id"),
+        _ => None,
+    };
+    signed.or_else(|| header(request, "idempotency-key"))
+}
+
 /// The key under which a repeat of this request is known: an expression of the trigger, or the header.
 fn idempotency_key(
     ctx: &Ctx,
     hook: &Webhook,
     request: &HookRequest,
     trigger: &Value,
-    body_sha256: String,
+    body_sha256: Option<String>,
 ) -> Result<Option<(Key, hooks::HookKey)>, EngineError> {
+    let Some(body_sha256) = body_sha256 else { return Ok(None) };
     let key = match &hook.idempotency_key {
         Some(template) => {
             let scope =
@@ -316,16 +329,7 @@ fn idempotency_key(
             })?;
             Some(key)
         }
-        None => {
-            // What is signed tells repeats better than what is not.
-            let own = match &hook.auth {
-                Auth::Hmac(hmac) if hmac.scheme == HmacScheme::StandardWebhooks => {
-                    header(request, "webhook-id")
-                }
-                _ => None,
-            };
-            own.or_else(|| header(request, "idempotency-key")).map(|key| key.trim().to_owned())
-        }
+        None => sent_key(hook, request).map(|key| key.trim().to_owned()),
     };
     let Some(key) = key.filter(|key| !key.is_empty()) else { return Ok(None) };
     if key.len() > MAX_IDEMPOTENCY_KEY {

@@ -213,6 +213,7 @@ pub(crate) async fn save_with(
         writes.push((rows::workflow_version_key(ctx.ws.id, name, *number), value));
     }
     let (writes, beside) = (&writes, &beside);
+    let _writing = (kept == Kept::Goes).then(|| ctx.ws.states.writing(name));
     transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
         Box::pin(async move {
             for (key, value) in writes {
