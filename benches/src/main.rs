@@ -1,6 +1,7 @@
 //! Benchmarks of Stepwell against bare lower bounds. `docs/performance.md` says what is measured and how to run it.
 
 mod bare;
+mod bare_rows;
 mod check;
 mod client;
 mod code;

@@ -13,6 +13,7 @@ use stepwell_records::{Origin, Query, Records, WriteContext, record_id};
 use stepwell_store::{SledOptions, SledStore, Store, Txn, Want, WorkspaceId, keys};
 
 use crate::Bench;
+use crate::bare_rows::BareRows;
 use crate::report::Aim;
 
 const NAME: &str = "search";
@@ -27,27 +28,38 @@ pub const TOGETHER: usize = STAFF * COMPANIES;
 /// Transactions being put together while others are written.
 const AT_ONCE: usize = 4;
 
+/// The numbers of people, and of their addresses, in keys.
+const PERSON: u32 = 1;
+const ADDRESSES: u32 = 1;
+
 pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
     let sizes: [usize; 3] = bench.effort.pick([1_000, 100_000, 1_000_000], [1_000, 2_000, 4_000]);
+    let cache = bench.cache.map_or_else(|| SledOptions::default().cache_bytes, |mib| mib << 20);
     let mut stores = Vec::new();
     for size in sizes {
         let began = Instant::now();
-        stores.push(Filled::new(&bench.dir.join(size.to_string()), size, bench.cache).await?);
+        let folder = bench.dir.join(size.to_string());
+        let filled = Filled::new(&folder, size, bench.cache).await?;
         let rate = size as f64 / began.elapsed().as_secs_f64();
         let what =
             format!("(setting up: {} people created, {} a transaction)", text(size), COMPANIES * STAFF);
         bench.report.alone(NAME, what, "/s", &[rate]);
+        let bare = bench.dir.join(format!("{size}-bare"));
+        let bare = BareRows::copy(&filled.store, WORKSPACE, (PERSON, ADDRESSES), &bare, cache).await?;
+        stores.push((filled, bare));
     }
     let (rounds, time) = bench.effort.pick((11, Duration::from_millis(60)), (2, Duration::from_millis(2)));
-    let mut measured = vec![vec![Vec::new(); KINDS.len() + 1]; stores.len()];
+    let mut measured = vec![vec![Vec::new(); KINDS.len() + 2]; stores.len()];
     for number in 0..=rounds {
-        for (filled, measured) in stores.iter().zip(&mut measured) {
-            for (kind, measured) in KINDS.iter().map(Some).chain([None]).zip(measured) {
+        for ((filled, bare), measured) in stores.iter().zip(&mut measured) {
+            let all = KINDS.iter().map(Asked::Search).chain([Asked::Row, Asked::Bare]);
+            for (asked, measured) in all.zip(measured) {
                 let (began, mut searches) = (Instant::now(), 0);
                 while searches == 0 || began.elapsed() < time {
-                    match kind {
-                        Some(kind) => filled.search(kind).await?,
-                        None => filled.read_one().await?,
+                    match asked {
+                        Asked::Search(kind) => filled.search(kind).await?,
+                        Asked::Row => filled.read_one().await?,
+                        Asked::Bare => bare.person(&email(filled.somebody()))?,
                     }
                     searches += 1;
                 }
@@ -70,10 +82,26 @@ pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
             bench.report.compare(NAME, against, "µs", (&measured[index], small), aim);
         }
     }
-    for filled in stores {
+    for (size, measured) in sizes.iter().zip(&measured) {
+        let what = format!("{}, {} records (floor: its two rows in sled alone)", KINDS[0].what, text(*size));
+        bench.report.compare(NAME, what, "µs", (&measured[0], &measured[KINDS.len() + 1]), None);
+    }
+    let (small, large) = (&measured[0][KINDS.len() + 1], &measured[sizes.len() - 1][KINDS.len() + 1]);
+    let what = format!("two rows in sled alone, {} records (floor: {})", text(sizes[2]), text(sizes[0]));
+    bench.report.compare(NAME, what, "µs", (large, small), None);
+    for (filled, _) in stores {
         filled.store.close().await;
     }
     Ok(())
+}
+
+/// What is measured in each store.
+enum Asked {
+    Search(&'static Kind),
+    /// One row.
+    Row,
+    /// A person's rows, in sled alone.
+    Bare,
 }
 
 /// A kind of search.
