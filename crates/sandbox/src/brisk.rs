@@ -1,7 +1,7 @@
 //! Whether a call may begin on the thread that asks for it, instead of on one of the guests' own. It saves two
 //! wake-ups, which is more than a short call takes.
 //!
-//! A guest's first turn is over after some ticks, so beginning here costs the thread a few milliseconds at most, but
+//! A guest's first turn is over after some milliseconds of its thread's time, so it costs the thread no more than that, but
 //! for one thing: a bulk operation on memory cannot be interrupted (filling 64 MiB takes tens of milliseconds). So only
 //! modules whose last calls were all small begin here, one at a time in the whole host, and one that holds its thread
 //! up sends everybody to the guests' threads for a while.

@@ -39,7 +39,7 @@ fn text(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Processor time of this thread: what a guest took of it, and not that others had the processor meanwhile.
-fn spent() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
@@ -75,12 +75,12 @@ impl Guests {
         mut guest: Guest<T>,
         leave: Leave<'_>,
     ) -> Result<T, String> {
-        let began = spent();
+        let began = processor_time();
         let first =
             poll_fn(|context| Poll::Ready(catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context)))))
                 .await;
         if let Ok(turn) = &first {
-            leave.over(spent().saturating_sub(began), turn.is_ready());
+            leave.over(processor_time().saturating_sub(began), turn.is_ready());
         }
         match first {
             Ok(Poll::Ready(outcome)) => Ok(outcome),
@@ -133,11 +133,11 @@ mod tests {
 
     #[test]
     fn a_thread_that_does_nothing_spends_nothing() {
-        let began = spent();
+        let began = processor_time();
         thread::sleep(Duration::from_millis(30));
-        assert!(spent() - began < Duration::from_millis(15));
+        assert!(processor_time() - began < Duration::from_millis(15));
         let mut n = 0u64;
-        while spent() - began < Duration::from_millis(30) {
+        while processor_time() - began < Duration::from_millis(30) {
             n = std::hint::black_box(n + 1);
         }
     }

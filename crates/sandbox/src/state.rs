@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
 use wasmtime::{CallHook, Result, StoreContextMut, UpdateDeadline};
 
@@ -11,6 +11,7 @@ use crate::admit::GuestKind;
 use crate::clock::Clock;
 use crate::config::HOST_CALL_FUEL;
 use crate::failure::{MAX_HANDLES, Stop};
+use crate::guests::processor_time;
 use crate::host::Call;
 use crate::limiter::Limiter;
 use crate::rng::Rng;
@@ -106,8 +107,7 @@ pub(crate) struct CallState {
     pub(crate) limiter: Limiter,
     pub(crate) table: ResourceTable,
     deadline: Instant,
-    /// Ticks that it has met.
-    ticks: u32,
+    turn: Turn,
     /// Calls into the guest that are under way: 1, or 2 while it allocates for a host call.
     depth: u32,
     /// The depth at which the host call was made that something is owed for.
@@ -142,7 +142,7 @@ impl CallState {
             limiter: Limiter::new(limits.memory_bytes),
             table,
             deadline,
-            ticks: 0,
+            turn: Turn::First { since: None },
             depth: 0,
             owed_at: None,
         }
@@ -199,11 +199,41 @@ pub(crate) fn hook(mut store: StoreContextMut<'_, CallState>, hook: CallHook) ->
     }
 }
 
-/// How many ticks a call has before it first lets others have their turn.
+/// How much of its thread's processor time a call has, from its first tick on, before it first lets others have their
+/// turn.
 ///
 /// Whoever does so stands behind all who run long, with a tick each: a hundred of them are a hundred milliseconds. A
-/// short call meets a tick now and then, above all where its thread loses its processor for a moment.
-const FIRST_TURN: u32 = 4;
+/// short call meets a tick now and then, and many where its thread loses its processor for a moment.
+const FIRST_TURN: Duration = Duration::from_millis(3);
+
+/// How far a call has come in letting others have their turn.
+enum Turn {
+    First {
+        /// What its thread had taken when it met its first tick.
+        since: Option<Duration>,
+    },
+    Later,
+}
+
+impl Turn {
+    /// A tick: whether others have their turn now.
+    fn is_over(&mut self) -> bool {
+        match self {
+            Self::First { since: None } => {
+                *self = Self::First { since: Some(processor_time()) };
+                false
+            }
+            // A call does not change its thread within a turn.
+            Self::First { since: Some(since) } if processor_time().saturating_sub(*since) < FIRST_TURN => {
+                false
+            }
+            Self::First { .. } | Self::Later => {
+                *self = Self::Later;
+                true
+            }
+        }
+    }
+}
 
 /// At every tick: stops a guest past its deadline, lets others have their turn.
 pub(crate) fn tick(mut store: StoreContextMut<'_, CallState>) -> Result<UpdateDeadline> {
@@ -211,30 +241,33 @@ pub(crate) fn tick(mut store: StoreContextMut<'_, CallState>) -> Result<UpdateDe
     if Instant::now() >= state.deadline {
         return Err(Stop::Deadline.into());
     }
-    state.ticks = state.ticks.saturating_add(1);
-    Ok(if state.ticks < FIRST_TURN { UpdateDeadline::Continue(1) } else { UpdateDeadline::Yield(1) })
+    Ok(if state.turn.is_over() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
     use wasmtime::{AsContextMut, Engine, Store};
 
     #[test]
-    fn a_call_has_some_ticks_before_it_stands_behind_the_others_and_none_past_its_deadline() {
+    fn a_call_has_its_thread_for_a_while_before_it_stands_behind_the_others_and_not_past_its_deadline() {
         let engine = Engine::default();
         let store = |deadline| {
             Store::new(&engine, CallState::new(GuestKind::Component, &Call::new("null"), deadline))
         };
-        let mut long = store(Instant::now() + Duration::from_secs(3600));
-        for met in 1..FIRST_TURN {
-            let update = tick(long.as_context_mut()).unwrap();
-            assert!(matches!(update, UpdateDeadline::Continue(1)), "{met}");
+        let mut call = store(Instant::now() + Duration::from_secs(3600));
+        let mut goes_on = || matches!(tick(call.as_context_mut()).unwrap(), UpdateDeadline::Continue(1));
+        // However long others have the processor.
+        let began = processor_time();
+        for _ in 0..4 {
+            assert!(goes_on() || processor_time() - began >= FIRST_TURN);
+            std::thread::sleep(FIRST_TURN);
         }
-        for _ in 0..3 {
-            assert!(matches!(tick(long.as_context_mut()).unwrap(), UpdateDeadline::Yield(1)));
+        let mut n = 0u64;
+        while processor_time() - began < FIRST_TURN * 2 {
+            n = std::hint::black_box(n + 1);
         }
+        assert!((0..3).all(|_| !goes_on()));
         let error = tick(store(Instant::now()).as_context_mut()).err().unwrap();
         assert!(matches!(error.downcast_ref::<Stop>(), Some(Stop::Deadline)));
     }
