@@ -168,7 +168,7 @@ fn list(runs: &[RunSummary]) {
             ]
         })
         .collect();
-    output::table(&["run", "workflow", "status", "created (UTC)", "took", "calls", "fuel", "error"], rows);
+    output::table(&["run", "workflow", "status", "created (UTC)", "took", "calls", "fuel", "why"], rows);
 }
 
 /// Why a queued run has not begun, where it is not for a slot.
