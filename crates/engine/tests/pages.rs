@@ -79,6 +79,28 @@ fn a_cursor_leads_through_all_pages_and_a_page_that_fails_is_asked_again_alone()
 }
 
 #[test]
+fn a_page_whose_list_is_null_has_no_items() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[&flow(CURSOR)]).await;
+        let pages = vec![
+            answer(200, &[], json!({ "results": [1], "next": "b" })),
+            answer(200, &[], json!({ "results": null, "next": "c" })),
+            answer(200, &[], json!({ "results": [2], "next": null })),
+        ];
+        let run = ran(&world, &workspace, pages).await;
+        assert_eq!(run.summary.status, RunStatus::Completed, "{:#?}", run.steps[0].error);
+        assert_eq!(value(&run.output), json!({ "items": [1, 2], "pages": 3 }));
+        // And of pages with numbers it is the last.
+        activate(&workspace, &flow("{ next: { page: {} }, items: body.results }")).await;
+        let pages =
+            vec![answer(200, &[], json!({ "results": [1] })), answer(200, &[], json!({ "results": null }))];
+        let run = ran(&world, &workspace, pages).await;
+        assert_eq!(value(&run.output), json!({ "items": [1], "pages": 2 }));
+        engine.close().await;
+    });
+}
+
+#[test]
 fn a_page_that_fails_for_good_is_named_and_a_retry_by_hand_goes_on_from_it() {
     in_world(|world| async move {
         let (engine, workspace) = world.set_up(&[], &[&flow(CURSOR)]).await;
@@ -155,6 +177,12 @@ fn what_never_ends_or_is_too_much_or_no_list_is_an_error_that_says_so() {
             (
                 CURSOR.to_owned(),
                 vec![answer(200, &[], json!({ "results": "none" }))],
+                "invalid_response",
+                "page 1: `pagination.items` is `body.results`, where the answer has no list",
+            ),
+            (
+                CURSOR.to_owned(),
+                vec![answer(200, &[], json!({ "result": [1] }))],
                 "invalid_response",
                 "page 1: `pagination.items` is `body.results`, where the answer has no list",
             ),

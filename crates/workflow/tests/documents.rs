@@ -105,6 +105,36 @@ fn good_documents_pass() {
 }
 
 #[test]
+fn a_path_that_a_pattern_may_allow_is_no_mistake() {
+    let text = |closed: &str, step: &str| {
+        format!(
+            "name: a\ntrigger:\n  type: webhook\n  path: a\n  body_schema:\n    type: object\n    \
+             properties: {{ id: {{ type: string }} }}\n    \
+             patternProperties: {{ '^n_': {{ type: object, properties: {{ total: {{ type: number }} }} }} }}\n    \
+             {closed}\nsteps:\n  - {step}\n"
+        )
+    };
+    let codes = |closed: &str, step: &str| {
+        let problems = check(&text(closed, step), &Workspace::new()).problems;
+        problems.into_iter().map(|problem| problem.code).collect::<Vec<_>>()
+    };
+    let takes =
+        |path: &str| format!("{{ id: one, type: set, values: {{ x: \"{{{{ trigger.body.{path} }}}}\" }} }}");
+    let waits = "{ id: one, type: delay, until: \"{{ trigger.body.n_a.total ~ '' }}\" }";
+    for closed in ["additionalProperties: false", "additionalProperties: { type: string }", "title: open"] {
+        for path in ["id", "n_a", "n_a.total"] {
+            assert_eq!(codes(closed, &takes(path)), [""; 0], "{closed}: {path}");
+        }
+        assert_eq!(codes(closed, waits), [""; 0]);
+    }
+    // What every pattern says is certain, where there is nothing else.
+    assert_eq!(codes("additionalProperties: false", &takes("n_a.totl")), ["unknown_path"]);
+    let list = "{ id: one, type: iterator, over: \"{{ trigger.body.n_a.total }}\", do: [{ id: b, type: set, values: { x: 1 } }] }";
+    assert_eq!(codes("additionalProperties: false", list), ["wrong_type"]);
+    assert_eq!(codes("title: open", list), [""; 0]);
+}
+
+#[test]
 fn line_ends_and_marks_of_other_systems_make_no_difference() {
     let text = "name: a\ntrigger: { type: manual }\nsteps:\n  - id: one\n    type: set\n    values: { x: 1 }\n  - { id: two, type: set, values: { y: '{{ one.z }}' } }\n";
     for text in [text.replace('\n', "\r\n"), format!("\u{feff}{text}")] {

@@ -237,13 +237,27 @@ impl<'s> SchemaReader<'s> {
                 .collect(),
             _ => Vec::new(),
         };
-        let rest = match map.get("additionalProperties") {
+        let mut rest = match map.get("additionalProperties") {
             Some(Value::Bool(false)) => Rest::Closed,
             Some(Value::Bool(true)) => Rest::Open(Rc::new(Ty::Any)),
             Some(schema @ Value::Object(_)) => Rest::Open(Rc::new(self.ty(schema, depth + 1))),
-            _ if map.contains_key("patternProperties") || fields.is_empty() => Rest::Open(Rc::new(Ty::Any)),
+            _ if fields.is_empty() => Rest::Open(Rc::new(Ty::Any)),
             _ => Rest::Unsaid,
         };
+        if let Some(Value::Object(patterns)) = map.get("patternProperties") {
+            // Which names fit which pattern is decided in a run: any other name may be one of them.
+            let mut of: Vec<Rc<Ty>> =
+                patterns.values().map(|schema| Rc::new(self.ty(schema, depth + 1))).collect();
+            match &rest {
+                // A name that fits none of them is refused.
+                Rest::Closed => {}
+                Rest::Open(other) => of.push(other.clone()),
+                Rest::Unsaid => of.push(Rc::new(Ty::Any)),
+            }
+            if !patterns.is_empty() {
+                rest = Rest::Open(Ty::one_of(of, Rule::Some));
+            }
+        }
         let required = match map.get("required") {
             Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             _ => Vec::new(),
@@ -284,6 +298,34 @@ mod tests {
         let Ty::Object(tag) = &**tag else { panic!("no object") };
         assert_eq!(**tag.field("name").unwrap(), Ty::Text);
         assert_eq!(tag.rest, Rest::Unsaid);
+    }
+
+    #[test]
+    fn what_a_pattern_may_allow_is_open_and_of_its_type() {
+        let rest = |mut schema: Value| {
+            schema["properties"] = json!({"id": {"type": "string"}});
+            schema["type"] = "object".into();
+            let Ty::Object(object) = Ty::of_schema(&schema, "x") else { panic!("no object") };
+            object.rest
+        };
+        let open = |ty: Ty| Rest::Open(Rc::new(ty));
+        let numbers = json!({"^n_": {"type": "number"}});
+        let closed = rest(json!({"patternProperties": numbers, "additionalProperties": false}));
+        assert_eq!(closed, open(Ty::Number));
+        let both = json!({"^n_": {"type": "number"}, "^t_": {"type": "string"}});
+        let one_of = |of: Vec<Ty>| Ty::OneOf { of: of.into_iter().map(Rc::new).collect(), rule: Rule::Some };
+        let two = rest(json!({"patternProperties": both, "additionalProperties": false}));
+        assert_eq!(two, open(one_of(vec![Ty::Number, Ty::Text])));
+        let other = rest(json!({"patternProperties": numbers, "additionalProperties": {"type": "string"}}));
+        assert_eq!(other, open(one_of(vec![Ty::Number, Ty::Text])));
+        // What is said of no other name may be anything.
+        for additional in [json!({}), json!({"additionalProperties": true})] {
+            let mut schema = additional;
+            schema["patternProperties"] = numbers.clone();
+            assert_eq!(rest(schema), open(one_of(vec![Ty::Number, Ty::Any])));
+        }
+        let none = rest(json!({"patternProperties": {}, "additionalProperties": false}));
+        assert_eq!(none, Rest::Closed);
     }
 
     #[test]

@@ -264,9 +264,14 @@ fn turn(plan: &Pagination, pages: &mut Pages, answer: Payload) -> Result<Option<
     let Some(value) = answer.value().cloned() else {
         return Err(Failure::engine("internal", "a page's answer is not at hand"));
     };
-    let Some(Value::Array(items)) = at(&value, &plan.items) else {
-        let path = &plan.items;
-        return Err(invalid(format!("`pagination.items` is `{path}`, where the answer has no list")));
+    let items: &[Value] = match at(&value, &plan.items) {
+        Some(Value::Array(items)) => items,
+        // Many a server writes an empty list so.
+        Some(Value::Null) => &[],
+        _ => {
+            let path = &plan.items;
+            return Err(invalid(format!("`pagination.items` is `{path}`, where the answer has no list")));
+        }
     };
     pages.bytes += items.iter().map(listed_bytes).sum::<u64>();
     if pages.bytes > plan.max_bytes.0 {

@@ -87,7 +87,7 @@ static PAGINATION: Form = Form {
             key: "items",
             shape: Shape::Text,
             need: Need::Default("body"),
-            about: "The list in each answer, as a path: `body.results`.",
+            about: "The list in each answer, as a path: `body.results`. Null there is a page without items.",
         },
         Field {
             key: "more",
