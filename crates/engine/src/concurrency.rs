@@ -2,6 +2,8 @@
 //! start to its end. A run takes its place, or stands in line, in the transaction that makes it; the transaction that
 //! ends a run gives its place to the next in line. So nothing has to be found out again after a crash, and who waits
 //! has no driver and no slot.
+pub(crate) mod mend;
+
 use crate::children;
 use crate::core::Ctx;
 use crate::hash;
@@ -227,9 +229,8 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     async fn read(ctx: &'a Ctx, tx: &mut Txn, workflow: &'a str, key: &'a str) -> Result<Self, Refused> {
-        let row = Of { workspace: ctx.ws.id, workflow, key }.counts();
-        let counts = tx.get(&row).await?.map(|value| tables::decode(&row, &value)).transpose()?;
-        Ok(Self { ctx, workflow, key, counts: counts.unwrap_or_default() })
+        let counts = counts(tx, Of { workspace: ctx.ws.id, workflow, key }).await?;
+        Ok(Self { ctx, workflow, key, counts })
     }
 
     fn of(&self) -> Of<'a> {
@@ -259,12 +260,7 @@ impl<'a> Line<'a> {
             if self.counts.waiting == 0 || !(is_free || self.counts.cut > 0) {
                 return Ok(());
             }
-            let Some((key, value)) = tx.range(self.of().all_waiting(), 1, false).await?.pop() else {
-                // Two reads of two moments, which the commit will not take; what is there counts.
-                self.counts.waiting = 0;
-                return Ok(());
-            };
-            let run: RunId = tables::decode(&key, &value)?;
+            let Some((key, run)) = self.first(tx).await? else { return Ok(()) };
             let ticket = places::waits_with(&key)?.unwrap_or_default();
             let is_replaced = ticket < self.counts.cut;
             if !is_replaced && !is_free {
@@ -288,6 +284,25 @@ impl<'a> Line<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The first in line, with its row. One that cannot be read keeps its place, and holds nobody up meanwhile.
+    async fn first(&mut self, tx: &mut Txn) -> Result<Option<(Key, RunId)>, Refused> {
+        let mut keys = self.of().all_waiting();
+        let mut passed = false;
+        while let Some((key, value)) = tx.range(keys.clone(), 1, false).await?.pop() {
+            match tables::decode(&key, &value) {
+                Ok(run) => return Ok(Some((key, run))),
+                Err(refused) => mend::start(self.ctx, self.workflow, self.key, &refused),
+            }
+            keys.start = key.successor();
+            passed = true;
+        }
+        if !passed {
+            // Two reads of two moments, which the commit will not take; what is there counts.
+            self.counts.waiting = 0;
+        }
+        Ok(None)
     }
 
     /// A run that replaces more than one transaction tells to end waits at the head of the line: the next are told.
@@ -323,8 +338,14 @@ impl<'a> Line<'a> {
     ) -> Result<(), Refused> {
         let many = usize::try_from(self.to_end().min(REPLACED)).unwrap_or(usize::MAX);
         for (key, value) in tx.range(self.of().held_after(self.counts.told), many, false).await? {
+            let run: RunId = match tables::decode(&key, &value) {
+                Ok(run) => run,
+                Err(refused) => {
+                    mend::start(self.ctx, self.workflow, self.key, &refused);
+                    continue;
+                }
+            };
             self.counts.told = places::held_with(&key)?.unwrap_or(self.counts.told);
-            let run: RunId = tables::decode(&key, &value)?;
             let Some(mut head) = readable_head(ctx, tx, run).await? else { continue };
             let Some(place) = head.place.as_mut().filter(|place| place.replaced_by.is_none()) else {
                 continue;
@@ -335,6 +356,16 @@ impl<'a> Line<'a> {
             told.push(Told { run, ends: true });
         }
         Ok(())
+    }
+}
+
+/// How many runs a key has; counted anew where that cannot be read.
+pub(crate) async fn counts(tx: &mut Txn, of: Of<'_>) -> Result<Counts, Refused> {
+    let row = of.counts();
+    match tx.get(&row).await?.map(|value| tables::decode(&row, &value)) {
+        None => Ok(Counts::default()),
+        Some(Ok(counts)) => Ok(counts),
+        Some(Err(refused)) => mend::counted(tx, of, &refused).await,
     }
 }
 
@@ -379,16 +410,29 @@ pub(crate) async fn waits_for(ctx: &Ctx, head: &RunHead) -> Result<Vec<String>, 
     let of = Of { workspace: ctx.ws.id, workflow: &head.workflow, key: &place.key };
     let view = ctx.core.ports.store.read(ctx.ws.shard, vec![Want::range(of.all_held(), NAMED)]).await?;
     let rows = view.rows.into_iter().flatten();
-    rows.map(|(key, value)| Ok(tables::decode::<RunId>(&key, &value)?.to_string())).collect()
+    // One that cannot be read is mended by whoever moves the line.
+    Ok(rows
+        .filter_map(|(key, value)| Some(tables::decode::<RunId>(&key, &value).ok()?.to_string()))
+        .collect())
 }
 
-/// All runs of a workspace that stand in line: nobody drives them before their turn.
+/// All runs of a workspace that stand in line: nobody drives them before their turn. Rows of lines that cannot be read are
+/// mended from here on.
 pub(crate) async fn in_line(ctx: &Ctx) -> Result<std::collections::HashSet<RunId>, Refused> {
     let rows = stepwell_store::all_rows(&*ctx.core.ports.store, ctx.ws.shard, places::all(ctx.ws.id)).await?;
     let mut runs = std::collections::HashSet::new();
     for (key, value) in rows {
-        if places::waits_with(&key)?.is_some() {
-            runs.insert(tables::decode(&key, &value)?);
+        let waits = places::waits_with(&key)?.is_some();
+        if !waits && places::held_with(&key)?.is_none() {
+            continue;
+        }
+        match tables::decode(&key, &value) {
+            Ok(run) if waits => _ = runs.insert(run),
+            Ok(_) => {}
+            Err(refused) => {
+                let (workflow, hash) = places::line(&key)?;
+                mend::start(ctx, &workflow, &hash, &refused);
+            }
         }
     }
     Ok(runs)

@@ -1,5 +1,6 @@
 //! What all handles share: the ports, the workspaces, the counters, and how store refusals read to callers.
 use crate::api::KeyInfo;
+use crate::concurrency::mend::Mending;
 use crate::connections::Gates;
 use crate::error::{EngineError, ErrorKind, Problem};
 use crate::events::Dispatcher;
@@ -72,6 +73,8 @@ pub(crate) struct WorkspaceCore {
     pub states: StateCache,
     /// Where requests through connections wait for their turn.
     pub gates: Gates,
+    /// Lines of runs that count together, where these are mended.
+    pub mending: Mending,
     pub kept: Kept,
     pub deliveries: Deliveries,
     pub indexer: Indexer,

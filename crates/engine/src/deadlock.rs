@@ -1,6 +1,6 @@
 //! Whether a run that a step would wait for can ever begin: not when whoever has the places that it would wait for waits
 //! itself, by way of runs that it has started and lines that these stand in, for the run whose step that is.
-use crate::concurrency::{DEADLOCK, Wanted};
+use crate::concurrency::{self, DEADLOCK, Wanted};
 use crate::core::Ctx;
 use crate::id::RunId;
 use crate::load;
@@ -126,7 +126,8 @@ impl<'a> Circle<'a> {
         let of = Of { workspace: self.ctx.ws.id, workflow, key };
         let mut stuck = 0;
         for (_, value) in txn.range(of.all_held(), LOOKED_AT, false).await? {
-            let run: RunId = tables::decode(&of.counts(), &value)?;
+            // One that cannot be read is not known to be stuck.
+            let Ok(run) = tables::decode(&of.counts(), &value) else { continue };
             stuck += usize::from(self.is_stuck(txn, run).await?);
             if stuck >= limit {
                 return Ok(Some(run));
@@ -175,9 +176,7 @@ impl<'a> Circle<'a> {
     }
 
     async fn counts(&self, txn: &mut Txn, workflow: &str, key: &str) -> Result<Counts, Refused> {
-        let row = Of { workspace: self.ctx.ws.id, workflow, key }.counts();
-        let counts = txn.get(&row).await?.map(|value| tables::decode(&row, &value)).transpose()?;
-        Ok(counts.unwrap_or_default())
+        concurrency::counts(txn, Of { workspace: self.ctx.ws.id, workflow, key }).await
     }
 
     async fn head(&self, txn: &mut Txn, run: RunId) -> Result<Option<RunHead>, Refused> {

@@ -82,6 +82,7 @@ async fn add(core: &Arc<Core>, row: names::WorkspaceRow) -> Result<Ctx, EngineEr
         states: Default::default(),
         listening: Listening::to_one(),
         gates: Default::default(),
+        mending: Default::default(),
         kept: Default::default(),
         deliveries: Default::default(),
         indexer: Default::default(),

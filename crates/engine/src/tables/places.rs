@@ -57,6 +57,12 @@ pub(crate) fn all(workspace: WorkspaceId) -> Range<Key> {
     KeyBuilder::new(Space::Places, workspace).prefix()
 }
 
+/// The workflow and the key that a row is of.
+pub(crate) fn line(key: &Key) -> Result<(String, String), Refused> {
+    let mut reader = KeyReader::new(key)?;
+    Ok((reader.str()?, reader.str()?))
+}
+
 /// The ticket in the key of a run that waits; nothing for other rows.
 pub(crate) fn waits_with(key: &Key) -> Result<Option<u64>, Refused> {
     ticket(key, WAITING)

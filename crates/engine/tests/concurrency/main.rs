@@ -1,6 +1,7 @@
 //! Runs that count together (`concurrency`): in order, so many at once, nothing held while they wait, whatever crashes;
 //! and workflows that take turns at the workspace's slots.
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+mod damage;
 mod ends;
 #[path = "../support/mod.rs"]
 mod support;
