@@ -176,6 +176,65 @@ async fn a_plan_tells_the_problems_that_applying_would_tell() {
     assert!(ok(on(&server, &["workflow", "list"])).lines().count() < 2, "a plan changes nothing");
 }
 
+#[tokio::test]
+async fn a_plan_tells_of_paths_that_others_have_taken_and_places_can_be_changed() {
+    let server = Server::dev();
+    let flow = |name: &str, path: &str| {
+        format!(
+            "name: {name}\ntrigger: {{ type: webhook, path: {path} }}\nsteps:\n  - {{ id: a, type: set, values: {{ by: {name} }} }}\n"
+        )
+    };
+    server.activate("there", &flow("there", "one")).await;
+    for schema in [None, Some("objects: [{ name: parcel, fields: [{ name: code, type: text }] }]\n")] {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        if let Some(schema) = schema {
+            write("schema.yaml", schema);
+        }
+        let apply = |flags: &[&str]| {
+            let arguments = [&["workflow", "apply", text(folder.path())], flags].concat();
+            on(&server, &arguments)
+        };
+        for (name, path) in [("a", "one"), ("b", "two"), ("c", "two"), ("d", "three")] {
+            write(&format!("{name}.yaml"), &flow(name, path));
+        }
+        // Drafts listen to nothing.
+        ok(apply(&["--plan"]));
+        let told = apply(&["--plan", "--activate"]);
+        assert_eq!(told.code, Some(1), "{}", told.stdout);
+        for part in [
+            "a.yaml: a problem\n  line 2:33: workflow `there` already listens on POST `one`; choose another path",
+            "b.yaml: a problem\n  line 2:33: workflow `c` already listens on POST `two`",
+            "c.yaml: a problem\n  line 2:33: workflow `b` already listens on POST `two`",
+        ] {
+            assert!(told.stdout.contains(part), "{part}: {}", told.stdout);
+        }
+        assert!(!told.stdout.contains("d.yaml"), "{}", told.stdout);
+        assert_eq!(told.stderr.trim(), "error: 3 files have problems");
+        // As activating tells.
+        let told = apply(&["--activate"]);
+        assert_eq!(told.code, Some(1), "{}", told.stdout);
+        assert!(told.stderr.contains("already listens on POST"), "{}", told.stderr);
+        // Those that come along may leave their path to another, or change places.
+        for (first, second) in [("two", "three"), ("three", "two"), ("four", "three")] {
+            for (name, path) in [("a", "five"), ("b", first), ("c", second), ("d", "six")] {
+                write(&format!("{name}.yaml"), &flow(name, path));
+            }
+            ok(apply(&["--plan", "--activate"]));
+            ok(apply(&["--activate"]));
+            let listed = server.get("/api/v1/webhooks").await.expect(200);
+            let of = |name: &str| {
+                let webhooks = listed["webhooks"].as_array().unwrap();
+                webhooks.iter().find(|hook| hook["workflow"] == name).unwrap()["path"].clone()
+            };
+            assert_eq!((of("b"), of("c")), (first.into(), second.into()));
+        }
+        for name in ["a", "b", "c", "d"] {
+            server.post(&format!("/api/v1/workflows/{name}/deactivate"), &Value::Null).await.expect(200);
+        }
+    }
+}
+
 /// What clears a screen, sets a title, and the same in C1.
 const COMMANDS: &str = "\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m";
 

@@ -148,8 +148,8 @@ pub(crate) async fn plan(
     Ok(SchemaPlan { changes: plan.steps })
 }
 
-/// Refuses a schema that active workflows, but for those that change along, or the texts given do not go with; of what is
-/// wrong with those texts the codes that count.
+/// Refuses a schema that active workflows, but for those that change along, or the texts given do not go with, and texts
+/// that could not become active beside each other; of what is wrong with those texts the codes that count.
 async fn fits(
     ctx: &Ctx,
     wanted: &Wanted,
@@ -189,8 +189,21 @@ async fn fits(
             ..problem
         }));
     }
-    if problems.is_empty() {
-        return Ok(then);
+    let only_taken = problems.is_empty();
+    problems.extend(together::taken(ctx, texts).into_iter().map(|(name, problem)| Problem {
+        message: format!("workflow `{name}`: {}", problem.message),
+        ..problem
+    }));
+    match problems.as_slice() {
+        [] => return Ok(then),
+        [problem, ..] if only_taken => {
+            let message = match problems.len() {
+                1 => problem.message.clone(),
+                n => format!("{n} workflows listen where another one does; nothing was changed"),
+            };
+            return Err(EngineError::conflict("hook_taken", message).with_problems(problems));
+        }
+        _ => {}
     }
     let message = "the workflows that come with the schema have problems; nothing was changed";
     Err(EngineError::invalid("invalid_workflow", message).with_problems(problems))

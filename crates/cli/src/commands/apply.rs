@@ -97,7 +97,7 @@ pub async fn main(client: &Client, files: &[PathBuf], wish: Wish) -> anyhow::Res
     }
     let mut plan = plan(client, files, &connections, &workflows, wish).await?;
     if wish.plan {
-        plan.problems.extend(found(client, files, &connections, &workflows).await?);
+        plan.problems.extend(found(client, files, &connections, &workflows, wish).await?);
         match wish.json {
             true => output::json(&plan)?,
             false => show(&plan),
@@ -200,7 +200,7 @@ async fn plan(
         match super::schema::plan(client, &text, &with).await {
             Ok(planned) => plan.schema.extend(planned.changes),
             // What the workflows are told is found file by file.
-            Err(ClientError::Refused(problem)) if wish.plan && problem.code == INVALID_WORKFLOW => {}
+            Err(ClientError::Refused(problem)) if wish.plan && is_of_workflows(&problem.code) => {}
             Err(ClientError::Refused(problem)) if wish.plan && !problem.errors.is_empty() => {
                 let file = super::schema::of_folder(folder).unwrap_or_else(|| folder.clone());
                 plan.problems.push(Found { file, problems: problem.errors });
@@ -242,8 +242,36 @@ async fn plan(
     Ok(plan)
 }
 
-/// How a schema is refused for what is wrong with the workflows that come with it.
-const INVALID_WORKFLOW: &str = "invalid_workflow";
+/// How workflows are refused that listen where others do.
+const HOOK_TAKEN: &str = "hook_taken";
+
+/// Whether a schema is refused for what is wrong with the workflows that come with it.
+fn is_of_workflows(code: &str) -> bool {
+    matches!(code, "invalid_workflow" | HOOK_TAKEN)
+}
+
+/// What the server would be told of workflows that become active, with their schema if there is one; where it is the
+/// schema that is refused, nothing.
+async fn planned<'d>(
+    client: &Client,
+    schema: Option<&str>,
+    workflows: impl Iterator<Item = &'d Document>,
+) -> anyhow::Result<Vec<Problem>> {
+    let texts: BTreeMap<_, _> = workflows.map(|one| (&one.name, &one.text)).collect();
+    let mut body = json!({ "workflows": texts });
+    if let Some(schema) = schema {
+        body["schema"] = schema.into();
+    }
+    match client.json::<SchemaPlan>(client.post(&["schema", "plan"]).json(&body)).await {
+        Ok(_) => Ok(Vec::new()),
+        Err(ClientError::Refused(problem)) if is_of_workflows(&problem.code) => Ok(problem.errors),
+        // Of the schema itself it was told before.
+        Err(ClientError::Refused(problem)) if schema.is_some() && !problem.errors.is_empty() => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// What applying would be told, file by file: of each folder's workflows as they would be with its schema and its
 /// connections, and with all the workflows that come along.
@@ -252,8 +280,15 @@ async fn found(
     paths: &[PathBuf],
     connections: &[Document],
     workflows: &[Document],
+    wish: Wish,
 ) -> anyhow::Result<Vec<Found>> {
     let mut all = Vec::new();
+    // Whatever folder they are of: they become active beside each other. Drafts listen to nothing.
+    let mut taken = match wish.activate && !workflows.is_empty() {
+        true => planned(client, None, workflows.iter()).await?,
+        false => Vec::new(),
+    };
+    taken.retain(|problem| problem.code == HOOK_TAKEN);
     for Document { file, name, text } in connections {
         let problems: Vec<_> = connection::read(text, name).1.iter().map(Problem::from).collect();
         all.push(Found { file: file.clone(), problems });
@@ -275,20 +310,9 @@ async fn found(
         if inside.is_empty() {
             continue;
         }
-        let texts: BTreeMap<_, _> = inside.iter().map(|one| (&one.name, &one.text)).collect();
-        let mut body = json!({ "workflows": texts });
-        if let Some(schema) = &schema {
-            body["schema"] = schema.as_str().into();
-        }
-        let told = match client.json::<SchemaPlan>(client.post(&["schema", "plan"]).json(&body)).await {
-            Ok(_) => Vec::new(),
-            Err(ClientError::Refused(problem)) if problem.code == INVALID_WORKFLOW => problem.errors,
-            // Of the schema itself it was told before.
-            Err(ClientError::Refused(problem)) if schema.is_some() && !problem.errors.is_empty() => {
-                Vec::new()
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let mut told = planned(client, schema.as_deref(), inside.iter().copied()).await?;
+        told.retain(|problem| problem.code != HOOK_TAKEN);
+        told.extend(taken.iter().cloned());
         for one in inside {
             let begin = format!("workflow `{}`: ", one.name);
             let own = |problem: &Problem| {
@@ -386,7 +410,7 @@ async fn save(
     wish: Wish,
 ) -> anyhow::Result<(Vec<DraftSaved>, usize)> {
     let (mut saved, mut bad) = (Vec::new(), 0);
-    let mut drafts = Vec::new();
+    let (mut drafts, mut later) = (Vec::new(), BTreeMap::new());
     for one in workflows {
         drafts.push((one, draft(client, one).await?));
     }
@@ -419,14 +443,34 @@ async fn save(
         if !draft.problems.is_empty() {
             bad += 1;
         } else if wish.activate {
-            let info: WorkflowInfo = client.json(client.post(&["workflows", name, "activate"])).await?;
-            if !wish.json {
-                output::line(format!("{name} is active{}", listening(&info)));
+            match active(client, name, wish).await {
+                // Of one that comes along, maybe, and leaves that path.
+                Err(ClientError::Refused(problem)) if problem.code == HOOK_TAKEN && workflows.len() > 1 => {
+                    later.insert(name, &one.text);
+                }
+                answer => answer?,
             }
         }
         saved.push(draft);
     }
+    if !later.is_empty() {
+        // All at once, for they may have taken each other's places.
+        let all = client.post(&["schema", "apply"]).json(&json!({ "workflows": later }));
+        client.send(all).await?;
+        for name in later.keys() {
+            active(client, name, wish).await?;
+        }
+    }
     Ok((saved, bad))
+}
+
+/// Activates a workflow, and says so.
+async fn active(client: &Client, name: &str, wish: Wish) -> Result<(), ClientError> {
+    let info: WorkflowInfo = client.json(client.post(&["workflows", name, "activate"])).await?;
+    if !wish.json {
+        output::line(format!("{name} is active{}", listening(&info)));
+    }
+    Ok(())
 }
 
 async fn delete(client: &Client, gone: &Change, json: bool) -> anyhow::Result<()> {

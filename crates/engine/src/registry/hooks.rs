@@ -62,10 +62,9 @@ impl HookTable {
     ) -> Option<(&str, String)> {
         let flows = self.by_path.get(clean(&wanted.path))?;
         let others = flows.iter().filter(|flow| flow.name != name && !beside(&flow.name));
-        others.filter_map(|flow| Some((flow, webhook(flow)?))).find_map(|(flow, hook)| {
-            let both = wanted.heard().find(|method| hook.heard().any(|heard| heard == *method))?;
-            Some((flow.name.as_str(), both.as_str().to_owned()))
-        })
+        others
+            .filter_map(|flow| Some((flow, webhook(flow)?)))
+            .find_map(|(flow, hook)| Some((flow.name.as_str(), both_hear(wanted, hook)?)))
     }
 
     pub(crate) fn list(&self) -> Vec<HookInfo> {
@@ -79,6 +78,13 @@ impl HookTable {
             })
             .collect()
     }
+}
+
+/// A method that two webhooks take on the same path.
+pub(crate) fn both_hear(one: &Webhook, other: &Webhook) -> Option<String> {
+    let mut heard = one.heard().filter(|_| clean(&one.path) == clean(&other.path));
+    let both = heard.find(|method| other.heard().any(|heard| heard == *method))?;
+    Some(both.as_str().to_owned())
 }
 
 fn clean(path: &str) -> &str {

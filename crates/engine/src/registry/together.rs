@@ -2,14 +2,17 @@
 //! since many texts are more than one commit takes.
 use super::activation::{self, Activation};
 use super::catalog::WorkspaceCatalog;
-use super::hooks::{self, HookTable, webhook};
+use super::hooks;
 use super::workflows;
 use crate::api::TextFormat;
 use crate::core::Ctx;
-use crate::error::EngineError;
+use crate::error::{EngineError, Problem};
 use crate::tables::{self, registry as rows};
 use std::collections::BTreeMap;
 use stepwell_store::{Refused, Txn};
+use stepwell_workflow::check::{NoCatalog, check_as};
+use stepwell_workflow::document::{self, Source};
+use stepwell_workflow::model::{Trigger, Webhook};
 
 /// A workflow on its way.
 pub(crate) struct Coming {
@@ -18,8 +21,45 @@ pub(crate) struct Coming {
     draft: Option<(rows::WorkflowRow, workflows::Kept)>,
 }
 
-/// All that would keep these texts from becoming active is told before anything is written. The caller holds the lock
-/// of the registry, here and until [`done`].
+/// Those of the texts that listen where another workflow does, which is active and stays as it is, or comes along; with
+/// what is to be told of each. What else is wrong with them is told elsewhere.
+pub(crate) fn taken(ctx: &Ctx, texts: &BTreeMap<String, String>) -> Vec<(String, Problem)> {
+    let hook = |(name, text): (&String, &String)| match check_as(text, name, &NoCatalog).workflow?.trigger {
+        Trigger::Webhook(hook) => Some((name.clone(), hook)),
+        Trigger::Schedule(_) | Trigger::RecordEvent(_) | Trigger::Manual(_) => None,
+    };
+    let hooks: Vec<(String, Webhook)> = texts.iter().filter_map(hook).collect();
+    let table = ctx.ws.registry.hooks();
+    let beside = |other: &str| texts.contains_key(other);
+    let rival = |name: &str, hook: &Webhook| {
+        if let Some((rival, method)) = table.rival(name, hook, &beside) {
+            return Some((rival.to_owned(), method));
+        }
+        let others = hooks.iter().filter(|(other, _)| other != name);
+        others.into_iter().find_map(|(other, its)| Some((other.clone(), hooks::both_hear(hook, its)?)))
+    };
+    let told = |(name, hook): &(String, Webhook)| {
+        let (rival, method) = rival(name, hook)?;
+        let error = activation::hook_taken(&rival, &method, hook);
+        let (line, column) = texts.get(name).and_then(|text| place(text)).unzip();
+        let (code, message) = (error.code.into_owned(), error.message);
+        let path = Some("trigger.path".to_owned());
+        Some((name.clone(), Problem { code, message, path, line, column, ..Problem::default() }))
+    };
+    hooks.iter().filter_map(told).collect()
+}
+
+/// Where a document says its webhook's path.
+fn place(text: &str) -> Option<(u32, u32)> {
+    let source = Source::new(text);
+    let tree = document::parse(&source).0?;
+    let path = &tree.get("trigger")?.value.get("path")?.value;
+    let (line, column) = source.line_and_column(path.from);
+    Some((line.try_into().ok()?, column.try_into().ok()?))
+}
+
+/// All that would keep these texts from becoming active is told before anything is written; of the paths on which they
+/// listen it was ([`taken`]). The caller holds the lock of the registry, from there until [`done`].
 pub(crate) async fn prepare(
     ctx: &Ctx,
     catalog: &WorkspaceCatalog,
@@ -58,15 +98,6 @@ pub(crate) async fn prepare(
         let beside = |other: &str| texts.contains_key(other);
         let activation = activation::activation(ctx, name, row, number, stored, &beside).await?;
         all.push(Coming { activation, draft });
-    }
-    // Nor may two of them listen on the same path.
-    let table = HookTable::of(all.iter().map(|one| one.activation.flow.clone()));
-    for Coming { activation, .. } in &all {
-        if let Some(hook) = webhook(&activation.flow)
-            && let Some((rival, method)) = table.rival(&activation.name, hook, &|_| false)
-        {
-            return Err(activation::hook_taken(rival, &method, hook));
-        }
     }
     Ok(all)
 }
