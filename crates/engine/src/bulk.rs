@@ -1,10 +1,11 @@
 //! Many writes of records in one call: in chunks that fit a commit each, or all in one.
 use crate::api::{BulkAction, BulkEvents, BulkResult, BulkRow, BulkWrite};
-use crate::core::Ctx;
+use crate::core::{AWAY, Ctx};
 use crate::error::{EngineError, ErrorKind, Problem};
 use crate::feed::EventPage;
 use crate::records::{Write, outcome_name};
 use serde_json::{Map, Value};
+use std::sync::{Mutex, PoisonError};
 use stepwell_records::schema::Schema;
 use stepwell_records::{Origin, Records, RecordsError, Upsert, WriteContext, record_id};
 use stepwell_store::{Refused, Txn, transact};
@@ -49,10 +50,15 @@ pub(crate) async fn write(
     let mut results: Vec<BulkRow> = Vec::with_capacity(rows.len());
     while results.len() < rows.len() {
         let from = results.len();
-        let chunk = match chunk(ctx, &origin, object, &bulk, &rows[from..]).await {
-            // What is written already is told; of the rest, that it is not.
-            Err(error) if from > 0 => (from..rows.len()).map(|_| Err(error.clone())).collect(),
-            chunk => chunk?,
+        let tried = Tried::default();
+        let chunk = tokio::select! {
+            biased;
+            chunk = chunk(ctx, &origin, object, &bulk, &rows[from..], &tried) => match chunk {
+                // What is written already is told; of the rest, that it is not: a store that refuses has found out.
+                Err(error) if from > 0 => (from..rows.len()).map(|_| Err(error.clone())).collect(),
+                chunk => chunk?,
+            },
+            () = ctx.core.store_is_away(AWAY) => tried.told(from, rows.len(), bulk.atomic)?,
         };
         if bulk.atomic {
             return atomic(chunk, rows.len());
@@ -63,6 +69,57 @@ pub(crate) async fn write(
     }
     Ok(BulkResult::of(results))
 }
+
+/// What is in a commit that is under way: of each row, why it is not.
+#[derive(Default)]
+struct Tried(Mutex<Vec<Option<EngineError>>>);
+
+impl Tried {
+    fn set(&self, rows: impl Iterator<Item = Option<EngineError>>) {
+        let mut tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.clear();
+        tried.extend(rows);
+    }
+
+    /// The rows from one on, of so many, when nobody will know for long whether that commit is written: it may be, nothing
+    /// after it is, and what was told before is. Where that is nothing yet, there is an error for all.
+    fn told(self, from: usize, of: usize, atomic: bool) -> Result<Vec<Done>, EngineError> {
+        let tried = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let away = "the store failed and cannot be opened again yet";
+        let refused = EngineError::new(
+            ErrorKind::Unavailable,
+            "store_unavailable",
+            format!("{away}: this was not written"),
+        );
+        if tried.iter().all(Option::is_some) {
+            // None of them would be in it.
+            let told = tried.into_iter().map(|error| Err(error.unwrap_or_else(|| refused.clone())));
+            let rest = std::iter::repeat_n(Err(refused.clone()), of);
+            return if from == 0 { Err(refused) } else { Ok(told.chain(rest).take(of - from).collect()) };
+        }
+        if from == 0 {
+            let message = match tried.len() {
+                all if atomic || all == of => {
+                    format!("{away}: whether the {of} records were written will be known then")
+                }
+                some => format!(
+                    "{away}: whether the first {some} of the {of} records were written will be known then; the others were not"
+                ),
+            };
+            return Err(EngineError::new(ErrorKind::Unavailable, UNKNOWN, message));
+        }
+        let unknown = EngineError::new(
+            ErrorKind::Unavailable,
+            UNKNOWN,
+            format!("{away}: whether this was written will be known then"),
+        );
+        let told = tried.into_iter().map(|error| Err(error.unwrap_or_else(|| unknown.clone())));
+        Ok(told.chain(std::iter::repeat_n(Err(refused), of)).take(of - from).collect())
+    }
+}
+
+/// What nobody knows.
+const UNKNOWN: &str = "outcome_unknown";
 
 /// All rows or none: what did not go well is told of each.
 fn atomic(chunk: Vec<Done>, rows: usize) -> Result<BulkResult, EngineError> {
@@ -94,7 +151,7 @@ fn shown(index: usize, done: Done) -> BulkRow {
         },
         Err(error) => BulkRow {
             index,
-            outcome: "failed".into(),
+            outcome: if error.code == UNKNOWN { "unknown" } else { "failed" }.into(),
             id: None,
             version: None,
             error: Some(Problem {
@@ -160,10 +217,12 @@ async fn chunk(
     object: &str,
     bulk: &BulkWrite,
     rows: &[Result<Row, EngineError>],
+    tried: &Tried,
 ) -> Result<Vec<Done>, EngineError> {
     let now = ctx.core.ports.clock.now();
     let done = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
         Box::pin(async move {
+            tried.set(std::iter::empty());
             let schema = Schema::load(&mut tx, ctx.ws.id).await?;
             let start = tx.savepoint();
             let mut events = EventPage::default();
@@ -212,6 +271,7 @@ async fn chunk(
             } else if events.bytes() > 0 {
                 tx.append(ctx.ws.log, events.row(now.as_millisecond(), None)?);
             }
+            tried.set(done.iter().map(|row| row.as_ref().err().cloned()));
             Ok::<_, RecordsError>(done)
         })
     });

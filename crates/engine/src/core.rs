@@ -161,7 +161,34 @@ impl Ctx {
     }
 }
 
+/// At so many looks in a row a store cannot be read before who writes many things says of what is under way that nobody
+/// knows whether it is written.
+pub(crate) const AWAY: usize = 4;
+
 impl Core {
+    /// Whether the store answers at the moment.
+    pub(crate) async fn healthy(&self) -> Result<(), EngineError> {
+        if self.closing.is_cancelled() {
+            return Err(EngineError::unavailable("the engine is closing"));
+        }
+        self.ports.store.read(WorkspaceId::NAMES.shard(), Vec::new()).await?;
+        Ok(())
+    }
+
+    /// Answers when the store was looked at so many times in a row, a second apart, and could not be read. What it had
+    /// under way when it failed is written or not, and it answers when it knows; that may be when somebody has made room
+    /// on a disk.
+    pub(crate) async fn store_is_away(&self, looks: usize) {
+        let mut away = 0;
+        while away < looks {
+            self.ports.clock.sleep(STORE_PAUSE).await;
+            match self.healthy().await {
+                Err(error) if error.kind == ErrorKind::Unavailable => away += 1,
+                _ => away = 0,
+            }
+        }
+    }
+
     pub(crate) fn workspace(self: &Arc<Self>, name: &str) -> Option<Ctx> {
         let workspaces = self.workspaces.read().unwrap_or_else(|poisoned| poisoned.into_inner());
         workspaces.get(name).map(|ws| Ctx { core: self.clone(), ws: ws.clone() })

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use stepwell_records::EventJson;
+use stepwell_store::limits::MAX_VALUE_BYTES;
 use stepwell_store::{LogError, Refused, Value, Want, first_position, read_log};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -160,10 +161,12 @@ pub(crate) fn parse_id(id: &str) -> Option<(u64, u64)> {
     }
 }
 
+/// What one read of the log takes at most. The store is asked for rows, and any of them may be as large as a row can be.
+const READ_BYTES: usize = 4 << 20;
 /// Rows of the log read at once: at first and after a pause, and at most. Of those, as many are kept as have so many
 /// bytes, one at least: whoever reads slowly keeps them for as long.
 const FIRST_PAGE: usize = 4;
-const PAGE: usize = 32;
+const PAGE: usize = READ_BYTES / MAX_VALUE_BYTES;
 const PAGE_BYTES: usize = 256 << 10;
 /// Hints may be lost, so the feed looks now and then without one.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

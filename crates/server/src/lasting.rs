@@ -2,21 +2,17 @@
 //! commit (waking a run, a table in memory) belongs to it; one that only looks or tries stops, and with it what it costs.
 //! And how long a call waits for a store that is away.
 
-use std::time::Duration;
-
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use stepwell_engine::ErrorKind;
 use tracing::Instrument;
 
 use crate::App;
 use crate::problem::Problem;
 
-/// How often a call that takes long is asked whether the store is there.
-const LOOK: Duration = Duration::from_secs(1);
-/// At so many looks in a row it was not: nobody waits longer for what it had under way.
+/// At so many looks in a row, a second apart, the store was not there: nobody waits longer for what it had under way. One
+/// more than a bulk write takes, which knows more about it.
 const AWAY: usize = 5;
 
 /// Goes on to its end.
@@ -36,17 +32,10 @@ pub async fn no_longer_than_the_store_is_there(
     request: Request,
     next: Next,
 ) -> Response {
-    let mut call = std::pin::pin!(next.run(request));
-    let mut away = 0;
-    while away < AWAY {
-        tokio::select! {
-            biased;
-            answer = &mut call => return answer,
-            () = tokio::time::sleep(LOOK) => match app.engine().healthy().await {
-                Err(error) if error.kind == ErrorKind::Unavailable => away += 1,
-                _ => away = 0,
-            },
-        }
+    tokio::select! {
+        biased;
+        answer = next.run(request) => return answer,
+        () = app.engine().store_is_away(AWAY) => {}
     }
     let message = "the store failed and cannot be opened again yet: whether this was done will be known then";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown", message).into_response()

@@ -101,6 +101,7 @@ impl IntoResponse for Problem {
         let status = self.status;
         let text = |text: &Option<String>| HeaderValue::from_str(text.as_deref()?).ok();
         let (allow, run, replayed) = (text(&self.allow), text(&self.run_id), self.replayed);
+        let outcome_unknown = self.code == "outcome_unknown";
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -112,6 +113,8 @@ impl IntoResponse for Problem {
             StatusCode::REQUEST_TIMEOUT => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
+            // What may have been done is not sent again without a look.
+            StatusCode::SERVICE_UNAVAILABLE if outcome_unknown => {}
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde_json::{Map, Value, json};
-use stepwell_engine::BulkResult;
+use stepwell_engine::{BulkResult, BulkRow};
 use stepwell_records::json_bytes;
 
 use super::Bad;
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::output;
 
 /// Records of one call, and about how many bytes of them.
@@ -63,7 +63,7 @@ pub async fn import(
         Box::new(json_lines(BufReader::new(input)))
     };
     let mut come = Come::default();
-    for what in ["created", "updated", "unchanged", "deleted", "restored", "failed"] {
+    for what in ["created", "updated", "unchanged", "deleted", "restored", "failed", "unknown"] {
         come.total.insert(what, 0);
     }
     let sent = send_all(client, object, how, records, &mut come).await;
@@ -85,11 +85,11 @@ pub async fn import(
         }
         let counts = total.iter().filter(|(_, count)| **count != 0);
         let counts: Vec<String> = counts.map(|(what, count)| format!("{count} {what}")).collect();
-        output::line(match (counts.is_empty(), ended.is_ok()) {
-            (false, _) => counts.join(", "),
-            (true, true) => "the file has no records".to_owned(),
-            (true, false) => "nothing was written".to_owned(),
-        });
+        match (counts.is_empty(), ended.is_ok()) {
+            (false, _) => output::line(counts.join(", ")),
+            (true, true) => output::line("the file has no records"),
+            (true, false) => {}
+        }
         if ended.is_err() && sent > done {
             output::complain(match done {
                 0 => format!("what came of the lines up to {sent} is not known"),
@@ -97,8 +97,18 @@ pub async fn import(
                     "all up to line {done} is done; what came of the lines after it, up to {sent}, is not known"
                 ),
             });
+            output::complain(match how.action.as_str() {
+                "create" => {
+                    "look which of them are there before they are sent again: `create` would make them twice; an `upsert` \
+                     would not"
+                }
+                _ => "send them again: what is done already stays as it is",
+            });
         } else if ended.is_err() {
-            output::complain(format!("all up to line {done} is done, and nothing after it"));
+            output::complain(match done {
+                0 => "nothing was written".to_owned(),
+                _ => format!("all up to line {done} is done, and nothing after it"),
+            });
         }
     }
     ended?;
@@ -163,10 +173,21 @@ async fn send(
         "events": if how.no_events { "none" } else { "emit" },
     });
     let asked = client.json(client.post(&["records", object, "bulk"]).json(&body)).await;
+    if let Err(ClientError::Refused(problem)) = &asked
+        && (problem.status < 500 || matches!(problem.code.as_str(), "store_unavailable" | "storage_full"))
+    {
+        // Nothing of it was written.
+        come.sent = come.done;
+    }
     let done: BulkResult = asked.with_context(|| match lines.as_slice() {
         [first, .., last] => format!("lines {first} to {last}"),
         lines => format!("line {}", lines.first().copied().unwrap_or_default()),
     })?;
+    take_in(done, &lines, come)
+}
+
+/// Notes what came of the records of some lines; an error when that is not known of all of them.
+fn take_in(done: BulkResult, lines: &[usize], come: &mut Come) -> anyhow::Result<()> {
     for (what, count) in [
         ("created", done.created),
         ("updated", done.updated),
@@ -174,16 +195,34 @@ async fn send(
         ("deleted", done.deleted),
         ("restored", done.restored),
         ("failed", done.failed),
+        ("unknown", done.unknown),
     ] {
         *come.total.entry(what).or_default() += count as u64;
     }
-    come.done = come.sent;
-    come.failures.extend(done.results.into_iter().filter_map(|row| {
+    let line = |index: usize| lines.get(index).copied().unwrap_or_default();
+    let unknown = |row: &BulkRow| row.outcome == "unknown";
+    let first = done.results.iter().position(unknown);
+    let last = done.results.iter().rposition(unknown);
+    let known = first.unwrap_or(done.results.len());
+    let ended = match (first, last) {
+        (Some(first), Some(last)) => {
+            // Nothing after them was written, and that is not told line by line.
+            *come.total.entry("failed").or_default() -= (done.results.len() - last - 1) as u64;
+            come.done = first.checked_sub(1).map_or(come.done, line);
+            come.sent = line(last);
+            let why = done.results[first].error.as_ref().map_or("", |error| &error.message);
+            Err(anyhow::anyhow!("line {}: {why}", line(first)))
+        }
+        _ => {
+            come.done = come.sent;
+            Ok(())
+        }
+    };
+    come.failures.extend(done.results.into_iter().take(known).filter_map(|row| {
         let error = row.error?;
-        let line = lines.get(row.index)?;
-        Some(json!({ "line": line, "code": error.code, "message": error.message }))
+        Some(json!({ "line": lines.get(row.index)?, "code": error.code, "message": error.message }))
     }));
-    Ok(())
+    ended
 }
 
 /// A line of more than this is no record of a file: the server takes no more in one call.
@@ -372,6 +411,28 @@ mod tests {
             assert!(told(mixed).starts_with("the column `city.x` is a part of"), "{mixed}: {}", told(mixed));
         }
         assert_eq!(told("city,,zip"), "column 2 has no name");
+    }
+
+    #[test]
+    fn what_nobody_knows_is_told_apart_from_what_failed() {
+        let row = |index: usize, outcome: &str| {
+            let error = json!({ "code": outcome, "message": "the store failed" });
+            match outcome {
+                "created" => json!({ "index": index, "outcome": outcome }),
+                _ => json!({ "index": index, "outcome": outcome, "error": error }),
+            }
+        };
+        let outcomes = ["created", "failed", "created", "unknown", "unknown", "failed", "failed"];
+        let rows: Vec<Value> = outcomes.iter().enumerate().map(|(index, what)| row(index, what)).collect();
+        let done = json!({ "results": rows, "created": 2, "updated": 0, "unchanged": 0, "deleted": 0, "restored": 0,
+            "failed": 3, "unknown": 2 });
+        let lines = [11, 12, 13, 15, 16, 17, 18];
+        let mut come = Come { sent: 18, done: 10, ..Come::default() };
+        let error = take_in(serde_json::from_value(done).unwrap(), &lines, &mut come).unwrap_err();
+        assert_eq!(error.to_string(), "line 15: the store failed");
+        assert_eq!((come.done, come.sent), (13, 16), "what is not known lies between");
+        assert_eq!(come.failures, [json!({ "line": 12, "code": "failed", "message": "the store failed" })]);
+        assert_eq!((come.total["created"], come.total["failed"], come.total["unknown"]), (2, 1, 2));
     }
 
     #[test]

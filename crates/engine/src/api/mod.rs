@@ -134,12 +134,13 @@ impl Engine {
 
     /// Whether the store answers at the moment; what a liveness probe asks.
     pub async fn healthy(&self) -> Result<(), EngineError> {
-        if self.core.closing.is_cancelled() {
-            return Err(EngineError::unavailable("the engine is closing"));
-        }
-        let home = stepwell_store::WorkspaceId::NAMES.shard();
-        self.core.ports.store.read(home, Vec::new()).await?;
-        Ok(())
+        self.core.healthy().await
+    }
+
+    /// Answers when the store was looked at so many times in a row, a second apart, and could not be read: whoever waits
+    /// for what it had under way may wait long. A bulk write gives up after four such looks, and says what is written.
+    pub async fn store_is_away(&self, looks: usize) {
+        self.core.store_is_away(looks).await;
     }
 }
 

@@ -254,12 +254,16 @@ pub struct BulkResult {
     pub deleted: usize,
     pub restored: usize,
     pub failed: usize,
+    /// Of so many nobody knows yet whether they are written.
+    #[serde(default)]
+    pub unknown: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BulkRow {
     pub index: usize,
-    /// `created`, `updated`, `unchanged`, `deleted`, `restored` or `failed`.
+    /// `created`, `updated`, `unchanged`, `deleted`, `restored` or `failed`; `unknown` where the store failed while it
+    /// wrote, and cannot tell yet.
     pub outcome: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -279,6 +283,7 @@ impl BulkResult {
             deleted: count("deleted"),
             restored: count("restored"),
             failed: count("failed"),
+            unknown: count("unknown"),
             results,
         }
     }
