@@ -9,14 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use stepwell_engine::{BulkResult, Engine, EngineError, Ports, Workspace};
-use stepwell_store::{
-    Key, Log, MemoryStore, Refused, Shard, Stamp, Store, Turn, Tx, View, Want, Watch, Watched,
-};
+use stepwell_store::{Refused, View, Want, Watch, Watched};
 use support::{World, all_records, in_world};
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::Notify;
 
 struct Failing {
-    store: MemoryStore,
     /// Commits until it fails.
     left: AtomicUsize,
     /// It failed in a commit, and cannot be opened again yet.
@@ -25,17 +22,21 @@ struct Failing {
 }
 
 impl Failing {
-    async fn over(world: &World) -> (Arc<Self>, Engine, Workspace) {
-        let failing = Arc::new(Self {
-            store: world.store.clone(),
-            left: AtomicUsize::new(usize::MAX),
-            away: AtomicBool::new(false),
-            back: Notify::new(),
-        });
+    async fn over(world: &World) -> (Arc<Watched<Self>>, Engine, Workspace) {
+        let failing =
+            Self { left: AtomicUsize::new(usize::MAX), away: AtomicBool::new(false), back: Notify::new() };
+        let failing = Arc::new(Watched::new(world.store.clone(), failing));
         let ports = Ports { store: failing.clone(), ..world.ports() };
         let engine = Engine::open(world.config.clone(), ports).await.unwrap();
         let workspace = engine.workspace("default").await.unwrap();
         (failing, engine, workspace)
+    }
+
+    fn is_there(&self) -> Result<(), Refused> {
+        match self.away.load(SeqCst) {
+            true => Err(Refused::Unavailable("it is being opened anew".into())),
+            false => Ok(()),
+        }
     }
 
     fn is_back(&self) {
@@ -46,40 +47,19 @@ impl Failing {
 }
 
 #[async_trait]
-impl Store for Failing {
-    async fn read(&self, home: Shard, wants: Vec<Want>) -> Result<View, Refused> {
-        if self.away.load(SeqCst) {
-            return Err(Refused::Unavailable("it is being opened anew".into()));
-        }
-        self.store.read(home, wants).await
+impl Watch for Failing {
+    async fn before(&self, _wants: &[Want]) -> Result<(), Refused> {
+        self.is_there()
     }
 
-    async fn commit(&self, tx: Tx) -> Result<Stamp, Refused> {
-        if self.away.load(SeqCst) {
-            return Err(Refused::Unavailable("it is being opened anew".into()));
-        }
+    async fn before_commit(&self) -> Result<(), Refused> {
+        self.is_there()?;
         if self.left.fetch_sub(1, SeqCst) == 0 {
             let back = self.back.notified();
             self.away.store(true, SeqCst);
             back.await;
         }
-        self.store.commit(tx).await
-    }
-
-    async fn log_head(&self, log: Log) -> Result<u64, Refused> {
-        self.store.log_head(log).await
-    }
-
-    async fn turn(&self, home: Shard, keys: Vec<Key>) -> Result<Turn, Refused> {
-        self.store.turn(home, keys).await
-    }
-
-    fn owned(&self) -> watch::Receiver<Vec<Shard>> {
-        self.store.owned()
-    }
-
-    fn hints(&self) -> broadcast::Receiver<Shard> {
-        self.store.hints()
+        Ok(())
     }
 }
 
@@ -98,7 +78,7 @@ fn a_bulk_write_tells_what_nobody_knows_from_what_is_not_written() {
         let (failing, engine, workspace) = Failing::over(&world).await;
         let all = json!({ "action": "create", "records": tasks(1_000, 0) });
         // How many fit a commit.
-        failing.left.store(1, SeqCst);
+        failing.watch.left.store(1, SeqCst);
         let mut records = tasks(1_000, 0);
         records[999] = json!({ "title": 1 });
         let told = write(&workspace, json!({ "action": "create", "records": records })).await.unwrap();
@@ -113,13 +93,13 @@ fn a_bulk_write_tells_what_nobody_knows_from_what_is_not_written() {
         for index in [told.created + told.unknown, 998] {
             assert_eq!((outcome(index), code(index)), ("failed", Some("store_unavailable")));
         }
-        failing.is_back();
+        failing.watch.is_back();
         tokio::time::sleep(Duration::from_secs(1)).await;
         // What was on its way may have come: here it is given up with the call.
         let there = all_records(&workspace, "task").await.len();
         assert!(there == told.created || there == told.created + told.unknown, "{there}");
         // When nothing is written yet there is nothing to tell apart but what was tried.
-        failing.left.store(0, SeqCst);
+        failing.watch.left.store(0, SeqCst);
         let error = write(&workspace, all.clone()).await.unwrap_err();
         assert_eq!(error.code, "outcome_unknown");
         assert!(
@@ -129,13 +109,13 @@ fn a_bulk_write_tells_what_nobody_knows_from_what_is_not_written() {
         // And while it is away nothing is.
         let error = write(&workspace, all).await.unwrap_err();
         assert_eq!(error.code, "store_unavailable");
-        failing.is_back();
-        failing.left.store(0, SeqCst);
+        failing.watch.is_back();
+        failing.watch.left.store(0, SeqCst);
         let atomic = json!({ "action": "create", "records": tasks(10, 0), "atomic": true });
         let error = write(&workspace, atomic).await.unwrap_err();
         assert_eq!(error.code, "outcome_unknown");
         assert!(error.message.contains("the 10 records"), "{error}");
-        failing.is_back();
+        failing.watch.is_back();
         engine.close().await;
     });
 }

@@ -1,4 +1,4 @@
-//! A store in front of another one, for tests that look at what is read, or hold it up.
+//! A store in front of another one, for tests that look at what is read, hold it up, or let it fail.
 
 use std::sync::Arc;
 
@@ -9,17 +9,24 @@ use crate::lines::Turn;
 use crate::store::Store;
 use crate::types::{Key, Log, Refused, Shard, Stamp, Tx, View, Want};
 
-/// What comes between whoever reads and a store.
+/// What comes between whoever reads or writes and a store.
 #[async_trait]
 pub trait Watch: Send + Sync + 'static {
-    /// Before a trip.
-    async fn before(&self, _wants: &[Want]) {}
+    /// Before a trip; what it refuses does not come to the store.
+    async fn before(&self, _wants: &[Want]) -> Result<(), Refused> {
+        Ok(())
+    }
 
     /// After one that was answered.
     fn after(&self, _wants: &[Want], _view: &View) {}
+
+    /// Before a commit; what it refuses does not come to the store.
+    async fn before_commit(&self) -> Result<(), Refused> {
+        Ok(())
+    }
 }
 
-/// Every read goes by the watch; all the rest is the store's.
+/// Every read and every commit goes by the watch; all the rest is the store's.
 pub struct Watched<W> {
     store: Arc<dyn Store>,
     pub watch: W,
@@ -34,7 +41,7 @@ impl<W: Watch> Watched<W> {
 #[async_trait]
 impl<W: Watch> Store for Watched<W> {
     async fn read(&self, home: Shard, wants: Vec<Want>) -> Result<View, Refused> {
-        self.watch.before(&wants).await;
+        self.watch.before(&wants).await?;
         let asked = wants.clone();
         let view = self.store.read(home, wants).await?;
         self.watch.after(&asked, &view);
@@ -42,6 +49,7 @@ impl<W: Watch> Store for Watched<W> {
     }
 
     async fn commit(&self, tx: Tx) -> Result<Stamp, Refused> {
+        self.watch.before_commit().await?;
         self.store.commit(tx).await
     }
 

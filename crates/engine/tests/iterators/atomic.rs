@@ -9,7 +9,7 @@ use std::time::Duration;
 use stepwell_engine::{Engine, Ports};
 use stepwell_engine::{ItemFilter, RunStatus, StepStatus};
 use stepwell_store::keys::Space;
-use stepwell_store::{Fault, Want, Watch, Watched};
+use stepwell_store::{Fault, Refused, Want, Watch, Watched};
 
 const TOGETHER: &str = r#"
 name: together
@@ -243,11 +243,12 @@ struct Slow(AtomicU64);
 
 #[async_trait]
 impl Watch for Slow {
-    async fn before(&self, _wants: &[Want]) {
+    async fn before(&self, _wants: &[Want]) -> Result<(), Refused> {
         let ms = self.0.load(SeqCst);
         if ms > 0 {
             tokio::time::sleep(Duration::from_millis(ms)).await;
         }
+        Ok(())
     }
 }
 
