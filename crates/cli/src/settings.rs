@@ -123,7 +123,7 @@ impl Default for Limits {
 }
 
 /// The compiler itself takes some.
-const LEAST_COMPILE_BYTES: u64 = 64 << 20;
+const LEAST_COMPILE_BYTES: u64 = 192 << 20;
 
 /// The most that one call of a code action may use (a workflow can only lower it), and what compiling a module may.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -329,7 +329,7 @@ impl Settings {
         }
         if self.sandbox.compile_seconds == 0 || self.sandbox.compile_memory_bytes < LEAST_COMPILE_BYTES {
             bail!(
-                "sandbox.compile_seconds must be at least 1, and sandbox.compile_memory_bytes at least 64 MiB: with less \
+                "sandbox.compile_seconds must be at least 1, and sandbox.compile_memory_bytes at least 192 MiB: with less \
                  no module compiles"
             );
         }

@@ -104,7 +104,7 @@ fn wrong_names_and_values_are_named() {
         ("[limits]\nconcurrent_runs = 0", vec![], "at least 1"),
         ("[limits]\ncache_bytes = \"1MiB\"", vec![], "limits.cache_bytes"),
         ("[sandbox]\ncompile_seconds = 0", vec![], "sandbox.compile_seconds must be at least 1"),
-        ("", vec![("STEPWELL_SANDBOX__COMPILE_MEMORY_BYTES", "1MiB")], "at least 64 MiB"),
+        ("", vec![("STEPWELL_SANDBOX__COMPILE_MEMORY_BYTES", "1MiB")], "at least 192 MiB"),
         ("[outbound]\nallow_private_hosts = [\"ten\"]", vec![], "`ten`"),
         ("dev = true\nlisten = \"0.0.0.0:80\"", vec![], "loopback only"),
         ("= 3", vec![], "stepwell.toml"),

@@ -23,6 +23,9 @@ use crate::{LoadError, host};
 
 /// Carries the limits: they must be known before stdin is read.
 const LIMITS: &str = "STEPWELL_COMPILE_LIMITS";
+/// Stepwell's allocator takes a gigabyte of address space before it is asked for any: a limit below that would find it taken
+/// already, and hold nothing back. Others do not know the name.
+const NOTHING_BEFOREHAND: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "0");
 /// How much of the child's stderr is kept for the error.
 const STDERR_TAIL: usize = 2 << 10;
 /// Longest line of JSON in an answer. A refusal quotes at most a dozen names.
@@ -77,6 +80,16 @@ fn confine(limits: &CompileLimits) -> io::Result<()> {
     // The soft limit's signal says what happened; the hard one is out of its way.
     let cpu = Rlimit { current: Some(limits.cpu_seconds), maximum: Some(limits.cpu_seconds + 5) };
     setrlimit(Resource::Cpu, cpu)?;
+    let held = held()?;
+    if held >= limits.memory_bytes {
+        let message = format!(
+            "this program holds {} MiB of address space before it compiles anything, and {} MiB are all that it may have: raise the \
+             limit on the compiler's memory",
+            held.div_ceil(1 << 20),
+            limits.memory_bytes >> 20
+        );
+        return Err(io::Error::other(message));
+    }
     setrlimit(Resource::As, exactly(limits.memory_bytes))?;
     // No file but the three pipes, none that grows, and no thread or process but this one.
     setrlimit(Resource::Nofile, exactly(3))?;
@@ -86,6 +99,19 @@ fn confine(limits: &CompileLimits) -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::thread::set_no_new_privs(true)?;
     Ok(())
+}
+
+/// The address space that this process has, where the system tells: what was taken before is no matter of a limit.
+fn held() -> io::Result<u64> {
+    let status = match std::fs::read_to_string("/proc/self/status") {
+        Ok(status) => status,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB"));
+    let kib: Option<u64> = size.and_then(|kib| kib.parse().ok());
+    kib.map(|kib| kib.saturating_mul(1024))
+        .ok_or_else(|| io::Error::other("/proc/self/status has no `VmSize`"))
 }
 
 fn answer(limits: &CompileLimits) -> io::Result<()> {
@@ -127,6 +153,7 @@ pub(super) async fn compile(
         .args(args)
         .env_clear()
         .env(LIMITS, serde_json::to_string(limits).map_err(LoadError::host)?)
+        .env(NOTHING_BEFOREHAND.0, NOTHING_BEFOREHAND.1)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

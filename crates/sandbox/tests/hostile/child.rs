@@ -134,10 +134,20 @@ pub fn tests(tests: &mut Vec<Test>) {
         assert!(started.elapsed() < Duration::from_secs(20));
     });
     add(tests, "child::too_much_memory", || {
-        let limits = CompileLimits { memory_bytes: 96 << 20, ..usual_limits() };
+        let limits = CompileLimits { memory_bytes: 160 << 20, ..usual_limits() };
         let refusal = refused(compile(slow(), limits));
-        assert_eq!((refusal.rule.as_str(), refusal.limit), ("compile_memory", Some(96 << 20)), "{refusal}");
+        assert_eq!((refusal.rule.as_str(), refusal.limit), ("compile_memory", Some(160 << 20)), "{refusal}");
         assert!(refusal.found > refusal.limit, "{refusal:?}");
+    });
+    add(tests, "child::a_limit_below_what_the_program_holds_anyway_is_no_fault_of_the_module", || {
+        let limits = CompileLimits { memory_bytes: 1 << 20, ..usual_limits() };
+        let command = wat(r#"(module (func (export "_start")))"#);
+        match compile(command, limits) {
+            Compiled::Failed(message) => {
+                assert!(message.contains("1 MiB are all that it may have"), "{message}")
+            }
+            _ => panic!("it was compiled, or refused"),
+        }
     });
     add(tests, "child::too_much_machine_code", || {
         let limits = CompileLimits { artifact_bytes: 1000, ..usual_limits() };
