@@ -89,6 +89,10 @@ pub(crate) struct Ctx {
     pub ws: Arc<WorkspaceCore>,
 }
 
+/// For how long a stamp is rested on: the store knows for ten seconds what was written since, and an older one would only
+/// look like a conflict.
+pub(crate) const TRUST_STAMPS_FOR: Duration = Duration::from_secs(5);
+
 /// How long whoever could not be served by the store waits before it tries again.
 pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(1);
 

@@ -1,7 +1,7 @@
 //! What a workflow keeps between its runs: known to a run before anything else of a burst, so that what it writes
 //! rests on what it has read, or somebody before it; and read and written by people.
 use crate::api::StateInfo;
-use crate::core::Ctx;
+use crate::core::{Ctx, TRUST_STAMPS_FOR};
 use crate::error::{EngineError, ErrorKind};
 use crate::id::RunId;
 use crate::registry::workflows;
@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
+use stepwell_records::json_bytes;
 use stepwell_store::{Refused, Stamp, Txn, Want, transact};
 use stepwell_workflow::depth;
 use stepwell_workflow::machine::{Failure, Payload, SetStateCall};
@@ -34,9 +35,6 @@ pub(crate) struct Writing<'a> {
     cache: &'a StateCache,
     workflow: &'a str,
 }
-
-/// The store keeps what was written for ten seconds; an older stamp would only look like a conflict.
-const TRUST_FOR: Duration = Duration::from_secs(5);
 
 impl StateCache {
     fn flows(&self) -> MutexGuard<'_, HashMap<String, Known>> {
@@ -63,7 +61,7 @@ impl StateCache {
     pub(crate) async fn get(&self, ctx: &Ctx, txn: &mut Txn, workflow: &str) -> Result<Payload, Refused> {
         let now = ctx.core.ports.clock.elapsed();
         if let Some((values, at, when)) = self.flows().get(workflow).and_then(|known| known.read.as_ref())
-            && now.saturating_sub(*when) < TRUST_FOR
+            && now.saturating_sub(*when) < TRUST_STAMPS_FOR
         {
             txn.rest_on(rows::of_workflow(ctx.ws.id, workflow), *at);
             return Ok(values.clone());
@@ -158,7 +156,7 @@ fn fits(name: &str, value: &Value, after: &Map<String, Value>) -> Result<(), Eng
         return Err(EngineError::invalid("too_deep", message));
     }
     let too_large = |message: String| Err(EngineError::new(ErrorKind::TooLarge, "state_too_large", message));
-    let bytes = value.to_string().len();
+    let bytes = json_bytes(value);
     if bytes > SetState::MAX_VALUE {
         let most = SetState::MAX_VALUE;
         return too_large(format!(
@@ -171,7 +169,7 @@ fn fits(name: &str, value: &Value, after: &Map<String, Value>) -> Result<(), Eng
             "with `{name}` the workflow would keep more than {most} values: many things are records"
         ));
     }
-    let together: usize = after.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
+    let together: usize = after.iter().map(|(name, value)| name.len() + json_bytes(value)).sum();
     if together > SetState::MAX_TOGETHER {
         let most = SetState::MAX_TOGETHER;
         return too_large(format!(

@@ -13,7 +13,7 @@ mod place;
 use crate::calls::{CallId, Calls};
 use crate::children::{Begun, Family, Put};
 use crate::concurrency::{self, Told, Wanted};
-use crate::core::Ctx;
+use crate::core::{Ctx, TRUST_STAMPS_FOR};
 use crate::feed::{EventPage, RunMoved};
 use crate::id::RunId;
 use crate::journal::{Note, NoteRef, Page, Shown, Switch};
@@ -92,8 +92,6 @@ pub(crate) struct Committed {
     pub more: bool,
 }
 
-/// Stamps are kept by the store for ten seconds; older ones only look like conflicts.
-const TRUST_STAMPS_FOR: Duration = Duration::from_secs(5);
 /// Room that a transaction keeps for the run's own rows, below the store's limits of 700 rows and 1 MB.
 const HARD_ROWS: usize = 600;
 /// Rows of timers leave room for what else an event asks for.

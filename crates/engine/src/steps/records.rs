@@ -1,7 +1,7 @@
 //! Record steps: searches and writes in the burst's own transaction. Everything a write needs and must not find out
 //! by itself (time, the id of a new record) comes from the run, so a burst that runs again writes the same.
 use super::iterate;
-use crate::core::Ctx;
+use crate::core::{Ctx, TRUST_STAMPS_FOR};
 use crate::hash;
 use crate::id::RunId;
 use serde_json::{Map, Value, json};
@@ -30,9 +30,6 @@ pub(crate) struct SchemaCache {
     known: Mutex<Option<(Arc<Schema>, Stamp, Duration)>>,
 }
 
-/// The store keeps what was written for ten seconds; an older stamp would only look like a conflict.
-const TRUST_FOR: Duration = Duration::from_secs(5);
-
 impl SchemaCache {
     /// After a conflict: it may have been the schema.
     pub(crate) fn forget(&self) {
@@ -44,7 +41,7 @@ impl SchemaCache {
         let now = ctx.core.ports.clock.elapsed();
         let known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         if let Some((schema, at, when)) = known
-            && now.saturating_sub(when) < TRUST_FOR
+            && now.saturating_sub(when) < TRUST_STAMPS_FOR
         {
             txn.rest_on(KeyBuilder::new(Space::Objects, ctx.ws.id).prefix(), at);
             return Ok(schema);
