@@ -55,7 +55,9 @@ pub(crate) async fn write(
             biased;
             chunk = chunk(ctx, &origin, object, &bulk, &rows[from..], &tried) => match chunk {
                 // What is written already is told; of the rest, that it is not: a store that refuses has found out.
-                Err(error) if from > 0 => (from..rows.len()).map(|_| Err(error.clone())).collect(),
+                Err(error) if from > 0 => {
+                    std::iter::repeat_n(Err(Undone::not_written(error)), rows.len() - from).collect()
+                }
                 chunk => chunk?,
             },
             () = ctx.core.store_is_away(AWAY) => tried.told(from, rows.len(), bulk.atomic)?,
@@ -70,7 +72,7 @@ pub(crate) async fn write(
     Ok(BulkResult::of(results))
 }
 
-/// What is in a commit that is under way: of each row, why it is not.
+/// What is in a commit that is under way: of each row, why it is not. Nothing while there is none that writes.
 #[derive(Default)]
 struct Tried(Mutex<Vec<Option<EngineError>>>);
 
@@ -91,11 +93,8 @@ impl Tried {
             "store_unavailable",
             format!("{away}: this was not written"),
         );
-        if tried.iter().all(Option::is_some) {
-            // None of them would be in it.
-            let told = tried.into_iter().map(|error| Err(error.unwrap_or_else(|| refused.clone())));
-            let rest = std::iter::repeat_n(Err(refused.clone()), of);
-            return if from == 0 { Err(refused) } else { Ok(told.chain(rest).take(of - from).collect()) };
+        if from == 0 && tried.is_empty() {
+            return Err(refused);
         }
         if from == 0 {
             let message = match tried.len() {
@@ -113,8 +112,11 @@ impl Tried {
             UNKNOWN,
             format!("{away}: whether this was written will be known then"),
         );
-        let told = tried.into_iter().map(|error| Err(error.unwrap_or_else(|| unknown.clone())));
-        Ok(told.chain(std::iter::repeat_n(Err(refused), of)).take(of - from).collect())
+        let told = tried.into_iter().map(|failed| {
+            Err(failed.map_or_else(|| Undone { outcome: "unknown", error: unknown.clone() }, Undone::failed))
+        });
+        let rest = std::iter::repeat_n(Err(Undone::not_written(refused)), of);
+        Ok(told.chain(rest).take(of - from).collect())
     }
 }
 
@@ -123,7 +125,8 @@ const UNKNOWN: &str = "outcome_unknown";
 
 /// All rows or none: what did not go well is told of each.
 fn atomic(chunk: Vec<Done>, rows: usize) -> Result<BulkResult, EngineError> {
-    let failed = chunk.iter().enumerate().filter_map(|(index, done)| Some((index, done.as_ref().err()?)));
+    let failed =
+        chunk.iter().enumerate().filter_map(|(index, done)| Some((index, &done.as_ref().err()?.error)));
     let problems: Vec<Problem> = failed
         .map(|(index, error)| Problem {
             code: error.code.to_string(),
@@ -149,9 +152,9 @@ fn shown(index: usize, done: Done) -> BulkRow {
             version: record["version"].as_u64(),
             error: None,
         },
-        Err(error) => BulkRow {
+        Err(Undone { outcome, error }) => BulkRow {
             index,
-            outcome: if error.code == UNKNOWN { "unknown" } else { "failed" }.into(),
+            outcome: outcome.into(),
             id: None,
             version: None,
             error: Some(Problem {
@@ -208,7 +211,27 @@ fn write_of<'a>(bulk: &'a BulkWrite, row: &'a Row) -> Write<'a> {
     }
 }
 
-type Done = Result<(String, Value), EngineError>;
+/// What came of a row: the outcome and the record.
+type Done = Result<(String, Value), Undone>;
+
+/// A row that is not written, as far as anybody knows.
+#[derive(Clone)]
+struct Undone {
+    outcome: &'static str,
+    error: EngineError,
+}
+
+impl Undone {
+    /// It cannot be written.
+    fn failed(error: EngineError) -> Self {
+        Self { outcome: "failed", error }
+    }
+
+    /// The store took nothing any more when it came to this one, with which nothing is wrong.
+    fn not_written(error: EngineError) -> Self {
+        Self { outcome: "not_written", error }
+    }
+}
 
 /// As many of the rows as fit a commit, at least one. A conflict does all of them again, with the same times and ids.
 async fn chunk(
@@ -241,7 +264,7 @@ async fn chunk(
                 let row = match row {
                     Ok(row) => row,
                     Err(error) => {
-                        done.push(Err(error.clone()));
+                        done.push(Err(Undone::failed(error.clone())));
                         continue;
                     }
                 };
@@ -262,7 +285,7 @@ async fn chunk(
                     Err(error) => {
                         tx.rollback_to(before);
                         events.back_to(told);
-                        done.push(Err(error.into()));
+                        done.push(Err(Undone::failed(error.into())));
                     }
                 }
             }
@@ -271,7 +294,9 @@ async fn chunk(
             } else if events.bytes() > 0 {
                 tx.append(ctx.ws.log, events.row(now.as_millisecond(), None)?);
             }
-            tried.set(done.iter().map(|row| row.as_ref().err().cloned()));
+            if !tx.is_read_only() {
+                tried.set(done.iter().map(|row| Some(row.as_ref().err()?.error.clone())));
+            }
             Ok::<_, RecordsError>(done)
         })
     });

@@ -201,19 +201,18 @@ fn take_in(done: BulkResult, lines: &[usize], come: &mut Come) -> anyhow::Result
     }
     let line = |index: usize| lines.get(index).copied().unwrap_or_default();
     let unknown = |row: &BulkRow| row.outcome == "unknown";
-    let first = done.results.iter().position(unknown);
-    let last = done.results.iter().rposition(unknown);
+    // From there on nothing is settled; what is known not to be written is not told line by line.
+    let open = |row: &BulkRow| unknown(row) || row.outcome == "not_written";
+    let first = done.results.iter().position(open);
     let known = first.unwrap_or(done.results.len());
-    let ended = match (first, last) {
-        (Some(first), Some(last)) => {
-            // Nothing after them was written, and that is not told line by line.
-            *come.total.entry("failed").or_default() -= (done.results.len() - last - 1) as u64;
+    let ended = match first {
+        Some(first) => {
             come.done = first.checked_sub(1).map_or(come.done, line);
-            come.sent = line(last);
+            come.sent = done.results.iter().rposition(unknown).map_or(come.done, line);
             let why = done.results[first].error.as_ref().map_or("", |error| &error.message);
             Err(anyhow::anyhow!("line {}: {why}", line(first)))
         }
-        _ => {
+        None => {
             come.done = come.sent;
             Ok(())
         }
@@ -413,26 +412,51 @@ mod tests {
         assert_eq!(told("city,,zip"), "column 2 has no name");
     }
 
-    #[test]
-    fn what_nobody_knows_is_told_apart_from_what_failed() {
-        let row = |index: usize, outcome: &str| {
-            let error = json!({ "code": outcome, "message": "the store failed" });
-            match outcome {
-                "created" => json!({ "index": index, "outcome": outcome }),
-                _ => json!({ "index": index, "outcome": outcome, "error": error }),
+    /// What an import of lines 11 to 18 comes to, when the server answers so.
+    fn taken_in(outcomes: &[&str]) -> (String, Come) {
+        let row = |(index, outcome): (usize, &&str)| match *outcome {
+            "created" => json!({ "index": index, "outcome": outcome }),
+            _ => {
+                json!({ "index": index, "outcome": outcome, "error": { "code": outcome, "message": "the store failed" } })
             }
         };
-        let outcomes = ["created", "failed", "created", "unknown", "unknown", "failed", "failed"];
-        let rows: Vec<Value> = outcomes.iter().enumerate().map(|(index, what)| row(index, what)).collect();
-        let done = json!({ "results": rows, "created": 2, "updated": 0, "unchanged": 0, "deleted": 0, "restored": 0,
-            "failed": 3, "unknown": 2 });
-        let lines = [11, 12, 13, 15, 16, 17, 18];
+        let rows: Vec<Value> = outcomes.iter().enumerate().map(row).collect();
+        let mut done = json!({ "results": rows });
+        for what in
+            ["created", "updated", "unchanged", "deleted", "restored", "failed", "not_written", "unknown"]
+        {
+            done[what] = outcomes.iter().filter(|outcome| **outcome == what).count().into();
+        }
         let mut come = Come { sent: 18, done: 10, ..Come::default() };
-        let error = take_in(serde_json::from_value(done).unwrap(), &lines, &mut come).unwrap_err();
-        assert_eq!(error.to_string(), "line 15: the store failed");
+        let told = take_in(
+            serde_json::from_value(done).unwrap(),
+            &[11, 12, 13, 15, 16, 17, 18][..outcomes.len()],
+            &mut come,
+        );
+        assert_eq!(come.total["created"], 2);
+        (told.err().map_or_else(String::new, |error| error.to_string()), come)
+    }
+
+    #[test]
+    fn what_nobody_knows_is_told_apart_from_what_failed() {
+        let outcomes = ["created", "failed", "created", "unknown", "unknown", "not_written", "not_written"];
+        let (error, come) = taken_in(&outcomes);
+        assert_eq!(error, "line 15: the store failed");
         assert_eq!((come.done, come.sent), (13, 16), "what is not known lies between");
         assert_eq!(come.failures, [json!({ "line": 12, "code": "failed", "message": "the store failed" })]);
-        assert_eq!((come.total["created"], come.total["failed"], come.total["unknown"]), (2, 1, 2));
+        assert_eq!((come.total["failed"], come.total["unknown"]), (1, 2));
+    }
+
+    #[test]
+    fn what_the_store_would_not_take_is_still_to_be_sent() {
+        let outcomes =
+            ["created", "failed", "created", "not_written", "not_written", "not_written", "not_written"];
+        let (error, come) = taken_in(&outcomes);
+        assert_eq!(error, "line 15: the store failed");
+        assert_eq!((come.done, come.sent), (13, 13), "and it is known of all");
+        assert_eq!(come.failures, [json!({ "line": 12, "code": "failed", "message": "the store failed" })]);
+        let (error, come) = taken_in(&["created", "created"]);
+        assert_eq!((error.as_str(), come.done), ("", 18));
     }
 
     #[test]

@@ -254,6 +254,9 @@ pub struct BulkResult {
     pub deleted: usize,
     pub restored: usize,
     pub failed: usize,
+    /// So many the store would not take any more when it came to them.
+    #[serde(default)]
+    pub not_written: usize,
     /// Of so many nobody knows yet whether they are written.
     #[serde(default)]
     pub unknown: usize,
@@ -262,8 +265,8 @@ pub struct BulkResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BulkRow {
     pub index: usize,
-    /// `created`, `updated`, `unchanged`, `deleted`, `restored` or `failed`; `unknown` where the store failed while it
-    /// wrote, and cannot tell yet.
+    /// `created`, `updated`, `unchanged`, `deleted`, `restored` or `failed`; `not_written` where the store took nothing
+    /// any more when it came to this one; `unknown` where it failed while it wrote, and cannot tell yet.
     pub outcome: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -283,6 +286,7 @@ impl BulkResult {
             deleted: count("deleted"),
             restored: count("restored"),
             failed: count("failed"),
+            not_written: count("not_written"),
             unknown: count("unknown"),
             results,
         }
