@@ -13,8 +13,19 @@ use std::collections::BTreeSet;
 use stepwell_store::{Key, Refused, Want, all_rows, transact};
 use stepwell_workflow::machine::{self, Failure, Finished, Payload, RunFailure, Source};
 
-/// Fails the run with `failure`. A run that has ended meanwhile stays as it ended.
+/// Fails the run with `failure`. A run that has ended meanwhile stays as it ended. One whose head cannot be read cannot
+/// be told anything any more: it stays as it is, but in nobody's way.
 pub(crate) async fn abandon(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(), Refused> {
+    match fail(ctx, run, failure).await {
+        Err(refused @ Refused::Damaged(_)) => {
+            concurrency::mend::take_out(ctx, run).await?;
+            Err(refused)
+        }
+        done => done,
+    }
+}
+
+async fn fail(ctx: &Ctx, run: RunId, failure: Failure) -> Result<(), Refused> {
     let (head_key, ws) = (&runs::head_key(ctx.ws.id, run), &ctx.ws);
     let error = FailureDetail::from(&failure);
     let timers = timers_of(ctx, run).await?;

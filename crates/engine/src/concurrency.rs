@@ -341,8 +341,9 @@ impl<'a> Line<'a> {
             let run: RunId = match tables::decode(&key, &value) {
                 Ok(run) => run,
                 Err(refused) => {
+                    // Whoever mends it goes on from here.
                     mend::start(self.ctx, self.workflow, self.key, &refused);
-                    continue;
+                    break;
                 }
             };
             self.counts.told = places::held_with(&key)?.unwrap_or(self.counts.told);
@@ -369,7 +370,7 @@ pub(crate) async fn counts(tx: &mut Txn, of: Of<'_>) -> Result<Counts, Refused> 
     }
 }
 
-/// The head of a run that goes on. One that cannot be read stops no other: its driver ends it.
+/// The head of a run that goes on. One that cannot be read stops no other: its driver gives it up, and its place.
 async fn readable_head(ctx: &Ctx, tx: &mut Txn, run: RunId) -> Result<Option<RunHead>, Refused> {
     let key: Key = runs::head_key(ctx.ws.id, run);
     let Some(value) = tx.get(&key).await? else { return Ok(None) };

@@ -78,6 +78,35 @@ pub(crate) fn start(ctx: &Ctx, workflow: &str, key: &str, refused: &Refused) {
     });
 }
 
+/// Takes a run out of its line whose head cannot be read, and with it where it stands: its row has it.
+pub(crate) async fn take_out(ctx: &Ctx, run: RunId) -> Result<(), Refused> {
+    let is_of_run =
+        |row: &Key, value: &_| tables::decode::<RunId>(row, value).is_ok_and(|other| other == run);
+    for (row, value) in all_rows(&*ctx.core.ports.store, ctx.ws.shard, places::all(ctx.ws.id)).await? {
+        let is_held = places::held_with(&row)?.is_some();
+        if !(is_held || places::waits_with(&row)?.is_some()) || !is_of_run(&row, &value) {
+            continue;
+        }
+        let (workflow, key) = places::line(&row)?;
+        let (workflow, key, row) = (workflow.as_str(), key.as_str(), &row);
+        let told = transact(&ctx.core.ports.store, ctx.ws.shard, |mut tx| {
+            Box::pin(async move {
+                let mut told = Vec::new();
+                if tx.get(row).await?.is_some_and(|value| is_of_run(row, &value)) {
+                    let mut line = Line::read(ctx, &mut tx, workflow, key).await?;
+                    line.take_away(&mut tx, row.clone(), is_held);
+                    line.go_on(ctx, &mut tx, &mut told).await?;
+                    line.go_on_replacing(ctx, &mut tx, &mut told).await?;
+                    line.write(&mut tx)?;
+                }
+                Ok::<Vec<Told>, Refused>(told)
+            })
+        });
+        wake(ctx, workflow, &told.await?);
+    }
+    Ok(())
+}
+
 /// The ticket of a row that cannot be read, and where its run stands.
 type Lost = (u64, bool);
 
@@ -168,9 +197,15 @@ impl Line<'_> {
             }
         }
         tracing::error!(workflow = of.workflow, row = %row, "no run has this row of a `concurrency` key: it is taken away");
+        self.take_away(tx, row, is_held);
+        Ok(())
+    }
+
+    fn take_away(&mut self, tx: &mut Txn, row: Key, is_held: bool) {
         tx.delete(row);
         let count = if is_held { &mut self.counts.held } else { &mut self.counts.waiting };
         *count = count.saturating_sub(1);
-        Ok(())
+        // Whether it was told to end nobody knows any more.
+        self.counts.ending = self.counts.ending.min(self.counts.held);
     }
 }

@@ -105,3 +105,42 @@ fn whose_run_is_lost_as_well_is_taken_out_and_one_that_replaces_waits_for_nobody
         engine.close().await;
     });
 }
+
+#[test]
+fn a_run_whose_head_is_lost_holds_its_place_for_nobody() {
+    for which in [0, 1] {
+        in_world(move |world| async move {
+            let (engine, workspace) = world.set_up(&[], &[&flow("{ key: k }")]).await;
+            let mut runs = four(&workspace).await;
+            // The first is under way, the second waits. The heads are in the order of the runs.
+            damage(&world, vec![keys(&world, Space::Runs)[which].clone()]).await;
+            runs.remove(which);
+            for run in ended(&workspace, &runs).await {
+                assert_eq!(run.summary.status, RunStatus::Completed, "{run:#?}");
+            }
+            assert_eq!(places(&world), 0);
+            engine.close().await;
+        });
+    }
+}
+
+#[test]
+fn one_that_replaces_several_passes_none_by_whose_row_cannot_be_read() {
+    in_world(|world| async move {
+        let (engine, workspace) =
+            world.set_up(&[], &[&flow("{ key: k, limit: 3, when_full: replace }")]).await;
+        let mut runs = Vec::new();
+        for n in 0..3 {
+            runs.push(send(&workspace, json!({ "n": n })).await);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        activate(&workspace, &flow("{ key: k, limit: 1, when_full: replace }")).await;
+        damage(&world, vec![keys(&world, Space::Places)[1].clone()]).await;
+        runs.push(send(&workspace, json!({ "n": 3 })).await);
+        let ran = ended(&workspace, &runs).await;
+        let codes: Vec<&str> = ran.iter().map(code).collect();
+        assert_eq!(codes, ["concurrency_replaced", "concurrency_replaced", "concurrency_replaced", ""]);
+        assert_eq!(places(&world), 0);
+        engine.close().await;
+    });
+}
