@@ -30,6 +30,12 @@ struct Known {
     writers: usize,
 }
 
+impl Known {
+    fn is_fresh(&self, now: Duration) -> bool {
+        self.read.as_ref().is_some_and(|(_, _, when)| now.saturating_sub(*when) < TRUST_STAMPS_FOR)
+    }
+}
+
 /// As long as somebody has it, what the workflow keeps is about to be another thing.
 pub(crate) struct Writing<'a> {
     cache: &'a StateCache,
@@ -60,8 +66,9 @@ impl StateCache {
     /// All that a workflow keeps, an object; the transaction rests on it.
     pub(crate) async fn get(&self, ctx: &Ctx, txn: &mut Txn, workflow: &str) -> Result<Payload, Refused> {
         let now = ctx.core.ports.clock.elapsed();
-        if let Some((values, at, when)) = self.flows().get(workflow).and_then(|known| known.read.as_ref())
-            && now.saturating_sub(*when) < TRUST_STAMPS_FOR
+        if let Some(known) = self.flows().get(workflow)
+            && known.is_fresh(now)
+            && let Some((values, at, _)) = &known.read
         {
             txn.rest_on(rows::of_workflow(ctx.ws.id, workflow), *at);
             return Ok(values.clone());
@@ -69,6 +76,8 @@ impl StateCache {
         let (values, at) = look(ctx, txn, workflow).await?;
         let values = Payload::new(values.into());
         let mut flows = self.flows();
+        // What is too old to be rested on is no use to anybody.
+        flows.retain(|_, known| known.writers > 0 || known.is_fresh(now));
         let known = flows.entry(workflow.to_owned()).or_default();
         if known.writers == 0 {
             known.read = Some((values.clone(), at, now));
