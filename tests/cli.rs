@@ -204,8 +204,8 @@ async fn a_plan_tells_of_paths_that_others_have_taken_and_places_can_be_changed(
         assert_eq!(told.code, Some(1), "{}", told.stdout);
         for part in [
             "a.yaml: a problem\n  line 2:33: workflow `there` already listens on POST `one`; choose another path",
-            "b.yaml: a problem\n  line 2:33: workflow `c` already listens on POST `two`",
-            "c.yaml: a problem\n  line 2:33: workflow `b` already listens on POST `two`",
+            "b.yaml: a problem\n  line 2:33: workflow `c` is also to listen on POST `two`",
+            "c.yaml: a problem\n  line 2:33: workflow `b` is also to listen on POST `two`",
         ] {
             assert!(told.stdout.contains(part), "{part}: {}", told.stdout);
         }

@@ -135,7 +135,7 @@ objects:
     let twice = other.replace("other", "second").replace("taken", "uses");
     for (workflows, method) in [
         (json!({ "uses": taken }), "`other` already listens on POST"),
-        (json!({ "second": twice, "uses": fits }), "already listens on POST `uses`"),
+        (json!({ "second": twice, "uses": fits }), "is also to listen on POST `uses`"),
     ] {
         let both = json!({ "schema": renamed, "workflows": workflows });
         let refused = server.post("/api/v1/schema/apply", &both).await;

@@ -51,9 +51,9 @@ pub(crate) struct Activation {
     pub flow: Arc<Compiled>,
 }
 
-pub(crate) fn hook_taken(rival: &str, method: &str, hook: &Webhook) -> EngineError {
-    let message =
-        format!("workflow `{rival}` already listens on {method} `{}`; choose another path", hook.path);
+/// `how` the rival listens there: `already listens`, or would.
+pub(crate) fn hook_taken(rival: &str, how: &str, method: &str, hook: &Webhook) -> EngineError {
+    let message = format!("workflow `{rival}` {how} on {method} `{}`; choose another path", hook.path);
     EngineError::conflict("hook_taken", message)
 }
 
@@ -71,7 +71,7 @@ pub(crate) async fn activation(
     if let Some(hook) = webhook(&flow)
         && let Some((rival, method)) = ctx.ws.registry.hooks().rival(name, hook, beside)
     {
-        return Err(hook_taken(rival, &method, hook));
+        return Err(hook_taken(rival, "already listens", &method, hook));
     }
     let listens = listens(ctx, name, &row, &flow.workflow).await?;
     let unfit = crate::hooks::signature::unfit(ctx, &flow);

@@ -33,14 +33,16 @@ pub(crate) fn taken(ctx: &Ctx, texts: &BTreeMap<String, String>) -> Vec<(String,
     let beside = |other: &str| texts.contains_key(other);
     let rival = |name: &str, hook: &Webhook| {
         if let Some((rival, method)) = table.rival(name, hook, &beside) {
-            return Some((rival.to_owned(), method));
+            return Some((rival.to_owned(), "already listens", method));
         }
         let others = hooks.iter().filter(|(other, _)| other != name);
-        others.into_iter().find_map(|(other, its)| Some((other.clone(), hooks::both_hear(hook, its)?)))
+        others
+            .into_iter()
+            .find_map(|(other, its)| Some((other.clone(), "is also to listen", hooks::both_hear(hook, its)?)))
     };
     let told = |(name, hook): &(String, Webhook)| {
-        let (rival, method) = rival(name, hook)?;
-        let error = activation::hook_taken(&rival, &method, hook);
+        let (rival, how, method) = rival(name, hook)?;
+        let error = activation::hook_taken(&rival, how, &method, hook);
         let (line, column) = texts.get(name).and_then(|text| place(text)).unzip();
         let (code, message) = (error.code.into_owned(), error.message);
         let path = Some("trigger.path".to_owned());
