@@ -38,8 +38,9 @@ impl Habit {
     pub(crate) fn used(&self, usage: &Usage) {
         let small =
             usage.fuel.is_some_and(|fuel| fuel <= SMALL_FUEL) && usage.peak_memory_bytes <= SMALL_MEMORY;
-        let row = self.small_in_a_row.load(Relaxed);
-        self.small_in_a_row.store(if small { (row + 1).min(MOST) } else { row.min(0) }, Relaxed);
+        let after = |row: i32| if small { (row + 1).min(MOST) } else { row.min(0) };
+        // In one step: what another call has earned meanwhile is not written over.
+        self.small_in_a_row.update(Relaxed, Relaxed, after);
     }
 }
 
@@ -84,7 +85,7 @@ impl Leave<'_> {
             self.here.paused_until.store(self.here.now() + PAUSE.as_micros() as u64, Relaxed);
             row.store(-PENANCE, Relaxed);
         } else if !ended {
-            row.store(row.load(Relaxed) - UNFINISHED, Relaxed);
+            row.fetch_sub(UNFINISHED, Relaxed);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
 use wasmtime::{CallHook, Result, StoreContextMut, UpdateDeadline};
@@ -142,7 +143,7 @@ impl CallState {
             limiter: Limiter::new(limits.memory_bytes),
             table,
             deadline,
-            turn: Turn::First { since: None },
+            turn: Turn::First { since: None, ticks: 0 },
             depth: 0,
             owed_at: None,
         }
@@ -206,11 +207,15 @@ pub(crate) fn hook(mut store: StoreContextMut<'_, CallState>, hook: CallHook) ->
 /// short call meets a tick now and then, and many where its thread loses its processor for a moment.
 const FIRST_TURN: Duration = Duration::from_millis(3);
 
+/// So many ticks end it as well, whatever the thread's clock says.
+const FIRST_TICKS: u32 = 64;
+
 /// How far a call has come in letting others have their turn.
 enum Turn {
     First {
-        /// What its thread had taken when it met its first tick.
-        since: Option<Duration>,
+        /// The thread on which it met its first tick, and what that had taken by then.
+        since: Option<(ThreadId, Duration)>,
+        ticks: u32,
     },
     Later,
 }
@@ -218,20 +223,20 @@ enum Turn {
 impl Turn {
     /// A tick: whether others have their turn now.
     fn is_over(&mut self) -> bool {
-        match self {
-            Self::First { since: None } => {
-                *self = Self::First { since: Some(processor_time()) };
-                false
+        let thread = std::thread::current().id();
+        if let Self::First { since, ticks } = self {
+            let (began_on, began) = *since.get_or_insert_with(|| (thread, processor_time()));
+            *ticks += 1;
+            // A guest that sleeps may wake up on another thread, whose time says nothing of how long it has had.
+            if began_on == thread
+                && *ticks < FIRST_TICKS
+                && processor_time().saturating_sub(began) < FIRST_TURN
+            {
+                return false;
             }
-            // A call does not change its thread within a turn.
-            Self::First { since: Some(since) } if processor_time().saturating_sub(*since) < FIRST_TURN => {
-                false
-            }
-            Self::First { .. } | Self::Later => {
-                *self = Self::Later;
-                true
-            }
+            *self = Self::Later;
         }
+        true
     }
 }
 
@@ -268,6 +273,13 @@ mod tests {
             n = std::hint::black_box(n + 1);
         }
         assert!((0..3).all(|_| !goes_on()));
+        // Nor, having slept, on another thread, which may have taken much less.
+        let mut call = store(Instant::now() + Duration::from_secs(3600));
+        assert!(matches!(tick(call.as_context_mut()).unwrap(), UpdateDeadline::Continue(1)));
+        let elsewhere = std::thread::spawn(move || tick(call.as_context_mut()));
+        assert!(matches!(elsewhere.join().unwrap().unwrap(), UpdateDeadline::Yield(1)));
+        let mut turn = Turn::First { since: None, ticks: FIRST_TICKS - 1 };
+        assert!(turn.is_over(), "whatever the clock says");
         let error = tick(store(Instant::now()).as_context_mut()).err().unwrap();
         assert!(matches!(error.downcast_ref::<Stop>(), Some(Stop::Deadline)));
     }
