@@ -168,8 +168,11 @@ async fn a_plan_tells_the_problems_that_applying_would_tell() {
         assert!(!told.stdout.contains("one.yaml"), "{}", told.stdout);
         assert_eq!(told.stderr.trim(), "error: 3 files have problems");
     }
+    // The same folder, spelled in another way, is the same folder.
+    let again = format!("{}/", text(folder.path()));
     let told: Value = serde_json::from_str(&plan(&["--json"]).stdout).unwrap();
     assert_eq!(told["problems"].as_array().unwrap().len(), 3, "{told:#}");
+    assert_eq!(serde_json::from_str::<Value>(&plan(&["--json", &again]).stdout).unwrap(), told);
     write("schema.yaml", "objects: [{ name: parcel, fields: [{ name: code, type: txt }] }]\n");
     let told = plan(&[]);
     assert!(told.code == Some(1) && told.stdout.contains("schema.yaml: a problem\n"), "{}", told.stdout);

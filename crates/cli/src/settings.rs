@@ -124,6 +124,7 @@ impl Default for Limits {
 
 /// The compiler itself takes some.
 const LEAST_COMPILE_BYTES: u64 = 192 << 20;
+const MOST_COMPILE_SECONDS: u64 = 3_600;
 
 /// The most that one call of a code action may use (a workflow can only lower it), and what compiling a module may.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -327,11 +328,14 @@ impl Settings {
         if self.limits.concurrent_runs == 0 || self.sandbox.concurrent_calls == 0 {
             bail!("limits.concurrent_runs and sandbox.concurrent_calls must be at least 1");
         }
-        if self.sandbox.compile_seconds == 0 || self.sandbox.compile_memory_bytes < LEAST_COMPILE_BYTES {
+        let seconds = self.sandbox.compile_seconds;
+        if !(1..=MOST_COMPILE_SECONDS).contains(&seconds) {
             bail!(
-                "sandbox.compile_seconds must be at least 1, and sandbox.compile_memory_bytes at least 192 MiB: with less \
-                 no module compiles"
+                "sandbox.compile_seconds is {seconds}; it must be from 1 to {MOST_COMPILE_SECONDS} (an hour)"
             );
+        }
+        if self.sandbox.compile_memory_bytes < LEAST_COMPILE_BYTES {
+            bail!("sandbox.compile_memory_bytes must be at least 192 MiB: with less no module compiles");
         }
         let limits = &self.limits;
         if limits.connections == Some(0) {

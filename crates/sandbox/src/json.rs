@@ -9,6 +9,9 @@ use std::fmt;
 pub(crate) const OUTPUT_DEPTH: usize = 64;
 /// How deep an input may nest: as deep as `serde_json` reads.
 pub(crate) const INPUT_DEPTH: usize = 127;
+/// Keys of the objects that are open at any place, all together. They are sorted to find one that is there twice, which
+/// nothing interrupts and no fuel pays for.
+const MAX_KEYS: usize = 100_000;
 
 /// The text of a JSON value in its one canonical form: no spaces, keys sorted. What is stored,
 /// hashed and given to actions is this text.
@@ -156,6 +159,9 @@ impl<'a> Reader<'a> {
                 return Err(self.expected("a key in quotes"));
             }
             let key = self.string()?;
+            if self.keys.len() == MAX_KEYS {
+                return Err(self.fault(format!("more than {MAX_KEYS} keys in an object and those around it")));
+            }
             self.keys.push(key);
             self.space();
             if self.peek() != Some(b':') {
@@ -340,6 +346,21 @@ mod tests {
         for text in [&deep(65), &deep(100_000), "not json", "", r#"{"a":1,"a":2}"#, "1e999"] {
             assert_eq!(attached(text), json!(text));
         }
+    }
+
+    #[test]
+    fn keys_that_are_open_together_are_counted() {
+        let object = |keys: usize| {
+            let keys: Vec<String> = (0..keys).map(|n| format!("\"{n}\":0")).collect();
+            format!("{{{}}}", keys.join(","))
+        };
+        let half = object(MAX_KEYS / 2);
+        assert!(check(object(MAX_KEYS).as_bytes(), 64).is_ok());
+        assert!(check(format!("[{half},{half},{half}]").as_bytes(), 64).is_ok());
+        let told = fault(object(MAX_KEYS + 1).as_bytes());
+        assert!(told.starts_with("more than 100000 keys in an object and those around it at byte"), "{told}");
+        let around = format!("{},\"x\":{half}}}", half.trim_end_matches('}'));
+        assert!(check(around.as_bytes(), 64).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `stepwell workflow apply`: a folder's schema, connections and workflows, with a plan of what changes shown first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use reqwest::Method;
@@ -88,7 +88,16 @@ fn documents(files: Vec<PathBuf>) -> anyhow::Result<Vec<Document>> {
     files.into_iter().map(read).collect()
 }
 
+/// Each once, however it is spelled; the first spelling stays.
+fn once(files: &[PathBuf]) -> Vec<PathBuf> {
+    let mut seen = BTreeSet::new();
+    // What is not there is told by whoever reads it.
+    let is_new = |file: &&PathBuf| seen.insert(file.canonicalize().unwrap_or_else(|_| (*file).clone()));
+    files.iter().filter(is_new).cloned().collect()
+}
+
 pub async fn main(client: &Client, files: &[PathBuf], wish: Wish) -> anyhow::Result<()> {
+    let files = &once(files);
     let connections = documents(connection_files(files)?)?;
     let workflows = documents(workflow_files(files)?)?;
     workflows.iter().try_for_each(has_its_name)?;
