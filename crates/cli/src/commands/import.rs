@@ -204,7 +204,6 @@ fn take_in(done: BulkResult, lines: &[usize], come: &mut Come) -> anyhow::Result
     // From there on nothing is settled; what is known not to be written is not told line by line.
     let open = |row: &BulkRow| unknown(row) || row.outcome == "not_written";
     let first = done.results.iter().position(open);
-    let known = first.unwrap_or(done.results.len());
     let ended = match first {
         Some(first) => {
             come.done = first.checked_sub(1).map_or(come.done, line);
@@ -217,7 +216,7 @@ fn take_in(done: BulkResult, lines: &[usize], come: &mut Come) -> anyhow::Result
             Ok(())
         }
     };
-    come.failures.extend(done.results.into_iter().take(known).filter_map(|row| {
+    come.failures.extend(done.results.into_iter().filter(|row| row.outcome == "failed").filter_map(|row| {
         let error = row.error?;
         Some(json!({ "line": lines.get(row.index)?, "code": error.code, "message": error.message }))
     }));
@@ -439,12 +438,13 @@ mod tests {
 
     #[test]
     fn what_nobody_knows_is_told_apart_from_what_failed() {
-        let outcomes = ["created", "failed", "created", "unknown", "unknown", "not_written", "not_written"];
+        let outcomes = ["created", "failed", "created", "unknown", "failed", "unknown", "not_written"];
         let (error, come) = taken_in(&outcomes);
         assert_eq!(error, "line 15: the store failed");
-        assert_eq!((come.done, come.sent), (13, 16), "what is not known lies between");
-        assert_eq!(come.failures, [json!({ "line": 12, "code": "failed", "message": "the store failed" })]);
-        assert_eq!((come.total["failed"], come.total["unknown"]), (1, 2));
+        assert_eq!((come.done, come.sent), (13, 17), "what is not known lies between");
+        let failed = |line: u64| json!({ "line": line, "code": "failed", "message": "the store failed" });
+        assert_eq!(come.failures, [failed(12), failed(16)]);
+        assert_eq!((come.total["failed"], come.total["unknown"]), (2, 2));
     }
 
     #[test]
