@@ -5,6 +5,7 @@ use super::hooks::webhook;
 use crate::api::{DraftSaved, TextFormat, VersionStatus, WorkflowDetail, WorkflowInfo};
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind, Problem};
+use crate::pace::{self, Pace};
 use crate::tables::{self, registry as rows, runs::timestamp};
 use crate::timetables;
 use serde_json::{Value, json};
@@ -92,6 +93,10 @@ pub(crate) async fn catalog(ctx: &Ctx) -> Result<WorkspaceCatalog, EngineError> 
     Ok(WorkspaceCatalog::new(ctx, records.schema().clone(), views))
 }
 
+/// A text of so many bytes is checked in about a millisecond. Longer ones leave the thread to those who ask for something
+/// else, and stand in the lane of work that takes long.
+const CHECKED_AT_ONCE: usize = 8 << 10;
+
 /// Checks a text against what the workspace has.
 pub(super) async fn checked(
     ctx: &Ctx,
@@ -99,11 +104,16 @@ pub(super) async fn checked(
     text: &str,
 ) -> Result<(Checked, Vec<Problem>), EngineError> {
     let catalog = catalog(ctx).await?;
-    Ok(checked_against(&catalog, name, text))
+    if text.len() <= CHECKED_AT_ONCE {
+        return Ok(checked_against(&catalog, name, text));
+    }
+    let (pace, clock) = (Pace::slow(), &ctx.core.ports.clock);
+    Ok(ctx.core.lane.run(&pace, || clock.elapsed(), || checked_against(&catalog, name, text)).await)
 }
 
 pub(crate) fn checked_against(catalog: &dyn Catalog, name: &str, text: &str) -> (Checked, Vec<Problem>) {
-    let checked = check_as(text, name, catalog);
+    let check = || check_as(text, name, catalog);
+    let checked = if text.len() <= CHECKED_AT_ONCE { check() } else { pace::aside(check) };
     let problems = checked.problems.iter().map(Problem::from).collect();
     (checked, problems)
 }
