@@ -5,9 +5,8 @@ use std::fmt;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 
-use crate::Limits;
 use crate::error::{CallError, ErrorSource, code};
-use crate::json;
+use crate::{Limits, json, names};
 
 /// Why the host stopped a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +114,7 @@ pub(crate) fn classify(error: &wasmtime::Error, known: Circumstances<'_>) -> Cal
         Some(Trap::StackOverflow) => "the stack overflowed: recursion too deep, or without an end".to_owned(),
         Some(Trap::UnreachableCodeReached) => "the guest gave up (wasm `unreachable`)".to_owned(),
         Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
-        None => error.root_cause().to_string(),
+        None => names::said(error.root_cause()),
     };
     let frames = backtrace(error);
     let place = match frames.first() {
@@ -155,6 +154,7 @@ fn stopped(stop: &Stop, known: &Circumstances<'_>) -> CallError {
         }
         Stop::Exit(status) => exited(*status, &[], ""),
         Stop::Refused(name) => {
+            let name = names::said(name);
             let message = format!("{name} was called, which is not there for a code action");
             CallError::sandbox(code::TRAP, message)
         }
@@ -251,7 +251,7 @@ pub(crate) fn exited(status: i32, stdout: &[u8], stderr: &str) -> CallError {
 
 /// What happened besides, where a limit explains it.
 fn after_all(error: &wasmtime::Error, known: &Circumstances<'_>) -> Value {
-    let mut details = json!({ "then": error.root_cause().to_string(), "backtrace": backtrace(error) });
+    let mut details = json!({ "then": names::said(error.root_cause()), "backtrace": backtrace(error) });
     if let Some((message, location)) = &known.panic {
         details["panic"] = json!({ "message": message, "location": location });
     }
@@ -260,19 +260,8 @@ fn after_all(error: &wasmtime::Error, known: &Circumstances<'_>) -> Value {
 
 /// The names of the functions on the stack, the innermost first.
 pub(crate) fn backtrace(error: &wasmtime::Error) -> Vec<String> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    // Only its text has the names demangled: `  0:   0x1f - module!function`.
-    let text = backtrace.to_string();
-    let names = text.lines().filter_map(|line| line.split_once('!').map(|(_, name)| name));
-    names.map(|name| without_hash(name).chars().take(200).collect()).collect()
-}
-
-/// Rust ends its symbols in a hash, which tells a reader nothing.
-fn without_hash(name: &str) -> &str {
-    match name.rsplit_once("::h") {
-        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => path,
-        _ => name,
-    }
+    let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
+    frames.iter().map(|frame| names::function(frame.func_name(), frame.func_index())).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use stepwell_sandbox::{Limits, code};
 
 use super::generate::repeat;
 use super::guest::{Handler, answering, command, doing, handler, starting};
-use super::world;
+use super::{names, world};
 
 /// A module and what must come of calling it.
 pub struct Case {
@@ -135,6 +135,11 @@ pub static CASES: &[Case] = &[
     case("just out of bounds", || doing("(drop (i64.load (i32.const 65529)))"), TRAP),
     case("call of nothing", || handler(r#"(table 1 funcref) (func (export "run") (param i32 i32) (result i32) (call_indirect (i32.const 0)) (call $null))"#), TRAP),
     case("call of another type", || handler(r#"(table funcref (elem $f)) (func $f (param i64)) (func (export "run") (param i32 i32) (result i32) (call_indirect (i32.const 0)) (call $null))"#), TRAP),
+    case("a C++ name of many levels", names::deep, TRAP),
+    case("a C++ name of many parts", names::broad, TRAP),
+    case("a Rust name of many levels", names::of_rust, TRAP),
+    case("a long name again and again", names::repeated, TRAP),
+    case("a name of control characters", names::unreadable, TRAP),
     // Memory and tables.
     case("memory by the page until it is denied", || doing("(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable"), MEMORY),
     case("memory by the page and then an answer", || doing("(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))"), NULL),
