@@ -21,6 +21,8 @@ pub mod code {
     pub const FUEL_EXHAUSTED: &str = "fuel_exhausted";
     /// Starting the module used up the fuel that every module has for that. Deterministic.
     pub const START_FUEL_EXHAUSTED: &str = "start_fuel_exhausted";
+    /// The guest ended itself while it was starting, before anything was asked of it. Deterministic.
+    pub const START_EXIT: &str = "start_exit";
     /// Memories and tables together would have outgrown the limit, and the guest broke on that.
     pub const MEMORY_LIMIT: &str = "memory_limit";
     /// The guest slept past its budget of virtual time. Deterministic.

@@ -5,6 +5,7 @@ use std::fmt;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 
+use crate::config::INSTANTIATION_FUEL;
 use crate::error::{CallError, ErrorSource, code};
 use crate::{Limits, json, names};
 
@@ -44,6 +45,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) denied_memory: Option<u64>,
     /// A panic that the guest told about.
     pub(crate) panic: Option<(String, String)>,
+    /// What it wrote to stderr last.
+    pub(crate) stderr: String,
     pub(crate) virtual_ms: u64,
     pub(crate) wall_ms: u64,
 }
@@ -56,12 +59,7 @@ pub(crate) fn classify(error: &wasmtime::Error, known: Circumstances<'_>) -> Cal
         return stopped(stop, &known);
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) if known.starting => {
-            let budget = crate::config::INSTANTIATION_FUEL;
-            let message = format!("starting the module used up the {budget} fuel there is for that");
-            return CallError::sandbox(code::START_FUEL_EXHAUSTED, message).limit(budget, budget);
-        }
-        Some(Trap::OutOfFuel) => return out_of_fuel(limits),
+        Some(Trap::OutOfFuel) => return stopped(&Stop::Fuel, &known),
         Some(Trap::Interrupt) => return stopped(&Stop::Deadline, &known),
         _ => {}
     }
@@ -128,7 +126,19 @@ pub(crate) fn classify(error: &wasmtime::Error, known: Circumstances<'_>) -> Cal
 fn stopped(stop: &Stop, known: &Circumstances<'_>) -> CallError {
     let limits = known.limits;
     match stop {
-        Stop::Fuel => out_of_fuel(limits),
+        Stop::Fuel if known.starting => {
+            let message =
+                format!("starting the module used up the {INSTANTIATION_FUEL} fuel there is for that");
+            CallError::sandbox(code::START_FUEL_EXHAUSTED, message)
+                .limit(INSTANTIATION_FUEL, INSTANTIATION_FUEL)
+        }
+        Stop::Fuel => {
+            let message = format!(
+                "used up its {} fuel: a loop without an end, or work for a higher fuel limit",
+                limits.fuel
+            );
+            CallError::sandbox(code::FUEL_EXHAUSTED, message).limit(limits.fuel, limits.fuel)
+        }
         Stop::Deadline => {
             let message = format!(
                 "still running after {} ms; how far it came is not deterministic: use less time, or raise \
@@ -152,19 +162,18 @@ fn stopped(stop: &Stop, known: &Circumstances<'_>) -> CallError {
             let message = format!("{what}: {size}, and at most {limit}");
             CallError::sandbox(code::ARGUMENT_TOO_LARGE, message).limit(*limit, *size)
         }
-        Stop::Exit(status) => exited(*status, &[], ""),
+        // One that was called has an outcome of its own.
+        Stop::Exit(status) => {
+            let message = format!("while the module was starting it {}", ended(*status, &known.stderr));
+            CallError::new(ErrorSource::Action, code::START_EXIT, message)
+                .details(json!({ "status": status, "stderr": known.stderr }))
+        }
         Stop::Refused(name) => {
             let name = names::said(name);
             let message = format!("{name} was called, which is not there for a code action");
             CallError::sandbox(code::TRAP, message)
         }
     }
-}
-
-fn out_of_fuel(limits: &Limits) -> CallError {
-    let message =
-        format!("used up its {} fuel: a loop without an end, or work for a higher fuel limit", limits.fuel);
-    CallError::sandbox(code::FUEL_EXHAUSTED, message).limit(limits.fuel, limits.fuel)
 }
 
 /// Handles that a guest may hold at once: of all resources in its own tables, and in the host's.
@@ -240,13 +249,15 @@ pub(crate) fn exited(status: i32, stdout: &[u8], stderr: &str) -> CallError {
                 .details(error.details.map(|details| self::details(&json::canonical_json(&details))))
         };
     }
-    let last_line = stderr.lines().next_back().unwrap_or_default();
-    let message = match last_line {
+    CallError::new(ErrorSource::Action, code::EXIT, ended(status, stderr))
+        .details(json!({ "status": status, "stderr": stderr }))
+}
+
+fn ended(status: i32, stderr: &str) -> String {
+    match stderr.lines().next_back().unwrap_or_default() {
         "" => format!("ended with status {status} and said nothing on stderr"),
         line => format!("ended with status {status}: {line}"),
-    };
-    CallError::new(ErrorSource::Action, code::EXIT, message)
-        .details(json!({ "status": status, "stderr": stderr }))
+    }
 }
 
 /// What happened besides, where a limit explains it.
