@@ -244,7 +244,7 @@ fn finish(
             retryable: failure.retryable,
             retry_after_ms: failure.retry_after_ms,
             details: failure.details.map(|text| failure::details(&text)),
-            ..CallError::new(ErrorSource::Action, &failure.code, failure.message)
+            ..failure::own(&failure.code, failure.message)
         }),
         Ended::Exited(status) => {
             let output = match &mut world.stdout {

@@ -47,6 +47,9 @@ pub mod code {
     pub const DEADLINE: &str = "deadline";
     /// A command ended with a status other than 0.
     pub const EXIT: &str = "exit";
+    /// The guest failed with something else than a code where its own code should be. SDKs give it to errors that
+    /// have none.
+    pub const GUEST_ERROR: &str = "guest_error";
     /// The host is shutting down or out of resources.
     pub const UNAVAILABLE: &str = "unavailable";
     /// A fault of the host.

@@ -214,12 +214,41 @@ pub(crate) fn details(text: &str) -> Value {
     if text.len() <= DETAILS_BYTES {
         return json::attached(text);
     }
-    let start = &text[..text.floor_char_boundary(DETAILS_SHOWN)];
-    format!(
-        "{start}… [cut here: the details have {} bytes, and at most {DETAILS_BYTES} are kept]",
-        text.len()
-    )
-    .into()
+    cut(text, DETAILS_SHOWN, DETAILS_BYTES, "details have").into()
+}
+
+/// The most that is kept of the message of a guest's failure, or of a panic.
+const MESSAGE_BYTES: usize = 8 << 10;
+
+/// The message of a guest's failure, or of a panic.
+pub(crate) fn message(text: String) -> String {
+    if text.len() <= MESSAGE_BYTES {
+        return text;
+    }
+    cut(&text, MESSAGE_BYTES, MESSAGE_BYTES, "message has")
+}
+
+fn cut(text: &str, shown: usize, kept: usize, have: &str) -> String {
+    let start = &text[..text.floor_char_boundary(shown)];
+    format!("{start}… [cut here: the {have} {} bytes, and at most {kept} are kept]", text.len())
+}
+
+/// The longest code of a guest's own.
+const CODE_BYTES: usize = 64;
+
+/// A failure that the guest tells about itself.
+pub(crate) fn own(code: &str, message: String) -> CallError {
+    let message = self::message(message);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-:/".contains(&byte);
+    if (1..=CODE_BYTES).contains(&code.len()) && code.bytes().all(plain) {
+        return CallError::new(ErrorSource::Action, code, message);
+    }
+    let code = names::shown(code, CODE_BYTES);
+    let message = format!(
+        "{message} [the failure's code is \"{code}\", and a code has 1 to {CODE_BYTES} characters out of a-z, A-Z, 0-9 \
+         and _.-:/]"
+    );
+    CallError::new(ErrorSource::Action, code::GUEST_ERROR, message)
 }
 
 /// A command that ended with a status other than 0: a failure in JSON on its stdout, else what it
@@ -245,7 +274,7 @@ pub(crate) fn exited(status: i32, stdout: &[u8], stderr: &str) -> CallError {
         return CallError {
             retryable: error.retryable,
             retry_after_ms: error.retry_after_ms,
-            ..CallError::new(ErrorSource::Action, &error.code, error.message)
+            ..own(&error.code, error.message)
                 .details(error.details.map(|details| self::details(&json::canonical_json(&details))))
         };
     }
@@ -294,5 +323,39 @@ mod tests {
             "",
         );
         assert_eq!(error.details, Some(cut.into()));
+    }
+
+    #[test]
+    fn a_guests_own_code_and_message_have_bounds() {
+        for code in ["no_country", "HTTP.404", "acme:stock/none", &"x".repeat(64)] {
+            let error = own(code, "m".to_owned());
+            assert_eq!((error.code.as_str(), error.message.as_str()), (code, "m"));
+        }
+        for (code, shown) in [
+            ("", String::new()),
+            ("no country", "no country".into()),
+            ("größe", "größe".into()),
+            ("a\nb", "a\\nb".into()),
+            (&"x".repeat(65), "x".repeat(64) + "…"),
+        ] {
+            let error = own(code, "it failed".to_owned());
+            assert_eq!((error.source, error.code.as_str()), (ErrorSource::Action, "guest_error"));
+            assert_eq!(
+                error.message,
+                format!(
+                    "it failed [the failure's code is \"{shown}\", and a code has 1 to 64 characters out of a-z, A-Z, 0-9 and _.-:/]"
+                )
+            );
+        }
+        assert_eq!(own("x", "é".repeat(4_096)).message.len(), 8_192);
+        let message = own("x", "é".repeat(5_000)).message;
+        assert!(message.ends_with("éé… [cut here: the message has 10000 bytes, and at most 8192 are kept]"));
+        assert!(message.starts_with(&"é".repeat(4_096)) && message.len() < 8_300);
+        let error = exited(
+            1,
+            format!(r#"{{"error": {{"code": "a b", "message": "{}"}}}}"#, "x".repeat(9_000)).as_bytes(),
+            "",
+        );
+        assert!(error.code == "guest_error" && error.message.len() < 8_500, "{error}");
     }
 }

@@ -73,6 +73,14 @@ fn failing(code: &str, message: (i32, i32)) -> Vec<u8> {
     ))
 }
 
+fn failing_with(code: (i32, i32), message: (i32, i32)) -> Vec<u8> {
+    handler(&format!(
+        r#"{FAILURE} (func (export "run") (param i32 i32) (result i32)
+            (call $failure (i32.const {}) (i32.const {}) (i32.const {}) (i32.const {})))"#,
+        code.0, code.1, message.0, message.1
+    ))
+}
+
 fn returning(pointer: i64) -> Vec<u8> {
     handler(&format!(r#"(func (export "run") (param i32 i32) (result i32) (i32.const {pointer}))"#))
 }
@@ -201,6 +209,10 @@ pub static CASES: &[Case] = &[
     case("a failure", || failing("oops", (64, 4)), Error("oops")),
     case("a failure that is not UTF-8", || failing("\\ff\\ff\\ff\\ff", (64, 4)), BAD_JSON),
     case("a failure out of bounds", || failing("oops", (0x7fff_0000, 0xffff)), TRAP),
+    case("a failure whose code is none", || failing("a b!", (64, 4)), Error(code::GUEST_ERROR)),
+    case("a failure with a code of sixty kilobytes", || failing_with((2048, 60_000), (64, 4)), Error(code::GUEST_ERROR)),
+    case("a failure with a message of sixty kilobytes", || failing("oops", (2048, 60_000)), Error("oops")),
+    case("a command's failure with a code that is none", || command(&["proc_exit"], r#"(data (i32.const 100) "{\"error\": {\"code\": \"o o\", \"message\": \"m\"}}") (func (export "_start") (call $print (i32.const 100) (i32.const 42)) (call $proc_exit (i32.const 1)))"#), Error(code::GUEST_ERROR)),
     case("a failure above the limit of outputs", || failing("oops", (0, 300_000)), OUTPUT),
     // Allocation for the host.
     case("realloc that traps", || realloc("unreachable"), TRAP),
