@@ -146,11 +146,12 @@ pub(crate) async fn run(engine: &Engine, runnable: &Runnable, call: Call) -> Out
         log_bytes: 0,
     };
     let ended = match ended {
-        Err(error) => match error.downcast_ref::<Stop>() {
+        // While it is starting nothing was asked of it that this could be the answer to.
+        Err(error) if stage == Stage::Running => match error.downcast_ref::<Stop>() {
             Some(Stop::Exit(status)) => Ok(Ended::Exited(*status)),
             _ => Err(error),
         },
-        Ok(ended) => Ok(ended),
+        ended => ended,
     };
     let result = match ended {
         Ok(ended) => {
@@ -163,6 +164,7 @@ pub(crate) async fn run(engine: &Engine, runnable: &Runnable, call: Call) -> Out
                 starting: stage == Stage::Starting,
                 denied_memory: limiter.denied(),
                 panic: world.panic.take(),
+                stderr: world.stderr.tail(),
                 virtual_ms: usage.virtual_ms,
                 wall_ms: wall.as_millis() as u64,
             };
@@ -194,28 +196,32 @@ async fn drive(
     stage: &mut Stage,
 ) -> Result<Ended> {
     store.set_fuel(INSTANTIATION_FUEL)?;
+    // What is asked of a guest is not there before it is called: the start's fuel is no fuel for work on it.
+    let stdin = std::mem::take(&mut store.data().world.lock().stdin);
+    let started = |store: &mut Store<CallState>| {
+        *stage = Stage::Running;
+        store.data().world.lock().stdin = stdin;
+        store.set_fuel(call.limits.fuel)
+    };
     match runnable {
         Runnable::Handler { pre, run } => {
             let instance = pre.instantiate_async(&mut *store).await?;
             let run = instance.get_typed_func::<(&str,), (Result<String, Failure>,)>(&mut *store, run)?;
-            *stage = Stage::Running;
-            store.set_fuel(call.limits.fuel)?;
+            started(store)?;
             let (result,) = run.call_async(&mut *store, (call.input.as_str(),)).await?;
             Ok(Ended::Returned(result))
         }
         Runnable::CommandP2 { pre, run } => {
             let instance = pre.instantiate_async(&mut *store).await?;
             let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, run)?;
-            *stage = Stage::Running;
-            store.set_fuel(call.limits.fuel)?;
+            started(store)?;
             let (result,) = run.call_async(&mut *store, ()).await?;
             Ok(Ended::Exited(i32::from(result.is_err())))
         }
         Runnable::CommandP1 { pre } => {
             let instance = pre.instantiate_async(&mut *store).await?;
             let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
-            *stage = Stage::Running;
-            store.set_fuel(call.limits.fuel)?;
+            started(store)?;
             start.call_async(&mut *store, ()).await?;
             Ok(Ended::Exited(0))
         }
@@ -238,7 +244,7 @@ fn finish(
             retryable: failure.retryable,
             retry_after_ms: failure.retry_after_ms,
             details: failure.details.map(|text| failure::details(&text)),
-            ..CallError::new(ErrorSource::Action, &failure.code, failure.message)
+            ..failure::own(&failure.code, failure.message)
         }),
         Ended::Exited(status) => {
             let output = match &mut world.stdout {

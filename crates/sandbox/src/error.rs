@@ -21,6 +21,8 @@ pub mod code {
     pub const FUEL_EXHAUSTED: &str = "fuel_exhausted";
     /// Starting the module used up the fuel that every module has for that. Deterministic.
     pub const START_FUEL_EXHAUSTED: &str = "start_fuel_exhausted";
+    /// The guest ended itself while it was starting, before anything was asked of it. Deterministic.
+    pub const START_EXIT: &str = "start_exit";
     /// Memories and tables together would have outgrown the limit, and the guest broke on that.
     pub const MEMORY_LIMIT: &str = "memory_limit";
     /// The guest slept past its budget of virtual time. Deterministic.
@@ -45,6 +47,9 @@ pub mod code {
     pub const DEADLINE: &str = "deadline";
     /// A command ended with a status other than 0.
     pub const EXIT: &str = "exit";
+    /// The guest failed with something else than a code where its own code should be. SDKs give it to errors that
+    /// have none.
+    pub const GUEST_ERROR: &str = "guest_error";
     /// The host is shutting down or out of resources.
     pub const UNAVAILABLE: &str = "unavailable";
     /// A fault of the host.

@@ -5,9 +5,9 @@ use std::fmt;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 
-use crate::Limits;
+use crate::config::INSTANTIATION_FUEL;
 use crate::error::{CallError, ErrorSource, code};
-use crate::json;
+use crate::{Limits, json, names};
 
 /// Why the host stopped a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) denied_memory: Option<u64>,
     /// A panic that the guest told about.
     pub(crate) panic: Option<(String, String)>,
+    /// What it wrote to stderr last.
+    pub(crate) stderr: String,
     pub(crate) virtual_ms: u64,
     pub(crate) wall_ms: u64,
 }
@@ -57,12 +59,7 @@ pub(crate) fn classify(error: &wasmtime::Error, known: Circumstances<'_>) -> Cal
         return stopped(stop, &known);
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) if known.starting => {
-            let budget = crate::config::INSTANTIATION_FUEL;
-            let message = format!("starting the module used up the {budget} fuel there is for that");
-            return CallError::sandbox(code::START_FUEL_EXHAUSTED, message).limit(budget, budget);
-        }
-        Some(Trap::OutOfFuel) => return out_of_fuel(limits),
+        Some(Trap::OutOfFuel) => return stopped(&Stop::Fuel, &known),
         Some(Trap::Interrupt) => return stopped(&Stop::Deadline, &known),
         _ => {}
     }
@@ -115,7 +112,7 @@ pub(crate) fn classify(error: &wasmtime::Error, known: Circumstances<'_>) -> Cal
         Some(Trap::StackOverflow) => "the stack overflowed: recursion too deep, or without an end".to_owned(),
         Some(Trap::UnreachableCodeReached) => "the guest gave up (wasm `unreachable`)".to_owned(),
         Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
-        None => error.root_cause().to_string(),
+        None => names::said(error.root_cause()),
     };
     let frames = backtrace(error);
     let place = match frames.first() {
@@ -129,7 +126,19 @@ pub(crate) fn classify(error: &wasmtime::Error, known: Circumstances<'_>) -> Cal
 fn stopped(stop: &Stop, known: &Circumstances<'_>) -> CallError {
     let limits = known.limits;
     match stop {
-        Stop::Fuel => out_of_fuel(limits),
+        Stop::Fuel if known.starting => {
+            let message =
+                format!("starting the module used up the {INSTANTIATION_FUEL} fuel there is for that");
+            CallError::sandbox(code::START_FUEL_EXHAUSTED, message)
+                .limit(INSTANTIATION_FUEL, INSTANTIATION_FUEL)
+        }
+        Stop::Fuel => {
+            let message = format!(
+                "used up its {} fuel: a loop without an end, or work for a higher fuel limit",
+                limits.fuel
+            );
+            CallError::sandbox(code::FUEL_EXHAUSTED, message).limit(limits.fuel, limits.fuel)
+        }
         Stop::Deadline => {
             let message = format!(
                 "still running after {} ms; how far it came is not deterministic: use less time, or raise \
@@ -153,18 +162,18 @@ fn stopped(stop: &Stop, known: &Circumstances<'_>) -> CallError {
             let message = format!("{what}: {size}, and at most {limit}");
             CallError::sandbox(code::ARGUMENT_TOO_LARGE, message).limit(*limit, *size)
         }
-        Stop::Exit(status) => exited(*status, &[], ""),
+        // One that was called has an outcome of its own.
+        Stop::Exit(status) => {
+            let message = format!("while the module was starting it {}", ended(*status, &known.stderr));
+            CallError::new(ErrorSource::Action, code::START_EXIT, message)
+                .details(json!({ "status": status, "stderr": known.stderr }))
+        }
         Stop::Refused(name) => {
+            let name = names::said(name);
             let message = format!("{name} was called, which is not there for a code action");
             CallError::sandbox(code::TRAP, message)
         }
     }
-}
-
-fn out_of_fuel(limits: &Limits) -> CallError {
-    let message =
-        format!("used up its {} fuel: a loop without an end, or work for a higher fuel limit", limits.fuel);
-    CallError::sandbox(code::FUEL_EXHAUSTED, message).limit(limits.fuel, limits.fuel)
 }
 
 /// Handles that a guest may hold at once: of all resources in its own tables, and in the host's.
@@ -205,12 +214,41 @@ pub(crate) fn details(text: &str) -> Value {
     if text.len() <= DETAILS_BYTES {
         return json::attached(text);
     }
-    let start = &text[..text.floor_char_boundary(DETAILS_SHOWN)];
-    format!(
-        "{start}… [cut here: the details have {} bytes, and at most {DETAILS_BYTES} are kept]",
-        text.len()
-    )
-    .into()
+    cut(text, DETAILS_SHOWN, DETAILS_BYTES, "details have").into()
+}
+
+/// The most that is kept of the message of a guest's failure, or of a panic.
+const MESSAGE_BYTES: usize = 8 << 10;
+
+/// The message of a guest's failure, or of a panic.
+pub(crate) fn message(text: String) -> String {
+    if text.len() <= MESSAGE_BYTES {
+        return text;
+    }
+    cut(&text, MESSAGE_BYTES, MESSAGE_BYTES, "message has")
+}
+
+fn cut(text: &str, shown: usize, kept: usize, have: &str) -> String {
+    let start = &text[..text.floor_char_boundary(shown)];
+    format!("{start}… [cut here: the {have} {} bytes, and at most {kept} are kept]", text.len())
+}
+
+/// The longest code of a guest's own.
+const CODE_BYTES: usize = 64;
+
+/// A failure that the guest tells about itself.
+pub(crate) fn own(code: &str, message: String) -> CallError {
+    let message = self::message(message);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-:/".contains(&byte);
+    if (1..=CODE_BYTES).contains(&code.len()) && code.bytes().all(plain) {
+        return CallError::new(ErrorSource::Action, code, message);
+    }
+    let code = names::shown(code, CODE_BYTES);
+    let message = format!(
+        "{message} [the failure's code is \"{code}\", and a code has 1 to {CODE_BYTES} characters out of a-z, A-Z, 0-9 \
+         and _.-:/]"
+    );
+    CallError::new(ErrorSource::Action, code::GUEST_ERROR, message)
 }
 
 /// A command that ended with a status other than 0: a failure in JSON on its stdout, else what it
@@ -236,22 +274,24 @@ pub(crate) fn exited(status: i32, stdout: &[u8], stderr: &str) -> CallError {
         return CallError {
             retryable: error.retryable,
             retry_after_ms: error.retry_after_ms,
-            ..CallError::new(ErrorSource::Action, &error.code, error.message)
+            ..own(&error.code, error.message)
                 .details(error.details.map(|details| self::details(&json::canonical_json(&details))))
         };
     }
-    let last_line = stderr.lines().next_back().unwrap_or_default();
-    let message = match last_line {
+    CallError::new(ErrorSource::Action, code::EXIT, ended(status, stderr))
+        .details(json!({ "status": status, "stderr": stderr }))
+}
+
+fn ended(status: i32, stderr: &str) -> String {
+    match stderr.lines().next_back().unwrap_or_default() {
         "" => format!("ended with status {status} and said nothing on stderr"),
         line => format!("ended with status {status}: {line}"),
-    };
-    CallError::new(ErrorSource::Action, code::EXIT, message)
-        .details(json!({ "status": status, "stderr": stderr }))
+    }
 }
 
 /// What happened besides, where a limit explains it.
 fn after_all(error: &wasmtime::Error, known: &Circumstances<'_>) -> Value {
-    let mut details = json!({ "then": error.root_cause().to_string(), "backtrace": backtrace(error) });
+    let mut details = json!({ "then": names::said(error.root_cause()), "backtrace": backtrace(error) });
     if let Some((message, location)) = &known.panic {
         details["panic"] = json!({ "message": message, "location": location });
     }
@@ -260,19 +300,8 @@ fn after_all(error: &wasmtime::Error, known: &Circumstances<'_>) -> Value {
 
 /// The names of the functions on the stack, the innermost first.
 pub(crate) fn backtrace(error: &wasmtime::Error) -> Vec<String> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    // Only its text has the names demangled: `  0:   0x1f - module!function`.
-    let text = backtrace.to_string();
-    let names = text.lines().filter_map(|line| line.split_once('!').map(|(_, name)| name));
-    names.map(|name| without_hash(name).chars().take(200).collect()).collect()
-}
-
-/// Rust ends its symbols in a hash, which tells a reader nothing.
-fn without_hash(name: &str) -> &str {
-    match name.rsplit_once("::h") {
-        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => path,
-        _ => name,
-    }
+    let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
+    frames.iter().map(|frame| names::function(frame.func_name(), frame.func_index())).collect()
 }
 
 #[cfg(test)]
@@ -294,5 +323,39 @@ mod tests {
             "",
         );
         assert_eq!(error.details, Some(cut.into()));
+    }
+
+    #[test]
+    fn a_guests_own_code_and_message_have_bounds() {
+        for code in ["no_country", "HTTP.404", "acme:stock/none", &"x".repeat(64)] {
+            let error = own(code, "m".to_owned());
+            assert_eq!((error.code.as_str(), error.message.as_str()), (code, "m"));
+        }
+        for (code, shown) in [
+            ("", String::new()),
+            ("no country", "no country".into()),
+            ("größe", "größe".into()),
+            ("a\nb", "a\\nb".into()),
+            (&"x".repeat(65), "x".repeat(64) + "…"),
+        ] {
+            let error = own(code, "it failed".to_owned());
+            assert_eq!((error.source, error.code.as_str()), (ErrorSource::Action, "guest_error"));
+            assert_eq!(
+                error.message,
+                format!(
+                    "it failed [the failure's code is \"{shown}\", and a code has 1 to 64 characters out of a-z, A-Z, 0-9 and _.-:/]"
+                )
+            );
+        }
+        assert_eq!(own("x", "é".repeat(4_096)).message.len(), 8_192);
+        let message = own("x", "é".repeat(5_000)).message;
+        assert!(message.ends_with("éé… [cut here: the message has 10000 bytes, and at most 8192 are kept]"));
+        assert!(message.starts_with(&"é".repeat(4_096)) && message.len() < 8_300);
+        let error = exited(
+            1,
+            format!(r#"{{"error": {{"code": "a b", "message": "{}"}}}}"#, "x".repeat(9_000)).as_bytes(),
+            "",
+        );
+        assert!(error.code == "guest_error" && error.message.len() < 8_500, "{error}");
     }
 }

@@ -17,7 +17,7 @@ use crate::error::{CallError, ErrorSource, code};
 use crate::guests::Guests;
 use crate::state::CallState;
 use crate::ticker::Ticker;
-use crate::{Limits, LogLine, Usage};
+use crate::{Limits, LogLine, Usage, names};
 
 /// How a host is set up.
 #[derive(Clone, Debug)]
@@ -218,7 +218,8 @@ impl Host {
         let runnable = Runnable::new(&inner.engine, &inner.linker, admitted.kind, &code);
         // The scan looks at names; whether the types fit too is known only here.
         let runnable = runnable.map_err(|error| {
-            LoadError::Refused(Refusal::new("link", format!("the module does not fit its host: {error:#}")))
+            let message = format!("the module does not fit its host: {}", names::said(error));
+            LoadError::Refused(Refusal::new("link", message))
         })?;
         let (info, engine) = (admitted.into(), inner.engine.clone());
         Ok(Action(Arc::new(Loaded { info, code_bytes, runnable, engine, habit: Habit::default() })))

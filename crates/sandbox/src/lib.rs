@@ -43,6 +43,7 @@ mod json;
 mod limiter;
 mod limits;
 mod log;
+mod names;
 mod rng;
 mod shelf;
 mod sinks;

@@ -4,9 +4,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Result, StoreContextMut};
 
 use crate::state::CallState;
-
-/// The most that is kept of a panic's message.
-const PANIC_BYTES: usize = 8 << 10;
+use crate::{failure, names};
 
 pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> Result<()> {
     let mut log = linker.instance("stepwell:action/log@1.0.0")?;
@@ -21,12 +19,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> Result<()> {
     )?;
     log.func_wrap(
         "panic",
-        |mut store: StoreContextMut<'_, CallState>, (mut message, mut location): (String, String)| {
+        |mut store: StoreContextMut<'_, CallState>, (message, location): (String, String)| {
             let mut world = store.data_mut().host_call(message.len() + location.len());
-            for text in [&mut message, &mut location] {
-                text.truncate(text.floor_char_boundary(PANIC_BYTES));
-            }
-            world.panic = Some((message, location));
+            world.panic = Some((failure::message(message), names::said(location)));
             Ok(())
         },
     )?;

@@ -160,6 +160,7 @@ impl Output {
 }
 
 /// What a command reads.
+#[derive(Default)]
 pub(crate) struct Input {
     rest: Bytes,
 }

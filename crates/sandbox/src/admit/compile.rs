@@ -10,8 +10,8 @@ use wasmtime::{Engine, Module};
 use super::cache::{Artifact, Cache};
 use super::prepare::prepare;
 use super::{Admitted, CompileLimits, CompileStrategy, GuestKind, Refusal, child};
-use crate::LoadError;
 use crate::config::compatibility;
+use crate::{LoadError, names};
 
 /// Compilations at once: each may take gigabytes.
 const AT_ONCE: usize = 2;
@@ -99,7 +99,7 @@ impl Compiler {
         blocking(move || {
             // Code that does not load is not kept.
             let loaded = artifact.load(&engine, kind).map_err(|error| {
-                let message = format!("the engine cannot load the module: {error:#}");
+                let message = format!("the engine cannot load the module: {}", names::said(error));
                 LoadError::Refused(Refusal::new("compile_refused", message))
             })?;
             if let Some(cache) = cache
@@ -156,7 +156,8 @@ pub(super) fn machine_code(engine: &Engine, admitted: &Admitted) -> Result<Vec<u
         GuestKind::Component | GuestKind::WasiCommandP2 => engine.precompile_component(&runnable),
     };
     compiled.map_err(|error| {
-        Refusal::new("compile_refused", format!("the compiler refused the module: {error:#}"))
+        let message = format!("the compiler refused the module: {}", names::said(error));
+        Refusal::new("compile_refused", message)
     })
 }
 

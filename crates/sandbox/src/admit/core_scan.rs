@@ -42,7 +42,7 @@ impl<'a> CoreScan<'a> {
         Self { number, ..Self::default() }
     }
 
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         self.number.map(|number| format!("core module {number}")).unwrap_or_default()
     }
 

@@ -4,6 +4,7 @@
 use wasmparser::{Validator, WasmFeatures};
 
 use super::Refusal;
+use crate::names;
 
 /// What guests may use. The engine's settings switch on the same; a test holds them together.
 pub(crate) const ENABLED: WasmFeatures = WasmFeatures::WASM2
@@ -117,6 +118,7 @@ pub(crate) static DISABLED: &[Proposal] = &[
 /// invalidity as `error` says it.
 pub(super) fn explain(module: &[u8], error: &wasmparser::Error) -> Refusal {
     let needed = needed(module);
+    let error = names::said(error);
     if needed.is_empty() {
         let message = format!("the module is not valid WebAssembly: {error}");
         return Refusal::new("invalid", message)

@@ -327,12 +327,7 @@ fn list(names: impl ExactSizeIterator<Item = String>) -> String {
 
 /// A name out of somebody's bytes, short and without control characters.
 pub(super) fn shown(name: &str) -> String {
-    const SHOWN: usize = 100;
-    let mut text: String = name.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    if name.chars().nth(SHOWN).is_some() {
-        text.push('…');
-    }
-    text
+    crate::names::shown(name, 100)
 }
 
 #[cfg(test)]

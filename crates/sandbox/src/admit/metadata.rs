@@ -15,7 +15,8 @@ pub const SECTION: &str = "stepwell:action";
 pub fn parse(data: &[u8]) -> Result<Metadata, Refusal> {
     rules::METADATA_BYTES.check(data.len() as u64, String::new)?;
     let metadata: Metadata = serde_json::from_slice(data).map_err(|error| {
-        Refusal::new("metadata", format!("the custom section `{SECTION}` is not metadata: {error}"))
+        let fault = crate::names::said(error);
+        Refusal::new("metadata", format!("the custom section `{SECTION}` is not metadata: {fault}"))
             .hint("let `stepwell action build` write it; it is a JSON object")
     })?;
     check(&metadata)?;

@@ -17,6 +17,7 @@ mod core_scan;
 mod features;
 mod kind;
 mod metadata;
+mod name_scan;
 mod prepare;
 mod rules;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use wasmparser::types::Types;
 use wit_component::ComponentEncoder;
 
 use super::{Admitted, GuestKind, Refusal, features, scan, signature};
+use crate::names;
 
 /// The component or command module to compile.
 pub(super) fn prepare(admitted: &Admitted) -> Result<Bytes, Refusal> {
@@ -39,7 +40,8 @@ fn validate(module: &[u8]) -> Result<Types, Refusal> {
 fn componentize(module: &[u8]) -> Result<Bytes, Refusal> {
     let encoded = ComponentEncoder::default().module(module).and_then(|mut encoder| encoder.encode());
     encoded.map(Bytes::from).map_err(|error| {
-        Refusal::new("componentize", format!("the core module does not become a component: {error:#}"))
+        let message = format!("the core module does not become a component: {}", names::said(error));
+        Refusal::new("componentize", message)
             .hint("build with an SDK, or with wit-bindgen for the world stepwell:action/action@1.0.0")
     })
 }

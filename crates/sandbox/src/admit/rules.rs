@@ -58,6 +58,10 @@ rules! {
         "Metadata are parsed at every upload and kept in memory for every action.";
     CUSTOM_SECTIONS: "custom_sections", 1_000, "custom sections",
         "A section costs a name and an entry each; compilers write fewer than thirty.";
+    NAME_BYTES: "name_bytes", 64 << 10, "bytes in the name of a function or module, in the section `name`",
+        "Every trap copies the names of twenty functions. Rust guests have up to 333; C++ linkers write the types of templates out, which may take thousands.";
+    NAMES_BYTES: "names_bytes", 8 * MIB, "bytes in all names of functions and modules",
+        "They are kept with the machine code. As many functions as there may be, with 279 bytes each.";
     CODE_BYTES: "code_bytes", 16 * MIB, "bytes of code in all functions",
         "Compile time and the size of the machine code grow with it.";
     FUNCTION_BYTES: "function_bytes", 512 << 10, "bytes in one function body",

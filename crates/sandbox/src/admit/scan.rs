@@ -9,9 +9,8 @@ use wasmparser::{BinaryReader, Encoding, Parser, Payload};
 use super::component_scan::ComponentScan;
 use super::core_scan::CoreScan;
 use super::kind::{self, Shape};
-use super::metadata;
 use super::rules::{self, Rule};
-use super::{Admitted, Refusal};
+use super::{Admitted, Refusal, metadata, name_scan};
 
 /// What instantiating a module or component once takes, with everything inside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +55,8 @@ pub(super) struct Totals {
     pub(super) component_types: u64,
     pub(super) type_declarations: u64,
     custom_sections: u64,
+    /// Bytes of the names of functions and modules.
+    names: u64,
 }
 
 /// Lets a module in, or says which rule it breaks.
@@ -83,6 +84,9 @@ pub fn scan(module: &Bytes) -> Result<Admitted, Refusal> {
         if let Payload::CustomSection(section) = &payload {
             totals.custom_sections += 1;
             rules::CUSTOM_SECTIONS.check(totals.custom_sections, String::new)?;
+            if let Some(Frame::Core(core)) = stack.last() {
+                name_scan::names(section, &mut totals.names, || core.place())?;
+            }
             if stack.len() == 1 {
                 found.custom_section(section.name(), section.data())?;
             }
@@ -215,7 +219,8 @@ fn check_header(module: &[u8]) -> Result<(), Refusal> {
 
 /// The refusal for bytes that cannot be read.
 pub(super) fn malformed(error: wasmparser::Error) -> Refusal {
-    let refusal = Refusal::new("not_wasm", format!("the module cannot be read: {error}"));
+    let refusal =
+        Refusal::new("not_wasm", format!("the module cannot be read: {}", crate::names::said(error)));
     refusal.hint("the file is damaged or cut off: build it again or compare its size with the original")
 }
 

@@ -6,6 +6,7 @@ use wasmparser::component_types::{
 };
 use wasmparser::types::TypesRef;
 
+use super::kind::shown;
 use super::{GuestKind, Refusal};
 
 /// The entry point of a kind of guest: its name in the interface, and its type.
@@ -47,11 +48,10 @@ pub(super) fn check(types: TypesRef<'_>, kind: GuestKind, exports: &[String]) ->
     if found == entry.ty {
         return Ok(());
     }
-    Err(Refusal::new(
-        "handler_type",
-        format!("`{}` of {} is {found}", entry.function, name.map_or(entry.interface, String::as_str)),
-    )
-    .hint(format!("expected: {}: {}", entry.function, entry.ty)))
+    let name = shown(name.map_or(entry.interface, String::as_str));
+    let found = crate::names::shown(&found, LONGEST + 1);
+    Err(Refusal::new("handler_type", format!("`{}` of {name} is {found}", entry.function))
+        .hint(format!("expected: {}: {}", entry.function, entry.ty)))
 }
 
 /// The text of a function's type, without the names of parameters: callers do not see those.

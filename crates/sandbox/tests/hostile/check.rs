@@ -87,6 +87,9 @@ fn check(case: &Case) {
     }
     if let Err(error) = &first.result {
         assert!(!error.message.is_empty() && error.message.len() < 10_000, "{shown}");
+        assert!(error.code.len() <= 64, "{shown}");
+        let details = error.details.as_ref().map(ToString::to_string).unwrap_or_default();
+        assert!(details.len() < 80_000, "{} bytes of details", details.len());
     }
     let logs: usize = first.logs.iter().map(|line| line.message.len()).sum();
     assert!(logs <= 10 << 10, "{logs} bytes of logs");

@@ -11,6 +11,7 @@ use wasmtime::Engine;
 
 use super::bombs::{self, End, slow};
 use super::guest::{Handler, wat};
+use super::refused::check_text;
 use super::runner::{Test, add};
 
 /// What came of a compilation.
@@ -181,14 +182,23 @@ pub fn tests(tests: &mut Vec<Test>) {
         }
     });
     add(tests, "child::imports_of_other_types_are_refused_when_they_are_linked", || {
+        let host = Host::new(HostConfig { compile: child(usual_limits()), ..HostConfig::default() });
+        let host = host.expect("a host");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let refuse = |module: Vec<u8>| {
+            let loaded = runtime.block_on(host.load(module));
+            let Err(LoadError::Refused(refusal)) = loaded else { panic!("{loaded:?}") };
+            assert_eq!(refusal.rule, "link", "{refusal}");
+            check_text(&refusal);
+            refusal.message
+        };
         let text = Handler::default().text();
         let text = text.replacen(r#"(param "level" u8)"#, r#"(param "level" u16)"#, 1);
-        let host = Host::new(HostConfig { compile: child(usual_limits()), ..HostConfig::default() });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let loaded = runtime.block_on(host.expect("a host").load(wat(&text)));
-        let Err(LoadError::Refused(refusal)) = loaded else { panic!("{loaded:?}") };
-        assert_eq!(refusal.rule, "link", "{refusal}");
-        assert!(refusal.message.contains("stepwell:action/log@1.0.0"), "{refusal}");
+        let message = refuse(wat(&text));
+        assert!(message.contains("stepwell:action/log@1.0.0"), "{message}");
+        let unknown = "x".repeat(100_000);
+        let random = format!(r#"(import "wasi:random/random@0.2.0" (instance (export "{unknown}" (func))))"#);
+        refuse(Handler { more: &random, ..Handler::default() }.build());
     });
     add(tests, "child::started_by_hand_it_says_what_it_is", || {
         let program = std::env::current_exe().expect("the program knows where it is");

@@ -4,7 +4,7 @@ use stepwell_sandbox::{Limits, code};
 
 use super::generate::repeat;
 use super::guest::{Handler, answering, command, doing, handler, starting};
-use super::world;
+use super::{names, world};
 
 /// A module and what must come of calling it.
 pub struct Case {
@@ -48,6 +48,8 @@ const OUTPUT: Expect = Limit(code::OUTPUT_TOO_LARGE, 64 << 10);
 const SLEEP: Expect = Limit(code::SLEEP_LIMIT, 30_000);
 const ARGUMENT: Expect = Limit(code::ARGUMENT_TOO_LARGE, 128 << 10);
 const HANDLES: Expect = Limit(code::HANDLE_LIMIT, 1_000);
+const START_FUEL: Expect = Limit(code::START_FUEL_EXHAUSTED, 1_000_000_000);
+const START_EXIT: Expect = Error(code::START_EXIT);
 const TRAP: Expect = Error(code::TRAP);
 const BAD_JSON: Expect = Error(code::INVALID_OUTPUT);
 const NULL: Expect = Output("null");
@@ -68,6 +70,14 @@ fn failing(code: &str, message: (i32, i32)) -> Vec<u8> {
         (func (export "run") (param i32 i32) (result i32)
             (drop (memory.grow (i32.const 8)))
             (call $failure (i32.const 1024) (i32.const 4) (i32.const {at}) (i32.const {size})))"#
+    ))
+}
+
+fn failing_with(code: (i32, i32), message: (i32, i32)) -> Vec<u8> {
+    handler(&format!(
+        r#"{FAILURE} (func (export "run") (param i32 i32) (result i32)
+            (call $failure (i32.const {}) (i32.const {}) (i32.const {}) (i32.const {})))"#,
+        code.0, code.1, message.0, message.1
     ))
 }
 
@@ -135,6 +145,11 @@ pub static CASES: &[Case] = &[
     case("just out of bounds", || doing("(drop (i64.load (i32.const 65529)))"), TRAP),
     case("call of nothing", || handler(r#"(table 1 funcref) (func (export "run") (param i32 i32) (result i32) (call_indirect (i32.const 0)) (call $null))"#), TRAP),
     case("call of another type", || handler(r#"(table funcref (elem $f)) (func $f (param i64)) (func (export "run") (param i32 i32) (result i32) (call_indirect (i32.const 0)) (call $null))"#), TRAP),
+    case("a C++ name of many levels", names::deep, TRAP),
+    case("a C++ name of many parts", names::broad, TRAP),
+    case("a Rust name of many levels", names::of_rust, TRAP),
+    case("a long name again and again", names::repeated, TRAP),
+    case("a name of control characters", names::unreadable, TRAP),
     // Memory and tables.
     case("memory by the page until it is denied", || doing("(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable"), MEMORY),
     case("memory by the page and then an answer", || doing("(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))"), NULL),
@@ -194,6 +209,10 @@ pub static CASES: &[Case] = &[
     case("a failure", || failing("oops", (64, 4)), Error("oops")),
     case("a failure that is not UTF-8", || failing("\\ff\\ff\\ff\\ff", (64, 4)), BAD_JSON),
     case("a failure out of bounds", || failing("oops", (0x7fff_0000, 0xffff)), TRAP),
+    case("a failure whose code is none", || failing("a b!", (64, 4)), Error(code::GUEST_ERROR)),
+    case("a failure with a code of sixty kilobytes", || failing_with((2048, 60_000), (64, 4)), Error(code::GUEST_ERROR)),
+    case("a failure with a message of sixty kilobytes", || failing("oops", (2048, 60_000)), Error("oops")),
+    case("a command's failure with a code that is none", || command(&["proc_exit"], r#"(data (i32.const 100) "{\"error\": {\"code\": \"o o\", \"message\": \"m\"}}") (func (export "_start") (call $print (i32.const 100) (i32.const 42)) (call $proc_exit (i32.const 1)))"#), Error(code::GUEST_ERROR)),
     case("a failure above the limit of outputs", || failing("oops", (0, 300_000)), OUTPUT),
     // Allocation for the host.
     case("realloc that traps", || realloc("unreachable"), TRAP),
@@ -213,7 +232,7 @@ pub static CASES: &[Case] = &[
         .limits(|limits| limits.fuel = 20_000_000),
     // Before the start.
     case("a trap in start", || started_with("unreachable"), TRAP),
-    case("a loop in start", || started_with("(loop (br 0))"), Limit(code::START_FUEL_EXHAUSTED, 1_000_000_000)),
+    case("a loop in start", || started_with("(loop (br 0))"), START_FUEL),
     case("recursion in start", || started_with("(call $start)"), TRAP),
     case("memory in start", || started_with("(drop (memory.grow (i32.const 10)))"), NULL),
     case("too much memory in start", || started_with("(drop (memory.grow (i32.const 1000))) unreachable"), MEMORY),
@@ -259,7 +278,12 @@ pub static CASES: &[Case] = &[
     case("a wait for nothing", || asking("poll_oneoff", "(i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)"), Output("\"28\"")),
     case("a wait for four thousand million things", || asking("poll_oneoff", "(i32.const 0) (i32.const 0) (i32.const -1) (i32.const 0)"), Output("\"28\"")),
     case("a thousand waits again and again", || starting(&["poll_oneoff"], "(loop (drop (call $poll_oneoff (i32.const 4096) (i32.const 65536) (i32.const 1024) (i32.const 2048))) (br 0))"), FUEL),
-    case("no command, a library's start", || command(&["proc_exit"], r#"(func $s (call $proc_exit (i32.const 0))) (start $s) (func (export "_start") (call $null))"#), BAD_JSON),
+    // Commands that do more in `start` than to get ready. Nothing is asked of them then.
+    case("exit 0 in start", || command(&["proc_exit"], r#"(func $s (call $proc_exit (i32.const 0))) (start $s) (func (export "_start") (call $null))"#), START_EXIT),
+    case("exit 3 in start", || command(&["proc_exit"], r#"(func $s (call $proc_exit (i32.const 3))) (start $s) (func (export "_start") (call $null))"#), START_EXIT),
+    case("more work than the limit in start, an output and exit 0", || command(&["proc_exit"], r#"(func $s (local i32) (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 3000000)))) (call $null) (call $proc_exit (i32.const 0))) (start $s) (func (export "_start"))"#), START_EXIT),
+    case("the input read in start", || command(&["fd_read"], r#"(func $read (param $total i32) (i32.store (i32.const 512) (i32.const 1024)) (i32.store (i32.const 516) (i32.const 64)) (drop (call $fd_read (i32.const 0) (i32.const 512) (i32.const 1) (local.get $total)))) (func $s (call $read (i32.const 520))) (start $s) (func (export "_start") (call $read (i32.const 524)) (call $number (i32.add (i32.mul (i32.load (i32.const 520)) (i32.const 10)) (i32.load (i32.const 524)))))"#), Output("\"02\"")),
+    case("host calls without an end in start", || command(&["poll_oneoff"], r#"(func $s (loop (drop (call $poll_oneoff (i32.const 0) (i32.const 0) (i32.const -1) (i32.const 0))) (br 0))) (start $s) (func (export "_start"))"#), START_FUEL),
     // Components that use WASI 0.2.
     case("0.2: an hour of sleep", world::sleep, SLEEP),
     case("0.2: timers without an end", world::timers, HANDLES),
@@ -271,6 +295,7 @@ pub static CASES: &[Case] = &[
     case("0.2: folders", world::folders, NULL),
     case("0.2: a socket", world::socket, NULL),
     case("0.2: exit in the middle of a handler", world::exit, BAD_JSON),
+    case("0.2: exit in start", world::exit_in_start, START_EXIT),
     case("0.2: a refused call with an enormous argument", world::enormous_argument, ARGUMENT),
     case("0.2: a refused call with a large argument again and again", world::large_argument, FUEL),
 ];

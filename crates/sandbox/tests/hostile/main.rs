@@ -9,6 +9,7 @@ mod child;
 mod corpus;
 mod generate;
 mod guest;
+mod names;
 mod refused;
 mod runner;
 mod world;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
             child::tests(&mut tests);
             check::tests(&mut tests);
             burners::tests(&mut tests);
+            names::tests(&mut tests);
             runner::run(tests, &args)
         }
     }

@@ -8,6 +8,7 @@ use stepwell_sandbox::admit::{OTHER_REFUSALS, RULES, append_custom, scan};
 use super::child::{self, Compiled};
 use super::generate::{COMPONENT, CORE, functions, leb, repeat, section};
 use super::guest::{Handler, command, handler, wat};
+use super::names;
 use super::runner::{Test, add};
 
 /// Name, module, and the rule it breaks.
@@ -63,6 +64,8 @@ const SCAN: &[Case] = &[
         },
         "metadata_bytes",
     ),
+    ("a long name", names::too_long, "name_bytes"),
+    ("many names", names::too_many, "names_bytes"),
     ("function body", || functions(&[(0, vec![1; 600 << 10])]), "function_bytes"),
     ("code", || functions(&vec![(0, vec![1; 500 << 10]); 33]), "code_bytes"),
     ("functions", || functions(&vec![(0, vec![]); 30_000]), "functions"),
@@ -453,8 +456,13 @@ pub fn tests(tests: &mut Vec<Test>) {
     add(tests, "refused::messages_are_short_and_without_control_characters", || {
         let name = "\\1b[31mred\\07\\e2\\80\\ae".repeat(1000);
         let module = wat(&format!(r#"(module (import "env" "{name}" (func)) (func (export "_start")))"#));
-        let shown = scan(&module.into()).expect_err("the scan let it in").to_string();
-        assert!(shown.len() < 1_000 && !shown.contains(['\x1b', '\x07', '\u{202e}']), "{shown}");
+        check_text(&scan(&module.into()).expect_err("the scan let it in"));
+        // Here the validation says it.
+        let exports = format!(r#"(export "{name}" (func 0))"#).repeat(2);
+        match child::compile(started(&exports), child::usual_limits()) {
+            Compiled::Refused(refusal) => check(&refusal, "invalid"),
+            other => panic!("{other:?}"),
+        }
     });
     add(tests, "refused::every_prefix_of_a_module_is_read_without_harm", || {
         for module in [handler(Handler::default().main), started("(memory 1)")] {
@@ -465,8 +473,14 @@ pub fn tests(tests: &mut Vec<Test>) {
     });
 }
 
+pub fn check_text(refusal: &Refusal) {
+    let shown = refusal.to_string();
+    assert!(!shown.is_empty() && shown.len() < 2_500, "{shown}");
+    assert!(!shown.contains(|char: char| char.is_control() || char == '\u{202e}'), "{shown}");
+}
+
 fn check(refusal: &Refusal, rule: &str) {
     assert_eq!(refusal.rule, rule, "{refusal}");
-    assert!(!refusal.message.is_empty());
+    check_text(refusal);
     assert_eq!(refusal.limit.is_some(), refusal.found.is_some(), "{refusal:?}");
 }

@@ -142,15 +142,20 @@ pub fn socket() -> Vec<u8> {
     )
 }
 
+const EXIT: &str = r#"(import "wasi:cli/exit@0.2.0" (instance $exit
+        (export "exit" (func (param "status" (result))))))
+    (core func $exit (canon lower (func $exit "exit")))"#;
+const EXIT_HOST: &str = r#"(export "exit" (func $exit))"#;
+const EXIT_MAIN: &str = r#"(import "host" "exit" (func $exit (param i32)))"#;
+
 pub fn exit() -> Vec<u8> {
-    with(
-        r#"(import "wasi:cli/exit@0.2.0" (instance $exit
-            (export "exit" (func (param "status" (result))))))
-        (core func $exit (canon lower (func $exit "exit")))"#,
-        r#"(export "exit" (func $exit))"#,
-        r#"(import "host" "exit" (func $exit (param i32)))"#,
-        "(call $exit (i32.const 0))",
-    )
+    with(EXIT, EXIT_HOST, EXIT_MAIN, "(call $exit (i32.const 0))")
+}
+
+pub fn exit_in_start() -> Vec<u8> {
+    let main = r#"(func $s (call $exit (i32.const 0))) (start $s)
+        (func (export "run") (param i32 i32) (result i32) (call $null))"#;
+    Handler { main, more: EXIT, host: EXIT_HOST, imports: EXIT_MAIN, ..Handler::default() }.build()
 }
 
 /// Calls what is refused anyway with more than a call may take.
