@@ -148,6 +148,10 @@ pub static OTHER_REFUSALS: &[(&str, &str)] = &[
         "nested_import",
         "A component inside the component imports or exports a core module or a component, so that its expansion cannot be bounded.",
     ),
+    (
+        "inner_call",
+        "A component inside the component, or the component itself, calls a function that another part of the file makes. What passes there takes time that fuel does not count: 20,000 units took half a second.",
+    ),
     ("compile_time", "The compiler took more processor or real time than it may."),
     ("compile_memory", "The compiler took more memory than it may."),
     ("artifact_bytes", "The machine code is larger than it may be."),

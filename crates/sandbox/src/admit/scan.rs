@@ -168,7 +168,7 @@ fn close<'a>(frame: Frame<'a>, stack: &mut [Frame<'a>]) -> Result<Option<Shape>,
             Ok(None)
         }
         (Frame::Component(component), Some(Frame::Component(around))) => {
-            around.components.push(component.cost);
+            around.components.push(component.part());
             Ok(None)
         }
         // The parser yields nested binaries only for components.
