@@ -9,8 +9,9 @@ use wasmparser::{
 };
 
 use super::Refusal;
+use super::core_scan::CorePart;
 use super::kind::{Item, Shape};
-use super::links::Links;
+use super::links::{Links, Traits};
 use super::rules;
 use super::scan::{Cost, Totals, malformed, raw};
 
@@ -22,19 +23,19 @@ const TYPE_NESTING: u32 = 32;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     cost: Cost,
-    lowers: bool,
+    traits: Traits,
 }
 
 /// What has been seen of one component.
 #[derive(Default)]
 pub(super) struct ComponentScan<'a> {
-    /// What one instance of each core module defined so far takes, by index.
-    pub(super) modules: Vec<Cost>,
+    /// Each core module defined so far, by index.
+    pub(super) modules: Vec<CorePart<'a>>,
     /// Each component defined so far, by index.
     pub(super) components: Vec<Part>,
     /// What one instance of this component takes.
     cost: Cost,
-    links: Links,
+    links: Links<'a>,
     imports: Vec<(&'a str, &'static str)>,
     exports: Vec<(&'a str, &'static str)>,
     items: u64,
@@ -98,10 +99,14 @@ impl<'a> ComponentScan<'a> {
                     match instance.map_err(malformed)? {
                         Instance::Instantiate { module_index, args } => {
                             self.items(args.len())?;
-                            let cost = known(&self.modules, module_index, "core module")?;
-                            self.cost.add(cost)?;
+                            let part = known(&self.modules, module_index, "core module")?;
+                            self.cost.add(part.cost)?;
+                            self.links.instantiate_core(part.busy, part.traps)?;
                         }
-                        Instance::FromExports(exports) => self.items(exports.len())?,
+                        Instance::FromExports(exports) => {
+                            self.items(exports.len())?;
+                            self.links.gather_core();
+                        }
                     }
                     self.items(1)?;
                 }
@@ -115,7 +120,7 @@ impl<'a> ComponentScan<'a> {
                             let part = known(&self.components, component_index, "component")?;
                             self.cost.add(part.cost)?;
                             self.cost.add(Cost { component_instances: 1, ..Cost::default() })?;
-                            self.links.instantiate(part.lowers, &args)?;
+                            self.links.instantiate(part.traits, &args)?;
                         }
                         ComponentInstance::FromExports(exports) => {
                             self.items(exports.len())?;
@@ -165,8 +170,8 @@ impl<'a> ComponentScan<'a> {
                             0 => &self.modules,
                             count => &around(outer(count))?.modules,
                         };
-                        let cost = known(modules, index, "core module")?;
-                        self.modules.push(cost);
+                        let part = known(modules, index, "core module")?;
+                        self.modules.push(part);
                     }
                     ComponentOuterAliasKind::Component => {
                         let components = match count {
@@ -180,7 +185,9 @@ impl<'a> ComponentScan<'a> {
                 }
                 Ok(())
             }
-            ComponentAlias::CoreInstanceExport { .. } => Ok(()),
+            ComponentAlias::CoreInstanceExport { kind, instance_index, name } => {
+                self.links.alias_core(kind, instance_index, name)
+            }
         }
     }
 
@@ -203,7 +210,7 @@ impl<'a> ComponentScan<'a> {
 
     /// What counts of the component in the one around it.
     pub(super) fn part(&self) -> Part {
-        Part { cost: self.cost, lowers: self.links.lowers() }
+        Part { cost: self.cost, traits: self.links.traits() }
     }
 
     /// What the component looks like from outside, if it is the whole file.
@@ -227,8 +234,8 @@ fn around<'s, 'a>(component: Option<&'s ComponentScan<'a>>) -> Result<&'s Compon
     component.ok_or_else(|| Refusal::new("invalid", "an alias reaches outside of the component"))
 }
 
-fn known<T: Copy>(defined: &[T], index: u32, what: &str) -> Result<T, Refusal> {
-    defined.get(index as usize).copied().ok_or_else(|| {
+fn known<T: Clone>(defined: &[T], index: u32, what: &str) -> Result<T, Refusal> {
+    defined.get(index as usize).cloned().ok_or_else(|| {
         Refusal::new(
             "invalid",
             format!("the component instantiates or names {what} {index}, which it has not defined"),

@@ -1,33 +1,91 @@
 //! Which functions of a component come from outside of it, and whether it lowers any: where a function that was lifted inside the
-//! file is lowered inside it again, the engine writes the code that carries strings over, and that code has no price.
+//! file is lowered inside it again, the engine carries strings over, and that has no price. Nor have resources of the file's own.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
 use wasmparser::{
-    CanonicalFunction, ComponentExport, ComponentExternalKind, ComponentInstantiationArg as Argument,
+    CanonicalFunction, CanonicalOption, ComponentExport, ComponentExternalKind,
+    ComponentInstantiationArg as Argument, ExternalKind,
 };
 
 use super::Refusal;
 
-/// Where a function or an instance comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a function or an instance comes from, in the order of what it may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Origin {
     /// Whoever instantiates the component gives it: for the file as a whole that is the host.
     Outside,
-    /// The component makes it, or instantiates what makes it.
+    /// A component inside makes it that only traps: one call of it is the last. Build tools stub WASI so.
+    Stub,
+    /// The component makes it, or a component inside that could answer.
     Inside,
+}
+
+/// What counts of a component where it is instantiated.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traits {
+    /// It calls functions that are given to it.
+    lowers: bool,
+    /// It lifts a function that may do more than trap, or takes memory for it so, or something inside it does.
+    answers: bool,
 }
 
 /// The functions and instances of one component, by index, as far as it has been read.
 #[derive(Debug, Default)]
-pub(super) struct Links {
+pub(super) struct Links<'a> {
+    /// Whether each core function does nothing but trap.
+    core_functions: Vec<bool>,
+    /// The functions of each core instance that do nothing but trap.
+    core_instances: Vec<Rc<BTreeSet<&'a str>>>,
     functions: Vec<Origin>,
     instances: Vec<Origin>,
-    lowers: bool,
+    traits: Traits,
+    busy: bool,
+    makes_resources: bool,
 }
 
-impl Links {
-    /// Whether the component calls functions that are given to it.
-    pub(super) fn lowers(&self) -> bool {
-        self.lowers
+impl<'a> Links<'a> {
+    pub(super) fn traits(&self) -> Traits {
+        self.traits
+    }
+
+    /// An instance of a core module, one call of whose functions may make several if it is busy.
+    pub(super) fn instantiate_core(
+        &mut self,
+        busy: bool,
+        traps: Rc<BTreeSet<&'a str>>,
+    ) -> Result<(), Refusal> {
+        self.core_instances.push(traps);
+        self.busy |= busy;
+        self.resources()
+    }
+
+    /// A core instance that is made of what is there. Nobody lifts what it only passes on.
+    pub(super) fn gather_core(&mut self) {
+        self.core_instances.push(Rc::default());
+    }
+
+    pub(super) fn alias_core(
+        &mut self,
+        kind: ExternalKind,
+        instance: u32,
+        name: &str,
+    ) -> Result<(), Refusal> {
+        if matches!(kind, ExternalKind::Func | ExternalKind::FuncExact) {
+            let traps = find(&self.core_instances, instance, "core instance")?.contains(name);
+            self.core_functions.push(traps);
+        }
+        Ok(())
+    }
+
+    /// Making a resource takes as long as hundreds of instructions and costs the fuel of one call: what may do so can do little else.
+    fn resources(&self) -> Result<(), Refusal> {
+        if self.busy && self.makes_resources {
+            let message = "the component makes resources of its own, and has code that could do so in a loop";
+            return Err(Refusal::new("own_resources", message)
+                .hint("export the handler alone: what it takes and gives is text, and the host uses no resources of a guest"));
+        }
+        Ok(())
     }
 
     pub(super) fn import(&mut self, kind: ComponentExternalKind) {
@@ -36,18 +94,34 @@ impl Links {
 
     pub(super) fn canonical(&mut self, function: &CanonicalFunction) -> Result<(), Refusal> {
         match function {
-            CanonicalFunction::Lift { .. } => self.functions.push(Origin::Inside),
+            CanonicalFunction::Lift { core_func_index, options, .. } => {
+                // A list of strings is brought over before the function is called, a `realloc` at a time.
+                let realloc = options.iter().filter_map(|option| match option {
+                    CanonicalOption::Realloc(index) => Some(*index),
+                    _ => None,
+                });
+                for index in realloc.chain([*core_func_index]) {
+                    self.traits.answers |= !find(&self.core_functions, index, "core function")?;
+                }
+                self.functions.push(Origin::Inside);
+                return Ok(());
+            }
             CanonicalFunction::Lower { func_index, .. } => {
                 if find(&self.functions, *func_index, "function")? == Origin::Inside {
                     return Err(inner_call(&format!(
                         "the component lowers its own component function {func_index}"
                     )));
                 }
-                self.lowers = true;
+                self.traits.lowers = true;
             }
-            // The others make core functions of no component function.
+            CanonicalFunction::ResourceNew { .. } | CanonicalFunction::ResourceRep { .. } => {
+                self.makes_resources = true;
+                self.resources()?;
+            }
             _ => {}
         }
+        // All but lifted functions are core functions.
+        self.core_functions.push(false);
         Ok(())
     }
 
@@ -68,30 +142,32 @@ impl Links {
 
     /// An instance that is made of what is there.
     pub(super) fn gather(&mut self, exports: &[ComponentExport<'_>]) -> Result<(), Refusal> {
-        let items = exports.iter().map(|export| (export.kind, export.index));
-        let origin = if self.any_inside(items)? { Origin::Inside } else { Origin::Outside };
+        let origin = self.last(exports.iter().map(|export| (export.kind, export.index)))?;
         self.instances.push(origin);
         Ok(())
     }
 
-    /// An instance of a component inside, which may lower what it is given only if that came from outside.
-    pub(super) fn instantiate(&mut self, lowers: bool, arguments: &[Argument<'_>]) -> Result<(), Refusal> {
-        if lowers && self.any_inside(arguments.iter().map(|argument| (argument.kind, argument.index)))? {
+    /// An instance of a component inside, which may lower what it is given only if that is the host's or ends the call.
+    pub(super) fn instantiate(&mut self, part: Traits, arguments: &[Argument<'_>]) -> Result<(), Refusal> {
+        let given = self.last(arguments.iter().map(|argument| (argument.kind, argument.index)))?;
+        if part.lowers && given == Origin::Inside {
             return Err(inner_call(
-                "a component inside lowers what it is given, and is given what the component around it makes",
+                "a component inside lowers what it is given, and is given what another part makes",
             ));
         }
-        self.lowers |= lowers;
-        self.instances.push(Origin::Inside);
+        self.traits.lowers |= part.lowers;
+        self.traits.answers |= part.answers;
+        self.instances.push(if part.answers { Origin::Inside } else { given.max(Origin::Stub) });
         Ok(())
     }
 
-    fn any_inside(&self, items: impl Iterator<Item = (ComponentExternalKind, u32)>) -> Result<bool, Refusal> {
-        let mut inside = false;
+    /// Where that comes from of these items which may do most.
+    fn last(&self, items: impl Iterator<Item = (ComponentExternalKind, u32)>) -> Result<Origin, Refusal> {
+        let mut last = Origin::Outside;
         for (kind, index) in items {
-            inside |= self.origin(kind, index)? == Some(Origin::Inside);
+            last = last.max(self.origin(kind, index)?.unwrap_or(Origin::Outside));
         }
-        Ok(inside)
+        Ok(last)
     }
 
     /// Where that comes from; nothing for what cannot be called and holds nothing that can.
@@ -112,8 +188,8 @@ impl Links {
     }
 }
 
-fn find(origins: &[Origin], index: u32, what: &str) -> Result<Origin, Refusal> {
-    origins.get(index as usize).copied().ok_or_else(|| {
+fn find<T: Clone>(defined: &[T], index: u32, what: &str) -> Result<T, Refusal> {
+    defined.get(index as usize).cloned().ok_or_else(|| {
         Refusal::new("invalid", format!("the component names {what} {index}, which it has not defined"))
     })
 }
@@ -121,7 +197,7 @@ fn find(origins: &[Origin], index: u32, what: &str) -> Result<Origin, Refusal> {
 fn inner_call(what: &str) -> Refusal {
     let message = format!("{what}, so that parts of the file call each other through component types");
     Refusal::new("inner_call", message)
-        .hint("strings that pass there cost no fuel: link the parts into one core module and make one component of it")
+        .hint("strings that pass there cost no fuel, and resources next to none: link the parts into one core module and make one component of it")
 }
 
 #[cfg(test)]
@@ -198,6 +274,62 @@ mod tests {
     }
 
     #[test]
+    fn a_part_that_only_traps_may_be_called() {
+        let stub = |realloc: &str, body: &str, more: &str| {
+            let callee = CALLEE
+                .replace(
+                    r#"(export "f") (param i32 i32)"#,
+                    &format!(r#"(export "f") (param i32 i32) {body}"#),
+                )
+                .replace("i32.const 0", realloc);
+            rule(&format!(
+                r#"{CALLER} (component $stub {callee}
+                    (instance $made (instantiate $callee)) (alias export $made "f" (func $f)) (export "f" (func $f)) {more})
+                (instance $made (instantiate $stub)) (instance (instantiate $caller (with "f" (func $made "f"))))"#
+            ))
+        };
+        let called = |body: &str, more: &str| stub("unreachable", body, more);
+        assert_eq!(called("unreachable", ""), "kind");
+        assert_eq!(called("", ""), "inner_call");
+        assert_eq!(called("(if (local.get 0) (then unreachable))", ""), "inner_call");
+        // Before a function is called with a list of strings, each of them is brought over.
+        assert_eq!(stub("i32.const 0", "unreachable", ""), "inner_call");
+        // One function that answers is enough, wherever it comes from.
+        let lifted = |core: &str| format!("{core} (func (canon lift (core func $g)))");
+        let own = r#"(core module $n (func (export "g") (result i32) i32.const 0 return)) (core instance $n (instantiate $n))
+            (alias core export $n "g" (core func $g))"#;
+        assert_eq!(called("unreachable", &lifted(own)), "inner_call");
+        let passed_on = r#"(type $t (resource (rep i32))) (core func $new (canon resource.drop $t))
+            (core module $n (import "" "g" (func (param i32))) (func unreachable) (export "g" (func 0)))
+            (core instance $n (instantiate $n (with "" (instance (export "g" (func $new))))))
+            (alias core export $n "g" (core func $g))"#;
+        assert_eq!(called("unreachable", &lifted(passed_on)), "inner_call");
+    }
+
+    #[test]
+    fn resources_are_made_only_where_no_code_could_go_on_making_them() {
+        let making = |operation: &str, body: &str| {
+            rule(&format!(
+                r#"(type $t (resource (rep i32))) (core func $f (canon {operation} $t))
+                (core module $m (import "" "f" (func $f (param i32) (result i32))) (func {body}))
+                (core instance (instantiate $m (with "" (instance (export "f" (func $f))))))"#
+            ))
+        };
+        let (once, twice) = ("(drop (call $f (i32.const 1)))", "(drop (call $f (call $f (i32.const 1))))");
+        for operation in ["resource.new", "resource.rep"] {
+            assert_eq!(making(operation, "unreachable"), "kind");
+            assert_eq!(making(operation, once), "kind");
+            assert_eq!(making(operation, twice), "own_resources");
+            assert_eq!(making(operation, &format!("(loop {once})")), "own_resources");
+            let later = format!(
+                r#"(core module $m (func (loop))) (core instance (instantiate $m))
+                (type $t (resource (rep i32))) (core func (canon {operation} $t))"#
+            );
+            assert_eq!(rule(&later), "own_resources");
+        }
+    }
+
+    #[test]
     fn what_toolchains_make_of_one_module_is_let_in() {
         // A shim for functions that need the module's memory, a module that fills it in, and a component inside for the export.
         let log = r#"(import "stepwell:action/log@1.0.0" (instance (export "log" (func
@@ -220,7 +352,7 @@ mod tests {
         let fields = r#"(core module $m (func (export "f"))) (core instance $m (instantiate $m))
             (func $f (canon lift (core func $m "f"))) (core func (canon lower (func $f)))"#;
         let refusal = scan(&wat(&format!("(component {fields})"))).unwrap_err();
-        insta::assert_snapshot!(refusal, @"the component lowers its own component function 0, so that parts of the file call each other through component types (strings that pass there cost no fuel: link the parts into one core module and make one component of it)");
+        insta::assert_snapshot!(refusal, @"the component lowers its own component function 0, so that parts of the file call each other through component types (strings that pass there cost no fuel, and resources next to none: link the parts into one core module and make one component of it)");
         let header = b"\0asm\x0d\0\x01\0";
         let unknown = scan(&[&header[..], &[8, 5, 1, 1, 0, 7, 0]].concat().into()).unwrap_err();
         insta::assert_snapshot!(unknown, @"the component names function 7, which it has not defined");

@@ -150,7 +150,11 @@ pub static OTHER_REFUSALS: &[(&str, &str)] = &[
     ),
     (
         "inner_call",
-        "A component inside the component, or the component itself, calls a function that another part of the file makes. What passes there takes time that fuel does not count: 20,000 units took half a second.",
+        "A part of the component calls a function that another part makes and that could answer. Passing strings there takes time that fuel does not count: 20,000 units took half a second.",
+    ),
+    (
+        "own_resources",
+        "The component makes resources of its own, and has code that could do so in a loop. Each takes as long as hundreds of instructions and costs the fuel of one call.",
     ),
     ("compile_time", "The compiler took more processor or real time than it may."),
     ("compile_memory", "The compiler took more memory than it may."),

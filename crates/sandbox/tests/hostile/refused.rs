@@ -229,6 +229,23 @@ const SCAN: &[Case] = &[
     // Work that costs no fuel.
     ("strings between components inside", || wat(STRINGS_INSIDE), "inner_call"),
     ("values of thousands of parts between components inside", bombs::adapters, "inner_call"),
+    (
+        "resources of its own in a loop",
+        || {
+            Handler {
+                more: r#"(type $resource (resource (rep i32)))
+                    (core func $new (canon resource.new $resource)) (core func $drop (canon resource.drop $resource))"#,
+                host: r#"(export "new" (func $new)) (export "drop" (func $drop))"#,
+                imports: r#"(import "host" "new" (func $new (param i32) (result i32)))
+                    (import "host" "drop" (func $drop (param i32)))"#,
+                main: r#"(func (export "run") (param i32 i32) (result i32)
+                    (loop (call $drop (call $new (i32.const 1))) (br 0)) (call $null))"#,
+                ..Handler::default()
+            }
+            .build()
+        },
+        "own_resources",
+    ),
     ("an instance of what is not there", || [COMPONENT, &section(2, &[1, 0, 7, 0])].concat(), "invalid"),
     // No guest.
     ("nothing in it", || wat("(module)"), "kind"),
