@@ -9,7 +9,9 @@ use wasmparser::{
 };
 
 use super::Refusal;
+use super::core_scan::CorePart;
 use super::kind::{Item, Shape};
+use super::links::{Links, Traits};
 use super::rules;
 use super::scan::{Cost, Totals, malformed, raw};
 
@@ -17,15 +19,23 @@ use super::scan::{Cost, Totals, malformed, raw};
 /// of its own; WASI has two levels.
 const TYPE_NESTING: u32 = 32;
 
+/// What of a component counts where it is instantiated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    cost: Cost,
+    traits: Traits,
+}
+
 /// What has been seen of one component.
 #[derive(Default)]
 pub(super) struct ComponentScan<'a> {
-    /// What one instance of each core module defined so far takes, by index.
-    pub(super) modules: Vec<Cost>,
-    /// What one instance of each component defined so far takes, by index.
-    pub(super) components: Vec<Cost>,
+    /// Each core module defined so far, by index.
+    pub(super) modules: Vec<CorePart<'a>>,
+    /// Each component defined so far, by index.
+    pub(super) components: Vec<Part>,
     /// What one instance of this component takes.
-    pub(super) cost: Cost,
+    cost: Cost,
+    links: Links<'a>,
     imports: Vec<(&'a str, &'static str)>,
     exports: Vec<(&'a str, &'static str)>,
     items: u64,
@@ -62,6 +72,7 @@ impl<'a> ComponentScan<'a> {
                     let import = import.map_err(malformed)?;
                     let kind = import.ty.kind();
                     self.no_code("imports", import.name.name, kind)?;
+                    self.links.import(kind);
                     // A type that is only a name for another one is no grant.
                     let named = match import.ty {
                         ComponentTypeRef::Type(wasmparser::TypeBounds::Eq(_)) => "type",
@@ -77,6 +88,7 @@ impl<'a> ComponentScan<'a> {
                 for export in section {
                     let export = export.map_err(malformed)?;
                     self.no_code("exports", export.name.name, export.kind)?;
+                    self.links.export(&export)?;
                     self.exports.push((export.name.name, export.kind.desc()));
                     rules::EXPORTS.check(self.exports.len() as u64, String::new)?;
                 }
@@ -87,10 +99,14 @@ impl<'a> ComponentScan<'a> {
                     match instance.map_err(malformed)? {
                         Instance::Instantiate { module_index, args } => {
                             self.items(args.len())?;
-                            let cost = known(&self.modules, module_index, "core module")?;
-                            self.cost.add(cost)?;
+                            let part = known(&self.modules, module_index, "core module")?;
+                            self.cost.add(part.cost)?;
+                            self.links.instantiate_core(part.busy, part.traps)?;
                         }
-                        Instance::FromExports(exports) => self.items(exports.len())?,
+                        Instance::FromExports(exports) => {
+                            self.items(exports.len())?;
+                            self.links.gather_core();
+                        }
                     }
                     self.items(1)?;
                 }
@@ -101,11 +117,15 @@ impl<'a> ComponentScan<'a> {
                     match instance.map_err(malformed)? {
                         ComponentInstance::Instantiate { component_index, args } => {
                             self.items(args.len())?;
-                            let cost = known(&self.components, component_index, "component")?;
-                            self.cost.add(cost)?;
+                            let part = known(&self.components, component_index, "component")?;
+                            self.cost.add(part.cost)?;
                             self.cost.add(Cost { component_instances: 1, ..Cost::default() })?;
+                            self.links.instantiate(part.traits, &args)?;
                         }
-                        ComponentInstance::FromExports(exports) => self.items(exports.len())?,
+                        ComponentInstance::FromExports(exports) => {
+                            self.items(exports.len())?;
+                            self.links.gather(&exports)?;
+                        }
                     }
                     self.items(1)?;
                 }
@@ -118,7 +138,13 @@ impl<'a> ComponentScan<'a> {
                 }
                 Ok(())
             }
-            Payload::ComponentCanonicalSection(section) => self.items(section.count() as usize),
+            Payload::ComponentCanonicalSection(section) => {
+                self.items(section.count() as usize)?;
+                for function in section {
+                    self.links.canonical(&function.map_err(malformed)?)?;
+                }
+                Ok(())
+            }
             // The rest holds nothing of which there could be too much.
             _ => Ok(()),
         }
@@ -133,8 +159,9 @@ impl<'a> ComponentScan<'a> {
         'a: 's,
     {
         match alias {
-            ComponentAlias::InstanceExport { kind, name, .. } => {
-                self.no_code("takes from an instance", name, kind)
+            ComponentAlias::InstanceExport { kind, name, instance_index } => {
+                self.no_code("takes from an instance", name, kind)?;
+                self.links.alias(kind, instance_index)
             }
             ComponentAlias::Outer { kind, count, index } => {
                 match kind {
@@ -143,22 +170,24 @@ impl<'a> ComponentScan<'a> {
                             0 => &self.modules,
                             count => &around(outer(count))?.modules,
                         };
-                        let cost = known(modules, index, "core module")?;
-                        self.modules.push(cost);
+                        let part = known(modules, index, "core module")?;
+                        self.modules.push(part);
                     }
                     ComponentOuterAliasKind::Component => {
                         let components = match count {
                             0 => &self.components,
                             count => &around(outer(count))?.components,
                         };
-                        let cost = known(components, index, "component")?;
-                        self.components.push(cost);
+                        let part = known(components, index, "component")?;
+                        self.components.push(part);
                     }
                     ComponentOuterAliasKind::Type | ComponentOuterAliasKind::CoreType => {}
                 }
                 Ok(())
             }
-            ComponentAlias::CoreInstanceExport { .. } => Ok(()),
+            ComponentAlias::CoreInstanceExport { kind, instance_index, name } => {
+                self.links.alias_core(kind, instance_index, name)
+            }
         }
     }
 
@@ -171,12 +200,17 @@ impl<'a> ComponentScan<'a> {
         };
         let name = super::kind::shown(name);
         Err(Refusal::new("nested_import", format!("the component {verb} {what}, {name}"))
-            .hint("compose the parts into one component, with `wac plug` for example"))
+            .hint("link the parts into one core module and make one component of it"))
     }
 
     fn items(&mut self, more: usize) -> Result<(), Refusal> {
         self.items = self.items.saturating_add(more as u64);
         rules::COMPONENT_ITEMS.check(self.items, String::new)
+    }
+
+    /// What counts of the component in the one around it.
+    pub(super) fn part(&self) -> Part {
+        Part { cost: self.cost, traits: self.links.traits() }
     }
 
     /// What the component looks like from outside, if it is the whole file.
@@ -200,8 +234,8 @@ fn around<'s, 'a>(component: Option<&'s ComponentScan<'a>>) -> Result<&'s Compon
     component.ok_or_else(|| Refusal::new("invalid", "an alias reaches outside of the component"))
 }
 
-fn known(costs: &[Cost], index: u32, what: &str) -> Result<Cost, Refusal> {
-    costs.get(index as usize).copied().ok_or_else(|| {
+fn known<T: Clone>(defined: &[T], index: u32, what: &str) -> Result<T, Refusal> {
+    defined.get(index as usize).cloned().ok_or_else(|| {
         Refusal::new(
             "invalid",
             format!("the component instantiates or names {what} {index}, which it has not defined"),

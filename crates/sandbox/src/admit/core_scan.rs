@@ -5,6 +5,9 @@ use wasmparser::{
     TypeRef,
 };
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
 use super::Refusal;
 use super::kind::{Item, Shape};
 use super::rules;
@@ -12,6 +15,16 @@ use super::scan::{Cost, malformed, raw};
 
 /// Parameters and results of a function type; both 0 for types that are none.
 type Arity = (u32, u32);
+
+/// What of a core module counts where it is instantiated.
+#[derive(Clone, Debug)]
+pub(super) struct CorePart<'a> {
+    pub(super) cost: Cost,
+    /// Whether one call of a function may make more than one.
+    pub(super) busy: bool,
+    /// The functions it exports that do nothing but trap.
+    pub(super) traps: Rc<BTreeSet<&'a str>>,
+}
 
 /// What has been seen of one core module.
 #[derive(Default)]
@@ -33,6 +46,10 @@ pub(super) struct CoreScan<'a> {
     globals: u64,
     /// Only what the module itself defines counts in every instance.
     own: Cost,
+    /// The functions that do nothing but trap.
+    traps: BTreeSet<usize>,
+    /// Whether a function has a loop or more than one call.
+    busy: bool,
     /// First and last byte that data segments set, by memory.
     image: Option<(u64, u64)>,
 }
@@ -221,9 +238,23 @@ impl<'a> CoreScan<'a> {
         }
 
         let (mut depth, mut blocks, mut targets) = (0u64, 0u64, 0u64);
+        let (mut calls, mut loops) = (0u64, false);
+        let mut traps = None;
         let mut operators = body.get_operators_reader().map_err(malformed)?;
         while !operators.eof() {
-            match operators.read().map_err(malformed)? {
+            let operator = operators.read().map_err(malformed)?;
+            traps.get_or_insert(matches!(operator, Operator::Unreachable));
+            match operator {
+                Operator::Loop { .. } => loops = true,
+                Operator::Call { .. }
+                | Operator::CallIndirect { .. }
+                | Operator::CallRef { .. }
+                | Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::ReturnCallRef { .. } => calls += 1,
+                _ => {}
+            }
+            match operator {
                 Operator::Block { .. }
                 | Operator::Loop { .. }
                 | Operator::If { .. }
@@ -244,12 +275,25 @@ impl<'a> CoreScan<'a> {
                 _ => {}
             }
         }
+        self.busy |= loops || calls > 1;
+        if traps == Some(true) {
+            self.traps.insert(number);
+        }
         self.table_edges = self.table_edges.saturating_add(targets.saturating_mul(locals));
         rules::BR_TABLE_TIMES_LOCALS_TOTAL.check(self.table_edges, || self.place())
     }
 
+    /// What counts of the module in the component around it.
+    pub(super) fn part(&self) -> Result<CorePart<'a>, Refusal> {
+        let traps = self.exports.iter().filter(|(_, kind, index)| {
+            matches!(kind, ExternalKind::Func) && self.traps.contains(&(*index as usize))
+        });
+        let traps = Rc::new(traps.map(|(name, ..)| *name).collect());
+        Ok(CorePart { cost: self.cost()?, busy: self.busy, traps })
+    }
+
     /// What one instance of this module takes.
-    pub(super) fn cost(&self) -> Result<Cost, Refusal> {
+    fn cost(&self) -> Result<Cost, Refusal> {
         let mut cost = Cost::default();
         cost.add(Cost { core_instances: 1, ..self.own })?;
         Ok(cost)

@@ -16,6 +16,7 @@ mod component_scan;
 mod core_scan;
 mod features;
 mod kind;
+mod links;
 mod metadata;
 mod name_scan;
 mod prepare;

@@ -152,6 +152,14 @@ pub static OTHER_REFUSALS: &[(&str, &str)] = &[
         "nested_import",
         "A component inside the component imports or exports a core module or a component, so that its expansion cannot be bounded.",
     ),
+    (
+        "inner_call",
+        "A part of the component calls a function that another part makes and that could answer. Passing strings there takes time that fuel does not count: 20,000 units took half a second.",
+    ),
+    (
+        "own_resources",
+        "The component makes resources of its own, and has code that could do so in a loop. Each takes as long as hundreds of instructions and costs the fuel of one call.",
+    ),
     ("compile_time", "The compiler took more processor or real time than it may."),
     ("compile_memory", "The compiler took more memory than it may."),
     ("artifact_bytes", "The machine code is larger than it may be."),

@@ -41,7 +41,12 @@ pub(super) fn component(export: &str, more: &str, param: &str, result: &str) -> 
 
 /// A core module with these fields, written against the world of [`echo`].
 pub(super) fn with_component_types(fields: &str) -> Bytes {
-    let decoded = wit_component::decode(&wat(&echo())).unwrap();
+    with_types_of(&echo(), fields)
+}
+
+/// The same, against the world of this component.
+pub(super) fn with_types_of(component: &str, fields: &str) -> Bytes {
+    let decoded = wit_component::decode(&wat(component)).unwrap();
     let wit_component::DecodedWasm::Component(resolve, world) = decoded else {
         panic!("a component is no package")
     };

@@ -168,11 +168,11 @@ fn close<'a>(frame: Frame<'a>, stack: &mut [Frame<'a>]) -> Result<Option<Shape>,
         (Frame::Core(core), None) => core.shape().map(Some),
         (Frame::Component(component), None) => Ok(Some(component.shape())),
         (Frame::Core(core), Some(Frame::Component(around))) => {
-            around.modules.push(core.cost()?);
+            around.modules.push(core.part()?);
             Ok(None)
         }
         (Frame::Component(component), Some(Frame::Component(around))) => {
-            around.components.push(component.cost);
+            around.components.push(component.part());
             Ok(None)
         }
         // The parser yields nested binaries only for components.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use stepwell_sandbox::Refusal;
 use stepwell_sandbox::admit::{OTHER_REFUSALS, RULES, append_custom, scan};
 
+use super::bombs;
 use super::child::{self, Compiled};
 use super::generate::{COMPONENT, CORE, functions, leb, repeat, section};
 use super::guest::{Handler, command, handler, wat};
@@ -228,6 +229,26 @@ const SCAN: &[Case] = &[
         },
         "nested_import",
     ),
+    // Work that costs no fuel.
+    ("strings between components inside", || wat(STRINGS_INSIDE), "inner_call"),
+    ("values of thousands of parts between components inside", bombs::adapters, "inner_call"),
+    (
+        "resources of its own in a loop",
+        || {
+            Handler {
+                more: r#"(type $resource (resource (rep i32)))
+                    (core func $new (canon resource.new $resource)) (core func $drop (canon resource.drop $resource))"#,
+                host: r#"(export "new" (func $new)) (export "drop" (func $drop))"#,
+                imports: r#"(import "host" "new" (func $new (param i32) (result i32)))
+                    (import "host" "drop" (func $drop (param i32)))"#,
+                main: r#"(func (export "run") (param i32 i32) (result i32)
+                    (loop (call $drop (call $new (i32.const 1))) (br 0)) (call $null))"#,
+                ..Handler::default()
+            }
+            .build()
+        },
+        "own_resources",
+    ),
     ("an instance of what is not there", || [COMPONENT, &section(2, &[1, 0, 7, 0])].concat(), "invalid"),
     // No guest.
     ("nothing in it", || wat("(module)"), "kind"),
@@ -339,6 +360,31 @@ const SCAN: &[Case] = &[
         "metadata",
     ),
 ];
+
+/// One component inside gives thirty megabytes to another, which has them put to one place again and again. The engine copies and
+/// checks them for the fuel of a call: 20,000 units took half a second.
+const STRINGS_INSIDE: &str = r#"(component
+    (component $callee
+        (core module $m (memory (export "memory") 500)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+            (func (export "take") (param i32 i32)))
+        (core instance $m (instantiate $m))
+        (func (export "take") (param "text" string)
+            (canon lift (core func $m "take") (memory $m "memory") (realloc (func $m "realloc")))))
+    (instance $callee (instantiate $callee))
+    (component $caller
+        (import "take" (func $take (param "text" string)))
+        (core module $memory (memory (export "memory") 500))
+        (core instance $memory (instantiate $memory))
+        (core func $take (canon lower (func $take) (memory $memory "memory")))
+        (core module $m (import "" "take" (func $take (param i32 i32)))
+            (func (export "run") (result i32)
+                (loop (call $take (i32.const 65536) (i32.const 30000000)) (br 0)) i32.const 0))
+        (core instance $m (instantiate $m (with "" (instance (export "take" (func $take))))))
+        (func (export "run") (result (result)) (canon lift (core func $m "run"))))
+    (instance $caller (instantiate $caller (with "take" (func $callee "take"))))
+    (instance $run (export "run" (func $caller "run")))
+    (export "wasi:cli/run@0.2.0" (instance $run)))"#;
 
 /// Let in by the scan and refused by what the compile child does first.
 const CHILD: &[Case] = &[

@@ -16,15 +16,17 @@ const CLOCK: &str = r#"
     (core func $now (canon lower (func $clock "now")))
     (core func $subscribe (canon lower (func $clock "subscribe-duration")))
     (core func $block (canon lower (func $poll "[method]pollable.block")))
+    (core func $drop (canon resource.drop $pollable))
     (core func $wait (canon lower (func $poll "poll")
         (memory $libc "memory") (realloc (func $libc "realloc"))))"#;
 const CLOCK_HOST: &str = r#"(export "now" (func $now)) (export "subscribe" (func $subscribe))
-    (export "block" (func $block)) (export "wait" (func $wait))"#;
+    (export "block" (func $block)) (export "wait" (func $wait)) (export "drop" (func $drop))"#;
 const CLOCK_MAIN: &str = r#"
     (import "host" "now" (func $now (result i64)))
     (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
     (import "host" "block" (func $block (param i32)))
-    (import "host" "wait" (func $wait (param i32 i32 i32)))"#;
+    (import "host" "wait" (func $wait (param i32 i32 i32)))
+    (import "host" "drop" (func $drop (param i32)))"#;
 
 /// A handler that imports `interfaces`, whose main module imports what `host` exports, and which
 /// does `body` before it answers. What the host gives goes to one place again and again.
@@ -53,6 +55,10 @@ pub fn sleep() -> Vec<u8> {
 
 pub fn timers() -> Vec<u8> {
     clock("(loop (drop (call $subscribe (i64.const 1))) (br 0))")
+}
+
+pub fn dropped_timers() -> Vec<u8> {
+    clock("(loop (call $drop (call $subscribe (i64.const 1))) (br 0))")
 }
 
 /// One timer, waited for more often at once than there can be handles.
