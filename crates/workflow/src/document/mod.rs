@@ -20,7 +20,7 @@ pub(crate) use read_text::is_one_expression;
 pub use read_text::{MAX_ID, RESERVED};
 pub use source::Source;
 pub use tree::{Data, Entry, Node, Style};
-pub use yaml::{MAX_BYTES, MAX_DEPTH, MAX_VALUES, parse};
+pub use yaml::{MAX_BYTES, MAX_DEPTH, MAX_PROBLEMS, MAX_VALUES, parse};
 
 #[cfg(test)]
 mod tests;

@@ -84,6 +84,47 @@ fn bombs_end_early() {
     assert_eq!(first_code(&"- a\n".repeat(MAX_VALUES + 1)).0, "too_large");
 }
 
+/// Told at the alias that is too much, so no further one was filled in: all of them would be many GB.
+#[test]
+fn what_aliases_repeat_is_counted_in_bytes() {
+    let long = "x".repeat(150_000);
+    let map = format!("{{{long}: 1}}");
+    for (named, what) in [(&long, "a text"), (&map, "a key"), (&format!("[&b {long}]"), "an anchor inside")] {
+        let text = format!("t: &a {named}\nl:\n{}", "- *a\n".repeat(60_000));
+        let source = Source::new(&text);
+        let (tree, problems) = parse(&source);
+        assert!(tree.is_none(), "{what}");
+        let told: Vec<_> = problems.iter().map(|problem| (problem.code.as_str(), problem.line)).collect();
+        assert_eq!(told, [("alias_limit", 5)], "{what}");
+        assert!(problems[0].message.contains("over 512000 bytes of text"), "{}", problems[0].message);
+    }
+    let fits = format!("t: &a {}\nl: [*a, *a, *a]\n", "x".repeat(100_000));
+    assert!(parse(&Source::new(&fits)).0.is_some());
+}
+
+/// What an anchor names is kept for its aliases: anchors inside each other would keep all of it once each.
+#[test]
+fn anchors_inside_each_other_are_counted() {
+    let opened: String = (0..60).map(|n| format!("&a{n} [")).collect();
+    let text = format!("a: {opened}{}{}", "x,".repeat(20_000), "]".repeat(60));
+    let (code, ..) = first_code(&text);
+    assert_eq!(code, "alias_limit");
+    let fits = "a: &a [&b [&c {d: &e x}], *b, *c, *e]\nf: *a\n";
+    assert!(parse(&Source::new(fits)).1.is_empty());
+}
+
+#[test]
+fn reading_ends_when_so_much_is_wrong() {
+    for wrong in ["a: 1, a: 1, ".repeat(10_000), "a: 007, ".repeat(10_000), "{{a}}, ".repeat(10_000)] {
+        let text = format!("a: {{{wrong}}}");
+        let (tree, problems) = parse(&Source::new(&text));
+        assert!(tree.is_none());
+        assert_eq!(problems.len(), MAX_PROBLEMS, "{:.20}", wrong);
+        let told = serde_json::to_string(&problems).unwrap();
+        assert!(told.len() < 100_000, "{} bytes are told of {:.20}", told.len(), wrong);
+    }
+}
+
 #[test]
 fn json_is_strict_and_has_places() {
     assert_eq!(

@@ -3,7 +3,8 @@
 //! Built on the parser below serde-saphyr rather than on its serde side, because a tree with places lets all
 //! problems be told at once and still point at the right character.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
 
 use serde_saphyr::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
@@ -18,6 +19,10 @@ use crate::problem::Problem;
 pub const MAX_BYTES: usize = 500 << 10;
 /// Values in a document, what aliases repeat included.
 pub const MAX_VALUES: usize = 100_000;
+/// More problems than this help nobody: reading ends.
+pub const MAX_PROBLEMS: usize = 100;
+/// A template that is longer is not written out once more to say that it needs quotes.
+const SHOWN: usize = 200;
 
 /// Reads a text into a tree. Without a tree there is at least one problem.
 pub fn parse(source: &Source<'_>) -> (Option<Node>, Vec<Problem>) {
@@ -45,9 +50,12 @@ pub fn parse(source: &Source<'_>) -> (Option<Node>, Vec<Problem>) {
         parser: Parser::new_from_str_with_options(text, options),
         problems: Vec::new(),
         anchors: HashMap::new(),
-        values: 0,
+        built: Size::default(),
+        kept: Size::default(),
     };
     let tree = builder.document().unwrap_or_default();
+    // One place can be wrong in two ways, so it may be one more.
+    builder.problems.truncate(MAX_PROBLEMS);
     (tree, builder.problems)
 }
 
@@ -83,13 +91,46 @@ fn too_deep() -> String {
 /// Reading cannot go on; why is among the problems.
 struct Stop;
 
+/// How much something is once all of it is in memory.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    values: usize,
+    /// Of texts, numbers and keys.
+    bytes: usize,
+}
+
+impl Size {
+    fn value(bytes: usize) -> Size {
+        Size { values: 1, bytes }
+    }
+
+    fn add(&mut self, more: Size) {
+        self.values = self.values.saturating_add(more.values);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+
+    /// What stands in the way of building so much.
+    fn too_much(self) -> Option<String> {
+        if self.values > MAX_VALUES {
+            Some(format!("over {MAX_VALUES} values"))
+        } else if self.bytes > MAX_BYTES {
+            Some(format!("over {MAX_BYTES} bytes of text"))
+        } else {
+            None
+        }
+    }
+}
+
 struct Builder<'s, 't> {
     source: &'s Source<'t>,
     parser: Parser<'t, StrInput<'t>>,
     problems: Vec<Problem>,
-    /// What an anchor names, and how many values that is.
-    anchors: HashMap<usize, (Node, usize)>,
-    values: usize,
+    /// What an anchor names, and how much that is.
+    anchors: HashMap<usize, (Node, Size)>,
+    /// Of the tree so far, what aliases repeat included.
+    built: Size,
+    /// Of the copies that are kept for aliases: anchors inside each other keep the same values again and again.
+    kept: Size,
 }
 
 impl<'s, 't> Builder<'s, 't> {
@@ -133,12 +174,16 @@ impl<'s, 't> Builder<'s, 't> {
 
     fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Stop> {
         let (from, to) = self.bytes(&span);
-        self.count(1, from)?;
+        let own = match &event {
+            Event::Scalar(text, ..) => text.len(),
+            _ => 0,
+        };
+        self.count(Size::value(own), from)?;
         if depth > MAX_DEPTH {
             self.tell(from, from + 1, "too_deep", too_deep());
             return Err(Stop);
         }
-        let values_before = self.values;
+        let before = self.built;
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.is_some(), &span);
@@ -158,8 +203,9 @@ impl<'s, 't> Builder<'s, 't> {
                     self.tell(from, to, "alias_limit", "an alias to the value it stands in never ends");
                     return Err(Stop);
                 };
-                // Counted before it is copied: this is what bounds documents of a few lines with billions of values.
-                self.count(size, from)?;
+                // Counted before it is copied: this is what bounds documents of a few lines with billions of values, or
+                // with one long text many times over.
+                self.repeat(size, from)?;
                 return match self.anchors.get(&id) {
                     Some((node, _)) => Ok(node.clone()),
                     None => Err(Stop),
@@ -171,8 +217,11 @@ impl<'s, 't> Builder<'s, 't> {
             }
         };
         if anchor > 0 {
-            let size = self.values - values_before + 1;
-            self.anchors.insert(anchor, (node.clone(), size));
+            let size = Size {
+                values: self.built.values - before.values + 1,
+                bytes: self.built.bytes - before.bytes + own,
+            };
+            self.keep(anchor, &node, size)?;
         }
         Ok(node)
     }
@@ -209,7 +258,8 @@ impl<'s, 't> Builder<'s, 't> {
 
     fn map(&mut self, from: usize, depth: usize) -> Result<Node, Stop> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut seen: HashSet<String> = HashSet::new();
+        // Where each key stands first.
+        let mut seen: HashMap<String, usize> = HashMap::new();
         let mut broken = false;
         let mut end = from;
         while let Some((event, span)) = self.next()? {
@@ -220,11 +270,11 @@ impl<'s, 't> Builder<'s, 't> {
             let (key_from, key_to) = self.bytes(&span);
             let key = match event {
                 Event::Scalar(text, style, anchor, tag) => {
-                    self.count(1, key_from)?;
+                    self.count(Size::value(text.len()), key_from)?;
                     self.refuse_tag(tag.is_some(), &span);
                     if anchor > 0 {
                         let node = self.scalar(&text, style, key_from, key_to);
-                        self.anchors.insert(anchor, (node, 1));
+                        self.keep(anchor, &node, Size::value(text.len()))?;
                     }
                     if style == ScalarStyle::Plain && text == "<<" {
                         self.tell(key_from, key_to, "merge_key", "`<<` is not part of YAML 1.2").set_hint(
@@ -254,18 +304,16 @@ impl<'s, 't> Builder<'s, 't> {
             let Some((event, span)) = self.next()? else { break };
             let value = self.node(event, span, depth + 1)?;
             let Some(key) = key else { continue };
-            if seen.insert(key.clone()) {
-                entries.push(Entry { key, from: key_from, to: key_to, value });
-            } else {
-                let first = entries.iter().find(|entry| entry.key == key);
-                let line = first.map_or(0, |entry| self.source.line_and_column(entry.from).0);
-                self.tell(
-                    key_from,
-                    key_to,
-                    "duplicate_key",
-                    format!("`{key}` is already given in line {line}"),
-                )
-                .set_hint("keep one of them");
+            match seen.entry(key.clone()) {
+                Place::Vacant(place) => {
+                    place.insert(key_from);
+                    entries.push(Entry { key, from: key_from, to: key_to, value });
+                }
+                Place::Occupied(first) => {
+                    let (line, _) = self.source.line_and_column(*first.get());
+                    let message = format!("`{key}` is already given in line {line}");
+                    self.tell(key_from, key_to, "duplicate_key", message).set_hint("keep one of them");
+                }
             }
         }
         let mut node = Node { to: end.max(from + 1), data: Data::Map(entries), from, style: Style::Plain };
@@ -284,7 +332,9 @@ impl<'s, 't> Builder<'s, 't> {
         let rest = self.source.slice(from, self.source.line_end(line));
         let end = rest.rfind("}}").map_or(rest.len(), |at| at + 2);
         let template = &rest[..end];
-        let hint = if template.contains('"') {
+        let hint = if template.len() > SHOWN {
+            "put the whole value into quotes".to_owned()
+        } else if template.contains('"') {
             format!("write '{template}'")
         } else {
             format!("write \"{template}\"")
@@ -298,23 +348,35 @@ impl<'s, 't> Builder<'s, 't> {
         .set_hint(hint);
     }
 
-    /// Adds to the number of values; ends the reading when there are too many.
-    fn count(&mut self, values: usize, at: usize) -> Result<(), Stop> {
-        self.values += values;
-        if self.values <= MAX_VALUES {
-            return Ok(());
+    /// Adds a value to what was built; ends the reading when that is too much, or enough is wrong already.
+    fn count(&mut self, more: Size, at: usize) -> Result<(), Stop> {
+        self.built.add(more);
+        if let Some(what) = self.built.too_much() {
+            self.tell(at, at + 1, "too_large", format!("the document has {what}"));
+            return Err(Stop);
         }
-        if values > 1 {
-            self.tell(
-                at,
-                at + 1,
-                "alias_limit",
-                format!("aliases repeat so much that the document has over {MAX_VALUES} values"),
-            );
-        } else {
-            self.tell(at, at + 1, "too_large", format!("the document has over {MAX_VALUES} values"));
-        }
+        if self.problems.len() >= MAX_PROBLEMS { Err(Stop) } else { Ok(()) }
+    }
+
+    /// Adds what an alias repeats.
+    fn repeat(&mut self, more: Size, at: usize) -> Result<(), Stop> {
+        self.built.add(more);
+        let Some(what) = self.built.too_much() else { return Ok(()) };
+        let message = format!("aliases repeat so much that the document has {what}");
+        self.tell(at, at + 1, "alias_limit", message);
         Err(Stop)
+    }
+
+    /// Keeps what an anchor names.
+    fn keep(&mut self, anchor: usize, node: &Node, size: Size) -> Result<(), Stop> {
+        self.kept.add(size);
+        if let Some(what) = self.kept.too_much() {
+            let message = format!("anchors stand inside each other so much that they name {what}");
+            self.tell(node.from, node.from + 1, "alias_limit", message);
+            return Err(Stop);
+        }
+        self.anchors.insert(anchor, (node.clone(), size));
+        Ok(())
     }
 
     fn refuse_tag(&mut self, has_tag: bool, span: &Span) {

@@ -98,8 +98,8 @@ pub(super) fn numbers(op: Binary, left: &Number, right: &Number) -> Result<Value
             Binary::FloorDiv | Binary::Rem | Binary::Div if b == 0 => {
                 return Err("division by zero".to_owned());
             }
-            Binary::FloorDiv => a.checked_div_euclid(b),
-            Binary::Rem => a.checked_rem_euclid(b),
+            Binary::FloorDiv => floor_div(a, b),
+            Binary::Rem => floor_rem(a, b),
             Binary::Pow if b >= 0 => u32::try_from(b).ok().and_then(|b| a.checked_pow(b)),
             Binary::Div | Binary::Pow | Binary::Concat => return floats(op, left, right),
         };
@@ -119,9 +119,40 @@ fn floats(op: Binary, left: &Number, right: &Number) -> Result<Value, String> {
         Binary::Sub => a - b,
         Binary::Mul => a * b,
         Binary::Div => a / b,
-        Binary::FloorDiv => a.div_euclid(b),
-        Binary::Rem => a.rem_euclid(b),
+        Binary::FloorDiv => float_div(a, b),
+        Binary::Rem => float_rem(a, b),
         Binary::Pow => a.powf(b),
         Binary::Concat => return Err("texts are joined, not calculated with".to_owned()),
     })
+}
+
+/// Rounded down, as in Jinja.
+fn floor_div(a: i128, b: i128) -> Option<i128> {
+    let quotient = a.checked_div(b)?;
+    let exact = a.checked_rem(b)? == 0;
+    if exact || (a < 0) == (b < 0) { Some(quotient) } else { quotient.checked_sub(1) }
+}
+
+/// What is left of [`floor_div`]: it has the sign of the divisor.
+fn floor_rem(a: i128, b: i128) -> Option<i128> {
+    let rest = a.checked_rem(b)?;
+    if rest == 0 || (rest < 0) == (b < 0) { Some(rest) } else { rest.checked_add(b) }
+}
+
+/// The same of floats: from what is left, because the quotient alone may be rounded up to a whole number.
+fn float_div(a: f64, b: f64) -> f64 {
+    let rest = a % b;
+    let whole = ((a - rest) / b).round();
+    if rest == 0.0 || (rest < 0.0) == (b < 0.0) { whole } else { whole - 1.0 }
+}
+
+fn float_rem(a: f64, b: f64) -> f64 {
+    let rest = a % b;
+    if rest == 0.0 {
+        rest.copysign(b)
+    } else if (rest < 0.0) == (b < 0.0) {
+        rest
+    } else {
+        rest + b
+    }
 }

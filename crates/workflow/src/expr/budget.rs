@@ -2,8 +2,9 @@
 //! author, and data of strangers goes through it; neither may hold up or fill up the server.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::error::{ExprError, ExprErrorKind};
 use crate::depth::MAX_DEPTH;
@@ -12,8 +13,12 @@ use crate::depth::MAX_DEPTH;
 pub const MAX_STEPS: u64 = 1_000_000;
 
 /// Bytes of the values that one rendering makes on its way, copies and what is thrown away again included; of lists and
-/// objects about what they are as JSON.
+/// objects about what they are as JSON, and of each value in them at least [`LEAST`].
 pub const MAX_MADE: u64 = 16 << 20;
+
+/// A value takes 32 bytes of memory even where its JSON is one digit: so what is made takes no more than four times
+/// [`MAX_MADE`], and a list of coordinates counts as little more than its JSON.
+const LEAST: u64 = 8;
 
 /// Bytes of text that are walked in one step.
 const TEXT_STEP: u64 = 64;
@@ -36,7 +41,7 @@ impl Default for Budget {
 /// How much work a value is.
 #[derive(Debug, Clone, Copy, Default)]
 struct Size {
-    /// About those of its JSON.
+    /// About those of its JSON; of small values more.
     bytes: u64,
     /// Eighths of a step. An object is many: it takes some hundred bytes, however small.
     eighths: u64,
@@ -139,18 +144,21 @@ impl Budget {
 fn measure(value: &Value, levels: usize, size: &mut Size) -> bool {
     let text = |text: &str| 3 + text.len() as u64;
     match value {
-        Value::Null | Value::Bool(_) => (size.bytes, size.eighths) = (size.bytes + 4, size.eighths + 1),
-        Value::Number(_) => (size.bytes, size.eighths) = (size.bytes + 2, size.eighths + 1),
+        Value::Null | Value::Bool(_) => (size.bytes, size.eighths) = (size.bytes + LEAST, size.eighths + 1),
+        Value::Number(number) => {
+            size.bytes += LEAST.max(digits(number) + 1);
+            size.eighths += 1;
+        }
         Value::String(content) => {
-            size.bytes += text(content);
+            size.bytes += LEAST.max(text(content));
             size.eighths += 1 + content.len() as u64 * 8 / TEXT_STEP;
         }
         Value::Array(items) => {
-            (size.bytes, size.eighths) = (size.bytes + 2, size.eighths + 2);
+            (size.bytes, size.eighths) = (size.bytes + LEAST, size.eighths + 2);
             return levels > 0 && items.iter().all(|item| measure(item, levels - 1, size));
         }
         Value::Object(fields) => {
-            (size.bytes, size.eighths) = (size.bytes + 2, size.eighths + 32);
+            (size.bytes, size.eighths) = (size.bytes + LEAST, size.eighths + 32);
             return levels > 0
                 && fields.iter().all(|(key, value)| {
                     size.bytes += text(key);
@@ -159,6 +167,30 @@ fn measure(value: &Value, levels: usize, size: &mut Size) -> bool {
         }
     }
     true
+}
+
+/// How long a number is when it is written.
+fn digits(number: &Number) -> u64 {
+    if let Some(n) = number.as_u64() {
+        return u64::from(n.checked_ilog10().unwrap_or(0)) + 1;
+    }
+    if let Some(n) = number.as_i64() {
+        return u64::from(n.unsigned_abs().checked_ilog10().unwrap_or(0)) + 2;
+    }
+    let mut length = Length(0);
+    // Counting does not fail.
+    let _ = write!(length, "{number}");
+    length.0
+}
+
+/// Counts what is written.
+struct Length(u64);
+
+impl std::fmt::Write for Length {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0 += text.len() as u64;
+        Ok(())
+    }
 }
 
 fn thousands(n: u64) -> String {
@@ -171,4 +203,32 @@ fn thousands(n: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_count_as_their_json_and_small_ones_as_more() {
+        let bytes = |value: &Value| Budget::default().size(value).unwrap().bytes;
+        for value in [
+            json!(9_000_000_000_000_000_000_u64),
+            json!(i64::MIN),
+            json!(10_000_000),
+            json!(-1_234_567),
+            json!(1.234_567_89e-7),
+            json!("a text of some length"),
+        ] {
+            // A comma stands behind each.
+            assert_eq!(bytes(&value), value.to_string().len() as u64 + 1, "{value}");
+        }
+        for small in
+            [json!(0), json!(-7), json!(null), json!(true), json!(1.5), json!(""), json!([]), json!({})]
+        {
+            assert_eq!(bytes(&small), LEAST, "{small}");
+        }
+        assert_eq!(bytes(&json!([1, {"abc": 2}])), 4 * LEAST + 6);
+    }
 }

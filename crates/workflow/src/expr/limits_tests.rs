@@ -210,6 +210,18 @@ fn a_rendering_has_a_budget_of_bytes() {
     }
 }
 
+/// Numbers are as long as their digits, and a value takes memory however short it is.
+#[test]
+fn numbers_count_as_what_they_are() {
+    let lists = |range: &str, n: usize| json!(format!("{{{{ [{}] }}}}", vec![range; n].join(", ")));
+    let (long, short) = ("range(9000000000000000000, 9000000000000010000)", "range(0, 10000)");
+    for (range, fits, too_many) in [(long, 80, 90), (short, 200, 215)] {
+        assert!(render_value(&lists(range, fits), &scope(), Mode::Value).is_ok(), "{fits} times {range}");
+        let error = render_value(&lists(range, too_many), &scope(), Mode::Value).unwrap_err();
+        assert!(error.to_string().contains("16 MiB"), "{error}");
+    }
+}
+
 #[test]
 fn the_templates_of_a_document_share_one_budget() {
     let document = json!((0..5_000).map(|_| "{{ t.text }}").collect::<Vec<_>>());
@@ -224,8 +236,17 @@ fn a_large_body_fits_through() {
     let rows: Vec<Value> = (0..100_000)
         .map(|n| json!({"id": n, "name": "Ann Example", "email": "ann@example.com", "city": "Zürich"}))
         .collect();
-    let scope = Values::new([("trigger", json!({"body": rows, "text": "x".repeat(8 << 20)}))]);
-    assert!(render_value(&json!({"rows": "{{ trigger.body }}"}), &scope, Mode::Value).is_ok());
+    let places: Vec<Value> = (0..500_000).map(|n| json!([8.541_69, 47.376_89 + f64::from(n)])).collect();
+    let numbers: Vec<u32> = (1_000_000..2_000_000).collect();
+    let scope = Values::new([(
+        "trigger",
+        json!({"body": rows, "text": "x".repeat(8 << 20), "places": places, "numbers": numbers}),
+    )]);
+    for name in ["body", "places", "numbers"] {
+        let rendered =
+            render_value(&json!({"all": format!("{{{{ trigger.{name} }}}}")}), &scope, Mode::Value);
+        assert!(rendered.is_ok(), "{name}: {}", rendered.unwrap_err());
+    }
     assert!(render_value(&json!("{{ trigger.text }}"), &scope, Mode::Value).is_ok());
     let counted = render_value(&json!("{{ trigger.body | length }}"), &scope, Mode::Value).unwrap();
     assert_eq!(counted.value, json!(100_000));

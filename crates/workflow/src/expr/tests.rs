@@ -167,6 +167,18 @@ fn numbers_are_exact_or_errors() {
     assert_eq!(eval("9007199254740993 + 1"), json!(9_007_199_254_740_994_i64));
     assert_eq!(eval("trigger.body.big - 1"), json!(u64::MAX - 1));
     assert_eq!(eval("[7 // 2, 7 % 2, 7 / 2, 2 ** 10]"), json!([3, 1, 3.5, 1024]));
+    // Down, and with the sign of the divisor, as in Jinja.
+    assert_eq!(eval("[7 // -2, -7 // 2, -7 // -2, 6 // -3, -1 // 9]"), json!([-4, -4, 3, -2, -1]));
+    assert_eq!(eval("[7 % -2, -7 % 3, -7 % -3, 6 % -3, 0 % -3]"), json!([-1, 2, -1, 0, 0]));
+    assert_eq!(
+        eval("[7.5 // -2, -7.5 // 2, -7.5 // -2, 1 // 0.1, -5 // 1e308]"),
+        json!([-4.0, -4.0, 3.0, 9.0, -1.0])
+    );
+    assert_eq!(eval("[7.5 % -2, -7.5 % 2, -7.5 % -2, 6.0 % 3]"), json!([-0.5, 0.5, -1.5, 0.0]));
+    assert_eq!(
+        eval("[-9223372036854775808 // -1, -9223372036854775808 % -1]"),
+        json!([9_223_372_036_854_775_808_u64, 0])
+    );
     assert_eq!(eval("4 / 2"), json!(2.0));
     assert_eq!(eval("0.1 + 1"), json!(1.1));
     assert_eq!(eval("-known.total"), json!(-2));
