@@ -400,3 +400,58 @@ fn ten_thousand_conditions_and_operands_are_told_apart_quickly() {
     }
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
+
+/// What asking costs, about in bytes that are looked at.
+fn cost(json: Value, object: &Value) -> usize {
+    let filter = parse(json);
+    let asked = Asked::of(&filter);
+    let mut asking = asked.begin();
+    let resolve = |name: &str| object.get(name).map(std::borrow::Cow::Borrowed);
+    while asking.go_on(&resolve, now(), 1_000).unwrap().is_none() {}
+    asking.spent()
+}
+
+#[test]
+fn a_text_is_brought_to_lower_case_once_for_all_conditions() {
+    let long = json!({ "text": "Long ".repeat(2_000) });
+    let beginnings = |count: usize| -> Value {
+        json!({ "any": (0..count).map(|n| json!({"field": "text", "starts_with": format!("x{n}")})).collect::<Vec<_>>() })
+    };
+    let (one, many) = (cost(beginnings(1), &long), cost(beginnings(100), &long));
+    assert!((10_000..10_100).contains(&one), "{one}");
+    assert!(many < one + 100 * 40, "{many}");
+    let parts = json!([{"field": "text", "contains": "long", "not_contains": "short"}]);
+    assert!((30_000..30_200).contains(&cost(parts, &long)));
+    assert!(cost(json!({"field": "text", "is": "Long"}), &long) < 100);
+    assert!(cost(json!({"field": "text", "is_empty": false}), &long) < 100);
+    let list = json!({ "list": vec![7; 1_000] });
+    assert!(cost(json!({"field": "list", "contains": 8}), &list) >= 1_000);
+}
+
+/// Groups within groups, and what they say of an object, put together by hand.
+#[test]
+fn groups_within_groups_stop_where_they_are_decided() {
+    fn by_hand(filter: &Filter, object: &Value) -> bool {
+        match filter {
+            Filter::All(filters) => filters.iter().all(|filter| by_hand(filter, object)),
+            Filter::Any(filters) => filters.iter().any(|filter| by_hand(filter, object)),
+            Filter::Not(filter) => !by_hand(filter, object),
+            condition => condition.evaluate_on(object, now()).unwrap(),
+        }
+    }
+    let leaf = (0..3_i64, any::<bool>()).prop_map(|(n, wide)| match wide {
+        true => Filter::field("n", Operand::GreaterThan, n),
+        false => Filter::field("n", Operand::Is, n),
+    });
+    let filters = leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Filter::All),
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Filter::Any),
+            inner.prop_map(|filter| Filter::Not(Box::new(filter))),
+        ]
+    });
+    proptest!(ProptestConfig::with_cases(500), |(filter in filters, n in 0..4_i64)| {
+        let object = json!({ "n": n });
+        prop_assert_eq!(filter.evaluate_on(&object, now()).unwrap(), by_hand(&filter, &object));
+    });
+}

@@ -27,8 +27,11 @@ struct Best<'s, 'a> {
 }
 
 impl Best<'_, '_> {
-    fn add(&mut self, row: Row) -> Result<(), RecordsError> {
-        if !self.search.matches(&row)? {
+    async fn add(&mut self, row: Row) -> Result<(), RecordsError> {
+        if self.search.work.is_used_up() {
+            return Err(self.search.too_much());
+        }
+        if !self.search.matches(&row).await? {
             return Ok(());
         }
         self.total += 1;
@@ -71,7 +74,7 @@ impl Search<'_> {
                         let read = self.read(stretch, &keys, CHUNK, false).await?;
                         examined += read.examined;
                         for (_, row) in read.rows {
-                            best.add(row)?;
+                            best.add(row).await?;
                         }
                         match read.last {
                             Some(last) if read.examined == CHUNK => {
@@ -101,7 +104,7 @@ impl Search<'_> {
         ids.dedup();
         for ids in ids.chunks(CHUNK) {
             for row in self.records.observe_many(self.object, self.life, ids).await?.into_iter().flatten() {
-                best.add(row)?;
+                best.add(row).await?;
             }
         }
         Ok(())

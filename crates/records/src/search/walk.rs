@@ -3,6 +3,7 @@
 use std::ops::{AddAssign, Range};
 
 use stepwell_store::{Key, Want};
+use uuid::Uuid;
 
 use super::plan::{Holds, Stretch};
 use super::{Found, MAX_COUNTED, MAX_TOTAL, Search};
@@ -26,23 +27,21 @@ impl Search<'_> {
                     return Ok(found);
                 }
                 if !have_page && examined >= self.max_examined {
-                    if let (true, Some(fixed), Some(id)) = (self.listing, &stretch.fixed_position, looked_at)
-                    {
-                        let mut cut = fixed.clone();
-                        self.order.push_id(&mut cut, id);
-                        found.cut = Some(cut);
-                        return Ok(found);
-                    }
-                    return Err(self.too_broad());
+                    return self.cut_short(found, stretch, looked_at).ok_or_else(|| self.too_broad());
                 }
                 let read = self.read(stretch, &keys, chunk, have_page && stretch.exact).await?;
-                if let (Some(last), true) = (&read.last, self.listing && stretch.holds != Holds::Places) {
-                    looked_at = Some(id_in(last)?);
-                }
                 (if have_page { &mut counted } else { &mut examined }).add_assign(read.examined);
                 found.total += read.counted;
                 for (at, row) in read.rows {
-                    if !self.matches(&row)? {
+                    if self.work.is_used_up() {
+                        return match found.rows.len() > self.limit {
+                            // What is left is the count alone.
+                            true => Ok(found),
+                            false => self.cut_short(found, stretch, looked_at).ok_or_else(|| self.too_much()),
+                        };
+                    }
+                    looked_at = Some(row.id);
+                    if !self.matches(&row).await? {
                         continue;
                     }
                     found.total += 1;
@@ -57,6 +56,9 @@ impl Search<'_> {
                         };
                         found.rows.push((position, row));
                     }
+                }
+                if let (Some(last), true) = (&read.last, self.listing && stretch.holds != Holds::Places) {
+                    looked_at = Some(id_in(last)?);
                 }
                 match read.last {
                     Some(last) if read.examined == chunk => {
@@ -73,6 +75,17 @@ impl Search<'_> {
         }
         found.total_is_exact = true;
         Ok(found)
+    }
+
+    /// Of a listing: what it has, and how far it has looked.
+    fn cut_short(&self, mut found: Found, stretch: &Stretch, looked_at: Option<Uuid>) -> Option<Found> {
+        let (true, Some(fixed), Some(id)) = (self.listing, &stretch.fixed_position, looked_at) else {
+            return None;
+        };
+        let mut cut = fixed.clone();
+        self.order.push_id(&mut cut, id);
+        found.cut = Some(cut);
+        Some(found)
     }
 
     /// The position of an index entry: its own value's, not that of the row, which may have moved since.
@@ -125,6 +138,8 @@ impl Search<'_> {
         if count_only {
             return Ok(Read { rows: Vec::new(), last, examined, counted: examined as u64 });
         }
+        self.work.read(rows.iter().map(|(_, value)| value.len()).sum());
+        self.work.take_turns().await;
         let mut records = Vec::with_capacity(rows.len());
         if stretch.holds == Holds::Records {
             for (key, value) in rows {
