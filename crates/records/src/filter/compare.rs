@@ -14,6 +14,18 @@ pub fn order_numbers(a: &Number, b: &Number) -> Ordering {
     }
 }
 
+/// The exact value of a number: those of equal numbers are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Exact {
+    Integer(i128),
+    /// The bits of a double that is no integer, or a very large one.
+    Double(u64),
+}
+
+pub(super) fn exact(number: &Number) -> Exact {
+    integer(number).map_or_else(|| Exact::Double(float(number).to_bits()), Exact::Integer)
+}
+
 fn integer(number: &Number) -> Option<i128> {
     match (number.as_i64(), number.as_u64()) {
         (Some(i), _) => Some(i.into()),

@@ -12,6 +12,7 @@ use super::asked::Asked;
 use super::compare::{equal, is_empty, order_folded, order_numbers};
 use super::operand::shown;
 use super::relative::{When, parse_period};
+use super::several::Several;
 use super::{Filter, FilterError, Operand, Test, join};
 use crate::size::about_json_bytes;
 
@@ -63,6 +64,11 @@ const ONE: usize = 16;
 /// What reading a date costs.
 const DATE: usize = 128;
 
+/// What looking up an item among many costs.
+const ITEM: usize = 32;
+/// So many comparisons are made rather than looking up.
+const FEW: usize = 64;
+
 /// What a condition looks at, with what is worked out of it once for all tests.
 pub(super) struct Looked<'v> {
     value: Cow<'v, Value>,
@@ -101,11 +107,12 @@ impl Spent {
 pub(super) struct Ready<'f> {
     test: &'f Test,
     folded: OnceLock<String>,
+    several: OnceLock<Several<'f>>,
 }
 
 impl<'f> Ready<'f> {
     pub fn new(test: &'f Test) -> Self {
-        Ready { test, folded: OnceLock::new() }
+        Ready { test, folded: OnceLock::new(), several: OnceLock::new() }
     }
 
     pub fn operand(&self) -> Operand {
@@ -230,11 +237,22 @@ impl<'f> Ready<'f> {
                 shown(subject)
             ));
         };
-        let mut found = (self.items()?.iter())
-            .map(|item| any_equal(item, held, spent).ok_or_else(|| self.incomparable(subject)));
-        match self.test.operand {
-            Operand::ContainsAll => found.try_fold(true, |all, one| Ok(all & one?)),
-            _ => found.try_fold(false, |any, one| Ok(any | one?)),
+        let items = self.items()?;
+        let all = self.test.operand == Operand::ContainsAll;
+        if items.len().saturating_mul(held.len()) > FEW {
+            let several = self.several.get_or_init(|| {
+                spent.add(ITEM * items.len());
+                Several::of(items)
+            });
+            spent.add(held.iter().map(cost_of_spelling).sum());
+            let found = several.found_in(held).ok_or_else(|| self.incomparable(subject))?;
+            return Ok(if all { found.all } else { found.some });
+        }
+        let mut found =
+            items.iter().map(|item| any_equal(item, held, spent).ok_or_else(|| self.incomparable(subject)));
+        match all {
+            true => found.try_fold(true, |all, one| Ok(all & one?)),
+            false => found.try_fold(false, |any, one| Ok(any | one?)),
         }
     }
 
@@ -268,6 +286,14 @@ fn when(subject: &Value, spent: &Spent) -> Result<When, String> {
             When::parse(text)
         }
         other => Err(format!("{} is no date and no date-time", shown(other))),
+    }
+}
+
+fn cost_of_spelling(value: &Value) -> usize {
+    match value {
+        Value::String(text) => ITEM + text.len(),
+        Value::Array(_) | Value::Object(_) => ITEM + about_json_bytes(value),
+        Value::Null | Value::Bool(_) | Value::Number(_) => ITEM,
     }
 }
 

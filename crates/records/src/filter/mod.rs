@@ -27,6 +27,7 @@ mod evaluate;
 mod operand;
 mod parse;
 mod relative;
+mod several;
 #[cfg(test)]
 mod tests;
 

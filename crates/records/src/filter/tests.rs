@@ -455,3 +455,69 @@ fn groups_within_groups_stop_where_they_are_decided() {
         prop_assert_eq!(filter.evaluate_on(&object, now()).unwrap(), by_hand(&filter, &object));
     });
 }
+
+/// Whether a list holds some or all of several values, by holding each against each.
+fn each_against_each(held: &[Value], items: &[Value], all: bool) -> Option<bool> {
+    let one = |item: &Value| {
+        let equal = held.iter().map(|held| compare::equal(item, held)).collect::<Vec<_>>();
+        let comparable = held.is_empty() || equal.iter().any(Option::is_some);
+        comparable.then(|| equal.contains(&Some(true)))
+    };
+    let found = items.iter().map(one).collect::<Option<Vec<_>>>()?;
+    Some(if all { found.iter().all(|one| *one) } else { found.contains(&true) })
+}
+
+fn items() -> impl Strategy<Value = Value> {
+    let numbers = prop_oneof![
+        (-3_i64..4).prop_map(Value::from),
+        (-3..4).prop_map(|n| json!(f64::from(n) / 2.0)),
+        prop::sample::select(vec![json!(u64::MAX), json!(-0.0), json!(1e30), json!(1e30 as u64), json!(0.1)]),
+    ];
+    let plain = prop_oneof![
+        4 => numbers,
+        2 => "[abA]{0,2}".prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+    ];
+    plain.prop_recursive(2, 6, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::vec(("[ab]", inner), 0..3)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+#[test]
+fn several_values_are_found_as_if_each_were_held_against_each() {
+    let lists = |most: usize| prop::collection::vec(items(), 0..most);
+    proptest!(ProptestConfig::with_cases(4_000), |(held in lists(40), items in lists(6), one_kind in any::<bool>())| {
+        // Most lists hold values of one kind.
+        let keep = |values: Vec<Value>| -> Vec<Value> {
+            values.into_iter().filter(|value| !one_kind || value.is_number()).collect()
+        };
+        let (held, items) = (keep(held), keep(items));
+        for all in [false, true] {
+            let expected = each_against_each(&held, &items, all);
+            let found = several::Several::of(&items).found_in(&held);
+            prop_assert_eq!(found.map(|found| if all { found.all } else { found.some }), expected);
+            // As it is asked, by one way or by the other.
+            let operand = if all { Operand::ContainsAll } else { Operand::ContainsAny };
+            let filter = Filter::field("held", operand, items.clone());
+            if filter.check_operands().is_ok() {
+                let asked = filter.evaluate_on(&json!({ "held": held }), now());
+                prop_assert_eq!(asked.ok(), expected);
+            }
+        }
+    });
+}
+
+#[test]
+fn several_values_are_looked_up_in_a_long_list() {
+    let long = json!({ "list": (0..100_000).collect::<Vec<_>>() });
+    let items: Vec<Value> = (0..1_000).map(|n| json!(200_000 + n)).collect();
+    for operand in ["contains_any", "contains_all"] {
+        let asked = cost(json!({"field": "list", operand: items}), &long);
+        assert!(asked < 100 * 101_000, "{asked}");
+    }
+}
