@@ -9,6 +9,7 @@ mod bounds;
 mod cost;
 mod cursor;
 mod gather;
+mod kept;
 mod plan;
 mod sort;
 #[cfg(test)]
@@ -27,9 +28,9 @@ use crate::error::{Problem, RecordsError};
 use crate::filter::{Asked, Filter, FilterProblem};
 use crate::records::Records;
 use crate::row::{Life, Row};
-use crate::schema::{Object, Target};
-use crate::size::about_json_bytes;
+use crate::schema::{FieldId, Object, Target};
 use cursor::Cursor;
+use kept::{Kept, rows_within};
 use sort::Order;
 pub use work::MAX_COMPARED;
 use work::Work;
@@ -85,7 +86,7 @@ pub struct Page {
 /// What a strategy gives: the rows of the page, and what it knows beyond it.
 struct Found {
     /// At most one more than the page holds.
-    rows: Vec<(Vec<u8>, Row)>,
+    rows: Vec<Kept>,
     total: u64,
     total_is_exact: bool,
     /// Of a listing: it has looked this far, and there may be more behind.
@@ -99,6 +100,9 @@ struct Search<'a> {
     filter: Option<&'a Filter>,
     order: Order,
     limit: usize,
+    max_bytes: Option<usize>,
+    /// The fields that are asked for; all without.
+    fields: Option<Vec<FieldId>>,
     after: Option<Cursor>,
     life: Life,
     now: Timestamp,
@@ -189,6 +193,11 @@ impl Records<'_> {
             filter: filter.as_ref(),
             order,
             limit,
+            max_bytes: query.max_bytes,
+            fields: (!keep.is_empty()).then(|| {
+                let named = object.fields.iter().filter(|field| keep.contains(&field.name));
+                named.map(|field| field.id).collect()
+            }),
             after: after.clone(),
             life,
             now,
@@ -219,10 +228,10 @@ impl Records<'_> {
             return Err(wrong(Problem::new("sort", message).hint("leave `sort` out, or narrow the filter")));
         }
         rows.truncate(limit);
-        let last = rows.last().filter(|_| more).map(|(position, _)| position.clone()).or(cut);
+        let last = rows.last().filter(|_| more).map(|kept| kept.position.clone()).or(cut);
         let next_cursor =
             last.map(|position| Cursor { position, total, total_is_exact }.to_text(&fingerprint));
-        let records = rows.into_iter().map(|(_, row)| keep_fields(row.into_flat(&object), &keep)).collect();
+        let records = rows.into_iter().map(|kept| keep_fields(kept.row.into_flat(&object), &keep)).collect();
         Ok(Page { records, next_cursor, total, total_is_exact, index: plan.index })
     }
 }
@@ -236,17 +245,6 @@ impl Records<'_> {
 fn filter_error(object: &Object, problems: Vec<FilterProblem>) -> RecordsError {
     let problems = problems.into_iter().map(Problem::from).collect();
     RecordsError::Filter { object: object.name.clone(), problems }
-}
-
-/// How many rows have so many bytes together; one at least.
-fn rows_within(rows: &[(Vec<u8>, Row)], most: usize) -> usize {
-    let mut bytes = 0;
-    let sizes = rows.iter().map(|(_, row)| row.values.values().map(about_json_bytes).sum::<usize>());
-    let within = sizes.take_while(|size| {
-        bytes += size;
-        bytes <= most
-    });
-    within.count().max(1)
 }
 
 /// The top-level names of the fields asked for.
@@ -299,6 +297,11 @@ impl Search<'_> {
                 return Ok(holds);
             }
         }
+    }
+
+    /// Whether the last of so many rows, with so many bytes together, lies behind the end of the page.
+    fn are_too_many(&self, rows: usize, bytes: usize) -> bool {
+        rows > 1 && self.max_bytes.is_some_and(|most| bytes > most)
     }
 
     fn too_broad(&self) -> RecordsError {

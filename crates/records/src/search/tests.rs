@@ -280,7 +280,7 @@ async fn a_search_that_would_look_at_everything_says_what_to_index() {
     the search on company looked at 50 records without an answer; narrow the filter by a field that is unique or indexed, or by `createdAt`
     "#);
     // What finds its page before it has looked at too much is answered.
-    let early = Query { limit: Some(5), ..query(json!({"field": "employees", "greater_or_equal": 100})) };
+    let early = Query { limit: Some(5), ..query(json!({"field": "employees", "greater_or_equal": 40})) };
     assert_eq!(within(&early).await.unwrap().records.len(), 5);
     assert_eq!(within(&Query::default()).await.unwrap().total, 300);
 }
@@ -593,4 +593,56 @@ async fn a_search_that_compares_much_lets_others_go_on() {
     assert_eq!(search(&bench, "person", &many_conditions(50)).await.unwrap().total, 0);
     others.abort();
     assert!(turns.load(Relaxed) >= 20, "{turns:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Whatever is let go of meanwhile: a page is the first of all that is found, as many as have so many bytes.
+    #[test]
+    fn a_page_is_as_large_as_it_may_be(
+        lengths in prop::collection::vec(0..40_usize, 1..40),
+        (limit, most) in (1..8_usize, 1..200_usize),
+        down in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let bench = Bench::new();
+            for name in ["plain", "indexed"] {
+                let fields = json!([{"name": "text", "type": "text"}]);
+                let indexes = if name == "indexed" { json!(["text"]) } else { json!([]) };
+                let object = json!({"name": name, "fields": fields, "indexes": indexes});
+                let object: NewObject = serde_json::from_value(object).unwrap();
+                bench.run(async |records| records.create_object(&object).await).await.unwrap();
+                for (n, length) in lengths.iter().enumerate() {
+                    let text = format!("{}{n}", "abc".chars().nth(n % 3).unwrap()).repeat(length / 2 + 1);
+                    bench.create(name, json!({ "text": text })).await.unwrap();
+                }
+                let sort = if down { "-text" } else { "text" };
+                for sort in [vec![], vec![sort.to_owned()]] {
+                    let everything = Query { sort: sort.clone(), limit: Some(MAX_LIMIT), ..Query::default() };
+                    let everything = search(&bench, name, &everything).await.unwrap().records;
+                    let mut query = Query { sort, limit: Some(limit), max_bytes: Some(most), ..Query::default() };
+                    let mut rest = &everything[..];
+                    loop {
+                        let page = search(&bench, name, &query).await.unwrap();
+                        let mut bytes = 0;
+                        let fit = rest.iter().take_while(|record| {
+                            bytes += crate::size::about_json_bytes(&record["text"]);
+                            bytes <= most
+                        });
+                        let fit = fit.count().max(1).min(limit).min(rest.len());
+                        assert_eq!(page.records, rest[..fit]);
+                        assert_eq!((page.total as usize, page.total_is_exact), (everything.len(), true));
+                        rest = &rest[fit..];
+                        assert_eq!(page.next_cursor.is_some(), !rest.is_empty());
+                        query.cursor = page.next_cursor;
+                        if query.cursor.is_none() {
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+    }
 }

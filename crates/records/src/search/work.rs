@@ -8,6 +8,37 @@ pub const MAX_COMPARED: u64 = 1 << 30;
 /// After so many bytes, read or compared, others have their turn: a millisecond or so.
 const TURN: u64 = 1 << 20;
 
+/// Bytes that are read at once, about: rows are read before anybody knows how large they are.
+const READ_BYTES: usize = 2 << 20;
+/// Rows read at once first, and after that if they are small.
+const FIRST_ROWS: usize = 32;
+const SOME_ROWS: usize = 64;
+const MOST_ROWS: usize = 128;
+
+/// How many rows to read at once: few at first, and more while all of them are small.
+pub(super) struct Chunks {
+    rows: usize,
+    largest: usize,
+}
+
+impl Chunks {
+    /// Of which the first has no more than are wanted.
+    pub fn first(wanted: usize) -> Chunks {
+        Chunks { rows: wanted.clamp(1, FIRST_ROWS), largest: 0 }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The next chunk, after one whose largest row had so many bytes.
+    pub fn go_on(&mut self, largest: usize) {
+        self.largest = self.largest.max(largest).max(1);
+        let fit = READ_BYTES / self.largest;
+        self.rows = (2 * self.rows).clamp(SOME_ROWS, MOST_ROWS).min(fit).max(1);
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Work {
     most: u64,
