@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 /// What a page of records has at most, about: it is put together in memory.
 const PAGE_BYTES: usize = 4 << 20;
+/// Records that are looked at together for whether they are there: each may be large.
+const LOOKED_AT: usize = 32;
 
 pub(crate) async fn list(ctx: &Ctx, object: &str, query: RecordQuery) -> Result<RecordPage, EngineError> {
     let filter = query.filter.map(|filter| Filter::parse(&filter, Allowed::FIELDS)).transpose();
@@ -83,7 +85,7 @@ pub(crate) async fn ids(
 pub(crate) async fn check_all(ctx: &Ctx, object: &str, ids: &[Uuid]) -> Result<(), EngineError> {
     let mut txn = Txn::begin(ctx.core.ports.store.clone(), ctx.ws.shard);
     let records = Records::open(&mut txn, ctx.ws.id).await?;
-    for some in ids.chunks(MAX_LIMIT) {
+    for some in ids.chunks(LOOKED_AT) {
         let found = records.get_many(object, some).await?;
         let found: HashSet<&str> = found.iter().filter_map(|record| record["id"].as_str()).collect();
         if let Some(missing) = some.iter().map(Uuid::to_string).find(|id| !found.contains(id.as_str())) {

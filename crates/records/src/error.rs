@@ -76,6 +76,11 @@ pub enum RecordsError {
     Query { object: String, problem: Problem },
     #[error("the search on {object} looked at {scanned} records without an answer; {advice}")]
     TooBroad { object: String, scanned: usize, advice: String },
+    #[error(
+        "the filter on {object} has compared {most} bytes, the most of one search, without an answer; ask fewer \
+         conditions of long values, or {advice}"
+    )]
+    TooMuch { object: String, most: u64, advice: String },
     #[error("the schema cannot be changed: {}", sentence(.problems))]
     Schema { problems: Vec<Problem> },
     #[error("there is no view `{}` of {object}{}", clipped(.name), hinted(.hint))]
@@ -102,7 +107,7 @@ impl RecordsError {
             RecordsError::Match { .. } => "invalid_match",
             RecordsError::Filter { .. } => "invalid_filter",
             RecordsError::Query { .. } => "invalid_query",
-            RecordsError::TooBroad { .. } => "search_too_broad",
+            RecordsError::TooBroad { .. } | RecordsError::TooMuch { .. } => "search_too_broad",
             RecordsError::Schema { .. } => "invalid_schema",
             RecordsError::UnknownView { .. } => "unknown_view",
             RecordsError::Misuse(_) => "internal",

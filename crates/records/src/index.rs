@@ -26,6 +26,9 @@ use crate::value::timestamp;
 const MAX_TEXT_BYTES: usize = 256;
 /// A text that is longer stands in a unique key by its beginning and its hash.
 const MAX_UNIQUE_BYTES: usize = 128;
+/// And so does one that takes more than this in a key, where a NUL takes two bytes: four texts must fit one. It is as
+/// much as fits, so that it is a matter of texts that are all but NULs, and the keys of all others stay as they are.
+const MAX_UNIQUE_IN_KEY: usize = 240;
 
 fn cut(text: &str, at: usize) -> &str {
     &text[..text.floor_char_boundary(at)]
@@ -129,7 +132,8 @@ pub(crate) fn set_prefix(workspace: WorkspaceId, object: ObjectId, set: u32, pre
 /// A text as unique sets compare it.
 fn unique_text(text: &str) -> String {
     let folded = text.trim().to_lowercase();
-    if folded.len() <= MAX_UNIQUE_BYTES {
+    let in_key = folded.len() + folded.bytes().filter(|byte| *byte == 0).count();
+    if folded.len() <= MAX_UNIQUE_BYTES && in_key <= MAX_UNIQUE_IN_KEY {
         return folded;
     }
     let hash = Sha256::digest(&folded);
@@ -246,5 +250,11 @@ mod tests {
         assert_ne!(unique_text(&long), unique_text(&format!("{long}!")));
         assert!(unique_text(&long).len() <= 64 + 1 + 64);
         assert_eq!(unique_text(" Acme "), "acme");
+        // As it was before NULs counted twice.
+        for ordinary in ["x".repeat(128), "é".repeat(64), "\0".repeat(100) + "abc"] {
+            assert_eq!(unique_text(&ordinary), ordinary);
+        }
+        let (nulls, others) = ("\0".repeat(128), "\0".repeat(127) + "x");
+        assert_ne!(unique_text(&nulls), unique_text(&others));
     }
 }

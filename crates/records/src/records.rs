@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use stepwell_store::{Txn, Want, WorkspaceId};
+use stepwell_store::{Txn, Value as Bytes, Want, WorkspaceId};
 use uuid::Uuid;
 
 use crate::error::{Problem, RecordsError};
@@ -76,11 +76,23 @@ impl<'t> Records<'t> {
         life: Life,
         ids: &[Uuid],
     ) -> Result<Vec<Option<Row>>, RecordsError> {
+        let stored = self.stored_many(object, life, ids).await?;
+        (ids.iter().zip(stored))
+            .map(|(id, value)| value.map(|value| Row::decode(*id, &value)).transpose())
+            .collect()
+    }
+
+    /// As [`observe_many`](Self::observe_many), for those who read them one by one: a row may take many times the
+    /// memory of its bytes.
+    pub(crate) async fn stored_many(
+        &self,
+        object: &Object,
+        life: Life,
+        ids: &[Uuid],
+    ) -> Result<Vec<Option<Bytes>>, RecordsError> {
         let key = |id: &Uuid| row::key(self.workspace, object.id, life, *id);
         let view = self.txn.read(ids.iter().map(|id| Want::Key(key(id))).collect()).await?;
-        (ids.iter().zip(view.rows))
-            .map(|(id, rows)| rows.first().map(|(_, value)| Row::decode(*id, value)).transpose())
-            .collect()
+        Ok(view.rows.into_iter().map(|rows| rows.into_iter().next().map(|(_, value)| value)).collect())
     }
 
     /// A record that the commit rests on.

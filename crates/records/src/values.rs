@@ -37,6 +37,11 @@ impl Values {
         self.place(field).ok().map(|at| self.0[at].1.take())
     }
 
+    /// Lets go of all but these fields.
+    pub fn retain(&mut self, fields: &[FieldId]) {
+        self.0.retain(|(field, _)| fields.contains(field));
+    }
+
     pub fn values(&self) -> impl Iterator<Item = &Value> {
         self.0.iter().map(|(_, value)| value)
     }

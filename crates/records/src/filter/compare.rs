@@ -14,6 +14,18 @@ pub fn order_numbers(a: &Number, b: &Number) -> Ordering {
     }
 }
 
+/// The exact value of a number: those of equal numbers are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Exact {
+    Integer(i128),
+    /// The bits of a double that is no integer, or a very large one.
+    Double(u64),
+}
+
+pub(super) fn exact(number: &Number) -> Exact {
+    integer(number).map_or_else(|| Exact::Double(float(number).to_bits()), Exact::Integer)
+}
+
 fn integer(number: &Number) -> Option<i128> {
     match (number.as_i64(), number.as_u64()) {
         (Some(i), _) => Some(i.into()),
@@ -39,9 +51,10 @@ fn order_mixed(integer: i128, float: f64) -> Ordering {
     if integer <= float.floor() as i128 { Ordering::Less } else { Ordering::Greater }
 }
 
-/// Text order: ignoring case first, then exactly, so that it is total and agrees with equality.
-pub(crate) fn order_texts(a: &str, b: &str) -> Ordering {
-    a.to_lowercase().cmp(&b.to_lowercase()).then_with(|| a.cmp(b))
+/// The order of two texts, each given in lower case and as it is: ignoring case first, then exactly, so that it is total
+/// and agrees with equality.
+pub(super) fn order_folded(a: (&str, &str), b: (&str, &str)) -> Ordering {
+    a.cmp(&b)
 }
 
 /// Equality of two values of one kind; `None` when their kinds differ.
@@ -67,15 +80,6 @@ fn same(a: &Value, b: &Value) -> bool {
 
 fn same_items(a: &[Value], b: &[Value]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
-}
-
-/// Order of two numbers or two texts; `None` for anything else.
-pub(super) fn order(a: &Value, b: &Value) -> Option<Ordering> {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => Some(order_numbers(a, b)),
-        (Value::String(a), Value::String(b)) => Some(order_texts(a, b)),
-        _ => None,
-    }
 }
 
 /// No value, or one that holds nothing: null, a blank text, an empty list, an object all of whose parts are empty.

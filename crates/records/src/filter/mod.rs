@@ -20,12 +20,14 @@
 //!   friends order text ignoring case first. Numbers compare by value, whatever their JSON spelling. A date against a
 //!   date-time compares calendar days in UTC. Anything else of two kinds is incomparable, an error.
 
+mod asked;
 mod bind;
 mod compare;
 mod evaluate;
 mod operand;
 mod parse;
 mod relative;
+mod several;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +36,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+pub(crate) use asked::Asked;
 pub use compare::{is_empty, order_numbers};
 pub use operand::Operand;
 pub(crate) use operand::{quoted, shown};

@@ -400,3 +400,124 @@ fn ten_thousand_conditions_and_operands_are_told_apart_quickly() {
     }
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
+
+/// What asking costs, about in bytes that are looked at.
+fn cost(json: Value, object: &Value) -> usize {
+    let filter = parse(json);
+    let asked = Asked::of(&filter);
+    let mut asking = asked.begin();
+    let resolve = |name: &str| object.get(name).map(std::borrow::Cow::Borrowed);
+    while asking.go_on(&resolve, now(), 1_000).unwrap().is_none() {}
+    asking.spent()
+}
+
+#[test]
+fn a_text_is_brought_to_lower_case_once_for_all_conditions() {
+    let long = json!({ "text": "Long ".repeat(2_000) });
+    let beginnings = |count: usize| -> Value {
+        json!({ "any": (0..count).map(|n| json!({"field": "text", "starts_with": format!("x{n}")})).collect::<Vec<_>>() })
+    };
+    let (one, many) = (cost(beginnings(1), &long), cost(beginnings(100), &long));
+    assert!((10_000..10_100).contains(&one), "{one}");
+    assert!(many < one + 100 * 40, "{many}");
+    let parts = json!([{"field": "text", "contains": "long", "not_contains": "short"}]);
+    assert!((30_000..30_200).contains(&cost(parts, &long)));
+    assert!(cost(json!({"field": "text", "is": "Long"}), &long) < 100);
+    assert!(cost(json!({"field": "text", "is_empty": false}), &long) < 100);
+    let list = json!({ "list": vec![7; 1_000] });
+    assert!(cost(json!({"field": "list", "contains": 8}), &list) >= 1_000);
+}
+
+/// Groups within groups, and what they say of an object, put together by hand.
+#[test]
+fn groups_within_groups_stop_where_they_are_decided() {
+    fn by_hand(filter: &Filter, object: &Value) -> bool {
+        match filter {
+            Filter::All(filters) => filters.iter().all(|filter| by_hand(filter, object)),
+            Filter::Any(filters) => filters.iter().any(|filter| by_hand(filter, object)),
+            Filter::Not(filter) => !by_hand(filter, object),
+            condition => condition.evaluate_on(object, now()).unwrap(),
+        }
+    }
+    let leaf = (0..3_i64, any::<bool>()).prop_map(|(n, wide)| match wide {
+        true => Filter::field("n", Operand::GreaterThan, n),
+        false => Filter::field("n", Operand::Is, n),
+    });
+    let filters = leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Filter::All),
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Filter::Any),
+            inner.prop_map(|filter| Filter::Not(Box::new(filter))),
+        ]
+    });
+    proptest!(ProptestConfig::with_cases(500), |(filter in filters, n in 0..4_i64)| {
+        let object = json!({ "n": n });
+        prop_assert_eq!(filter.evaluate_on(&object, now()).unwrap(), by_hand(&filter, &object));
+    });
+}
+
+/// Whether a list holds some or all of several values, by holding each against each.
+fn each_against_each(held: &[Value], items: &[Value], all: bool) -> Option<bool> {
+    let one = |item: &Value| {
+        let equal = held.iter().map(|held| compare::equal(item, held)).collect::<Vec<_>>();
+        let comparable = held.is_empty() || equal.iter().any(Option::is_some);
+        comparable.then(|| equal.contains(&Some(true)))
+    };
+    let found = items.iter().map(one).collect::<Option<Vec<_>>>()?;
+    Some(if all { found.iter().all(|one| *one) } else { found.contains(&true) })
+}
+
+fn items() -> impl Strategy<Value = Value> {
+    let numbers = prop_oneof![
+        (-3_i64..4).prop_map(Value::from),
+        (-3..4).prop_map(|n| json!(f64::from(n) / 2.0)),
+        prop::sample::select(vec![json!(u64::MAX), json!(-0.0), json!(1e30), json!(1e30 as u64), json!(0.1)]),
+    ];
+    let plain = prop_oneof![
+        4 => numbers,
+        2 => "[abA]{0,2}".prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+    ];
+    plain.prop_recursive(2, 6, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::vec(("[ab]", inner), 0..3)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+#[test]
+fn several_values_are_found_as_if_each_were_held_against_each() {
+    let lists = |most: usize| prop::collection::vec(items(), 0..most);
+    proptest!(ProptestConfig::with_cases(4_000), |(held in lists(40), items in lists(6), one_kind in any::<bool>())| {
+        // Most lists hold values of one kind.
+        let keep = |values: Vec<Value>| -> Vec<Value> {
+            values.into_iter().filter(|value| !one_kind || value.is_number()).collect()
+        };
+        let (held, items) = (keep(held), keep(items));
+        for all in [false, true] {
+            let expected = each_against_each(&held, &items, all);
+            let found = several::Several::of(&items).found_in(&held);
+            prop_assert_eq!(found.map(|found| if all { found.all } else { found.some }), expected);
+            // As it is asked, by one way or by the other.
+            let operand = if all { Operand::ContainsAll } else { Operand::ContainsAny };
+            let filter = Filter::field("held", operand, items.clone());
+            if filter.check_operands().is_ok() {
+                let asked = filter.evaluate_on(&json!({ "held": held }), now());
+                prop_assert_eq!(asked.ok(), expected);
+            }
+        }
+    });
+}
+
+#[test]
+fn several_values_are_looked_up_in_a_long_list() {
+    let long = json!({ "list": (0..100_000).collect::<Vec<_>>() });
+    let items: Vec<Value> = (0..1_000).map(|n| json!(200_000 + n)).collect();
+    for operand in ["contains_any", "contains_all"] {
+        let asked = cost(json!({"field": "list", operand: items}), &long);
+        assert!(asked < 100 * 101_000, "{asked}");
+    }
+}

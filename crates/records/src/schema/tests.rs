@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::filter::{Allowed, Filter};
-use crate::schema::{NewField, NewObject, Wanted};
+use crate::schema::{IndexState, NewField, NewObject, Wanted};
 use crate::testing::{Bench, WS, id, map};
 use crate::{Query, Records, RecordsError, Schema};
 
@@ -370,4 +370,27 @@ async fn a_view_that_is_saved_meanwhile_is_not_lost_by_a_rename() {
     let filter = json!({"field": "code", "is": "x"});
     bench.run(async |records| records.save_view("company", "v", Some(&filter), &[]).await).await.unwrap();
     assert!(txn.commit().await.unwrap_err().is_conflict());
+}
+
+/// A NUL takes two bytes in a key, and four texts of them must fit one.
+#[tokio::test]
+async fn a_unique_set_of_four_texts_is_built_whatever_they_are() {
+    let bench = Bench::new();
+    let fields: Vec<Value> = "abcd".chars().map(|c| json!({"name": c.to_string(), "type": "text"})).collect();
+    let object = serde_json::from_value(json!({"name": "thing", "fields": fields})).unwrap();
+    bench.run(async |records| records.create_object(&object).await).await.unwrap();
+    let of = |text: &str| json!({"a": text, "b": text, "c": text, "d": text});
+    let texts =
+        ["\0".repeat(128), "\0".repeat(127) + "x", "\0".repeat(120), "x\0".repeat(64), "é".repeat(128)];
+    for text in &texts {
+        bench.create("thing", of(text)).await.unwrap();
+    }
+    let names = ["a", "b", "c", "d"].map(str::to_owned);
+    bench.run(async |records| records.add_unique("thing", &names).await).await.unwrap();
+    backfill(&bench).await;
+    let schema = bench.run(async |records| Ok(records.schema().clone())).await.unwrap();
+    assert_eq!(schema.object("thing").unwrap().unique[0].state, IndexState::Ready);
+    for text in &texts {
+        assert_eq!(bench.create("thing", of(text)).await.unwrap_err().code(), "unique_conflict");
+    }
 }

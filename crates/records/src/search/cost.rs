@@ -10,13 +10,20 @@ use super::*;
 use crate::filter::Allowed;
 use crate::testing::{Bench, START, WS};
 
-/// Counts the rows that are read.
+/// Counts the rows that are read, their bytes, and the bytes of the largest read.
 #[derive(Default)]
-struct Counting(AtomicUsize);
+struct Counting {
+    rows: AtomicUsize,
+    bytes: AtomicUsize,
+    largest: AtomicUsize,
+}
 
 impl Watch for Counting {
     fn after(&self, _wants: &[Want], view: &Rows) {
-        self.0.fetch_add(view.rows.iter().map(Vec::len).sum(), Ordering::Relaxed);
+        self.rows.fetch_add(view.rows.iter().map(Vec::len).sum(), Ordering::Relaxed);
+        let bytes = view.rows.iter().flatten().map(|(_, value)| value.len()).sum();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.largest.fetch_max(bytes, Ordering::Relaxed);
     }
 }
 
@@ -52,9 +59,9 @@ async fn costs(stored: usize, searches: &[Query]) -> Vec<(usize, Option<usize>)>
         let run = async |query: &Query| {
             let mut txn: Txn = bench.begin();
             let records = Records::open(&mut txn, WS).await.unwrap();
-            let before = counting.watch.0.load(Ordering::Relaxed);
+            let before = counting.watch.rows.load(Ordering::Relaxed);
             let page = records.search("thing", query, now).await.unwrap();
-            (counting.watch.0.load(Ordering::Relaxed) - before, page)
+            (counting.watch.rows.load(Ordering::Relaxed) - before, page)
         };
         let (first, page) = run(query).await;
         let second = match page.next_cursor {
@@ -106,5 +113,38 @@ async fn a_search_by_an_index_costs_the_same_however_much_is_stored() {
     for (first, second) in costs(10_000, &all).await {
         assert!(first <= 1_000 + 256 + 2 * 11, "{first}");
         assert!(second.unwrap() <= 2 * 11, "{second:?}");
+    }
+}
+
+/// Records may be large: reads are of fewer of them then, and what lies behind a page's end is not read for it.
+#[tokio::test]
+async fn a_search_among_large_records_reads_them_few_at_a_time() {
+    const LARGE: usize = 200_000;
+    let counting = Arc::new(Watched::new(MemoryStore::new(), Counting::default()));
+    let bench = Bench::on(counting.clone());
+    for n in 0..100 {
+        let city = format!("{n:03}{}", "x".repeat(LARGE));
+        bench.create("person", json!({ "city": city })).await.unwrap();
+    }
+    let now = Timestamp::from_millisecond(START).unwrap();
+    let cost = async |query: &Query| {
+        counting.watch.bytes.store(0, Ordering::Relaxed);
+        counting.watch.largest.store(0, Ordering::Relaxed);
+        let mut txn: Txn = bench.begin();
+        let records = Records::open(&mut txn, WS).await.unwrap();
+        let page = records.search("person", query, now).await.unwrap();
+        let of = |count: &AtomicUsize| count.load(Ordering::Relaxed) / LARGE;
+        (of(&counting.watch.bytes), of(&counting.watch.largest), page)
+    };
+    for sort in [vec![], vec!["-updatedAt".to_owned()], vec!["city".to_owned()]] {
+        let query = Query { sort, limit: Some(500), max_bytes: Some(3 * LARGE), ..Query::default() };
+        let (_, largest, page) = cost(&query).await;
+        assert!(largest <= 32, "{largest}");
+        assert_eq!((page.records.len(), page.total), (2, 100));
+        let next = Query { cursor: page.next_cursor, ..query };
+        let (read, largest, page) = cost(&next).await;
+        assert!(largest <= 32, "{largest}");
+        assert!(read <= 32 || !next.sort.is_empty(), "{read}");
+        assert_eq!((page.records.len(), page.total), (2, 100));
     }
 }

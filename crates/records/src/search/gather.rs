@@ -1,17 +1,18 @@
 //! Looking at all candidates and keeping the best page of them: for what no walk gives in the order asked for.
 
-use std::collections::BTreeMap;
-
 use stepwell_store::{Key, Want};
 use uuid::Uuid;
 
+use super::kept::Best;
 use super::plan::Stretch;
+use super::work::Chunks;
 use super::{Found, Search};
 use crate::error::RecordsError;
 use crate::index::id_of_unique;
 use crate::row::Row;
 
-const CHUNK: usize = 256;
+/// Places of a unique set read at once: they hold ids alone.
+const PLACES: usize = 256;
 
 pub(super) enum Candidates<'p> {
     Ids(&'p [Uuid]),
@@ -19,16 +20,19 @@ pub(super) enum Candidates<'p> {
     Ranges(&'p [Stretch]),
 }
 
-/// The best rows so far, in order; never more than a page and one.
-struct Best<'s, 'a> {
+/// What was gathered so far.
+struct Gathered<'s, 'a> {
     search: &'s Search<'a>,
-    rows: BTreeMap<Vec<u8>, Row>,
+    best: Best,
     total: u64,
 }
 
-impl Best<'_, '_> {
-    fn add(&mut self, row: Row) -> Result<(), RecordsError> {
-        if !self.search.matches(&row)? {
+impl Gathered<'_, '_> {
+    async fn add(&mut self, row: Row) -> Result<(), RecordsError> {
+        if self.search.work.is_used_up() {
+            return Err(self.search.too_much());
+        }
+        if !self.search.matches(&row).await? {
             return Ok(());
         }
         self.total += 1;
@@ -36,45 +40,45 @@ impl Best<'_, '_> {
         if self.search.after.as_ref().is_some_and(|after| position <= after.position) {
             return Ok(());
         }
-        self.rows.insert(position, row);
-        if self.rows.len() > self.search.limit + 1 {
-            self.rows.pop_last();
-        }
+        self.best.add(self.search, position, row);
         Ok(())
     }
 }
 
 impl Search<'_> {
     pub async fn gather(&self, candidates: Candidates<'_>) -> Result<Found, RecordsError> {
-        let mut best = Best { search: self, rows: BTreeMap::new(), total: 0 };
+        let mut gathered = Gathered { search: self, best: Best::default(), total: 0 };
         match candidates {
-            Candidates::Ids(ids) => self.gather_ids(ids, &mut best).await?,
+            Candidates::Ids(ids) => self.gather_ids(ids, &mut gathered).await?,
             Candidates::UniqueKeys(keys) => {
                 let mut ids = Vec::new();
-                for keys in keys.chunks(CHUNK) {
+                for keys in keys.chunks(PLACES) {
                     let wants = keys.iter().cloned().map(Want::Key).collect();
                     let places = self.records.txn.read(wants).await?;
                     for (key, id) in places.rows.iter().flatten() {
                         ids.push(id_of_unique(key, id)?);
                     }
                 }
-                self.gather_ids(&ids, &mut best).await?;
+                self.gather_ids(&ids, &mut gathered).await?;
             }
             Candidates::Ranges(stretches) => {
                 let mut examined = 0;
+                let mut chunks = Chunks::first(usize::MAX);
                 for stretch in stretches {
                     let mut keys = stretch.keys.clone();
                     while keys.start < keys.end {
                         if examined >= self.max_examined {
                             return Err(self.too_broad());
                         }
-                        let read = self.read(stretch, &keys, CHUNK, false).await?;
+                        let asked = chunks.rows();
+                        let read = self.read(stretch, &keys, asked, false).await?;
+                        chunks.go_on(read.largest);
                         examined += read.examined;
-                        for (_, row) in read.rows {
-                            best.add(row)?;
+                        for stored in read.rows {
+                            gathered.add(stored.row()?).await?;
                         }
                         match read.last {
-                            Some(last) if read.examined == CHUNK => {
+                            Some(last) if read.examined == asked => {
                                 if stretch.backwards {
                                     keys.end = last;
                                 } else {
@@ -87,22 +91,25 @@ impl Search<'_> {
                 }
             }
         }
-        Ok(Found {
-            total: best.total,
-            rows: best.rows.into_iter().collect(),
-            total_is_exact: true,
-            cut: None,
-        })
+        let rows = gathered.best.into_rows();
+        Ok(Found { total: gathered.total, rows, total_is_exact: true, cut: None })
     }
 
-    async fn gather_ids(&self, ids: &[Uuid], best: &mut Best<'_, '_>) -> Result<(), RecordsError> {
+    async fn gather_ids(&self, ids: &[Uuid], gathered: &mut Gathered<'_, '_>) -> Result<(), RecordsError> {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         ids.dedup();
-        for ids in ids.chunks(CHUNK) {
-            for row in self.records.observe_many(self.object, self.life, ids).await?.into_iter().flatten() {
-                best.add(row)?;
+        let (mut rest, mut chunks) = (&ids[..], Chunks::first(usize::MAX));
+        while !rest.is_empty() {
+            let (some, others) = rest.split_at(chunks.rows().min(rest.len()));
+            let (stored, largest) = self.stored(some).await?;
+            chunks.go_on(largest);
+            for (id, value) in some.iter().zip(stored) {
+                if let Some(value) = value {
+                    gathered.add(Row::decode(*id, &value)?).await?;
+                }
             }
+            rest = others;
         }
         Ok(())
     }

@@ -1,18 +1,21 @@
 //! Searching: a filter, a sort, a page.
 //!
 //! A search is an observation: it sees the transaction's own writes, and the commit does not rest on it. What it costs
-//! grows with what it returns where an index fits, else with what it has to look at, up to [`MAX_EXAMINED`] records.
+//! grows with what it returns where an index fits, else with what it has to look at, up to [`MAX_EXAMINED`] records and
+//! [`MAX_COMPARED`] bytes compared.
 
 mod bounds;
 #[cfg(test)]
 mod cost;
 mod cursor;
 mod gather;
+mod kept;
 mod plan;
 mod sort;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod work;
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -22,13 +25,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Problem, RecordsError};
-use crate::filter::{Filter, FilterProblem};
+use crate::filter::{Asked, Filter, FilterProblem};
 use crate::records::Records;
 use crate::row::{Life, Row};
-use crate::schema::{Object, Target};
-use crate::size::about_json_bytes;
+use crate::schema::{FieldId, Object, Target};
 use cursor::Cursor;
+use kept::{Kept, rows_within};
 use sort::Order;
+pub use work::MAX_COMPARED;
+use work::Work;
 
 /// Records in a page unless the query says otherwise.
 pub const DEFAULT_LIMIT: usize = 50;
@@ -81,7 +86,7 @@ pub struct Page {
 /// What a strategy gives: the rows of the page, and what it knows beyond it.
 struct Found {
     /// At most one more than the page holds.
-    rows: Vec<(Vec<u8>, Row)>,
+    rows: Vec<Kept>,
     total: u64,
     total_is_exact: bool,
     /// Of a listing: it has looked this far, and there may be more behind.
@@ -95,25 +100,40 @@ struct Search<'a> {
     filter: Option<&'a Filter>,
     order: Order,
     limit: usize,
+    max_bytes: Option<usize>,
+    /// The fields that are asked for; all without.
+    fields: Option<Vec<FieldId>>,
     after: Option<Cursor>,
     life: Life,
     now: Timestamp,
     max_examined: usize,
     /// It is a listing: in the order of ids, of which each page may be short.
     listing: bool,
+    /// The filter, laid out.
+    asked: Option<Asked<'a>>,
+    work: Work,
+}
+
+/// How far one search goes.
+#[derive(Clone, Copy)]
+struct Limits {
+    examined: usize,
+    compared: u64,
 }
 
 impl Records<'_> {
     /// The records that a query asks for. `now` is what relative operands are relative to.
     pub async fn search(&self, object: &str, query: &Query, now: Timestamp) -> Result<Page, RecordsError> {
-        self.search_within(object, query, now, MAX_EXAMINED, false).await
+        let limits = Limits { examined: MAX_EXAMINED, compared: MAX_COMPARED };
+        self.search_within(object, query, now, limits, false).await
     }
 
     /// As [`Records::search`], for going over all there is, however many pages that takes and whatever is written
     /// meanwhile: in the order of ids, which never changes. So a page with a cursor may have fewer records than asked
     /// for, or none. In an order of fields, which may change, all come at once, whatever the limit: `MAX_SORTED`.
     pub async fn list(&self, object: &str, query: &Query, now: Timestamp) -> Result<Page, RecordsError> {
-        self.search_within(object, query, now, MAX_LISTED, true).await
+        let limits = Limits { examined: MAX_LISTED, compared: MAX_COMPARED };
+        self.search_within(object, query, now, limits, true).await
     }
 
     async fn search_within(
@@ -121,7 +141,7 @@ impl Records<'_> {
         object: &str,
         query: &Query,
         now: Timestamp,
-        max_examined: usize,
+        limits: Limits,
         listing: bool,
     ) -> Result<Page, RecordsError> {
         let object = self.object(object)?;
@@ -147,8 +167,8 @@ impl Records<'_> {
         let sorted = listing && !order.by.is_empty();
         let listing = listing && !sorted;
         let (max_examined, limit) = match sorted {
-            true => (max_examined.max(MAX_EXAMINED), Some(MAX_LIMIT)),
-            false => (max_examined, query.limit),
+            true => (limits.examined.max(MAX_EXAMINED), Some(MAX_LIMIT)),
+            false => (limits.examined, query.limit),
         };
         let limit = match limit {
             None => DEFAULT_LIMIT,
@@ -167,22 +187,30 @@ impl Records<'_> {
         let after = query.cursor.as_deref().map(|text| Cursor::parse(text, &fingerprint)).transpose();
         let after = after.map_err(wrong)?;
 
-        let search = Search {
+        let mut search = Search {
             records: self,
             object: &object,
             filter: filter.as_ref(),
             order,
             limit,
+            max_bytes: query.max_bytes,
+            fields: (!keep.is_empty()).then(|| {
+                let named = object.fields.iter().filter(|field| keep.contains(&field.name));
+                named.map(|field| field.id).collect()
+            }),
             after: after.clone(),
             life,
             now,
             max_examined,
             listing,
+            asked: filter.as_ref().map(Asked::of),
+            work: Work::of_at_most(limits.compared),
         };
         let mut plan = search.plan();
         let mut found = search.run(&plan).await;
-        if listing && matches!(found, Err(RecordsError::TooBroad { .. })) {
+        if listing && matches!(found, Err(RecordsError::TooBroad { .. } | RecordsError::TooMuch { .. })) {
             // Too many to be put in order: past all records, which are.
+            search.work = Work::of_at_most(limits.compared);
             plan = search.whole(None);
             found = search.run(&plan).await;
         }
@@ -200,10 +228,10 @@ impl Records<'_> {
             return Err(wrong(Problem::new("sort", message).hint("leave `sort` out, or narrow the filter")));
         }
         rows.truncate(limit);
-        let last = rows.last().filter(|_| more).map(|(position, _)| position.clone()).or(cut);
+        let last = rows.last().filter(|_| more).map(|kept| kept.position.clone()).or(cut);
         let next_cursor =
             last.map(|position| Cursor { position, total, total_is_exact }.to_text(&fingerprint));
-        let records = rows.into_iter().map(|(_, row)| keep_fields(row.into_flat(&object), &keep)).collect();
+        let records = rows.into_iter().map(|kept| keep_fields(kept.row.into_flat(&object), &keep)).collect();
         Ok(Page { records, next_cursor, total, total_is_exact, index: plan.index })
     }
 }
@@ -217,17 +245,6 @@ impl Records<'_> {
 fn filter_error(object: &Object, problems: Vec<FilterProblem>) -> RecordsError {
     let problems = problems.into_iter().map(Problem::from).collect();
     RecordsError::Filter { object: object.name.clone(), problems }
-}
-
-/// How many rows have so many bytes together; one at least.
-fn rows_within(rows: &[(Vec<u8>, Row)], most: usize) -> usize {
-    let mut bytes = 0;
-    let sizes = rows.iter().map(|(_, row)| row.values.values().map(about_json_bytes).sum::<usize>());
-    let within = sizes.take_while(|size| {
-        bytes += size;
-        bytes <= most
-    });
-    within.count().max(1)
 }
 
 /// The top-level names of the fields asked for.
@@ -263,20 +280,43 @@ impl Search<'_> {
         }
     }
 
-    /// Whether a row is wanted.
-    fn matches(&self, row: &Row) -> Result<bool, RecordsError> {
-        let Some(filter) = self.filter else { return Ok(true) };
-        let resolve = |name: &str| match self.object.target(name).ok()? {
-            Target::System(system) => Some(Cow::Owned(row.system(system).into())),
-            target @ Target::Field { .. } => Some(Cow::Borrowed(row.get(&target.path()?))),
-        };
-        filter.holds(&resolve, self.now).map_err(|problem| filter_error(self.object, vec![problem]))
+    /// Whether a row is wanted. A large record and many conditions take long, so others have their turns meanwhile.
+    async fn matches(&self, row: &Row) -> Result<bool, RecordsError> {
+        let Some(asked) = &self.asked else { return Ok(true) };
+        let mut asking = asked.begin();
+        loop {
+            self.work.take_turns().await;
+            let resolve = |name: &str| match self.object.target(name).ok()? {
+                Target::System(system) => Some(Cow::Owned(row.system(system).into())),
+                target @ Target::Field { .. } => Some(Cow::Borrowed(row.get(&target.path()?))),
+            };
+            let before = asking.spent();
+            let decided = asking.go_on(&resolve, self.now, self.work.left_of_turn());
+            self.work.compared(asking.spent() - before);
+            if let Some(holds) = decided.map_err(|problem| filter_error(self.object, vec![problem]))? {
+                return Ok(holds);
+            }
+        }
+    }
+
+    /// Whether the last of so many rows, with so many bytes together, lies behind the end of the page.
+    fn are_too_many(&self, rows: usize, bytes: usize) -> bool {
+        rows > 1 && self.max_bytes.is_some_and(|most| bytes > most)
     }
 
     fn too_broad(&self) -> RecordsError {
         RecordsError::TooBroad {
             object: self.object.name.clone(),
             scanned: self.max_examined,
+            advice: self.advice(),
+        }
+    }
+
+    /// The filter on what was read was too much work.
+    fn too_much(&self) -> RecordsError {
+        RecordsError::TooMuch {
+            object: self.object.name.clone(),
+            most: self.work.most(),
             advice: self.advice(),
         }
     }

@@ -1,6 +1,8 @@
 //! How searches behave: which index they go by, what they cost, pages, totals; and that an index changes no answer.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use insta::assert_snapshot;
 use jiff::Timestamp;
@@ -20,6 +22,8 @@ fn now() -> Timestamp {
 fn query(filter: Value) -> Query {
     Query { filter: Some(Filter::parse(&filter, Allowed::FIELDS).unwrap()), ..Query::default() }
 }
+
+const LOOKS_AT_50: Limits = Limits { examined: 50, compared: MAX_COMPARED };
 
 async fn search(bench: &Bench, object: &str, query: &Query) -> Result<Page, RecordsError> {
     bench.run(async |records| records.search(object, query, now()).await).await
@@ -260,7 +264,9 @@ async fn a_search_that_would_look_at_everything_says_what_to_index() {
         bench.create("company", json!({"name": format!("c{n}"), "employees": n})).await.unwrap();
     }
     let within = async |query: &Query| {
-        bench.run(async |records| records.search_within("company", query, now(), 50, false).await).await
+        bench
+            .run(async |records| records.search_within("company", query, now(), LOOKS_AT_50, false).await)
+            .await
     };
     let by_name = Query { sort: vec!["name".into()], ..Query::default() };
     let messages = [
@@ -274,7 +280,7 @@ async fn a_search_that_would_look_at_everything_says_what_to_index() {
     the search on company looked at 50 records without an answer; narrow the filter by a field that is unique or indexed, or by `createdAt`
     "#);
     // What finds its page before it has looked at too much is answered.
-    let early = Query { limit: Some(5), ..query(json!({"field": "employees", "greater_or_equal": 100})) };
+    let early = Query { limit: Some(5), ..query(json!({"field": "employees", "greater_or_equal": 40})) };
     assert_eq!(within(&early).await.unwrap().records.len(), 5);
     assert_eq!(within(&Query::default()).await.unwrap().total, 300);
 }
@@ -289,7 +295,7 @@ async fn a_listing_looks_at_however_many_there_are_a_part_at_a_time() {
         let (mut names, mut query, mut pages) = (Vec::new(), query(filter), 0);
         loop {
             let page = bench
-                .run(async |records| records.search_within("company", &query, now(), 50, true).await)
+                .run(async |records| records.search_within("company", &query, now(), LOOKS_AT_50, true).await)
                 .await
                 .unwrap();
             names.extend(page.records.iter().map(|record| record["name"].as_str().unwrap().to_owned()));
@@ -530,4 +536,113 @@ async fn an_index_follows_its_records() {
     let context = bench.context();
     bench.run(async |records| records.restore(&context, "indexed", &thing, None).await).await.unwrap();
     assert_eq!(total(json!({"field": "text", "is": "new"})).await, 1);
+}
+
+/// So many conditions that each go through the whole city.
+fn many_conditions(count: usize) -> Query {
+    let any: Vec<Value> =
+        (0..count).map(|n| json!({"field": "city", "contains": format!("zq{n}")})).collect();
+    query(json!({ "any": any }))
+}
+
+#[tokio::test]
+async fn a_filter_that_compares_too_much_gives_up_and_says_how_much() {
+    let bench = people(&["Long ".repeat(400).as_str(); 20]).await;
+    let within = async |count: usize, listing: bool, cursor: Option<String>| {
+        let query = Query { cursor, ..many_conditions(count) };
+        let limits = Limits { examined: MAX_EXAMINED, compared: 100_000 };
+        bench.run(async |records| records.search_within("person", &query, now(), limits, listing).await).await
+    };
+    assert_eq!(within(1, false, None).await.unwrap().total, 0);
+    let error = within(20, false, None).await.unwrap_err();
+    assert_eq!(error.code(), "search_too_broad");
+    assert_snapshot!(error, @"the filter on person has compared 100000 bytes, the most of one search, without an answer; ask fewer conditions of long values, or narrow the filter by a field that is unique or indexed, or by `createdAt`");
+    // So does one that puts what it finds in order.
+    let sorted = Query { sort: vec!["city".into()], ..many_conditions(20) };
+    let limits = Limits { examined: MAX_EXAMINED, compared: 100_000 };
+    let sorted =
+        bench.run(async |records| records.search_within("person", &sorted, now(), limits, false).await).await;
+    assert_eq!(sorted.unwrap_err().code(), "search_too_broad");
+    // A listing goes on where it stopped.
+    let (mut cursor, mut pages) = (None, 0);
+    loop {
+        let page = within(20, true, cursor).await.unwrap();
+        assert!(page.records.is_empty());
+        pages += 1;
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert!((5..20).contains(&pages), "{pages}");
+}
+
+/// On one thread, so that another task has its turn only where the search gives it.
+#[tokio::test]
+async fn a_search_that_compares_much_lets_others_go_on() {
+    let bench = people(&["Long ".repeat(40_000).as_str(); 4]).await;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    let others = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    // 4 texts of 200 KB, 50 tests each, come to 40 MB.
+    assert_eq!(search(&bench, "person", &many_conditions(50)).await.unwrap().total, 0);
+    others.abort();
+    assert!(turns.load(Relaxed) >= 20, "{turns:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Whatever is let go of meanwhile: a page is the first of all that is found, as many as have so many bytes.
+    #[test]
+    fn a_page_is_as_large_as_it_may_be(
+        lengths in prop::collection::vec(0..40_usize, 1..40),
+        (limit, most) in (1..8_usize, 1..200_usize),
+        down in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let bench = Bench::new();
+            for name in ["plain", "indexed"] {
+                let fields = json!([{"name": "text", "type": "text"}]);
+                let indexes = if name == "indexed" { json!(["text"]) } else { json!([]) };
+                let object = json!({"name": name, "fields": fields, "indexes": indexes});
+                let object: NewObject = serde_json::from_value(object).unwrap();
+                bench.run(async |records| records.create_object(&object).await).await.unwrap();
+                for (n, length) in lengths.iter().enumerate() {
+                    let text = format!("{}{n}", "abc".chars().nth(n % 3).unwrap()).repeat(length / 2 + 1);
+                    bench.create(name, json!({ "text": text })).await.unwrap();
+                }
+                let sort = if down { "-text" } else { "text" };
+                for sort in [vec![], vec![sort.to_owned()]] {
+                    let everything = Query { sort: sort.clone(), limit: Some(MAX_LIMIT), ..Query::default() };
+                    let everything = search(&bench, name, &everything).await.unwrap().records;
+                    let mut query = Query { sort, limit: Some(limit), max_bytes: Some(most), ..Query::default() };
+                    let mut rest = &everything[..];
+                    loop {
+                        let page = search(&bench, name, &query).await.unwrap();
+                        let mut bytes = 0;
+                        let fit = rest.iter().take_while(|record| {
+                            bytes += crate::size::about_json_bytes(&record["text"]);
+                            bytes <= most
+                        });
+                        let fit = fit.count().max(1).min(limit).min(rest.len());
+                        assert_eq!(page.records, rest[..fit]);
+                        assert_eq!((page.total as usize, page.total_is_exact), (everything.len(), true));
+                        rest = &rest[fit..];
+                        assert_eq!(page.next_cursor.is_some(), !rest.is_empty());
+                        query.cursor = page.next_cursor;
+                        if query.cursor.is_none() {
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+    }
 }
