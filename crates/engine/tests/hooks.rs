@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use stepwell_engine::{HookReply, HookRequest, Workspace};
+use stepwell_engine::{ErrorKind, HookReply, HookRequest, Workspace};
 use support::{activate, in_world, post};
 
 const SIGNED: &str = "
@@ -122,6 +122,42 @@ fn what_was_refused_is_listed_across_a_graceful_stop_whatever_it_was_refused_for
         let page = stepwell_engine::PageRequest { limit: Some(500), cursor: None };
         let listed = workspace.deliveries().list("signed", page).await.unwrap().deliveries;
         assert_eq!((listed.len(), listed[0].code.as_deref()), (151, Some("method_not_allowed")));
+        engine.close().await;
+    });
+}
+
+/// Some megabytes of small lists and objects take gigabytes once they are read: such are refused, and not read.
+#[test]
+fn a_body_that_would_take_far_more_memory_than_its_bytes_is_refused() {
+    let open = "
+name: open
+trigger: { type: webhook, path: open, respond: result, idempotency_key: '{{ trigger.body[0].id }}' }
+steps:
+  - { id: a, type: set, values: { first: '{{ trigger.body[0].id }}', last: '{{ trigger.body[1000].first_name }}' } }
+";
+    in_world(|world| async move {
+        let (engine, workspace) = world.open().await;
+        activate(&workspace, open).await;
+        let of = |one: &str, bytes: usize| HookRequest {
+            body: format!("[{}]", vec![one; bytes / (one.len() + 1)].join(",")).into(),
+            ..post("open", json!(null))
+        };
+        let error = workspace.hook(of(r#"{"":0}"#, 6 << 20)).await.unwrap_err();
+        assert_eq!((error.kind, &*error.code), (ErrorKind::TooLarge, "body_too_large"));
+        let [problem] = error.problems.as_slice() else { panic!("{error}") };
+        assert_eq!(problem.limit, Some(16 * ((6 << 20) / 7 * 7 + 1)));
+        assert!(problem.used > problem.limit, "{error}");
+        let contact = json!({
+            "id": "con_1001", "email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace",
+            "company": "Analytical Engines Ltd", "phone": "+44 20 7946 0000", "city": "London", "country": "GB",
+            "created_at": "2026-01-01T10:00:00Z", "score": 42, "active": true, "tags": ["a", "b"],
+        });
+        let contacts = of(&contact.to_string(), 6 << 20);
+        let answer = workspace.hook(contacts.clone()).await.unwrap();
+        let HookReply::Result { output, .. } = &answer.reply else { panic!("{answer:?}") };
+        assert_eq!(output, &json!({ "first": "con_1001", "last": "Ada" }));
+        let again = workspace.hook(contacts).await.unwrap();
+        assert_eq!((again.first, again.run_id), (false, answer.run_id));
         engine.close().await;
     });
 }
