@@ -130,6 +130,7 @@ pub(crate) fn request(
         max_response_bytes: call.max_bytes,
         max_redirects: call.redirects.most(),
         stay_on_origin: call.redirects.stays(),
+        workspace: String::new(),
         link: link.map(Arc::new),
     })
 }
