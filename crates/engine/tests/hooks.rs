@@ -103,6 +103,35 @@ steps: [{ id: ask, type: http_request, connection: crm, url: /people }]
     });
 }
 
+/// Long messages are cut, and a cut leaves no part of a secret in front of it.
+#[test]
+fn a_long_message_of_a_refusal_is_cut_after_secrets_are_taken_out() {
+    const STRICT: &str = "
+name: strict
+trigger: { type: webhook, path: strict, body_schema: { type: object, additionalProperties: { type: number } } }
+steps: [{ id: ask, type: http_request, url: 'https://example.com/', headers: { x-key: '{{ secrets.KEY }}' } }]
+";
+    in_world(|world| async move {
+        let (engine, workspace) = world.open().await;
+        workspace.secrets().put("KEY", &format!("sk-very-{}", "s".repeat(60))).await.unwrap();
+        activate(&workspace, STRICT).await;
+        for long in (700..1_000).step_by(20) {
+            let names = [format!("a{}", "a".repeat(long)), format!("sk-very-{}", "s".repeat(60))];
+            let body: serde_json::Map<_, _> = names.into_iter().map(|name| (name, json!("x"))).collect();
+            assert_eq!(workspace.hook(post("strict", body.into())).await.unwrap_err().code, "body_schema");
+        }
+        let listed = workspace.deliveries().list("strict", Default::default()).await.unwrap();
+        let mut cut = 0;
+        for delivery in listed.deliveries {
+            let message = delivery.message.unwrap();
+            assert!(message.len() < 1_010 && !message.contains("sk-v"), "{message}");
+            cut += u32::from(message.ends_with('…'));
+        }
+        assert!(cut > 5, "{cut} were cut");
+        engine.close().await;
+    });
+}
+
 #[test]
 fn what_was_refused_is_listed_across_a_graceful_stop_whatever_it_was_refused_for() {
     in_world(|mut world| async move {
