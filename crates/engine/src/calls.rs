@@ -240,8 +240,9 @@ async fn send_outside(ctx: &Ctx, execute: &Execute, secrets: &[String]) -> Outsi
             Call::Http(call) => {
                 key.clone_from(&call.idempotency_key);
                 let through = steps::http::through(ctx, call, |name| opened.reveal(ctx, name))?;
-                let request =
+                let mut request =
                     steps::http::request(call, through, execute.timeout_ms, |name| opened.reveal(ctx, name))?;
+                request.workspace.clone_from(&ctx.ws.name);
                 let now = ctx.core.ports.clock.now();
                 steps::http::send(&*ctx.core.ports.http, call, &request, now, &opened).await
             }

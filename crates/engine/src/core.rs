@@ -6,6 +6,7 @@ use crate::error::{EngineError, ErrorKind, Problem};
 use crate::events::Dispatcher;
 use crate::feed::Listening;
 use crate::hooks::deliveries::Deliveries;
+use crate::hooks::room::Room;
 use crate::id::{IdMaker, RunId};
 use crate::indexer::Indexer;
 use crate::pace::Lane;
@@ -49,6 +50,8 @@ pub(crate) struct Core {
     pub api_keys: RwLock<HashMap<[u8; 32], KeyInfo>>,
     /// For templates that take long.
     pub lane: Lane,
+    /// For bodies of webhooks.
+    pub room: Room,
     /// Who listens to events of any workspace.
     pub listening: Listening,
     pub tasks: TaskTracker,

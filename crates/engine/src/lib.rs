@@ -62,6 +62,7 @@ mod timetables;
 mod views;
 mod waiters;
 mod wakes;
+pub mod weight;
 
 pub use api::*;
 pub use config::{BurstLimits, EngineConfig, Retention};

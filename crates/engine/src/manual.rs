@@ -21,20 +21,24 @@ pub(crate) async fn trigger(ctx: &Ctx, flow: &Compiled, given: Value) -> Result<
         Trigger::Manual(manual) => match &manual.on {
             None => {
                 fits(flow, &given)?;
-                json!({ "type": "manual", "input": given })
+                // Large ones are moved: the macro would copy them.
+                let mut trigger = json!({ "type": "manual" });
+                trigger["input"] = given;
+                trigger
             }
             Some(on) => on_records(ctx, flow, on, given).await?,
         },
         Trigger::Webhook(hook) => {
             fits(flow, &given)?;
-            json!({
+            let mut trigger = json!({
                 "type": "webhook",
                 "method": hook.methods.first().copied().unwrap_or_default().as_str(),
                 "path": hook.path,
                 "headers": {},
                 "query": {},
-                "body": given,
-            })
+            });
+            trigger["body"] = given;
+            trigger
         }
         Trigger::Schedule(schedule) => timetables::trigger_by_hand(ctx, schedule, &given)?,
         Trigger::RecordEvent(event) => events::trigger_by_hand(ctx, event, given).await?,

@@ -3,6 +3,7 @@ use crate::api::DEFAULT_WORKSPACE;
 use crate::core::{Core, Ctx, WorkspaceCore, keep_up};
 use crate::error::{EngineError, OpenError};
 use crate::feed::Listening;
+use crate::hooks::room::Room;
 use crate::id::RunId;
 use crate::registry::{Registry, activation};
 use crate::schedule::Schedule;
@@ -20,6 +21,7 @@ use stepwell_store::{Key, Log, Refused, Row, Want, WorkspaceId, transact};
 
 pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>, OpenError> {
     config.check().map_err(OpenError::Config)?;
+    let room = Room::new(&config);
     let core = Arc::new(Core {
         config,
         ports,
@@ -31,6 +33,7 @@ pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>
         creating: Default::default(),
         api_keys: Default::default(),
         lane: Default::default(),
+        room,
         listening: Listening::to_all(),
         tasks: Default::default(),
         leaving: Default::default(),

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use stepwell_engine::{HookReply, HookRequest, Workspace};
+use stepwell_engine::{ErrorKind, HookReply, HookRequest, Workspace};
 use support::{activate, in_world, post};
 
 const SIGNED: &str = "
@@ -103,6 +103,35 @@ steps: [{ id: ask, type: http_request, connection: crm, url: /people }]
     });
 }
 
+/// Long messages are cut, and a cut leaves no part of a secret in front of it.
+#[test]
+fn a_long_message_of_a_refusal_is_cut_after_secrets_are_taken_out() {
+    const STRICT: &str = "
+name: strict
+trigger: { type: webhook, path: strict, body_schema: { type: object, additionalProperties: { type: number } } }
+steps: [{ id: ask, type: http_request, url: 'https://example.com/', headers: { x-key: '{{ secrets.KEY }}' } }]
+";
+    in_world(|world| async move {
+        let (engine, workspace) = world.open().await;
+        workspace.secrets().put("KEY", &format!("sk-very-{}", "s".repeat(60))).await.unwrap();
+        activate(&workspace, STRICT).await;
+        for long in (700..1_000).step_by(20) {
+            let names = [format!("a{}", "a".repeat(long)), format!("sk-very-{}", "s".repeat(60))];
+            let body: serde_json::Map<_, _> = names.into_iter().map(|name| (name, json!("x"))).collect();
+            assert_eq!(workspace.hook(post("strict", body.into())).await.unwrap_err().code, "body_schema");
+        }
+        let listed = workspace.deliveries().list("strict", Default::default()).await.unwrap();
+        let mut cut = 0;
+        for delivery in listed.deliveries {
+            let message = delivery.message.unwrap();
+            assert!(message.len() < 1_010 && !message.contains("sk-v"), "{message}");
+            cut += u32::from(message.ends_with('…'));
+        }
+        assert!(cut > 5, "{cut} were cut");
+        engine.close().await;
+    });
+}
+
 #[test]
 fn what_was_refused_is_listed_across_a_graceful_stop_whatever_it_was_refused_for() {
     in_world(|mut world| async move {
@@ -122,6 +151,42 @@ fn what_was_refused_is_listed_across_a_graceful_stop_whatever_it_was_refused_for
         let page = stepwell_engine::PageRequest { limit: Some(500), cursor: None };
         let listed = workspace.deliveries().list("signed", page).await.unwrap().deliveries;
         assert_eq!((listed.len(), listed[0].code.as_deref()), (151, Some("method_not_allowed")));
+        engine.close().await;
+    });
+}
+
+/// Some megabytes of small lists and objects take gigabytes once they are read: such are refused, and not read.
+#[test]
+fn a_body_that_would_take_far_more_memory_than_its_bytes_is_refused() {
+    let open = "
+name: open
+trigger: { type: webhook, path: open, respond: result, idempotency_key: '{{ trigger.body[0].id }}' }
+steps:
+  - { id: a, type: set, values: { first: '{{ trigger.body[0].id }}', last: '{{ trigger.body[1000].first_name }}' } }
+";
+    in_world(|world| async move {
+        let (engine, workspace) = world.open().await;
+        activate(&workspace, open).await;
+        let of = |one: &str, bytes: usize| HookRequest {
+            body: format!("[{}]", vec![one; bytes / (one.len() + 1)].join(",")).into(),
+            ..post("open", json!(null))
+        };
+        let error = workspace.hook(of(r#"{"":0}"#, 6 << 20)).await.unwrap_err();
+        assert_eq!((error.kind, &*error.code), (ErrorKind::TooLarge, "body_too_large"));
+        let [problem] = error.problems.as_slice() else { panic!("{error}") };
+        assert_eq!(problem.limit, Some(16 * ((6 << 20) / 7 * 7 + 1)));
+        assert!(problem.used > problem.limit, "{error}");
+        let contact = json!({
+            "id": "con_1001", "email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace",
+            "company": "Analytical Engines Ltd", "phone": "+44 20 7946 0000", "city": "London", "country": "GB",
+            "created_at": "2026-01-01T10:00:00Z", "score": 42, "active": true, "tags": ["a", "b"],
+        });
+        let contacts = of(&contact.to_string(), 6 << 20);
+        let answer = workspace.hook(contacts.clone()).await.unwrap();
+        let HookReply::Result { output, .. } = &answer.reply else { panic!("{answer:?}") };
+        assert_eq!(output, &json!({ "first": "con_1001", "last": "Ada" }));
+        let again = workspace.hook(contacts).await.unwrap();
+        assert_eq!((again.first, again.run_id), (false, answer.run_id));
         engine.close().await;
     });
 }

@@ -132,6 +132,7 @@ fn broken(error: &axum::Error) -> Problem {
 /// JSON of a given shape. `what` names it in errors: "a record", "the input".
 pub fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Answer<T> {
     check_depth(bytes, "the body")?;
+    check_weight(bytes)?;
     serde_json::from_slice(bytes).map_err(|e| {
         if bytes.is_empty() {
             return Problem::bad_request(
@@ -182,6 +183,18 @@ fn check_depth(bytes: &[u8], what: &str) -> Answer<()> {
             "{what} is nested deeper than {MAX_DEPTH} levels of lists and objects, at line {line} column {column}"
         ),
     ))
+}
+
+/// What takes far more memory than its bytes.
+fn check_weight(bytes: &[u8]) -> Answer<()> {
+    match stepwell_engine::weight::check(bytes) {
+        Ok(_) => Ok(()),
+        Err(heavy) => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("the body has {} bytes, and {heavy}; send it in parts", bytes.len()),
+        )),
+    }
 }
 
 /// A query parameter that is JSON, such as `filter`.
@@ -284,6 +297,20 @@ mod tests {
         let text = format!("{{\"a\": \"{}\\\"{}\"}}", "[".repeat(100), "{".repeat(100));
         json::<Value>(text.as_bytes(), "a value").unwrap();
         assert!(json_parameter("filter", Some(&nested(65))).is_err());
+    }
+
+    #[test]
+    fn a_body_whose_values_would_take_too_much_memory_is_not_read() {
+        let heavy = format!("[{}]", vec![r#"{"":0}"#; 1 << 20].join(","));
+        let problem = json::<Value>(heavy.as_bytes(), "a value").unwrap_err();
+        assert_eq!((problem.status.as_u16(), problem.code.as_str()), (413, "body_too_large"));
+        assert!(
+            problem.detail.contains(&format!("the body has {} bytes", heavy.len())),
+            "{}",
+            problem.detail
+        );
+        let text = format!("{:?}", "{\"\":0},".repeat(1 << 20));
+        assert!(json::<Value>(text.as_bytes(), "a value").unwrap().is_string());
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The body of a webhook's request as its run sees it: JSON, a form's fields, or text, as its content type says.
 use super::{header, pairs};
 use crate::api::HookRequest;
-use crate::error::{EngineError, Problem};
+use crate::error::{EngineError, ErrorKind, Problem};
 use crate::hash;
 use crate::start::{shallow, too_deep};
+use crate::weight;
 use futures::stream;
 use serde_json::Value;
 use std::convert::Infallible;
@@ -28,11 +29,8 @@ pub(super) async fn read(request: &HookRequest) -> Result<Value, EngineError> {
         let message = format!("the body is compressed (`content-encoding: {encoding}`); send it as it is");
         return Err(EngineError::invalid("invalid_body", message));
     }
-    let kind = kind(request);
-    // `curl -d` calls everything a form. In one, `{` and `[` would be percent-encoded.
-    let is_json = request.body.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'['));
-    match kind.as_str() {
-        "application/x-www-form-urlencoded" if !is_json => {
+    match sort(request) {
+        Sort::Form => {
             let fields = || url::form_urlencoded::parse(&request.body);
             few_enough(fields().take(MAX_FIELDS + 1).count())?;
             // What is no UTF-8 is replaced as it is read.
@@ -45,10 +43,49 @@ pub(super) async fn read(request: &HookRequest) -> Result<Value, EngineError> {
             }
             Ok(pairs(fields()))
         }
-        "multipart/form-data" => multipart(request).await,
-        "application/xml" => text(request),
-        other if other.starts_with("text/") || other.ends_with("+xml") => text(request),
-        _ => json(request),
+        Sort::Parts => multipart(request).await,
+        Sort::Text => text(request),
+        Sort::Json => json(request),
+    }
+}
+
+/// What a body is read as.
+enum Sort {
+    Json,
+    Form,
+    Parts,
+    Text,
+}
+
+fn sort(request: &HookRequest) -> Sort {
+    // `curl -d` calls everything a form. In one, `{` and `[` would be percent-encoded.
+    let is_json =
+        || request.body.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'['));
+    match kind(request).as_str() {
+        "application/x-www-form-urlencoded" if !is_json() => Sort::Form,
+        "multipart/form-data" => Sort::Parts,
+        "application/xml" => Sort::Text,
+        other if other.starts_with("text/") || other.ends_with("+xml") => Sort::Text,
+        _ => Sort::Json,
+    }
+}
+
+/// About what a body takes in memory once it is read; an error when that is more than it may.
+pub(super) fn weight(request: &HookRequest) -> Result<u64, EngineError> {
+    match sort(request) {
+        Sort::Json => weight::check(&request.body).map_err(|heavy| {
+            let message = format!("the body has {} bytes, and {heavy}; send it in parts", request.body.len());
+            let problem = Problem {
+                code: "body_too_large".into(),
+                message: "lists and objects take far more memory than their bytes".into(),
+                limit: Some(heavy.most),
+                used: Some(heavy.weight),
+                ..Problem::default()
+            };
+            EngineError::new(ErrorKind::TooLarge, "body_too_large", message).with_problems(vec![problem])
+        }),
+        // Of a form's fields there are not many, and its texts and others take what they have.
+        _ => Ok(request.body.len() as u64),
     }
 }
 

@@ -99,10 +99,8 @@ pub(super) fn note(ctx: &Ctx, request: &HookRequest, came: Came<'_>, whole: bool
     };
     match came {
         Came::Refused(error) => {
-            let mut message = error.to_string();
-            crate::steps::cut(&mut message, MAX_MESSAGE);
             (row.code, row.message, row.run) =
-                (Some(error.code.to_string()), Some(message), error.run_id.clone());
+                (Some(error.code.to_string()), Some(error.to_string()), error.run_id.clone());
         }
         Came::Repeated(run) => (row.outcome, row.run) = (Outcome::Repeated, Some(run.to_owned())),
         Came::Handshake => row.outcome = Outcome::Handshake,
@@ -112,6 +110,8 @@ pub(super) fn note(ctx: &Ctx, request: &HookRequest, came: Came<'_>, whole: bool
     let opened = Opened::new(ctx, &opened.unwrap_or_default());
     if let Some(message) = &mut row.message {
         redacted(&opened, message);
+        // Not before: what a cut leaves of a value is not found.
+        crate::steps::cut(message, MAX_MESSAGE);
     }
     let sent = if whole { sent(&opened, request) } else { None };
     let text = row.message.as_ref().map_or(0, String::len);

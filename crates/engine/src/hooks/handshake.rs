@@ -22,9 +22,9 @@ fn wrong(why: impl std::fmt::Display) -> EngineError {
 pub(super) fn challenge(
     ctx: &Ctx,
     handshake: &Handshake,
-    trigger: &Value,
+    trigger: Value,
 ) -> Result<Option<Value>, EngineError> {
-    let scope = Values { now: ctx.core.ports.clock.now(), ..Values::new([("trigger", trigger.clone())]) };
+    let scope = super::scope(ctx, trigger);
     let rendered =
         Template::compile(&handshake.challenge, Mode::Value).and_then(|template| template.render(&scope));
     let text = match rendered.map(|rendered| rendered.value) {
@@ -38,7 +38,7 @@ pub(super) fn challenge(
     if text.len() > MAX_CHALLENGE {
         return Err(wrong(format!("the challenge has {} bytes, at most {MAX_CHALLENGE}", text.len())));
     }
-    let mut seen = trigger.clone();
+    let mut seen = super::unscoped(scope);
     seen["challenge"] = text.into();
     Ok(Some(seen))
 }
@@ -58,7 +58,7 @@ pub(super) fn answer(
             Encoding::Base64 => STANDARD.encode(mac).into(),
         };
     }
-    let scope = Values { now: ctx.core.ports.clock.now(), ..Values::new([("trigger", trigger)]) };
+    let scope = super::scope(ctx, trigger);
     let reply = match &handshake.respond {
         Some(answer) => filled(answer, &scope, &challenge)?,
         None => HookReply::Handshake { status: 200, headers: Vec::new(), body: challenge.into() },

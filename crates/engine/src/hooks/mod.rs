@@ -2,6 +2,7 @@
 mod body;
 pub(crate) mod deliveries;
 mod handshake;
+pub(crate) mod room;
 pub(crate) mod signature;
 
 use crate::api::{Caller, HookAnswer, HookReply, HookRequest, RunStatus, Scope, run_failure, run_status};
@@ -76,7 +77,7 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnsw
     if let Some(handshake) = &hook.handshake
         && request.body.len() <= handshake::MAX_BODY
         && let Ok(body) = body::read(request).await
-        && let Some(challenge) = handshake::challenge(ctx, handshake, &trigger(request, body))?
+        && let Some(challenge) = handshake::challenge(ctx, handshake, trigger(request, body))?
     {
         if handshake.hmac.is_some() {
             authenticate(ctx, hook, request, sent)?;
@@ -87,8 +88,9 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnsw
         return Err(table.not_taken(&request.method, &request.path));
     }
     authenticate(ctx, hook, request, sent)?;
+    let room = room::of(ctx, request).await?;
     let reading = async { body::read(request).await.and_then(|body| taken(ctx, &flow, hook, request, body)) };
-    let (digest, trigger) = if request.body.len() > LARGE_BODY {
+    let (digest, mut trigger) = if request.body.len() > LARGE_BODY {
         // To read megabytes takes long enough for others to notice. All of it is in memory, so nothing waits.
         let mut reading = pin!(reading);
         match pace::aside(|| reading.as_mut().now_or_never()) {
@@ -98,12 +100,13 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnsw
     } else {
         reading.await?
     };
-    let hook_key = idempotency_key(ctx, hook, request, &trigger, digest)?;
+    let hook_key = idempotency_key(ctx, hook, request, &mut trigger, digest)?;
     let listen = !matches!(hook.respond, Respond::Accepted);
     let within = hook.respond_within.as_duration();
     let label = Some(label(&request.method, &hook.path));
     let wanted = Wanted { flow: flow.clone(), trigger, hook: label, hook_key, by_hand: false, listen };
     let started = start::start(ctx, wanted).await?;
+    drop(room);
     let reply = match (listen, started.seen) {
         (false, _) => HookReply::Accepted,
         (true, Some(seen)) => match ended(ctx, seen, within).await {
@@ -286,14 +289,16 @@ fn trigger(request: &HookRequest, body: Value) -> Value {
             headers.entry(name).or_insert_with(|| Value::String(value.clone()));
         }
     }
-    json!({
+    let mut trigger = json!({
         "type": "webhook",
         "method": request.method,
         "path": request.path.trim_matches('/'),
         "headers": headers,
         "query": pairs(request.query.iter().map(|(name, value)| (name, value))),
-        "body": body,
-    })
+    });
+    // The macro would copy it.
+    trigger["body"] = body;
+    trigger
 }
 
 fn header<'r>(request: &'r HookRequest, name: &str) -> Option<&'r str> {
@@ -316,17 +321,17 @@ fn idempotency_key(
     ctx: &Ctx,
     hook: &Webhook,
     request: &HookRequest,
-    trigger: &Value,
+    trigger: &mut Value,
     body_sha256: Option<String>,
 ) -> Result<Option<(Key, hooks::HookKey)>, EngineError> {
     let Some(body_sha256) = body_sha256 else { return Ok(None) };
     let key = match &hook.idempotency_key {
         Some(template) => {
-            let scope =
-                Values { now: ctx.core.ports.clock.now(), ..Values::new([("trigger", trigger.clone())]) };
+            let scope = scope(ctx, trigger.take());
             let key = render_text(template, &scope).map_err(|why| {
                 EngineError::invalid("invalid_idempotency_key", format!("`idempotency_key`: {why}"))
             })?;
+            *trigger = unscoped(scope);
             Some(key)
         }
         None => sent_key(hook, request).map(|key| key.trim().to_owned()),
@@ -355,6 +360,16 @@ async fn again(ctx: &Ctx, flow: Arc<Compiled>, trigger: Value) -> Result<RunId, 
     let trigger = seen(ctx, &flow, trigger);
     let wanted = Wanted { flow, trigger, hook: Some(label), hook_key: None, by_hand: false, listen: false };
     Ok(start::start(ctx, wanted).await?.run)
+}
+
+/// What templates of a trigger see. What it holds can be large, and is copied nowhere.
+fn scope(ctx: &Ctx, trigger: Value) -> Values {
+    Values { now: ctx.core.ports.clock.now(), ..Values::new([("trigger", trigger)]) }
+}
+
+/// The trigger again.
+fn unscoped(mut scope: Values) -> Value {
+    scope.values.remove("trigger").map_or(Value::Null, Arc::unwrap_or_clone)
 }
 
 /// A template of a trigger, which sees `trigger` alone.

@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
+use super::dns::Lookups;
 use super::policy::OutboundPolicy;
 use super::{refused, unknown, unreachable};
 use crate::error::innermost;
@@ -30,6 +31,7 @@ use crate::ports::{HttpClient, HttpRequest, HttpResponse, Link, OutsideError};
 pub struct OutboundHttp {
     plain: Client,
     policy: OutboundPolicy,
+    lookups: Arc<Lookups>,
     /// Those of connections, by what they say of their host.
     linked: Mutex<HashMap<Arc<Link>, Client>>,
 }
@@ -42,12 +44,20 @@ const KEPT_CLIENTS: usize = 200;
 struct Client {
     client: reqwest::Client,
     policy: Arc<OutboundPolicy>,
+    lookups: Arc<Lookups>,
+}
+
+tokio::task_local! {
+    /// The workspace whose request it is: the client's resolver is only told a name.
+    static WORKSPACE: String;
 }
 
 impl OutboundHttp {
     /// A client under these rules. The process must have installed its rustls provider before.
     pub fn new(policy: OutboundPolicy) -> Result<Self, OutsideError> {
-        Ok(Self { plain: Client::new(policy.clone(), None)?, policy, linked: Mutex::default() })
+        let lookups = Arc::new(Lookups::default());
+        let plain = Client::new(policy.clone(), lookups.clone(), None)?;
+        Ok(Self { plain, policy, lookups, linked: Mutex::default() })
     }
 
     /// The client for a request: that of its connection, if it has one.
@@ -59,7 +69,7 @@ impl OutboundHttp {
         if let Some(client) = linked.get(link) {
             return Ok(client.clone());
         }
-        let client = Client::new(self.policy.within(link), Some(link))?;
+        let client = Client::new(self.policy.within(link), self.lookups.clone(), Some(link))?;
         if linked.len() >= KEPT_CLIENTS {
             linked.clear();
         }
@@ -75,10 +85,10 @@ fn certificates(pem: &str) -> Result<Vec<reqwest::Certificate>, String> {
 }
 
 impl Client {
-    fn new(policy: OutboundPolicy, link: Option<&Link>) -> Result<Self, OutsideError> {
+    fn new(policy: OutboundPolicy, lookups: Arc<Lookups>, link: Option<&Link>) -> Result<Self, OutsideError> {
         let policy = Arc::new(policy);
         let mut builder = reqwest::Client::builder()
-            .dns_resolver(PolicyResolver { policy: policy.clone() })
+            .dns_resolver(PolicyResolver { policy: policy.clone(), lookups: lookups.clone() })
             .redirect(reqwest::redirect::Policy::none())
             // A proxy would resolve names itself, behind the policy's back.
             .no_proxy()
@@ -103,7 +113,7 @@ impl Client {
         let client = builder
             .build()
             .map_err(|e| refused("invalid_request", format!("no HTTP client: {}", innermost(&e))))?;
-        Ok(Self { client, policy })
+        Ok(Self { client, policy, lookups })
     }
 
     /// The checks that need no name resolution: scheme, credentials, literal addresses.
@@ -139,7 +149,7 @@ impl Client {
         if self.policy.allow_plain_http {
             return Ok(());
         }
-        let addresses = permitted_addresses(name, &self.policy).await?;
+        let addresses = permitted_addresses(name, &self.policy, &self.lookups).await?;
         if addresses.iter().all(|a| self.policy.permits_plain_http(a.ip())) {
             return Ok(());
         }
@@ -219,7 +229,8 @@ impl OutboundHttp {
 impl HttpClient for OutboundHttp {
     async fn send(&self, request: &HttpRequest) -> Result<HttpResponse, OutsideError> {
         let limit = Duration::from_millis(request.timeout_ms);
-        match tokio::time::timeout(limit, self.exchange(request)).await {
+        let exchange = WORKSPACE.scope(request.workspace.clone(), self.exchange(request));
+        match tokio::time::timeout(limit, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(unknown(
                 "timeout",
@@ -379,24 +390,32 @@ struct Refusal(OutsideError);
 
 struct PolicyResolver {
     policy: Arc<OutboundPolicy>,
+    lookups: Arc<Lookups>,
 }
 
 impl Resolve for PolicyResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.policy.clone();
-        Box::pin(async move {
-            let addresses = permitted_addresses(name.as_str(), &policy).await.map_err(Refusal)?;
+        let (policy, lookups) = (self.policy.clone(), self.lookups.clone());
+        // The client may go on connecting in a task of its own.
+        let workspace = WORKSPACE.try_with(String::clone).unwrap_or_default();
+        Box::pin(WORKSPACE.scope(workspace, async move {
+            let addresses = permitted_addresses(name.as_str(), &policy, &lookups).await.map_err(Refusal)?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
+        }))
     }
 }
 
 /// The addresses of a name that may be called; an error when there are none.
-async fn permitted_addresses(name: &str, policy: &OutboundPolicy) -> Result<Vec<SocketAddr>, OutsideError> {
-    let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0))
+async fn permitted_addresses(
+    name: &str,
+    policy: &OutboundPolicy,
+    lookups: &Lookups,
+) -> Result<Vec<SocketAddr>, OutsideError> {
+    let workspace = WORKSPACE.try_with(String::clone).unwrap_or_default();
+    let found = lookups
+        .addresses(&workspace, name)
         .await
-        .map_err(|e| unreachable("dns_failed", format!("the name {name} cannot be resolved: {e}")))?
-        .collect();
+        .map_err(|e| unreachable("dns_failed", format!("the name {name} cannot be resolved: {e}")))?;
     let permitted: Vec<SocketAddr> = found.iter().copied().filter(|a| policy.permits(a.ip())).collect();
     match (permitted.is_empty(), found.first()) {
         (false, _) => Ok(permitted),

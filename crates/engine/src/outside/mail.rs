@@ -144,16 +144,7 @@ impl Mailer for SmtpMailer {
 
 /// Builds the message: text, HTML or both. What a header holds is checked here and encoded by lettre.
 fn build(mail: &MailMessage, default_from: &str, domain: &str) -> Result<Message, OutsideError> {
-    let recipients = mail.to.len() + mail.cc.len() + mail.bcc.len();
-    if recipients == 0 {
-        return Err(refused("invalid_email", "the mail has no recipient: `to`, `cc` and `bcc` are empty"));
-    }
-    if recipients > MAX_RECIPIENTS {
-        return Err(refused(
-            "invalid_email",
-            format!("the mail has {recipients} recipients; {MAX_RECIPIENTS} are allowed"),
-        ));
-    }
+    check_recipients(mail)?;
     let mut builder = Message::builder()
         .message_id(Some(format!("<{}@{domain}>", one_line("message_id", &mail.message_id)?)))
         .from(mailbox("from", mail.from.as_deref().unwrap_or(default_from))?)
@@ -183,9 +174,22 @@ fn build(mail: &MailMessage, default_from: &str, domain: &str) -> Result<Message
     Ok(built)
 }
 
-/// Whether all addresses of a mail are such. Asked before a mail goes anywhere, the mailbox of `--dev` included: what
+fn check_recipients(mail: &MailMessage) -> Result<(), OutsideError> {
+    let recipients = mail.to.len() + mail.cc.len() + mail.bcc.len();
+    if recipients == 0 {
+        return Err(refused("invalid_email", "the mail has no recipient: `to`, `cc` and `bcc` are empty"));
+    }
+    if recipients > MAX_RECIPIENTS {
+        let message = format!("the mail has {recipients} recipients; {MAX_RECIPIENTS} are allowed");
+        return Err(refused("invalid_email", message));
+    }
+    Ok(())
+}
+
+/// Whether all addresses of a mail are such, and as many as there may be. Asked before a mail goes anywhere, the mailbox of `--dev` included: what
 /// passes a test is not refused by the server later.
 pub(crate) fn check_addresses(mail: &MailMessage) -> Result<(), OutsideError> {
+    check_recipients(mail)?;
     let lists = [("to", &mail.to), ("cc", &mail.cc), ("bcc", &mail.bcc)];
     let many = lists.into_iter().flat_map(|(field, list)| list.iter().map(move |address| (field, address)));
     let one = [("from", &mail.from), ("reply_to", &mail.reply_to)];
@@ -345,6 +349,23 @@ mod tests {
         );
         let error = built(&MailMessage { to: vec![], ..mail() }).unwrap_err();
         assert!(error.message.contains("no recipient"), "{}", error.message);
+    }
+
+    /// A test of a workflow and the mailbox of `--dev` ask this alone.
+    #[test]
+    fn a_mail_has_a_recipient_and_not_too_many() {
+        let all = |count: usize| {
+            let one = |n: usize| format!("a{n}@example.com");
+            let (to, cc) = ((0..count.min(60)).map(one).collect(), (60..count).map(one).collect());
+            MailMessage { to, cc, ..mail() }
+        };
+        for (count, says) in [(0, "no recipient"), (MAX_RECIPIENTS + 1, "101 recipients; 100 are allowed")] {
+            for error in [check_addresses(&all(count)).unwrap_err(), built(&all(count)).unwrap_err()] {
+                assert!(error.code == "invalid_email" && error.message.contains(says), "{}", error.message);
+            }
+        }
+        check_addresses(&all(MAX_RECIPIENTS)).unwrap();
+        built(&all(MAX_RECIPIENTS)).unwrap();
     }
 
     #[test]

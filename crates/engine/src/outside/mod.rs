@@ -1,5 +1,6 @@
 //! The real outside: an HTTP client under an address policy, and mail over SMTP.
 
+mod dns;
 pub(crate) mod http;
 pub(crate) mod mail;
 mod policy;

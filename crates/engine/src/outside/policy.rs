@@ -122,7 +122,7 @@ enum Class {
     Never,
 }
 
-/// IPv4 addresses that are written inside IPv6 ones (mapped, 6to4, NAT64) are judged as what they are.
+/// IPv4 addresses that are written inside IPv6 ones (mapped, translated, 6to4, NAT64) are judged as what they are.
 fn canonical(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     if let Some(v4) = v6.to_ipv4_mapped() {
@@ -137,6 +137,8 @@ fn canonical(address: IpAddr) -> IpAddr {
     match s {
         [0x2002, high, low, ..] => embedded(high, low),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
+        // SIIT.
+        [0, 0, 0, 0, 0xffff, 0, high, low] => embedded(high, low),
         // IPv4-compatible, deprecated; `::` and `::1` are not among them.
         [0, 0, 0, 0, 0, 0, high, low] if high != 0 => embedded(high, low),
         _ => address,
@@ -160,6 +162,8 @@ fn class_v4(a: Ipv4Addr) -> Class {
         (169, 254, _) | (100, 64..=127, _) => Class::Private,
         (192, 0, 0) | (198, 18..=19, _) => Class::Private,
         (192, 0, 2) | (198, 51, 100) | (203, 0, 113) => Class::Never,
+        // Relays of 6to4, deprecated.
+        (192, 88, 99) => Class::Never,
         (224..=255, ..) => Class::Never,
         _ => Class::Public,
     }
@@ -177,12 +181,29 @@ fn class_v6(a: Ipv6Addr) -> Class {
         0xfc00..=0xfdff | 0xfe80..=0xfeff => Class::Private,
         0xff00..=0xffff => Class::Never,
         0x2001 if s[1] == 0xdb8 => Class::Never,
-        // Teredo carries an IPv4 address that the other side chose.
-        0x2001 if s[1] == 0 => Class::Private,
-        0x0100 if s[1..4] == [0, 0, 0] => Class::Never,
+        0x2001 if s[1] <= 0x1ff => class_protocol(s),
+        0x3fff if s[1] <= 0xfff => Class::Never,
+        // Segments of a network's own routing.
+        0x5f00 => Class::Private,
+        // What is thrown away, and what stands for an address that is not to be used.
+        0x0100 if s[1..3] == [0, 0] && s[3] <= 1 => Class::Never,
         // The local-use NAT64 prefix of RFC 8215.
         0x0064 if s[1] == 0xff9b && s[2] == 1 => Class::Private,
         _ => Class::Public,
+    }
+}
+
+/// 2001::/23, set aside for protocols: Teredo, which carries an IPv4 address that the other side chose, benchmarks, and
+/// others. Only what the registry calls globally reachable is.
+fn class_protocol(s: [u16; 8]) -> Class {
+    match s {
+        // Anycast of PCP and of TURN.
+        [_, 1, 0, 0, 0, 0, 0, 1..=2] => Class::Public,
+        // AMT, and AS112.
+        [_, 3, ..] | [_, 4, 0x112, ..] => Class::Public,
+        // ORCHIDv2, and tags of remotely identified drones.
+        [_, 0x20..=0x3f, ..] => Class::Public,
+        _ => Class::Private,
     }
 }
 
@@ -236,6 +257,71 @@ mod tests {
         ] {
             assert!(!policy.permits(ip(a)), "{a}");
         }
+    }
+
+    /// What the registries of special addresses call not globally reachable, and what they except of it.
+    #[test]
+    fn networks_of_a_special_purpose_are_refused_and_nothing_beside_them() {
+        let policy = OutboundPolicy::default();
+        for (address, permitted) in [
+            // Protocol assignments, 2001::/23.
+            ("2000:ffff::1", true),
+            ("2001::", false),
+            ("2001:1::", false),
+            ("2001:1::1", true),
+            ("2001:1::2", true),
+            ("2001:1::3", false),
+            ("2001:1:0:1::1", false),
+            ("2001:2::1", false),
+            ("2001:2:ffff::1", false),
+            ("2001:3::1", true),
+            ("2001:3:ffff::1", true),
+            ("2001:4::1", false),
+            ("2001:4:111:ffff::1", false),
+            ("2001:4:112::1", true),
+            ("2001:4:113::1", false),
+            ("2001:10::1", false),
+            ("2001:1f:ffff::1", false),
+            ("2001:20::1", true),
+            ("2001:2f:ffff::1", true),
+            ("2001:30::1", true),
+            ("2001:3f:ffff::1", true),
+            ("2001:40::1", false),
+            ("2001:1ff:ffff::1", false),
+            ("2001:200::1", true),
+            // Documentation.
+            ("2001:db7::1", true),
+            ("2001:db8:ffff::1", false),
+            ("2001:db9::1", true),
+            ("3ffe::1", true),
+            ("3fff::1", false),
+            ("3fff:fff:ffff::1", false),
+            ("3fff:1000::1", true),
+            // Segments of a network's own routing.
+            ("5eff::1", true),
+            ("5f00::1", false),
+            ("5f00:ffff::1", false),
+            ("5f01::1", true),
+            // What is thrown away, and what stands for nothing.
+            ("100::1", false),
+            ("100:0:0:1::1", false),
+            ("100:0:0:2::1", true),
+            // Relays of 6to4.
+            ("192.88.98.1", true),
+            ("192.88.99.1", false),
+            ("192.88.100.1", true),
+            ("::ffff:192.88.99.1", false),
+            // IPv4 as translators write it (SIIT).
+            ("::ffff:0:127.0.0.1", false),
+            ("::ffff:0:10.0.0.1", false),
+            ("::ffff:0:169.254.169.254", false),
+            ("::ffff:0:1.1.1.1", true),
+        ] {
+            assert_eq!(policy.permits(ip(address)), permitted, "{address}");
+        }
+        let inside =
+            OutboundPolicy { allow_private: vec!["10.1.0.0/16".parse().unwrap()], ..Default::default() };
+        assert!(inside.permits(ip("::ffff:0:10.1.2.3")) && !inside.permits(ip("::ffff:0:10.2.2.3")));
     }
 
     #[test]

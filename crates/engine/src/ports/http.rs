@@ -28,6 +28,9 @@ pub struct HttpRequest {
     /// A redirect to another origin is the failure `redirect_refused`.
     #[serde(default)]
     pub stay_on_origin: bool,
+    /// Whose it is: no workspace takes all look-ups of names for itself.
+    #[serde(skip)]
+    pub workspace: String,
     /// What its connection says beside the request itself.
     #[serde(skip)]
     pub link: Option<Arc<Link>>,

@@ -6,6 +6,7 @@ use crate::core::Ctx;
 use crate::outside::http::display_host;
 use crate::ports::{HttpClient, HttpRequest, HttpResponse};
 use crate::secrets::{Opened, percent_encoded};
+use crate::weight::{self, TooHeavy};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -129,6 +130,7 @@ pub(crate) fn request(
         max_response_bytes: call.max_bytes,
         max_redirects: call.redirects.most(),
         stay_on_origin: call.redirects.stays(),
+        workspace: String::new(),
         link: link.map(Arc::new),
     })
 }
@@ -171,7 +173,7 @@ pub(crate) async fn send(
     secrets.redact(&mut output);
     if call.response.accepts(response.status) {
         if let Some(why) = no_json {
-            return Err(broken(&why, &request.url, &output));
+            return Err(why.failure(&request.url, &output));
         }
         check_schema(call, &output)?;
         return Ok(output);
@@ -190,7 +192,7 @@ pub(crate) async fn send(
 
 /// `{status, headers, body}`: JSON is read as such, other text as text, anything else as base64. And why a body that the
 /// answer calls JSON is none; it is there as the text that it is.
-fn output(response: &HttpResponse, read_as: Option<ReadAs>) -> (Value, Option<String>) {
+fn output(response: &HttpResponse, read_as: Option<ReadAs>) -> (Value, Option<NoJson>) {
     let mut headers = Map::new();
     for (name, value) in &response.headers {
         let name = name.to_ascii_lowercase();
@@ -217,7 +219,10 @@ fn output(response: &HttpResponse, read_as: Option<ReadAs>) -> (Value, Option<St
         Some(Ok(json)) => (json, None),
         other => (raw(&response.body), other.and_then(Result::err)),
     };
-    (json!({ "status": response.status, "headers": headers, "body": body }), no_json)
+    let mut output = json!({ "status": response.status, "headers": headers });
+    // The macro would copy it.
+    output["body"] = body;
+    (output, no_json)
 }
 
 /// A body without looking at what it says.
@@ -229,27 +234,54 @@ fn raw(body: &[u8]) -> Value {
     }
 }
 
+/// Why what says that it is JSON is not read as such.
+#[derive(Debug, PartialEq)]
+enum NoJson {
+    Broken(String),
+    Heavy(TooHeavy),
+}
+
+impl NoJson {
+    fn failure(&self, url: &str, output: &Value) -> Failure {
+        let mut failure = match self {
+            Self::Broken(why) => broken(why, url),
+            Self::Heavy(heavy) => too_heavy(heavy, url, output["body"].as_str().map_or(0, str::len)),
+        };
+        failure.details = Some(
+            json!({ "status": output["status"], "headers": output["headers"], "body": shown(&output["body"]) }),
+        );
+        failure
+    }
+}
+
 /// JSON of the other side, or why it is none that a run can hold.
-fn read_json(body: &[u8]) -> Result<Value, String> {
+fn read_json(body: &[u8]) -> Result<Value, NoJson> {
     // A byte order mark is no part of what follows it (RFC 8259).
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8".to_owned())?;
+    let text = std::str::from_utf8(body).map_err(|_| NoJson::Broken("it is not UTF-8".to_owned()))?;
     if depth::text_too_deep(body).is_some() {
-        return Err(format!("it nests deeper than {} levels", depth::MAX_DEPTH));
+        return Err(NoJson::Broken(format!("it nests deeper than {} levels", depth::MAX_DEPTH)));
     }
-    serde_json::from_str(text).map_err(|error| error.to_string())
+    weight::check(body).map_err(NoJson::Heavy)?;
+    serde_json::from_str(text).map_err(|error| NoJson::Broken(error.to_string()))
 }
 
 /// The failure of an answer that came, and cannot be read. The other side has acted: so another attempt, which may bring
 /// the whole of it, goes out under the same key.
-fn broken(why: &str, url: &str, output: &Value) -> Failure {
+fn broken(why: &str, url: &str) -> Failure {
     let host = display_host(url);
     let message = format!("the answer of {host} says that it is JSON, but cannot be read as such: {why}");
-    let mut failure = Failure::engine("invalid_response", message);
-    failure.details = Some(
-        json!({ "status": output["status"], "headers": output["headers"], "body": shown(&output["body"]) }),
+    Failure::engine("invalid_response", message).retryable()
+}
+
+/// The failure of an answer that another attempt would get again.
+fn too_heavy(heavy: &TooHeavy, url: &str, bytes: usize) -> Failure {
+    let host = display_host(url);
+    let message = format!(
+        "the answer of {host} has {bytes} bytes of JSON, and {heavy}; ask for less of it, or take it as a text \
+         (`response: {{ as: text }}`)"
     );
-    failure.retryable()
+    Failure::engine("response_too_large", message)
 }
 
 fn check_schema(call: &HttpCall, output: &Value) -> Result<(), Failure> {
@@ -378,12 +410,26 @@ mod tests {
         ] {
             let answer = answer(200, &[("content-type", "application/json")], body);
             let (read, why) = output(&answer, None);
-            let why = why.unwrap_or_default();
+            let Some(NoJson::Broken(why)) = why else { panic!("{says}: {why:?}") };
             assert!(why.contains(says), "{says}: {why}");
             assert!(read["body"].is_string() || read["body"]["base64"].is_string(), "{read}");
             let (read, why) = output(&answer, Some(ReadAs::Text));
             assert_eq!((why, &read["body"]), (None, &raw(body)));
         }
+    }
+
+    /// Such an answer is a text that is there, and no JSON.
+    #[test]
+    fn json_that_would_take_too_much_memory_is_not_read() {
+        let heavy = format!("[{}]", vec![r#"{"":0}"#; 1 << 20].join(","));
+        let answer = answer(200, &[("content-type", "application/json")], heavy.as_bytes());
+        let (read, why) = output(&answer, None);
+        let failure = why.unwrap().failure("https://api.example.com/x?key=1", &read);
+        assert_eq!((failure.code.as_str(), failure.retryable), ("response_too_large", false));
+        let says = format!("https://api.example.com has {} bytes of JSON", heavy.len());
+        assert!(failure.message.contains(&says) && failure.message.contains("as: text"), "{failure:?}");
+        assert_eq!(failure.details.unwrap()["status"], 200);
+        assert_eq!(output(&answer, Some(ReadAs::Text)), (read, None));
     }
 
     #[test]

@@ -378,6 +378,7 @@ mod tests {
             max_response_bytes: 1 << 20,
             max_redirects: 0,
             stay_on_origin: false,
+            workspace: String::new(),
             link: None,
         }
     }

@@ -50,6 +50,7 @@ fn request(method: &str, url: String) -> HttpRequest {
         max_response_bytes: 1_000,
         max_redirects: 3,
         stay_on_origin: false,
+        workspace: String::new(),
         link: None,
     }
 }
