@@ -20,6 +20,18 @@ trigger: { type: webhook, path: asks, auth: api_key }
 steps:
   - { id: seen, type: set, values: { n: '1' } }
 ";
+const RESTS: &str = "
+name: rests
+trigger: { type: webhook, path: rests, respond: result }
+steps:
+  - { id: rest, type: delay, for: 1m }
+";
+const PLAIN: &str = "
+name: plain
+trigger: { type: webhook, path: plain }
+steps:
+  - { id: rest, type: delay, for: 1m }
+";
 
 fn server(flags: &[&str], environment: &[(&str, &str)]) -> (Server, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -100,6 +112,36 @@ async fn past_the_limit_of_connections_those_that_stall_give_way() {
     }
     let metrics = String::from_utf8(server.get("/metrics").await.body).unwrap();
     assert!(!metrics.contains("stepwell_http_connections_cut_total 0\n"), "some were cut");
+    drop(held);
+}
+
+#[tokio::test]
+async fn callers_that_wait_for_results_keep_nobody_out() {
+    let (server, _folder) = server(&["--dev"], &[("STEPWELL_LIMITS__CONNECTIONS", "12")]);
+    server.activate("rests", RESTS).await;
+    server.activate("plain", PLAIN).await;
+    let mut held = Vec::new();
+    for _ in 0..24 {
+        let mut stream = sends(&server, &(post("/hooks/default/rests", 2) + "{}")).await;
+        let mut start = [0; 12];
+        let read = tokio::time::timeout(Duration::from_secs(2), stream.read_exact(&mut start)).await;
+        // A quarter of the connections wait; the others have their answer.
+        match read {
+            Ok(read) => assert!(read.is_ok() && &start == b"HTTP/1.1 202", "{read:?}, {start:?}"),
+            Err(_) => assert!(held.len() < 3, "{} wait already", held.len()),
+        }
+        held.push(stream);
+    }
+    for _ in 0..3 {
+        // On connections of their own.
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+        let health = client.get(format!("{}/healthz", server.base)).send().await.unwrap();
+        assert_eq!(health.status(), 200);
+        let plain = client.post(format!("{}/hooks/default/plain", server.base)).send().await.unwrap();
+        assert_eq!(plain.status(), 202);
+    }
+    let metrics = String::from_utf8(server.get("/metrics").await.body).unwrap();
+    assert!(metrics.contains("stepwell_hook_waits_refused_total 21\n"), "{metrics}");
     drop(held);
 }
 

@@ -54,7 +54,10 @@ impl Node {
             TcpListener::bind(settings.listen).await.with_context(|| cannot_listen(settings.listen))?;
         let address = listener.local_addr()?;
         let clock = Arc::new(SystemClock::default());
-        let engine = open_engine(settings, &data, &store, clock.clone(), address).await?;
+        let connections = connection_limits(&settings.limits);
+        // The other half is for calls that are answered at once.
+        let callers = connections.most.div_ceil(2);
+        let engine = open_engine(settings, &data, &store, clock.clone(), address, callers).await?;
         let new_key = if settings.dev { None } else { first_key(&engine, &data).await? };
         let config = ServerConfig {
             dev: settings.dev,
@@ -62,7 +65,7 @@ impl Node {
             api_body_bytes: settings.limits.api_body_bytes,
             bodies_bytes: settings.limits.bodies_bytes,
             module_bytes: stepwell_server::MODULE_BYTES,
-            connections: connection_limits(&settings.limits),
+            connections,
             clock: settings.dev.then_some(clock),
         };
         let app = App::new(engine.clone(), config);
@@ -139,6 +142,7 @@ async fn open_engine(
     store: &SledStore,
     clock: Arc<SystemClock>,
     address: SocketAddr,
+    waiting_callers: usize,
 ) -> anyhow::Result<Engine> {
     let blobs = data.join("blobs");
     let blobs = if store.used() { FileBlobs::open_used(blobs)? } else { FileBlobs::open(blobs)? };
@@ -166,7 +170,7 @@ async fn open_engine(
     let public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     // Those who try it out sit at this machine.
     let public_url_is_own = settings.public_url.is_none() && !settings.dev;
-    let config = EngineConfig { public_url, public_url_is_own, ..engine_config(settings) };
+    let config = EngineConfig { public_url, public_url_is_own, waiting_callers, ..engine_config(settings) };
     Ok(Engine::open(config, ports).await?)
 }
 

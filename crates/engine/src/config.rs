@@ -10,6 +10,9 @@ pub struct EngineConfig {
     pub hook_body_bytes: usize,
     /// How long `respond: result` waits when the trigger does not say.
     pub respond_within: Duration,
+    /// Callers of webhooks that wait for a result at once, and half of them in one workspace: each keeps a connection
+    /// busy. Further ones are told at once that their run goes on.
+    pub waiting_callers: usize,
     pub burst: BurstLimits,
     pub retention: Retention,
     /// Values larger than this go into a blob.
@@ -54,6 +57,7 @@ impl Default for EngineConfig {
             concurrent_runs: 100,
             hook_body_bytes: 8 << 20,
             respond_within: Duration::from_secs(30),
+            waiting_callers: 256,
             burst: BurstLimits::default(),
             retention: Retention::default(),
             inline_payload_bytes: 32 << 10,

@@ -30,6 +30,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use stepwell_records::RecordsError;
 use stepwell_store::{Log, Refused, Shard, WorkspaceId};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -54,6 +55,8 @@ pub(crate) struct Core {
     pub room: Room,
     /// Who listens to events of any workspace.
     pub listening: Listening,
+    /// Who waits for a webhook's result, of all workspaces.
+    pub callers: Semaphore,
     pub tasks: TaskTracker,
     /// Cancelled when nobody is to be kept waiting for a run any more.
     pub leaving: CancellationToken,
@@ -69,6 +72,8 @@ pub(crate) struct WorkspaceCore {
     pub log: Log,
     pub schedule: Schedule,
     pub waiters: Arc<Waiters>,
+    /// Who waits for a webhook's result.
+    pub callers: Semaphore,
     pub registry: Registry,
     pub events: Dispatcher,
     pub timetables: Timetables,

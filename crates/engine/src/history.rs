@@ -5,17 +5,17 @@ use crate::api::{
 };
 use crate::core::Ctx;
 use crate::error::EngineError;
+use crate::hooks::answer::Caller;
 use crate::id::RunId;
 use crate::journal::{self, Commit, Entry, Note};
 use crate::registry::Compiled;
 use crate::tables::runs::{self, RunHead, timestamp};
 use crate::waiters::Ended;
-use crate::{abandon, blobs, concurrency, items, load, start, wakes};
+use crate::{abandon, blobs, concurrency, items, load, wakes};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 use stepwell_store::Refused;
 use stepwell_workflow::machine::{
     self, Answer, Command, Event, Finished, Output, Payload, Start, State, StepPath, TimerKind,
@@ -151,13 +151,13 @@ pub(crate) async fn fill(ctx: &Ctx, event: &mut Event) -> Result<(), Refused> {
 pub(crate) async fn wait_for_end(
     ctx: &Ctx,
     run: RunId,
-    within: Duration,
+    caller: &Caller<'_>,
 ) -> Result<Option<Arc<Ended>>, EngineError> {
     // Listening comes first, so that an end between the look and the wait is heard.
     let seen = ctx.ws.waiters.listen(run);
     let head = found(run, load::head(ctx, run).await?)?;
     if !head.status.ended() {
-        return Ok(start::ended(ctx, seen, within).await);
+        return Ok(caller.hears(ctx, seen).await);
     }
     let flow = ctx.ws.registry.flow(ctx, &head.workflow, head.version).await?;
     let folded = fold(ctx, run, &flow).await?;

@@ -18,11 +18,13 @@ use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use stepwell_store::{Key, Log, Refused, Row, Want, WorkspaceId, transact};
+use tokio::sync::Semaphore;
 
 pub(crate) async fn open(config: EngineConfig, ports: Ports) -> Result<Arc<Core>, OpenError> {
     config.check().map_err(OpenError::Config)?;
     let room = Room::new(&config);
     let core = Arc::new(Core {
+        callers: places(config.waiting_callers),
         config,
         ports,
         ids: Default::default(),
@@ -68,6 +70,10 @@ pub(crate) fn start_triggers(ctx: &Ctx) {
     indexer::start(ctx);
 }
 
+fn places(count: usize) -> Semaphore {
+    Semaphore::new(count.min(Semaphore::MAX_PERMITS))
+}
+
 /// A workspace in memory.
 async fn add(core: &Arc<Core>, row: names::WorkspaceRow) -> Result<Ctx, EngineError> {
     let id = WorkspaceId(row.id);
@@ -78,6 +84,8 @@ async fn add(core: &Arc<Core>, row: names::WorkspaceRow) -> Result<Ctx, EngineEr
         log: Log(id),
         schedule: Schedule::new(core.config.concurrent_runs),
         waiters: Default::default(),
+        // Half of them all: callers of one workspace do not take the places of the others'.
+        callers: places(core.config.waiting_callers.div_ceil(2)),
         registry: Registry::default(),
         events: Default::default(),
         timetables: Default::default(),

@@ -27,7 +27,7 @@ macro_rules! counters {
 counters! {
     runs_started, runs_completed, runs_failed, runs_cancelled, steps, code_calls, code_failures, fuel,
     outside_calls, outside_failures, bursts, burst_conflicts, commits, keys_written, hooks_accepted, hooks_refused,
-    schedule_runs, event_runs, event_loops_stopped,
+    hook_waits_refused,    schedule_runs, event_runs, event_loops_stopped,
 }
 
 /// Adds to a counter.

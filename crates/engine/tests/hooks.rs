@@ -3,8 +3,10 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::time::Duration;
 use stepwell_engine::{ErrorKind, HookReply, HookRequest, Workspace};
-use support::{activate, in_world, post};
+use support::{activate, in_world, post, with_key as keyed};
+use tokio::time::Instant;
 
 const SIGNED: &str = "
 name: signed
@@ -187,6 +189,77 @@ steps:
         assert_eq!(output, &json!({ "first": "con_1001", "last": "Ada" }));
         let again = workspace.hook(contacts).await.unwrap();
         assert_eq!((again.first, again.run_id), (false, answer.run_id));
+        engine.close().await;
+    });
+}
+
+const RESTS: &str = "
+name: rests
+trigger: { type: webhook, path: rests, respond: result, respond_within: 20s }
+steps: [{ id: rest, type: delay, for: 10s }]
+";
+const QUICK: &str = "
+name: quick
+trigger: { type: webhook, path: quick, respond: result }
+steps: [{ id: a, type: set, values: { b: 1 } }]
+";
+
+/// A request in a task of its own, and how long its caller waited for an answer.
+fn asks(workspace: &Workspace, request: HookRequest) -> tokio::task::JoinHandle<(HookReply, Duration)> {
+    let workspace = workspace.clone();
+    tokio::spawn(async move {
+        let asked = Instant::now();
+        let answer = workspace.hook(request).await.unwrap();
+        assert!(!answer.run_id.is_empty());
+        (answer.reply, asked.elapsed())
+    })
+}
+
+/// Each of them keeps a connection busy, and strangers would have all of them.
+#[test]
+fn so_many_callers_wait_for_results_and_further_ones_are_told_at_once_that_their_run_goes_on() {
+    in_world(|mut world| async move {
+        world.config.waiting_callers = 4;
+        let (engine, workspace) = world.open().await;
+        let other = engine.create_workspace("other").await.unwrap();
+        for workspace in [&workspace, &other] {
+            activate(workspace, RESTS).await;
+            activate(workspace, QUICK).await;
+        }
+        let mut asked: Vec<_> =
+            (0..4).map(|n| asks(&workspace, keyed(post("rests", json!({})), &n.to_string()))).collect();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // A repeat waits like the first of them.
+        asked.push(asks(&workspace, keyed(post("rests", json!({})), "0")));
+        // They are in one workspace; the other has its own.
+        asked.push(asks(&other, post("rests", json!({}))));
+        // Nobody waits for a run that has ended when it is on disk.
+        let (reply, _) = asks(&workspace, post("quick", json!({}))).await.unwrap();
+        assert!(matches!(reply, HookReply::Result { .. }), "{reply:?}");
+        let mut waited = Vec::new();
+        for asked in asked {
+            let (reply, waited_for) = asked.await.unwrap();
+            match reply {
+                HookReply::Accepted => assert!(waited_for < Duration::from_secs(1), "{waited_for:?}"),
+                HookReply::Result { .. } => assert!(waited_for > Duration::from_secs(8), "{waited_for:?}"),
+                other => panic!("{other:?}"),
+            }
+            waited.push(waited_for > Duration::from_secs(1));
+        }
+        assert_eq!(waited, [true, true, false, false, false, true]);
+        assert_eq!(engine.stats().hook_waits_refused, 3);
+        // Those who have their answer, and those who have gone, leave their places.
+        for _ in 0..2 {
+            let request = post("rests", json!({}));
+            let gone = request.gone.clone();
+            let asked = asks(&workspace, request);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(!asked.is_finished());
+            gone.cancel();
+            assert_eq!(asked.await.unwrap().0, HookReply::Accepted);
+        }
+        let (reply, _) = asks(&workspace, post("rests", json!({}))).await.unwrap();
+        assert!(matches!(reply, HookReply::Result { .. }), "{reply:?}");
         engine.close().await;
     });
 }

@@ -16,6 +16,7 @@ use stepwell_engine::{
 use crate::App;
 use crate::auth::hook_caller;
 use crate::body;
+use crate::lasting::Gone;
 use crate::path::Path;
 use crate::problem::{Answer, Problem, REPLAYED, RUN_ID};
 
@@ -49,6 +50,7 @@ pub async fn take(
             .collect(),
         body: Bytes::new(),
         caller,
+        gone: parts.extensions.get::<Gone>().cloned().unwrap_or_default().0,
     };
     let trusted = app.config().dev || request.caller.as_ref().is_some_and(|c| may_read(c, workspace.name()));
     // A body is read only for somebody who may send it.

@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::App;
@@ -15,8 +16,15 @@ use crate::problem::Problem;
 /// more than a bulk write takes, which knows more about it.
 const AWAY: usize = 5;
 
+/// Goes with a call that goes on to its end: cancelled when its client has gone away, or was answered.
+#[derive(Clone, Default)]
+pub struct Gone(pub CancellationToken);
+
 /// Goes on to its end.
-pub async fn to_its_end(request: Request, next: Next) -> Response {
+pub async fn to_its_end(mut request: Request, next: Next) -> Response {
+    let gone = Gone::default();
+    request.extensions_mut().insert(gone.clone());
+    let _gone = gone.0.drop_guard();
     let call = next.run(request).instrument(tracing::Span::current());
     tokio::spawn(call).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a handler panicked");

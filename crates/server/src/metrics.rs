@@ -129,6 +129,11 @@ fn engine_metrics(app: &App, text: &mut String) {
         ("keys_written", "Keys written by commits of runs", s.keys_written),
         ("hooks_accepted", "Webhooks taken", s.hooks_accepted),
         ("hooks_refused", "Webhooks refused", s.hooks_refused),
+        (
+            "hook_waits_refused",
+            "Callers of webhooks who got 202 at once since as many as may be waited for results",
+            s.hook_waits_refused,
+        ),
         ("schedule_runs", "Runs that schedules started", s.schedule_runs),
         ("event_runs", "Runs that record events started", s.event_runs),
         (

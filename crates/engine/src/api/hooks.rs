@@ -6,6 +6,7 @@ use crate::hooks::deliveries;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 /// One HTTP request to `/hooks/{workspace}/{path}`.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,8 @@ pub struct HookRequest {
     pub body: Bytes,
     /// Who sent it, where a valid API key came along.
     pub caller: Option<Caller>,
+    /// Cancelled when nobody is there any more to be told the result.
+    pub gone: CancellationToken,
 }
 
 /// What to answer. By now the run is on disk.

@@ -328,6 +328,8 @@ pub struct Stats {
     pub keys_written: u64,
     pub hooks_accepted: u64,
     pub hooks_refused: u64,
+    /// Callers of webhooks who were not kept waiting for the result, since as many as may be were.
+    pub hook_waits_refused: u64,
     /// Runs that schedules started.
     pub schedule_runs: u64,
     /// Runs that record events started.

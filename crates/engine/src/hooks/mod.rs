@@ -1,22 +1,22 @@
 //! Webhooks: a request is let in, read, told from its repeats, and answered when its run is on disk.
+pub(crate) mod answer;
 mod body;
 pub(crate) mod deliveries;
 mod handshake;
 pub(crate) mod room;
 pub(crate) mod signature;
 
-use crate::api::{Caller, HookAnswer, HookReply, HookRequest, RunStatus, Scope, run_failure, run_status};
+use crate::api::{Caller, HookAnswer, HookRequest, Scope};
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
-use crate::history;
 use crate::id::RunId;
 use crate::pace;
 use crate::registry::{Compiled, hooks as registered, schema};
 use crate::secrets::Opened;
-use crate::start::{self, Wanted, ended, seen, value_of};
+use crate::start::{self, Wanted, seen};
 use crate::stats::add;
 use crate::tables::hooks;
-use crate::waiters::Ended;
+use answer::Begun;
 use deliveries::Came;
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -39,31 +39,39 @@ enum Sent {
     Before(Timestamp),
 }
 
-/// Takes a webhook.
-pub(crate) async fn take(ctx: &Ctx, request: HookRequest) -> Result<HookAnswer, EngineError> {
-    let answer = accept(ctx, &request, Sent::Now).await;
-    let stats = &ctx.core.stats;
-    match &answer {
-        Err(error) => {
-            add(&stats.hooks_refused, 1);
-            deliveries::note(ctx, &request, Came::Refused(error), true);
-        }
-        Ok(answer) => {
-            add(&stats.hooks_accepted, 1);
-            match &answer.reply {
-                HookReply::Handshake { .. } => deliveries::note(ctx, &request, Came::Handshake, false),
-                _ if !answer.first => {
-                    deliveries::note(ctx, &request, Came::Repeated(&answer.run_id), false);
-                }
-                // The run says it.
-                _ => {}
-            }
-        }
-    }
-    answer
+/// What became of a request that was let in.
+enum Accepted {
+    /// It was answered, and started none.
+    Handshake(HookAnswer),
+    Run(Begun),
 }
 
-async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnswer, EngineError> {
+/// Takes a webhook.
+pub(crate) async fn take(ctx: &Ctx, request: HookRequest) -> Result<HookAnswer, EngineError> {
+    let accepted = accept(ctx, &request, Sent::Now).await;
+    let stats = &ctx.core.stats;
+    let begun = match accepted {
+        Err(error) => {
+            add(&stats.hooks_refused, 1);
+            deliveries::note(ctx, &request, Came::Refused(&error), true);
+            return Err(error);
+        }
+        Ok(Accepted::Handshake(answer)) => {
+            add(&stats.hooks_accepted, 1);
+            deliveries::note(ctx, &request, Came::Handshake, false);
+            return Ok(answer);
+        }
+        Ok(Accepted::Run(begun)) => begun,
+    };
+    add(&stats.hooks_accepted, 1);
+    // Of a first one its run says it.
+    if !begun.started.first {
+        deliveries::note(ctx, &request, Came::Repeated(&begun.started.run.to_string()), false);
+    }
+    answer::when_ended(ctx, begun, &request.gone).await
+}
+
+async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<Accepted, EngineError> {
     let table = ctx.ws.registry.hooks();
     let flow = table.find(&request.method, &request.path)?.clone();
     let Some(hook) = registered::webhook(&flow) else {
@@ -82,7 +90,7 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnsw
         if handshake.hmac.is_some() {
             authenticate(ctx, hook, request, sent)?;
         }
-        return handshake::answer(ctx, handshake, challenge);
+        return Ok(Accepted::Handshake(handshake::answer(ctx, handshake, challenge)?));
     }
     if !hook.takes(&request.method) {
         return Err(table.not_taken(&request.method, &request.path));
@@ -102,24 +110,11 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<HookAnsw
     };
     let hook_key = idempotency_key(ctx, hook, request, &mut trigger, digest)?;
     let listen = !matches!(hook.respond, Respond::Accepted);
-    let within = hook.respond_within.as_duration();
     let label = Some(label(&request.method, &hook.path));
     let wanted = Wanted { flow: flow.clone(), trigger, hook: label, hook_key, by_hand: false, listen };
     let started = start::start(ctx, wanted).await?;
     drop(room);
-    let reply = match (listen, started.seen) {
-        (false, _) => HookReply::Accepted,
-        (true, Some(seen)) => match ended(ctx, seen, within).await {
-            Some(ended) => reply(hook, &ended),
-            None => HookReply::Accepted,
-        },
-        // A repeat gets the answer of the first.
-        (true, None) => match history::wait_for_end(ctx, started.run, within).await? {
-            Some(ended) => reply(hook, &ended),
-            None => HookReply::Accepted,
-        },
-    };
-    Ok(HookAnswer { run_id: started.run.to_string(), first: started.first, reply })
+    Ok(Accepted::Run(Begun { started, flow }))
 }
 
 /// A body that is larger is not read on a thread that answers others.
@@ -153,26 +148,6 @@ fn fits(flow: &Compiled, body: &Value) -> Result<(), EngineError> {
     let path = registered::webhook(flow).map_or("", |hook| &hook.path);
     let message = format!("the body does not fit the schema of webhook `{path}`");
     Err(EngineError::invalid("body_schema", message).with_problems(problems))
-}
-
-/// What a caller who waits for the result is told.
-fn reply(hook: &Webhook, ended: &Ended) -> HookReply {
-    let status = run_status(ended.finished.status);
-    match &ended.finished.error {
-        error if status == RunStatus::Cancelled => {
-            return HookReply::Cancelled(error.as_ref().map(run_failure));
-        }
-        Some(error) => return HookReply::Failed(run_failure(error)),
-        None => {}
-    }
-    match (&hook.respond, &ended.answer) {
-        (Respond::Answer(_), Some(answer)) => HookReply::Custom {
-            status: answer.status,
-            headers: answer.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-            body: answer.body.clone(),
-        },
-        _ => HookReply::Result { status, output: value_of(&ended.finished.output) },
-    }
 }
 
 /// What can be said of a webhook's request before its body is read.

@@ -518,5 +518,6 @@ fn request(trigger: Trigger, path: &str, method: Option<&String>) -> HookRequest
         query: trigger.query.into_iter().map(|(name, value)| (name, text(value))).collect(),
         body: body.into(),
         caller: None,
+        gone: Default::default(),
     }
 }

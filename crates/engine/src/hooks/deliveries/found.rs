@@ -3,12 +3,12 @@
 
 use super::{LOOKED_AT, MAX_SENT};
 use crate::api::{
-    Delivery, DeliveryDetail, DeliveryOutcome, DeliveryPage, HookReply, HookRequest, PageRequest, Payload,
+    Delivery, DeliveryDetail, DeliveryOutcome, DeliveryPage, HookRequest, PageRequest, Payload,
     invalid_cursor,
 };
 use crate::core::Ctx;
 use crate::error::{EngineError, ErrorKind};
-use crate::hooks::{Sent, accept, again, pairs};
+use crate::hooks::{Accepted, Sent, accept, again, pairs};
 use crate::id::RunId;
 use crate::registry::hooks::webhook;
 use crate::tables;
@@ -237,8 +237,9 @@ pub(crate) async fn replay(ctx: &Ctx, path: &str, id: &str) -> Result<Replayed, 
             query: sent.query,
             body: STANDARD.decode(&sent.body).unwrap_or_default().into(),
             caller: None,
+            ..HookRequest::default()
         };
-        let answer = accept(ctx, &request, Sent::Before(row.at)).await.map_err(|error| match &*error.code {
+        let accepted = accept(ctx, &request, Sent::Before(row.at)).await.map_err(|error| match &*error.code {
             // It says nothing of the key of who asks for the replay.
             "bad_signature" => EngineError::conflict(
                 "delivery_not_replayable",
@@ -249,11 +250,12 @@ pub(crate) async fn replay(ctx: &Ctx, path: &str, id: &str) -> Result<Replayed, 
             ),
             _ => error,
         })?;
-        if let HookReply::Handshake { .. } = answer.reply {
+        // Who sends it again is told of its run, and waits for no end.
+        let Accepted::Run(begun) = accepted else {
             let message = "there is nothing to start: it is a handshake now, which starts no run";
             return Err(EngineError::conflict("delivery_not_replayable", message));
-        }
-        return Ok(Replayed { run_id: answer.run_id, first: answer.first });
+        };
+        return Ok(Replayed { run_id: begun.started.run.to_string(), first: begun.started.first });
     }
     let head = load::head(ctx, number).await?;
     let Some(delivery) = head.and_then(|head| started(path, number, &head)) else {

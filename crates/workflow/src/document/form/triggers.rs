@@ -37,7 +37,7 @@ pub static TRIGGERS: &[Kind] = &[
                 key: "respond_within",
                 shape: Shape::Duration { max_ms: 5 * MINUTE },
                 need: Need::Default("30s"),
-                about: "How long the caller waits for a result; then it gets 202 with the run's id.",
+                about: "How long the caller waits for a result; then it gets 202 with the run's id. So it does at once where as many callers wait as may (`limits.connections`).",
             },
             Field {
                 key: "auth",
