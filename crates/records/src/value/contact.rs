@@ -53,7 +53,9 @@ fn web(text: &str) -> Option<Url> {
         Host::Domain(domain) => domain == "localhost" || domain.trim_matches('.').contains('.'),
         Host::Ipv4(_) | Host::Ipv6(_) => true,
     };
-    (has_host && matches!(url.scheme(), "http" | "https") && url.username().is_empty()).then_some(url)
+    // A record is no place for a login, and many may read it.
+    let has_login = !url.username().is_empty() || url.password().is_some();
+    (has_host && matches!(url.scheme(), "http" | "https") && !has_login).then_some(url)
 }
 
 /// With its scheme, the host in lower case, without a trailing slash.

@@ -112,6 +112,9 @@ fn what_does_not_fit_is_refused_with_what_would() {
         stored(&FieldType::Links { domain: true }, json!({"primaryLinkUrl": "ann@example.com"})),
         stored(&FieldType::Links { domain: true }, json!({"primaryLinkUrl": "192.168.0.1"})),
         stored(&FieldType::Links { domain: false }, json!({"primaryLinkUrl": "ftp://example.com"})),
+        stored(&FieldType::Links { domain: false }, json!({"primaryLinkUrl": "https://ann:pw@example.com"})),
+        stored(&FieldType::Links { domain: false }, json!({"primaryLinkUrl": "https://:pw@example.com/"})),
+        stored(&FieldType::Links { domain: true }, json!({"primaryLinkUrl": ":pw@example.com"})),
         stored(&FieldType::Links { domain: false }, json!({"secondaryLinks": [{"label": "x"}]})),
         stored(&FieldType::Currency, json!({"amountMicros": "5"})),
         stored(&FieldType::Address, json!({"city": "Paris"})),
@@ -139,6 +142,9 @@ fn what_does_not_fit_is_refused_with_what_would() {
     f.primaryLinkUrl: "ann@example.com" is not a domain (write one like "example.com")
     f.primaryLinkUrl: "192.168.0.1" is not a domain (write one like "example.com")
     f.primaryLinkUrl: "ftp://example.com" is not a link (write one like "https://example.com/page")
+    f.primaryLinkUrl: "https://ann:pw@example.com" is not a link (write one like "https://example.com/page")
+    f.primaryLinkUrl: "https://:pw@example.com/" is not a link (write one like "https://example.com/page")
+    f.primaryLinkUrl: ":pw@example.com" is not a domain (write one like "example.com")
     f.secondaryLinks: item 1: a link is written {"label": "…", "url": "https://…"}
     f.amountMicros: the text "5" is not a number (write 5 without quotes, or in a template as `| int`)
     f.city: `f` of person has no part `city` (its parts are addressStreet1, addressStreet2, addressCity, addressPostcode, addressState, addressCountry, addressLat, addressLng)
