@@ -56,6 +56,24 @@ fn a_body_that_could_not_be_read_back_is_refused() {
     });
 }
 
+/// Some hundred kilobytes of small objects are as many megabytes once they are read.
+#[test]
+fn an_output_that_would_take_far_more_memory_than_its_bytes_is_refused() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.set_up(&[], &[]).await;
+        with_function(&workspace, "many").await;
+        for (objects, code) in [(50_000, None), (100_000, Some("output_too_large"))] {
+            let input = json!({ "objects": objects });
+            let answer = workspace.hook(post("many", input.clone())).await.unwrap();
+            let run = workspace.runs().wait(&answer.run_id, WAIT).await.unwrap();
+            assert_eq!(run.summary.error.as_ref().map(|error| error.code.as_str()), code);
+            let tested = workspace.actions().test("many", input, Default::default()).await;
+            assert_eq!(tested.err().map(|error| error.code).as_deref(), code);
+        }
+        engine.close().await;
+    });
+}
+
 #[test]
 fn a_failure_with_details_too_deep_to_be_read_back_keeps_them_as_text() {
     in_world(|world| async move {

@@ -1,9 +1,8 @@
 //! Actions as the API shows them: code modules, their versions and what came of testing one.
 use super::{Page, PageRequest, page_of_names};
-use crate::EngineError;
 use crate::core::Ctx;
 use crate::registry::actions;
-use crate::steps;
+use crate::{EngineError, ErrorKind, steps, weight};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -142,6 +141,12 @@ impl Actions {
         let start_ms = u64::try_from(self.ctx.now_ms()).unwrap_or(0);
         let call = Call::new(canonical_json(&input)).limits(limits).start_ms(start_ms);
         let outcome = code.call(&action.row.info.sha256, call).await;
+        if let Ok(text) = &outcome.result
+            && let Err(heavy) = weight::check(text.as_bytes())
+        {
+            let message = format!("the output has {} bytes of JSON, and {heavy}", text.len());
+            return Err(EngineError::new(ErrorKind::TooLarge, "output_too_large", message));
+        }
         let (output, error) = match outcome.result {
             Ok(text) => match serde_json::from_str(&text) {
                 Ok(output) => (Some(output), None),

@@ -3,6 +3,7 @@
 use crate::core::Ctx;
 use crate::registry::ActionVersion;
 use crate::secrets::Opened;
+use crate::weight;
 use std::sync::Arc;
 use stepwell_sandbox::{Call, CallError, ErrorSource, Limits, LimitsPatch, Outcome, canonical_json};
 use stepwell_workflow::machine::{CodeCall, Execute, Failure, Payload, Source};
@@ -45,6 +46,10 @@ pub(crate) async fn run(ctx: &Ctx, execute: &Execute, code: &CodeCall, secrets: 
     ctx.core.stats.code_call(&action.row.info.sha256, &outcome);
     let Outcome { result, mut logs, usage, .. } = outcome;
     let result = result.map_err(failure).and_then(|text| {
+        weight::check(text.as_bytes()).map_err(|heavy| {
+            let message = format!("the output has {} bytes of JSON, and {heavy}", text.len());
+            Failure::engine("output_too_large", message)
+        })?;
         serde_json::from_str(&text)
             .map_err(|error| Failure::engine("invalid_output", format!("the sandbox gave no JSON: {error}")))
     });

@@ -90,6 +90,7 @@ impl SimCode {
                 Ok(json!({ "calls": *seen }))
             }
             "big" => Ok(json!({ "text": "x".repeat(input["bytes"].as_u64().unwrap_or(0) as usize) })),
+            "many" => Ok(vec![json!({ "": 0 }); input["objects"].as_u64().unwrap_or(0) as usize].into()),
             "huge_error" => {
                 let mut error = CallError::new(ErrorSource::Action, "huge", "y".repeat(1 << 20));
                 error.details = Some(json!({ "text": "x".repeat(1 << 20) }));
