@@ -355,6 +355,14 @@ impl Settings {
                 limits.bodies_bytes
             );
         }
+        // Half of them is all that callers without a key may take, which most senders of webhooks are.
+        let of_strangers = limits.bodies_bytes / 2;
+        if of_strangers < limits.hook_body_bytes {
+            bail!(
+                "limits.hook_body_bytes is {}; it must be at most half of limits.bodies_bytes ({of_strangers}), which is what the bodies of callers without a key may take",
+                limits.hook_body_bytes
+            );
+        }
         let times = [
             ("limits.head_ms", limits.head_ms),
             ("limits.body_idle_ms", limits.body_idle_ms),

@@ -3,6 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use stepwell_engine::{ErrorKind, HookReply, HookRequest, Workspace};
 use support::{activate, in_world, post, with_key as keyed};
@@ -260,6 +261,40 @@ fn so_many_callers_wait_for_results_and_further_ones_are_told_at_once_that_their
         }
         let (reply, _) = asks(&workspace, post("rests", json!({}))).await.unwrap();
         assert!(matches!(reply, HookReply::Result { .. }), "{reply:?}");
+        engine.close().await;
+    });
+}
+
+/// A body that says when nobody holds it any more.
+struct Held(Vec<u8>, #[expect(dead_code, reason = "it counts who holds it")] Arc<()>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[test]
+fn a_body_is_let_go_when_its_run_is_on_disk_whoever_waits_for_its_end() {
+    in_world(|world| async move {
+        let (engine, workspace) = world.open().await;
+        activate(&workspace, RESTS).await;
+        for key in ["first", "first", "form"] {
+            let held = Arc::new(());
+            let mut request = keyed(post("rests", json!({})), key);
+            let body = match key {
+                "form" => "--XX\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\n1\r\n--XX--\r\n",
+                _ => "{}",
+            };
+            if key == "form" {
+                request.headers[0].1 = "multipart/form-data; boundary=XX".into();
+            }
+            request.body = bytes::Bytes::from_owner(Held(body.into(), held.clone()));
+            let asked = asks(&workspace, request);
+            assert_eq!(Arc::strong_count(&held), 2);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!((asked.is_finished(), Arc::strong_count(&held)), (false, 1), "{key}");
+        }
         engine.close().await;
     });
 }

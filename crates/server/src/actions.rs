@@ -12,7 +12,7 @@ use stepwell_sandbox::LimitsPatch;
 
 use crate::App;
 use crate::auth::{Reader, Writer};
-use crate::body;
+use crate::body::{self, Sender};
 use crate::page::{self, PageQuery};
 use crate::parameters;
 use crate::path::Path;
@@ -61,7 +61,7 @@ pub async fn put(
         ));
     }
     let (parts, stream) = request.into_parts();
-    let module = body::read(&app, &parts.headers, stream, app.config().module_bytes).await?;
+    let module = body::read(&app, Sender::Known, &parts.headers, stream, app.config().module_bytes).await?;
     let put = workspace.actions().put(&name, module, query.dev).await?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(put)).into_response())

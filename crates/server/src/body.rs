@@ -26,47 +26,79 @@ const RESERVED: usize = 64 << 10;
 /// What bodies are counted in against the memory that all of them may take.
 const UNIT: usize = 16 << 10;
 
-/// The memory that the bodies of all requests may take together. What a body has below [`RESERVED`] is not counted:
-/// small ones are read whatever large ones take, and the number of connections bounds them.
+/// Who sends a body, as far as it matters for how much memory it may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// Has shown a key, or needs none for a call of the API (`--dev`).
+    Known,
+    /// Anybody: of webhooks and links.
+    Stranger,
+}
+
+/// The memory that the bodies of all requests may take together; strangers have half of it, so that whatever they do
+/// leaves the other half to those who have a key. What a body has below [`RESERVED`] is not counted: small ones are read
+/// whatever large ones take, and the number of connections bounds them.
 #[derive(Debug)]
 pub struct Room {
-    units: Arc<Semaphore>,
+    all: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
     bytes: usize,
+}
+
+/// What a body has of it, and gives back.
+#[derive(Default)]
+struct Taken {
+    permits: Vec<OwnedSemaphorePermit>,
+    units: usize,
 }
 
 impl Room {
     pub fn new(bytes: usize) -> Self {
         let units = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
-        Self { units: Arc::new(Semaphore::new(units)), bytes }
+        let of = |units| Arc::new(Semaphore::new(units));
+        Self { all: of(units), strangers: of((units / 2).max(1)), bytes }
     }
 
     /// Takes what a body of `bytes` needs besides what it has.
-    fn take(&self, held: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Answer<()> {
-        let needed = bytes.saturating_sub(RESERVED).div_ceil(UNIT);
-        let has = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let Some(more) = needed.checked_sub(has).filter(|more| *more > 0) else { return Ok(()) };
-        let more =
-            u32::try_from(more).ok().and_then(|more| self.units.clone().try_acquire_many_owned(more).ok());
-        match (more, held) {
-            (Some(more), Some(held)) => held.merge(more),
-            (Some(more), held) => *held = Some(more),
-            (None, _) => {
-                let detail = format!(
-                    "the bodies of all requests under way take the {} bytes that they may have \
-                     (limits.bodies_bytes); send it again in a moment",
-                    self.bytes
-                );
-                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", detail));
-            }
+    fn take(&self, sender: Sender, taken: &mut Taken, bytes: usize) -> Answer<()> {
+        let units = bytes.saturating_sub(RESERVED).div_ceil(UNIT);
+        let Some(more) = units.checked_sub(taken.units).filter(|more| *more > 0) else { return Ok(()) };
+        let acquire =
+            |from: &Arc<Semaphore>| from.clone().try_acquire_many_owned(u32::try_from(more).ok()?).ok();
+        let from: &[_] = match sender {
+            Sender::Known => &[&self.all],
+            Sender::Stranger => &[&self.strangers, &self.all],
+        };
+        let Some(permits) = from.iter().map(|from| acquire(from)).collect::<Option<Vec<_>>>() else {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", self.is_full(sender)));
+        };
+        taken.units = units;
+        match taken.permits.is_empty() {
+            true => taken.permits = permits,
+            false => taken.permits.iter_mut().zip(permits).for_each(|(has, more)| has.merge(more)),
         }
         Ok(())
+    }
+
+    fn is_full(&self, sender: Sender) -> String {
+        let bytes = self.bytes;
+        let part = match sender {
+            Sender::Known => String::new(),
+            Sender::Stranger => {
+                format!(", or those without a key the {} that these may have of them", bytes / 2)
+            }
+        };
+        format!(
+            "the bodies of all requests under way take the {bytes} bytes that they may have \
+             (limits.bodies_bytes){part}; send it again in a moment"
+        )
     }
 }
 
 /// A body and its share of the room, which it gives back when nobody needs it any more.
 struct Held {
     bytes: BytesMut,
-    _room: OwnedSemaphorePermit,
+    _room: Taken,
 }
 
 impl AsRef<[u8]> for Held {
@@ -78,29 +110,39 @@ impl AsRef<[u8]> for Held {
 /// The whole body of a call of the API, or 413 when it is larger than those may be.
 pub async fn whole(app: &App, request: Request) -> Answer<Bytes> {
     let (parts, body) = request.into_parts();
-    read(app, &parts.headers, body, app.config().api_body_bytes).await
+    read(app, Sender::Known, &parts.headers, body, app.config().api_body_bytes).await
 }
 
 /// The whole body, or 413 when it is larger than `limit`.
-pub async fn read(app: &App, headers: &HeaderMap, body: Body, limit: usize) -> Answer<Bytes> {
-    read_into(app.room(), headers, body, limit).await
+pub async fn read(app: &App, sender: Sender, headers: &HeaderMap, body: Body, limit: usize) -> Answer<Bytes> {
+    read_into(app.room(), sender, headers, body, limit).await
 }
 
-async fn read_into(room: &Room, headers: &HeaderMap, body: Body, limit: usize) -> Answer<Bytes> {
+async fn read_into(
+    room: &Room,
+    sender: Sender,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Answer<Bytes> {
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
     let mut body = body;
     // What is announced is only a claim: memory is taken as bytes come.
     let mut read = BytesMut::with_capacity(announced.unwrap_or(0).min(limit).min(RESERVED));
-    let (mut seen, mut held) = (0usize, None);
+    let (mut seen, mut taken) = (0usize, Taken::default());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         seen += data.len();
         if seen <= limit {
-            room.take(&mut held, seen)?;
+            room.take(sender, &mut taken, seen)?;
             read.extend_from_slice(&data);
-        } else if seen > limit + DRAINED || announced.is_some_and(|n| n > limit + DRAINED) {
+            continue;
+        }
+        // Nobody will see any of it.
+        (read, taken) = Default::default();
+        if seen > limit + DRAINED || announced.is_some_and(|n| n > limit + DRAINED) {
             break;
         }
     }
@@ -112,9 +154,9 @@ async fn read_into(room: &Room, headers: &HeaderMap, body: Body, limit: usize) -
             format!("the body has {amount}; at most {limit} bytes are taken here"),
         ));
     }
-    Ok(match held {
-        None => read.freeze(),
-        Some(room) => Bytes::from_owner(Held { bytes: read, _room: room }),
+    Ok(match taken.units {
+        0 => read.freeze(),
+        _ => Bytes::from_owner(Held { bytes: read, _room: taken }),
     })
 }
 
@@ -232,6 +274,7 @@ pub async fn text(app: &App, request: Request, what: &str) -> Answer<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::BoxError;
     use serde::Deserialize;
 
     #[derive(Debug, Deserialize)]
@@ -243,8 +286,9 @@ mod tests {
     #[tokio::test]
     async fn a_body_at_the_limit_is_read_and_one_past_it_is_named() {
         let room = &Room::new(1 << 20);
-        let read =
-            |n: usize| async move { read_into(room, &HeaderMap::new(), Body::from(vec![b'x'; n]), 10).await };
+        let read = |n: usize| async move {
+            read_into(room, Sender::Known, &HeaderMap::new(), Body::from(vec![b'x'; n]), 10).await
+        };
         assert_eq!(read(10).await.unwrap().len(), 10);
         let problem = read(11).await.unwrap_err();
         assert_eq!(problem.status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -255,7 +299,7 @@ mod tests {
     async fn bodies_share_a_bounded_room_and_give_it_back_when_they_are_done_with() {
         let room = &Room::new(1 << 20);
         let read = |n: usize| async move {
-            read_into(room, &HeaderMap::new(), Body::from(vec![b'x'; n]), 8 << 20).await
+            read_into(room, Sender::Known, &HeaderMap::new(), Body::from(vec![b'x'; n]), 8 << 20).await
         };
         let large = read(900 << 10).await.unwrap();
         let part = large.slice(10..20);
@@ -270,6 +314,39 @@ mod tests {
         // Alone, one is read up to its own limit or that of all.
         assert!(read(2 << 20).await.is_err());
         assert_eq!(read(900 << 10).await.unwrap().len(), 900 << 10);
+    }
+
+    #[tokio::test]
+    async fn strangers_leave_half_of_the_room_to_those_with_a_key() {
+        let room = &Room::new(1 << 20);
+        let read = |sender, n: usize| async move {
+            read_into(room, sender, &HeaderMap::new(), Body::from(vec![b'x'; n]), 8 << 20).await
+        };
+        let theirs = read(Sender::Stranger, 500 << 10).await.unwrap();
+        let problem = read(Sender::Stranger, 300 << 10).await.unwrap_err();
+        assert_eq!((problem.status.as_u16(), problem.code.as_str()), (503, "too_busy"));
+        assert!(problem.detail.contains("524288"), "{}", problem.detail);
+        let ours = read(Sender::Known, 500 << 10).await.unwrap();
+        drop(theirs);
+        // Those with a key may have all of it, and what was refused has left nothing behind.
+        let more = read(Sender::Known, 500 << 10).await.unwrap();
+        assert!(read(Sender::Stranger, 300 << 10).await.is_err());
+        drop((ours, more));
+        assert_eq!(read(Sender::Stranger, 500 << 10).await.unwrap().len(), 500 << 10);
+    }
+
+    #[tokio::test]
+    async fn what_is_read_of_a_body_that_is_too_large_takes_no_room() {
+        use futures::StreamExt as _;
+        let room = &Room::new(1 << 20);
+        // It goes over its limit, and then nothing comes.
+        let parts = futures::stream::iter([500 << 10, 500 << 10].map(|n| Ok::<_, BoxError>(vec![b'x'; n])));
+        let body = Body::from_stream(parts.chain(futures::stream::pending()));
+        let headers = HeaderMap::new();
+        let mut reading = Box::pin(read_into(room, Sender::Stranger, &headers, body, 600 << 10));
+        assert!(futures::poll!(&mut reading).is_pending());
+        let whole = Body::from(vec![b'x'; 500 << 10]);
+        read_into(room, Sender::Stranger, &headers, whole, 8 << 20).await.unwrap();
     }
 
     #[test]

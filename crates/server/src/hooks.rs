@@ -15,7 +15,7 @@ use stepwell_engine::{
 
 use crate::App;
 use crate::auth::hook_caller;
-use crate::body;
+use crate::body::{self, Sender};
 use crate::lasting::Gone;
 use crate::path::Path;
 use crate::problem::{Answer, Problem, REPLAYED, RUN_ID};
@@ -57,7 +57,8 @@ pub async fn take(
     if let Err(error) = workspace.hook_admits(&request) {
         return Err(refused(&workspace, &request.path, error, trusted).await);
     }
-    match body::read(&app, &parts.headers, body, app.config().hook_body_bytes).await {
+    let sender = if request.caller.is_some() { Sender::Known } else { Sender::Stranger };
+    match body::read(&app, sender, &parts.headers, body, app.config().hook_body_bytes).await {
         Ok(body) => request.body = body,
         Err(problem) => {
             let why = EngineError::new(ErrorKind::Invalid, problem.code.clone(), problem.detail.clone());

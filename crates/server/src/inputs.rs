@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value, json};
 use stepwell_engine::{EngineError, ErrorKind, InputForm, Workspace};
 
 use crate::App;
-use crate::body;
+use crate::body::{self, Sender};
 use crate::path::Path;
 use crate::problem::{Answer, Problem};
 
@@ -41,7 +41,7 @@ pub async fn give(
     request: Request,
 ) -> Answer<Response> {
     let headers = request.headers().clone();
-    let bytes = body::read(&app, &headers, request.into_body(), INPUT_BODY).await?;
+    let bytes = body::read(&app, Sender::Stranger, &headers, request.into_body(), INPUT_BODY).await?;
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/x-www-form-urlencoded") {
         let data = body::json_or(&bytes, "the input", json!({}))?;

@@ -101,6 +101,11 @@ fn wrong_names_and_values_are_named() {
         ("", vec![("STEPWELL_LIMITS__HOOK_BODY_BYTES", "8MeB")], "hook_body_bytes"),
         ("[limits]\nhook_body_bytes = -1", vec![], "hook_body_bytes"),
         ("[limits]\nbodies_bytes = \"1MiB\"", vec![], "limits.bodies_bytes"),
+        (
+            "[limits]\nbodies_bytes = \"32MiB\"\nhook_body_bytes = \"17MiB\"",
+            vec![],
+            "limits.hook_body_bytes is 17825792; it must be at most half of limits.bodies_bytes (16777216)",
+        ),
         ("[limits]\nconcurrent_runs = 0", vec![], "at least 1"),
         ("[limits]\ncache_bytes = \"1MiB\"", vec![], "limits.cache_bytes"),
         ("[sandbox]\ncompile_seconds = 0", vec![], "sandbox.compile_seconds is 0; it must be from 1 to 3600"),

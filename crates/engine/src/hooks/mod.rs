@@ -68,7 +68,10 @@ pub(crate) async fn take(ctx: &Ctx, request: HookRequest) -> Result<HookAnswer, 
     if !begun.started.first {
         deliveries::note(ctx, &request, Came::Repeated(&begun.started.run.to_string()), false);
     }
-    answer::when_ended(ctx, begun, &request.gone).await
+    // Its run has all of it; what the body takes up is not needed while somebody waits.
+    let gone = request.gone.clone();
+    drop(request);
+    answer::when_ended(ctx, begun, &gone).await
 }
 
 async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<Accepted, EngineError> {
