@@ -7,6 +7,7 @@ pub mod document;
 pub mod expr;
 pub mod graph;
 pub mod graph_draw;
+pub mod json_schema;
 pub mod machine;
 pub mod model;
 pub mod problem;

@@ -21,12 +21,18 @@ pub const MAX_COST: u64 = 2_000;
 pub const MAX_UNFOLDED: u64 = 50_000;
 /// What is looked at in one body.
 pub const MAX_WORK: u64 = 50_000_000;
+/// To read as many bytes of a text takes as long as to look at one thing.
+const TEXT_PER_STEP: u64 = 16;
 
 /// What a schema that is within the limits costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// At most, for one value of a body.
     pub per_value: u64,
+    /// How often at most the whole of one text is read, patterns apart.
+    pub per_text: u64,
+    /// How many patterns at most the name of a property is held against, `propertyNames` apart.
+    pub per_name: u64,
 }
 
 /// Why a schema is refused, and where.
@@ -42,12 +48,14 @@ pub struct TooCostly {
 impl Cost {
     /// Whether a body is small enough for the schema.
     pub fn allows(self, body: &Value) -> bool {
-        let most = MAX_WORK / self.per_value.max(1);
-        let mut values = 0u64;
+        let mut work = 0u64;
         let mut open = vec![body];
         while let Some(value) = open.pop() {
-            values += 1;
-            if values > most {
+            work = work.saturating_add(self.per_value.max(1));
+            if let Value::String(text) = value {
+                work = work.saturating_add((text.len() as u64 / TEXT_PER_STEP).saturating_mul(self.per_text));
+            }
+            if work > MAX_WORK {
                 return false;
             }
             match value {
@@ -82,11 +90,14 @@ struct Edge<'s> {
 struct Node<'s> {
     pointer: String,
     edges: Vec<Edge<'s>>,
-    /// Looked at by itself.
+    /// Looked at by itself; and of that, what reads a text, and what reads the name of a property.
     own: u64,
+    own_text: u64,
+    own_name: u64,
     /// Asks again what the schemas here have said.
     asks_again: bool,
     names: Option<&'s Map<String, Value>>,
+    words: Option<&'s Map<String, Value>>,
 }
 
 /// What a schema costs, unless that is too much. References that lead nowhere are left to the validator.
@@ -109,13 +120,19 @@ pub fn cost(schema: &Value) -> Result<Cost, TooCostly> {
     let order = order(&nodes, |_, edge| edge.place == Place::Here);
     let mut chain = vec![0usize; nodes.len()];
     let mut per_value = vec![0u64; nodes.len()];
+    let mut per_text = vec![0u64; nodes.len()];
+    let mut per_name = vec![0u64; nodes.len()];
     for node in order.iter().copied() {
         let inside = nodes[node].edges.iter().filter(|edge| edge.place == Place::Here);
         let again = if nodes[node].asks_again { 2 } else { 1 };
         per_value[node] = nodes[node].own;
+        per_text[node] = nodes[node].own_text;
+        per_name[node] = nodes[node].own_name;
         for edge in inside {
             chain[node] = chain[node].max(chain[edge.to] + 1);
-            per_value[node] = per_value[node].saturating_add(per_value[edge.to].saturating_mul(again));
+            for all in [&mut per_value, &mut per_text, &mut per_name] {
+                all[node] = all[node].saturating_add(all[edge.to].saturating_mul(again));
+            }
         }
         if chain[node] > MAX_HERE {
             let message = format!("applies more than {MAX_HERE} schemas inside each other to one value");
@@ -162,7 +179,8 @@ pub fn cost(schema: &Value) -> Result<Cost, TooCostly> {
             return Err(refusal(&nodes[node], &message, "refer to large parts in fewer places"));
         }
     }
-    Ok(Cost { per_value: per_value.into_iter().max().unwrap_or(1) })
+    let most = |all: Vec<u64>| all.into_iter().max().unwrap_or(0);
+    Ok(Cost { per_value: most(per_value).max(1), per_text: most(per_text), per_name: most(per_name) })
 }
 
 fn refusal(node: &Node<'_>, message: &str, hint: &'static str) -> TooCostly {
@@ -181,7 +199,16 @@ fn nodes(root: &Value) -> Result<Vec<Node<'_>>, TooCostly> {
     let mut nodes = Vec::new();
     while nodes.len() < found.len() {
         let (schema, pointer) = found[nodes.len()].clone();
-        let mut node = Node { pointer, edges: Vec::new(), own: 1, asks_again: false, names: None };
+        let mut node = Node {
+            pointer,
+            edges: Vec::new(),
+            own: 1,
+            own_text: 0,
+            own_name: 0,
+            asks_again: false,
+            names: None,
+            words: None,
+        };
         if let Value::Object(words) = schema {
             for reference in ["$dynamicRef", "$recursiveRef"] {
                 if words.contains_key(reference) {
@@ -196,6 +223,13 @@ fn nodes(root: &Value) -> Result<Vec<Node<'_>>, TooCostly> {
                     "leave it out, and refer with `#/$defs/NAME`",
                 ));
             }
+            node.words = Some(words);
+            // A format takes a closer look than a length.
+            let reads = [("format", 4), ("minLength", 1), ("maxLength", 1)];
+            node.own_text =
+                reads.iter().filter(|(word, _)| words.contains_key(*word)).map(|(_, times)| times).sum();
+            // Once to find the schema of a property, and once more to find what has none.
+            node.own_name = words.get("patternProperties").map_or(0, length) * 2;
             node.names = words.get("properties").and_then(Value::as_object);
             node.asks_again =
                 ["unevaluatedProperties", "unevaluatedItems"].iter().any(|word| words.contains_key(*word));
@@ -219,6 +253,36 @@ fn nodes(root: &Value) -> Result<Vec<Node<'_>>, TooCostly> {
         nodes.push(node);
     }
     Ok(nodes)
+}
+
+/// The patterns in a schema that is within the limits, and where each stands; of those for the names of properties that
+/// is said.
+pub(crate) fn patterns(schema: &Value) -> Result<Vec<Found<'_>>, TooCostly> {
+    let mut all = Vec::new();
+    for node in nodes(schema)? {
+        let Some(words) = node.words else { continue };
+        if let Some(Value::String(pattern)) = words.get("pattern") {
+            all.push(Found { pattern, pointer: format!("{}/pattern", node.pointer), of_names: false });
+        }
+        for pattern in
+            words.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::keys)
+        {
+            let pointer = format!(
+                "{}/patternProperties/{}",
+                node.pointer,
+                pattern.replace('~', "~0").replace('/', "~1")
+            );
+            all.push(Found { pattern, pointer, of_names: true });
+        }
+    }
+    Ok(all)
+}
+
+/// A pattern in a schema.
+pub(crate) struct Found<'s> {
+    pub pattern: &'s str,
+    pub pointer: String,
+    pub of_names: bool,
 }
 
 fn length(value: &Value) -> u64 {

@@ -9,9 +9,9 @@ use super::form::Shape;
 use super::path::Path;
 use super::read::Reader;
 use super::tree::{Data, Node, quoted};
+use crate::json_schema::{self, Unfit};
 use crate::model::{ActionRef, ByteSize, Millis, StatusRange};
 use crate::problem::Problem;
-use crate::schema_cost::cost;
 
 /// The longest id or name.
 pub const MAX_ID: usize = 64;
@@ -302,17 +302,17 @@ impl<'n> Reader<'n, '_> {
                 .set_hint("put the schema under `$defs` and refer to it with `#/$defs/NAME`");
             return None;
         }
-        let no_schema = |error: jsonschema::ValidationError<'_>| {
-            let message = format!("{} is no JSON Schema: {error}", self.label());
-            (message, error.instance_path().to_string(), None)
-        };
-        let told = jsonschema::meta::validate(&schema).map_err(no_schema);
-        let told = told.and_then(|()| match cost(&schema) {
-            Ok(_) => Ok(()),
-            Err(error) => Err((format!("{}: {error}", self.label()), error.pointer, Some(error.hint))),
+        let told = jsonschema::meta::validate(&schema).map_err(|error| Unfit {
+            message: error.to_string(),
+            pointer: error.instance_path().to_string(),
+            hint: None,
         });
-        let told = told.and_then(|()| jsonschema::validator_for(&schema).map(drop).map_err(no_schema));
-        let Err((message, pointer, hint)) = told else { return Some(schema) };
+        let told = told.and_then(|()| json_schema::compile(&schema).map(drop));
+        let Err(Unfit { message, pointer, hint }) = told else { return Some(schema) };
+        let message = match hint {
+            None => format!("{} is no JSON Schema: {message}", self.label()),
+            Some(_) => format!("{}: {message}", self.label()),
+        };
         let mut inner = Path::default();
         let parts: Vec<String> =
             pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect();
@@ -324,7 +324,7 @@ impl<'n> Reader<'n, '_> {
         }
         let (place, _) = node.find(&inner);
         let mut problem = Problem::at(self.source, place.from, place.to, "invalid_schema", message);
-        problem.hint = hint.map(str::to_owned);
+        problem.hint = hint;
         let told = self.push(problem);
         if !parts.is_empty() {
             told.path = format!("{}.{inner}", told.path);
