@@ -41,7 +41,7 @@ pub use compare::{is_empty, order_numbers};
 pub use operand::Operand;
 pub(crate) use operand::{quoted, shown};
 pub use relative::When;
-pub(crate) use relative::{Named, period_days};
+pub(crate) use relative::{LAST, Named, period_days};
 
 /// A condition, or a group of them.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use jiff::civil::{Date, Weekday};
+use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 use serde_json::Value;
@@ -24,6 +25,16 @@ pub(crate) enum Named {
     Today,
 }
 
+/// The last millisecond that a record can hold.
+pub(crate) const LAST: &str = "9999-12-30T22:00:00.000Z";
+
+/// Whether a text is a date-time with an offset that no instant can name, as it is too late.
+fn is_beyond(text: &str) -> bool {
+    Pieces::parse(text).is_ok_and(|pieces| {
+        pieces.date().year() == 9999 && pieces.time().is_some() && pieces.offset().is_some()
+    })
+}
+
 impl When {
     /// `2026-03-31`, or RFC 3339 with an offset.
     pub fn parse(text: &str) -> Result<When, String> {
@@ -35,6 +46,9 @@ impl When {
         }
         if let Ok(instant) = text.parse::<Timestamp>() {
             return Ok(When::Instant(instant));
+        }
+        if is_beyond(text) {
+            return Err(format!("{} is later than {LAST}, the last date-time there is", quoted(text)));
         }
         if text.parse::<jiff::civil::DateTime>().is_ok() {
             return Err(format!(

@@ -99,6 +99,11 @@ fn what_does_not_fit_is_refused_with_what_would() {
         stored(&FieldType::Date, json!("2026-02-03T10:00:00Z")),
         stored(&FieldType::DateTime, json!("2026-02-03T10:00:00")),
         stored(&FieldType::DateTime, json!("-000001-01-01T00:00:00Z")),
+        stored(&FieldType::DateTime, json!("9999-12-31T23:59:59.999Z")),
+        stored(&FieldType::DateTime, json!("9999-12-30T22:00:01+00:00")),
+        stored(&FieldType::DateTime, json!("9999-12-31")),
+        stored(&FieldType::DateTime, json!("9999-12-31T23:59:60.999")),
+        stored(&FieldType::DateTime, json!("9999-13-31T23:59:59.999Z")),
         stored(&select, json!(["NEW", "NWE"])),
         stored(&select, json!("NEW")),
         stored(&FieldType::Rating, json!(6)),
@@ -128,7 +133,12 @@ fn what_does_not_fit_is_refused_with_what_would() {
     f: "2026-02-30" is not a date (write one like "2026-03-31")
     f: "2026-02-03T10:00:00Z" is a date-time, and the field is a date (write "2026-02-03")
     f: "2026-02-03T10:00:00" has no time zone; write it like "2026-03-31T09:30:00Z" or "…+02:00"
-    f: "-000001-01-01T00:00:00Z" is outside the years 0000 to 9999
+    f: "-000001-01-01T00:00:00Z" is not between 0000-01-01T00:00:00.000Z and 9999-12-30T22:00:00.000Z
+    f: "9999-12-31T23:59:59.999Z" is later than 9999-12-30T22:00:00.000Z, the last date-time there is
+    f: "9999-12-30T22:00:01+00:00" is later than 9999-12-30T22:00:00.000Z, the last date-time there is
+    f: "9999-12-31" is not between 0000-01-01T00:00:00.000Z and 9999-12-30T22:00:00.000Z
+    f: "9999-12-31T23:59:60.999" has no time zone; write it like "2026-03-31T09:30:00Z" or "…+02:00"
+    f: "9999-13-31T23:59:59.999Z" is neither a date like "2026-03-31" nor a date-time like "2026-03-31T09:30:00Z"
     f: item 2: "NWE" is no option of `f` (did you mean "NEW"?)
     f: the text "NEW" is not a list of NEW, DONE
     f: the number 6 is not a whole number from 1 to 5

@@ -5,7 +5,7 @@ use jiff::tz::{Offset, TimeZone};
 use serde::{Serialize, Serializer};
 
 use super::Misfit;
-use crate::filter::{When, quoted};
+use crate::filter::{LAST, When, quoted};
 
 /// `2026-03-31`.
 pub(super) fn date(text: &str) -> Result<String, Misfit> {
@@ -31,7 +31,9 @@ pub(super) fn instant(text: &str) -> Result<String, Misfit> {
     instant
         .and_then(|instant| InstantText::of(instant.as_millisecond()))
         .map(|instant| instant.as_str().to_owned())
-        .ok_or_else(|| Misfit::new(format!("{} is outside the years 0000 to 9999", quoted(text))))
+        .ok_or_else(|| {
+            Misfit::new(format!("{} is not between 0000-01-01T00:00:00.000Z and {LAST}", quoted(text)))
+        })
 }
 
 /// The first millisecond of the year 0000.
@@ -94,6 +96,8 @@ mod tests {
         assert_eq!(text(YEAR_0 - 1), None);
         assert_eq!(spelled(253_402_207_200_000), "9999-12-30T22:00:00.000Z");
         assert_eq!(text(i64::MAX), None);
+        let last = timestamp(LAST).unwrap();
+        assert_eq!((spelled(last).as_str(), text(last + 1)), (LAST, None));
     }
 
     proptest::proptest! {
