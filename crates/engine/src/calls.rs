@@ -243,7 +243,7 @@ async fn send_outside(ctx: &Ctx, execute: &Execute, secrets: &[String]) -> Outsi
                 let request =
                     steps::http::request(call, through, execute.timeout_ms, |name| opened.reveal(ctx, name))?;
                 let now = ctx.core.ports.clock.now();
-                steps::http::send(&*ctx.core.ports.http, call, &request, now, &opened).await
+                steps::http::send(&ctx.core, call, &request, now, &opened).await
             }
             Call::Email(call) => {
                 let message = steps::mail::message(call, execute)?;
