@@ -244,7 +244,7 @@ async fn send_outside(ctx: &Ctx, execute: &Execute, secrets: &[String]) -> Outsi
                     steps::http::request(call, through, execute.timeout_ms, |name| opened.reveal(ctx, name))?;
                 request.workspace.clone_from(&ctx.ws.name);
                 let now = ctx.core.ports.clock.now();
-                steps::http::send(&*ctx.core.ports.http, call, &request, now, &opened).await
+                steps::http::send(&ctx.core, call, &request, now, &opened).await
             }
             Call::Email(call) => {
                 let message = steps::mail::message(call, execute)?;

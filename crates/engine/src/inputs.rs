@@ -242,7 +242,8 @@ async fn take(
     for _ in 0..LOOKS {
         let call = seen.awaited(ctx, run, path)?;
         if let Some(schema) = &call.schema {
-            let problems = schema::check(schema, &data)
+            let problems = schema::check(&ctx.core, schema, &data)
+                .await
                 .map_err(|why| EngineError::internal(format!("`{path}`: {why}")))?;
             if !problems.is_empty() {
                 let message = format!("the input does not fit the schema of `{path}`");

@@ -20,7 +20,7 @@ pub(crate) async fn trigger(ctx: &Ctx, flow: &Compiled, given: Value) -> Result<
     Ok(match &flow.workflow.trigger {
         Trigger::Manual(manual) => match &manual.on {
             None => {
-                fits(flow, &given)?;
+                fits(ctx, flow, &given).await?;
                 // Large ones are moved: the macro would copy them.
                 let mut trigger = json!({ "type": "manual" });
                 trigger["input"] = given;
@@ -29,7 +29,7 @@ pub(crate) async fn trigger(ctx: &Ctx, flow: &Compiled, given: Value) -> Result<
             Some(on) => on_records(ctx, flow, on, given).await?,
         },
         Trigger::Webhook(hook) => {
-            fits(flow, &given)?;
+            fits(ctx, flow, &given).await?;
             let mut trigger = json!({
                 "type": "webhook",
                 "method": hook.methods.first().copied().unwrap_or_default().as_str(),
@@ -45,9 +45,9 @@ pub(crate) async fn trigger(ctx: &Ctx, flow: &Compiled, given: Value) -> Result<
     })
 }
 
-fn fits(flow: &Compiled, input: &Value) -> Result<(), EngineError> {
+async fn fits(ctx: &Ctx, flow: &Compiled, input: &Value) -> Result<(), EngineError> {
     let Some(validator) = &flow.input_schema else { return Ok(()) };
-    let problems = schema::problems(validator, input);
+    let problems = schema::problems(&ctx.core, validator, input).await;
     if problems.is_empty() {
         return Ok(());
     }
@@ -83,7 +83,7 @@ async fn on_records(ctx: &Ctx, flow: &Compiled, on: &OnRecords, given: Value) ->
     if let (None, None, None) = (&start.record_id, &start.record_ids, &start.filter) {
         return Err(wrong(on, "it names no record"));
     }
-    fits(flow, &input)?;
+    fits(ctx, flow, &input).await?;
     let ids = match (start.record_id, start.record_ids, start.filter) {
         (Some(id), None, None) => vec![id],
         (None, Some(ids), None) => ids,

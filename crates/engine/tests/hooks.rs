@@ -298,3 +298,39 @@ fn a_body_is_let_go_when_its_run_is_on_disk_whoever_waits_for_its_end() {
         engine.close().await;
     });
 }
+
+/// One request of a stranger is to keep no thread for minutes.
+#[test]
+fn a_body_that_a_pattern_would_be_long_about_is_refused() {
+    let text = |pattern: &str| {
+        format!(
+            "
+name: passwords
+trigger:
+  type: webhook
+  path: passwords
+  body_schema: {{ type: object, properties: {{ password: {{ type: string, pattern: '{pattern}' }} }} }}
+steps: [{{ id: a, type: set, values: {{ b: 1 }} }}]
+"
+        )
+    };
+    in_world(|world| async move {
+        let (engine, workspace) = world.open().await;
+        for pattern in [r"(?=.*\d)(?=.*[a-z]).{8,}", "(?<=a)[ab]*c", "a[ab]{3000}[c-z]"] {
+            activate(&workspace, &text(pattern)).await;
+            let long = post("passwords", json!({ "password": "a".repeat(250 << 10), "note": "n" }));
+            let error = workspace.hook(long).await.unwrap_err();
+            assert_eq!(error.code, "body_schema", "{error:?}");
+            let told: Vec<_> =
+                error.problems.iter().map(|one| (one.code.as_str(), one.path.as_deref())).collect();
+            assert_eq!(told, [("too_large", Some("/password"))], "{pattern}");
+        }
+        activate(&workspace, &text(r"^(?=.*\d)(?=.*[a-z]).{8,}$")).await;
+        let honest = post(
+            "passwords",
+            json!({ "password": "correct horse battery 1", "note": "n".repeat(250 << 10) }),
+        );
+        assert!(workspace.hook(honest).await.unwrap().first);
+        engine.close().await;
+    });
+}

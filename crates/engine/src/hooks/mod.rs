@@ -100,8 +100,9 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<Accepted
     }
     authenticate(ctx, hook, request, sent)?;
     let room = room::of(ctx, request).await?;
-    let reading = async { body::read(request).await.and_then(|body| taken(ctx, &flow, hook, request, body)) };
-    let (digest, mut trigger) = if request.body.len() > LARGE_BODY {
+    let reading = body::read(request);
+    let large = request.body.len() > LARGE_BODY;
+    let body = if large {
         // To read megabytes takes long enough for others to notice. All of it is in memory, so nothing waits.
         let mut reading = pin!(reading);
         match pace::aside(|| reading.as_mut().now_or_never()) {
@@ -111,6 +112,9 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<Accepted
     } else {
         reading.await?
     };
+    fits(ctx, &flow, &body).await?;
+    let taken = || taken(ctx, &flow, hook, request, body);
+    let (digest, mut trigger) = if large { pace::aside(taken) } else { taken() };
     let hook_key = idempotency_key(ctx, hook, request, &mut trigger, digest)?;
     let listen = !matches!(hook.respond, Respond::Accepted);
     let label = Some(label(&request.method, &hook.path));
@@ -123,18 +127,17 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<Accepted
 /// A body that is larger is not read on a thread that answers others.
 const LARGE_BODY: usize = 256 << 10;
 
-/// Of a request that fits: what its body is known by, where its repeats are told, and what the run is to know of it.
+/// Of a request whose body fits: what its body is known by, where its repeats are told, and what the run is to know of it.
 fn taken(
     ctx: &Ctx,
     flow: &Compiled,
     hook: &Webhook,
     request: &HookRequest,
     body: Value,
-) -> Result<(Option<String>, Value), EngineError> {
-    fits(flow, &body)?;
+) -> (Option<String>, Value) {
     let tells = hook.idempotency_key.is_some() || sent_key(hook, request).is_some();
     let digest = tells.then(|| body::digest(request, &body));
-    Ok((digest, seen(ctx, flow, trigger(request, body))))
+    (digest, seen(ctx, flow, trigger(request, body)))
 }
 
 /// How a run names the webhook that started it.
@@ -142,9 +145,9 @@ fn label(method: &str, path: &str) -> String {
     format!("{method} {}", path.trim_matches('/'))
 }
 
-fn fits(flow: &Compiled, body: &Value) -> Result<(), EngineError> {
+async fn fits(ctx: &Ctx, flow: &Compiled, body: &Value) -> Result<(), EngineError> {
     let Some(validator) = &flow.input_schema else { return Ok(()) };
-    let problems = schema::problems(validator, body);
+    let problems = schema::problems(&ctx.core, validator, body).await;
     if problems.is_empty() {
         return Ok(());
     }
@@ -333,7 +336,7 @@ async fn again(ctx: &Ctx, flow: Arc<Compiled>, trigger: Value) -> Result<RunId, 
     let Some(hook) = registered::webhook(&flow) else {
         return Err(EngineError::internal("a workflow without webhook is in the table of webhooks"));
     };
-    fits(&flow, &trigger["body"])?;
+    fits(ctx, &flow, &trigger["body"]).await?;
     let label = label(trigger["method"].as_str().unwrap_or_default(), &hook.path);
     let trigger = seen(ctx, &flow, trigger);
     let wanted = Wanted { flow, trigger, hook: Some(label), hook_key: None, by_hand: false, listen: false };

@@ -1,64 +1,58 @@
-//! JSON Schemas: compiled once, never fetching anything, and what does not fit said place by place.
-use crate::Problem;
-use jsonschema::{PatternOptions, Validator};
+//! JSON Schemas that values from outside are held against: compiled once, and what does not fit said place by place, on a
+//! thread that answers nobody meanwhile where that can take long.
+use crate::{Problem, core::Core};
 use serde_json::Value;
-use stepwell_workflow::schema_cost::{Cost, cost};
+use stepwell_workflow::json_schema::{self, Misfit, Schema};
+
+use crate::pace::Pace;
 
 /// More problems than this help nobody.
 const MAX_PROBLEMS: usize = 50;
-/// A pattern that needs more steps than this on a value is refused rather than waited for.
-const BACKTRACK_LIMIT: usize = 100_000;
 
 /// A schema, and what it costs.
-#[derive(Debug)]
-pub(crate) struct Compiled {
-    validator: Validator,
-    cost: Cost,
-}
+pub(crate) type Compiled = Schema;
 
 /// Compiles a schema. References lead nowhere but into the schema itself, and a schema that could take for ever is refused.
 pub(crate) fn compile(schema: &Value) -> Result<Compiled, String> {
-    let cost = cost(schema).map_err(|error| error.to_string())?;
-    let validator = jsonschema::options()
-        .should_validate_formats(true)
-        .offline()
-        .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(BACKTRACK_LIMIT))
-        .build(schema)
-        .map_err(|error| format!("{error} (at `{}` of the schema)", error.instance_path().as_str()))?;
-    Ok(Compiled { validator, cost })
+    json_schema::compile(schema).map_err(|error| match error.hint {
+        Some(_) => error.message,
+        None => format!("{} (at `{}` of the schema)", error.message, error.pointer),
+    })
 }
 
 /// What of a value does not fit.
-pub(crate) fn problems(schema: &Compiled, value: &Value) -> Vec<Problem> {
-    if !schema.cost.allows(value) {
-        return vec![Problem {
-            code: "too_large".to_owned(),
-            message: "this has more values than the schema, which says much of each, can be held against"
-                .to_owned(),
-            path: Some(String::new()),
-            ..Problem::default()
-        }];
+pub(crate) async fn problems(core: &Core, schema: &Compiled, value: &Value) -> Vec<Problem> {
+    if schema.is_quick(value) {
+        return told(schema, value);
     }
-    let validator = &schema.validator;
-    // The quick answer first: most values fit.
-    if validator.is_valid(value) {
-        return Vec::new();
-    }
-    validator
-        .iter_errors(value)
-        .take(MAX_PROBLEMS)
-        .map(|error| Problem {
-            code: error.kind().keyword().to_owned(),
-            message: shortened(error.to_string()),
-            path: Some(error.instance_path().as_str().to_owned()),
-            ..Problem::default()
-        })
-        .collect()
+    aside(core, || told(schema, value)).await
 }
 
 /// Both at once, for schemas that are used rarely.
-pub(crate) fn check(schema: &Value, value: &Value) -> Result<Vec<Problem>, String> {
-    Ok(problems(&compile(schema)?, value))
+pub(crate) async fn check(core: &Core, schema: &Value, value: &Value) -> Result<Vec<Problem>, String> {
+    if json_schema::compiles_quickly(schema) {
+        return Ok(problems(core, &compile(schema)?, value).await);
+    }
+    let both = || Ok(told(&compile(schema)?, value));
+    aside(core, both).await
+}
+
+async fn aside<T>(core: &Core, work: impl FnOnce() -> T) -> T {
+    let clock = &core.ports.clock;
+    core.lane.run(&Pace::slow(), || clock.elapsed(), work).await
+}
+
+fn told(schema: &Compiled, value: &Value) -> Vec<Problem> {
+    schema.misfits(value, MAX_PROBLEMS).into_iter().map(problem).collect()
+}
+
+fn problem(misfit: Misfit) -> Problem {
+    Problem {
+        code: misfit.code,
+        message: shortened(misfit.message),
+        path: Some(misfit.path),
+        ..Problem::default()
+    }
 }
 
 /// Messages quote the value; a large one says no more than its beginning.
@@ -69,7 +63,7 @@ fn shortened(mut message: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{compile, told as problems};
     use serde_json::json;
 
     #[test]

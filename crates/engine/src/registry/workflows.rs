@@ -94,7 +94,7 @@ pub(crate) async fn catalog(ctx: &Ctx) -> Result<WorkspaceCatalog, EngineError> 
 }
 
 /// A text of so many bytes is checked in about a millisecond. Longer ones leave the thread to those who ask for something
-/// else, and stand in the lane of work that takes long.
+/// else, and stand in the lane of work that takes long, as do those with patterns, which are compiled.
 const CHECKED_AT_ONCE: usize = 8 << 10;
 
 /// Checks a text against what the workspace has.
@@ -104,7 +104,9 @@ pub(super) async fn checked(
     text: &str,
 ) -> Result<(Checked, Vec<Problem>), EngineError> {
     let catalog = catalog(ctx).await?;
-    if text.len() <= CHECKED_AT_ONCE {
+    // A `\` may write the word in another way.
+    let compiles = text.contains("pattern") || text.contains('\\');
+    if text.len() <= CHECKED_AT_ONCE && !compiles {
         return Ok(checked_against(&catalog, name, text));
     }
     let (pace, clock) = (Pace::slow(), &ctx.core.ports.clock);

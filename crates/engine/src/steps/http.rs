@@ -2,9 +2,9 @@
 mod through;
 
 use super::outside_failure;
-use crate::core::Ctx;
+use crate::core::{Core, Ctx};
 use crate::outside::http::display_host;
-use crate::ports::{HttpClient, HttpRequest, HttpResponse};
+use crate::ports::{HttpRequest, HttpResponse};
 use crate::secrets::{Opened, percent_encoded};
 use crate::weight::{self, TooHeavy};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -161,13 +161,13 @@ fn revealed(error: RevealError) -> Failure {
 
 /// Sends it. The failure of an answer that is not accepted carries status and body.
 pub(crate) async fn send(
-    client: &dyn HttpClient,
+    core: &Core,
     call: &HttpCall,
     request: &HttpRequest,
     now: jiff::Timestamp,
     secrets: &Opened,
 ) -> Result<Value, Failure> {
-    let response = client.send(request).await.map_err(outside_failure)?;
+    let response = core.ports.http.send(request).await.map_err(outside_failure)?;
     let (mut output, no_json) = output(&response, call.response.read_as);
     // Before anything is cut or quoted: here the answer enters the run.
     secrets.redact(&mut output);
@@ -175,7 +175,7 @@ pub(crate) async fn send(
         if let Some(why) = no_json {
             return Err(why.failure(&request.url, &output));
         }
-        check_schema(call, &output)?;
+        check_schema(core, call, &output).await?;
         return Ok(output);
     }
     let status = response.status;
@@ -284,9 +284,10 @@ fn too_heavy(heavy: &TooHeavy, url: &str, bytes: usize) -> Failure {
     Failure::engine("response_too_large", message)
 }
 
-fn check_schema(call: &HttpCall, output: &Value) -> Result<(), Failure> {
+async fn check_schema(core: &Core, call: &HttpCall, output: &Value) -> Result<(), Failure> {
     let Some(schema) = &call.response.schema else { return Ok(()) };
-    let problems = crate::registry::schema::check(schema, &output["body"])
+    let problems = crate::registry::schema::check(core, schema, &output["body"])
+        .await
         .map_err(|error| Failure::engine("invalid_schema", format!("`response.schema`: {error}")))?;
     if problems.is_empty() {
         return Ok(());
