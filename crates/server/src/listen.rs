@@ -32,7 +32,7 @@ pub struct ConnectionLimits {
     /// A client that does not finish its request's head in this time is hung up on; one that sends no further request
     /// too.
     pub head: Duration,
-    /// The longest pause within a request's body.
+    /// The longest pause within a request's body; what a least rate is counted over, too, unless it is short.
     pub body_idle: Duration,
     /// The longest that a whole body may take.
     pub body_total: Duration,
