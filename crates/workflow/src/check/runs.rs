@@ -2,11 +2,9 @@
 //! certainly run each other for ever.
 
 use std::collections::HashSet;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use stepwell_records::nearest;
-
+use super::bounds::Type;
 use super::catalog::{Catalog, WorkflowLookup};
 use super::checker::Checker;
 use super::loops::{Deed, deeds, deeds_of, may_end_the_run};
@@ -15,7 +13,7 @@ use crate::expr::Mode;
 use crate::model::{RunWorkflow, StepKind, Trigger, Workflow};
 
 impl<'w> Checker<'w> {
-    pub(super) fn run_workflow(&mut self, run: &'w RunWorkflow) -> Rc<Ty> {
+    pub(super) fn run_workflow(&mut self, run: &'w RunWorkflow) -> Type {
         self.under("input", |me| me.value(&run.input, Mode::Value));
         let own = &self.draft.workflow;
         match self.catalog.workflow(&run.workflow) {
@@ -23,7 +21,7 @@ impl<'w> Checker<'w> {
             WorkflowLookup::Found(workflow) => self.takes(run, &workflow),
             WorkflowLookup::Unknown(names) => {
                 let message = format!("there is no workflow `{}`", run.workflow);
-                let hint = match nearest(&run.workflow, names.iter().map(String::as_str)) {
+                let hint = match self.nearest(&run.workflow, names.iter().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "save it first: `stepwell workflow apply FILE`".into(),
                 };
@@ -31,7 +29,7 @@ impl<'w> Checker<'w> {
             }
             WorkflowLookup::Draft | WorkflowLookup::NotKnown => {}
         }
-        Rc::new(match run.wait {
+        Type::from(match run.wait {
             true => Ty::Any,
             false => Ty::object("a run that is not waited for", vec![("run_id", Ty::Text)]),
         })
