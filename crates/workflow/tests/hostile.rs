@@ -202,6 +202,57 @@ fn arms_in_arms_are_held_against_a_schema_in_time() {
     assert_eq!(codes(&check(&document(steps), &Store::default()).problems), ["invalid_input"]);
 }
 
+fn run(id: usize, workflow: &str) -> Value {
+    json!({"id": format!("r{id}"), "type": "run_workflow", "workflow": workflow, "wait": false})
+}
+
+#[test]
+fn workflows_that_run_each_other_are_looked_through_once() {
+    let mut store = Store::default();
+    let note = json!({"id": "c", "type": "create_record", "object": "note", "record": {"title": "x"}});
+    let task = json!({"id": "c", "type": "create_record", "object": "task", "record": {"title": "x"}});
+    // Of each number there are two ways to the next.
+    for (chain, last) in [("lw", &note), ("kw", &task)] {
+        store.add(&format!("{chain}30"), json!({"type": "manual"}), vec![last.clone()]);
+        for n in 0..30 {
+            let next = format!("{chain}{}", n + 1);
+            store.add(&format!("{chain}{n}"), json!({"type": "manual"}), vec![run(0, &next), run(1, &next)]);
+        }
+    }
+    let on_note = json!({"type": "record_event", "object": "note", "on": ["created"]});
+    let text = |first: &str| {
+        json!({"name": "first", "trigger": on_note, "steps": [run(0, first), run(1, first)]}).to_string()
+    };
+    let found = check(&text("lw0"), &store).problems;
+    assert_eq!(codes(&found), ["event_loop"]);
+    assert!(found[0].message.contains("`first` runs `lw0` runs `lw1`"), "{}", found[0].message);
+    assert_eq!(codes(&check(&text("kw0"), &store).problems), [""; 0]);
+}
+
+#[test]
+fn a_long_chain_of_workflows_is_followed_as_far_as_runs_may_go() {
+    let mut store = Store::default();
+    let note = json!({"id": "c", "type": "create_record", "object": "note", "record": {"title": "x"}});
+    store.add("lw3000", json!({"type": "manual"}), vec![note]);
+    for n in 0..3000 {
+        store.add(&format!("lw{n}"), json!({"type": "manual"}), vec![run(0, &format!("lw{}", n + 1))]);
+    }
+    let on_note = json!({"type": "record_event", "object": "note", "on": ["created"]});
+    for (from, wanted) in [("lw0", vec![]), ("lw2990", vec!["event_loop"])] {
+        let text = json!({"name": "first", "trigger": on_note, "steps": [run(0, from)]}).to_string();
+        let found = std::thread::scope(|scope| {
+            let check = || check(&text, &store).problems;
+            std::thread::Builder::new()
+                .stack_size(2 << 20)
+                .spawn_scoped(scope, check)
+                .unwrap()
+                .join()
+                .unwrap()
+        });
+        assert_eq!(codes(&found), wanted, "{from}");
+    }
+}
+
 #[test]
 fn after_a_hundred_problems_the_rest_is_not_looked_for() {
     // Each name is as long as names can be, and much like all of the others.
