@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{Path, Source};
 
+/// More problems than this are not looked for: who has so many mends some and asks again.
+pub const MAX_PROBLEMS: usize = 100;
+
 /// One finding. Serialises to what the API's problem documents list under `errors`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -116,6 +119,50 @@ impl Problem {
     }
 }
 
+/// What is wrong with a document, as far as it is looked for.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// One after the last that is told says only that there are more.
+    pub fn push(&mut self, problem: Problem) -> &mut Problem {
+        self.0.truncate(MAX_PROBLEMS);
+        self.0.push(problem);
+        let last = self.0.len() - 1;
+        &mut self.0[last]
+    }
+
+    /// Whether there are more than are told, so that nobody need look for others.
+    pub fn is_over(&self) -> bool {
+        self.0.len() > MAX_PROBLEMS
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn into_found(self) -> Vec<Problem> {
+        self.0
+    }
+}
+
+/// The first of the problems that were found, and at the place of the next that there are more.
+pub(crate) fn told(mut problems: Vec<Problem>) -> Vec<Problem> {
+    if let Some(next) = problems.get_mut(MAX_PROBLEMS) {
+        next.code = MORE.to_owned();
+        next.message = format!("there are more problems than these {MAX_PROBLEMS}; here is the next");
+        next.hint = Some("mend these first, and check again".to_owned());
+    }
+    problems.truncate(MAX_PROBLEMS + 1);
+    problems
+}
+
+const MORE: &str = "more_problems";
+
 /// All problems one after the other, with a closing count.
 pub fn render_all(problems: &[Problem], file: &str, text: &str) -> String {
     let mut out = String::new();
@@ -123,8 +170,11 @@ pub fn render_all(problems: &[Problem], file: &str, text: &str) -> String {
         out.push_str(&problem.render(file, text));
         out.push('\n');
     }
-    let noun = if problems.len() == 1 { "problem" } else { "problems" };
-    let _ = writeln!(out, "{file}: {} {noun}", problems.len());
+    let _ = match problems {
+        [_] => writeln!(out, "{file}: 1 problem"),
+        [told @ .., last] if last.code == MORE => writeln!(out, "{file}: more than {} problems", told.len()),
+        all => writeln!(out, "{file}: {} problems", all.len()),
+    };
     out
 }
 
@@ -202,6 +252,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("missing_field", "A record lacks a field that it cannot be without."),
     ("not_unique", "`match` names no declared unique field set of the object."),
     ("limit_too_high", "A limit above the host's maximum."),
+    (MORE, "There are more than the 100 problems that are told; its place is that of the next."),
 ];
 
 #[cfg(test)]
@@ -247,6 +298,28 @@ mod tests {
         let mut keys: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
         keys.sort();
         assert_eq!(keys, ["code", "column", "hint", "line", "message", "path", "step"]);
+    }
+
+    #[test]
+    fn the_problem_after_the_hundredth_says_that_there_are_more() {
+        let text = "a\n".repeat(200);
+        let source = Source::new(&text);
+        let found = |count: usize| (0..count).map(|n| Problem::at(&source, n * 2, n * 2 + 1, "syntax", "m"));
+        let all = told(found(MAX_PROBLEMS).collect());
+        assert_eq!(all.len(), MAX_PROBLEMS);
+        assert!(all.iter().all(|problem| problem.code == "syntax"));
+        assert!(render_all(&all, "f", &text).ends_with("f: 100 problems\n"));
+        let first = told(found(150).collect());
+        assert_eq!(first.len(), MAX_PROBLEMS + 1);
+        assert_eq!((first[99].line, first[99].code.as_str()), (100, "syntax"));
+        assert_eq!((first[100].line, first[100].code.as_str()), (101, "more_problems"));
+        assert!(render_all(&first, "f", &text).ends_with("f: more than 100 problems\n"));
+        let mut problems = Problems::default();
+        for (count, problem) in found(MAX_PROBLEMS + 9).enumerate() {
+            assert_eq!(problems.is_over(), count > MAX_PROBLEMS, "{count}");
+            problems.push(problem);
+        }
+        assert_eq!(problems.into_found().len(), MAX_PROBLEMS + 1);
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! The walk over a definition: lists of steps from top to bottom, with what is in scope at each of them.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use stepwell_records::schema::Schema;
 
 use super::MAX_STEPS;
+use super::bounds::{Budget, Suggestions, Type};
 use super::catalog::Catalog;
 use super::scope::{Known, ListKind, Place, Scope};
 use super::types::{Rule, Ty};
 use crate::document::{Data, Draft, Node, Path, Source};
 use crate::expr::{Kinds, Mode, Segment};
 use crate::model::{Concurrency, OnError, Respond, Step, StepKind, Trigger, Workflow};
-use crate::problem::Problem;
+use crate::problem::{Problem, Problems};
 
 /// Everything that is wrong with what the draft says.
 pub(super) fn problems(
@@ -28,19 +28,23 @@ pub(super) fn problems(
         draft,
         catalog,
         schema: catalog.schema(),
-        problems: Vec::new(),
+        problems: Problems::default(),
         path: Path::default(),
         steps: Vec::new(),
         known: HashMap::new(),
         scope: Scope::default(),
         place: Place::Steps,
-        trigger: Rc::new(Ty::Any),
+        trigger: Type::from(Ty::Any),
         actions: HashMap::new(),
         records: HashMap::new(),
         looked: HashMap::new(),
+        looks: Budget::looks(),
+        suggestions: Suggestions::default(),
+        inputs: HashMap::new(),
+        run: None,
     };
     checker.workflow(&draft.workflow);
-    checker.problems
+    checker.problems.into_found()
 }
 
 pub(super) struct Checker<'w> {
@@ -49,7 +53,7 @@ pub(super) struct Checker<'w> {
     pub draft: &'w Draft,
     pub catalog: &'w dyn Catalog,
     pub schema: Option<Arc<Schema>>,
-    pub problems: Vec<Problem>,
+    pub problems: Problems,
     pub path: Path<'w>,
     /// The steps around the place, innermost last.
     pub steps: Vec<&'w Step>,
@@ -57,13 +61,20 @@ pub(super) struct Checker<'w> {
     pub known: HashMap<&'w str, Known<'w>>,
     pub scope: Scope<'w>,
     pub place: Place,
-    pub trigger: Rc<Ty>,
+    pub trigger: Type,
     /// Output types by action reference, as each is looked up once.
-    pub actions: HashMap<String, Rc<Ty>>,
+    pub actions: HashMap<String, Type>,
     /// Record types by object.
-    pub records: HashMap<String, Rc<Ty>>,
+    pub records: HashMap<String, Type>,
     /// What the templates give, as they were looked at last.
     pub looked: HashMap<&'w str, Looked>,
+    /// What may still be looked at.
+    pub looks: Budget,
+    pub suggestions: Suggestions,
+    /// The types of inputs by who takes them.
+    pub inputs: HashMap<String, Type>,
+    /// The type of `run`.
+    pub run: Option<Type>,
 }
 
 /// What is known of a template where it stands.
@@ -76,7 +87,7 @@ pub(super) struct Looked {
 
 /// What a list of steps comes to.
 pub(super) struct Outcome {
-    pub output: Rc<Ty>,
+    pub output: Type,
     /// The run has certainly ended after it.
     pub ends: bool,
 }
@@ -93,6 +104,7 @@ impl<'w> Checker<'w> {
             self.under("steps", |me| {
                 me.tell("too_large", message);
             });
+            return;
         }
         self.trigger(&workflow.trigger);
         self.concurrency(workflow.concurrency.as_ref());
@@ -112,10 +124,12 @@ impl<'w> Checker<'w> {
         {
             self.under("trigger", |me| me.under("respond", |me| me.answer(answer)));
         }
-        self.event_loop(workflow);
-        self.run_loop(workflow);
+        if !self.enough() {
+            self.event_loop(workflow);
+            self.run_loop(workflow);
+        }
         self.scope = Scope::default();
-        self.scope.error = Some(Rc::new(error()));
+        self.scope.error = Some(Type::from(error()));
         self.under("on_failure", |me| me.list(&workflow.on_failure));
     }
 
@@ -130,6 +144,9 @@ impl<'w> Checker<'w> {
     /// Notes every id with its place, and tells those that are there twice.
     fn collect(&mut self, steps: &'w [Step], inside: Option<&'w str>, list: ListKind, order: &mut usize) {
         for (index, step) in steps.iter().enumerate() {
+            if self.enough() {
+                return;
+            }
             self.path.index(index);
             self.steps.push(step);
             *order += 1;
@@ -213,10 +230,13 @@ impl<'w> Checker<'w> {
 
     /// A list from top to bottom. Its steps stay in scope; whoever enters it goes back when it leaves.
     pub(super) fn list(&mut self, steps: &'w [Step]) -> Outcome {
-        let mut output = Rc::new(Ty::Any);
+        let mut output = Type::from(Ty::Any);
         let mut ends = false;
         let mut told = false;
         for (index, step) in steps.iter().enumerate() {
+            if self.enough() {
+                break;
+            }
             self.path.index(index);
             self.steps.push(step);
             if ends && !told {
@@ -243,7 +263,7 @@ impl<'w> Checker<'w> {
         self.inside_atomic(step);
         let broken = !self.draft.broken.is_empty() && self.draft.broken.contains(&self.path.to_string());
         let outcome =
-            if broken { Outcome { output: Rc::new(Ty::Any), ends: false } } else { self.kind(step) };
+            if broken { Outcome { output: Type::from(Ty::Any), ends: false } } else { self.kind(step) };
         let mut output = outcome.output;
         if let OnError::Do { steps } = &step.on_error {
             output = self.under("on_error", |me| me.handler(steps, output));
@@ -257,16 +277,16 @@ impl<'w> Checker<'w> {
     }
 
     /// Steps for when it fails: what the step gives is what it would have given, or their last output.
-    fn handler(&mut self, steps: &'w [Step], output: Rc<Ty>) -> Rc<Ty> {
+    fn handler(&mut self, steps: &'w [Step], output: Type) -> Type {
         let mark = self.scope.mark();
-        let error = self.scope.error.replace(Rc::new(error()));
+        let error = self.scope.error.replace(Type::from(error()));
         let handled = self.under("do", |me| me.list(steps));
         self.scope.error = error;
         self.scope.back_to(mark);
         match (steps.is_empty(), handled.ends) {
-            (true, _) => Rc::new(Ty::Any),
+            (true, _) => Type::from(Ty::Any),
             (_, true) => output,
-            _ => Ty::one_of(vec![output, handled.output], Rule::Every),
+            _ => Type::one_of(vec![output, handled.output], Rule::Every),
         }
     }
 
@@ -289,6 +309,11 @@ impl<'w> Checker<'w> {
     pub(super) fn node(&self) -> &'w Node {
         let tree: &'w Node = self.tree;
         tree.find(&self.path).0
+    }
+
+    /// Whether so much is wrong that nothing else is looked for: whatever goes on for each part of a document asks.
+    pub(super) fn enough(&self) -> bool {
+        self.problems.is_over()
     }
 
     pub(super) fn tell(&mut self, code: &'static str, message: impl Into<String>) -> &mut Problem {
@@ -315,9 +340,16 @@ impl<'w> Checker<'w> {
     ) -> &mut Problem {
         let step = self.steps.last().map(|step| step.id.as_str());
         let problem = Problem::at(self.source, from, to, code, message).path(&self.path).step(step);
-        self.problems.push(problem);
-        let last = self.problems.len() - 1;
-        &mut self.problems[last]
+        self.problems.push(problem)
+    }
+
+    /// The name that was most likely meant.
+    pub(super) fn nearest<'n>(
+        &self,
+        word: &str,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Option<&'n str> {
+        self.suggestions.nearest(word, names)
     }
 
     /// Who a message is about: the step, or the part of the document.

@@ -1,19 +1,18 @@
 //! Code steps: the action, its version, its limits, and whether the input can fit.
 
-use std::rc::Rc;
-
 use serde_json::Value;
-use stepwell_records::nearest;
 
+use super::bounds::{Budget, Suggestions, Type};
 use super::catalog::ActionLookup;
 use super::checker::Checker;
 use super::types::{Object, Rest, Rule, Ty};
 use crate::document::Path;
 use crate::expr::Mode;
 use crate::model::{ByteSize, Code, VersionWanted};
+use crate::problem::MAX_PROBLEMS;
 
 impl<'w> Checker<'w> {
-    pub(super) fn code(&mut self, code: &'w Code) -> Rc<Ty> {
+    pub(super) fn code(&mut self, code: &'w Code) -> Type {
         self.under("input", |me| me.value(&code.input, Mode::Secrets));
         self.limits(code);
         match self.catalog.action(&code.action) {
@@ -25,7 +24,7 @@ impl<'w> Checker<'w> {
                     return ty.clone();
                 }
                 let label = format!("{} {}", info.name, info.version);
-                let ty = Rc::new(super::steps::schema_or_any(info.output_schema.as_ref(), &label));
+                let ty = Type::from(super::steps::schema_or_any(info.output_schema.as_ref(), &label));
                 self.actions.insert(key, ty.clone());
                 return ty;
             }
@@ -51,7 +50,7 @@ impl<'w> Checker<'w> {
             }
             ActionLookup::Unknown(names) => {
                 let message = format!("there is no action `{}`", code.action.name);
-                let hint = match nearest(&code.action.name, names.iter().map(String::as_str)) {
+                let hint = match self.nearest(&code.action.name, names.iter().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None if names.is_empty() => {
                         "no action has been pushed yet: `stepwell action push`".into()
@@ -62,7 +61,7 @@ impl<'w> Checker<'w> {
             }
             ActionLookup::NotKnown => {}
         }
-        Rc::new(Ty::Any)
+        Type::from(Ty::Any)
     }
 
     fn limits(&mut self, code: &'w Code) {
@@ -88,10 +87,18 @@ impl<'w> Checker<'w> {
     /// What certainly does not fit the schema of what is given it.
     pub(super) fn fits(&mut self, input: &'w Value, schema: Option<&Value>, label: &str) {
         let Some(schema) = schema else { return };
-        let wanted = Ty::of_schema(schema, label);
+        let wanted = match self.inputs.get(label) {
+            Some(ty) => ty.clone(),
+            None => Type::from(Ty::of_schema(schema, label)),
+        };
+        self.inputs.insert(label.to_owned(), wanted.clone());
         let given = self.type_of(input);
         let mut misfits = Vec::new();
-        compare(&given, &wanted, &mut Vec::new(), &mut misfits);
+        Comparison { looks: &self.looks, suggestions: &self.suggestions, path: Vec::new() }.compare(
+            &given,
+            &wanted,
+            &mut misfits,
+        );
         for misfit in misfits {
             let mut inner = Path::default();
             for part in &misfit.path {
@@ -109,19 +116,23 @@ impl<'w> Checker<'w> {
             if let What::Unknown { name, .. } = &misfit.what {
                 target = if target.is_empty() { name.clone() } else { format!("{target}.{name}") };
             }
+            let hint = match &misfit.what {
+                What::Unknown { name, known } => {
+                    let near = self.nearest(name, known.iter().map(String::as_str));
+                    Some(match near {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("it takes {}", known.join(", ")),
+                    })
+                }
+                _ => None,
+            };
             self.path.key("input");
             self.at_inner(&target, "", |me| {
                 let told = match &misfit.what {
                     What::Type { .. } => me.tell("invalid_input", message),
                     _ => me.tell_key("invalid_input", message),
                 };
-                if let What::Unknown { name, known } = &misfit.what {
-                    let near = nearest(name, known.iter().map(String::as_str));
-                    told.set_hint(match near {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("it takes {}", known.join(", ")),
-                    });
-                }
+                told.hint = hint;
             });
             self.path.pop();
         }
@@ -139,74 +150,96 @@ enum What {
     Type { given: &'static str, wanted: &'static str },
 }
 
-/// Notes where a value of one type can never be one of the other.
-fn compare(given: &Ty, wanted: &Ty, path: &mut Vec<String>, misfits: &mut Vec<Misfit>) {
-    let mut misfit = |path: &Vec<String>, what| misfits.push(Misfit { path: path.clone(), what });
-    match (given.bare(), wanted.bare()) {
-        (Ty::Any, _) | (_, Ty::Any) => {}
-        (Ty::OneOf { of, rule: Rule::Every }, _) if !of.is_empty() => {
-            // Certain only when no arm fits, and then the first one says why.
-            let mut first = None;
-            for one in of {
-                let mut inner = Vec::new();
-                compare(one, wanted, path, &mut inner);
-                if inner.is_empty() {
-                    return;
+/// A value of one type held against another, as long as there is something left of the budget.
+struct Comparison<'b> {
+    looks: &'b Budget,
+    suggestions: &'b Suggestions,
+    path: Vec<String>,
+}
+
+impl Comparison<'_> {
+    /// Notes where a value of one type can never be one of the other.
+    fn compare(&mut self, given: &Type, wanted: &Type, misfits: &mut Vec<Misfit>) {
+        if !self.looks.spend(1) {
+            return;
+        }
+        match (&**given.bare(), &**wanted.bare()) {
+            (Ty::Any, _) | (_, Ty::Any) => {}
+            (Ty::OneOf { of, rule: Rule::Every }, _) if !of.is_empty() => {
+                // Certain only when no arm fits, and then the first one says why.
+                let mut first = None;
+                for one in of {
+                    let mut inner = Vec::new();
+                    self.compare(one, wanted, &mut inner);
+                    if inner.is_empty() {
+                        return;
+                    }
+                    first.get_or_insert(inner);
                 }
-                first.get_or_insert(inner);
+                misfits.extend(first.unwrap_or_default());
             }
-            misfits.extend(first.unwrap_or_default());
-        }
-        (Ty::OneOf { .. }, _) => {}
-        (_, Ty::OneOf { of, .. }) => {
-            let fits = of.iter().any(|one| {
-                let mut inner = Vec::new();
-                compare(given, one, path, &mut inner);
-                inner.is_empty()
-            });
-            if !fits {
-                misfit(path, What::Type { given: given.describe(), wanted: "something else" });
+            (Ty::OneOf { .. }, _) => {}
+            (_, Ty::OneOf { of, .. }) => {
+                let fits = of.iter().any(|one| {
+                    let mut inner = Vec::new();
+                    self.compare(given, one, &mut inner);
+                    inner.is_empty()
+                });
+                if !fits {
+                    self.misfit(misfits, What::Type { given: given.describe(), wanted: "something else" });
+                }
             }
+            (Ty::Object(given), Ty::Object(wanted)) => self.objects(given, wanted, misfits),
+            (Ty::List(given), Ty::List(wanted)) if !matches!(**given, Ty::Object(_)) => {
+                self.compare(given, wanted, misfits);
+            }
+            (given, wanted) if std::mem::discriminant(given) != std::mem::discriminant(wanted) => {
+                self.misfit(misfits, What::Type { given: given.describe(), wanted: wanted.describe() });
+            }
+            _ => {}
         }
-        (Ty::Object(given), Ty::Object(wanted)) => objects(given, wanted, path, misfits),
-        (Ty::List(given), Ty::List(wanted)) if !matches!(**given, Ty::Object(_)) => {
-            compare(given, wanted, path, misfits);
-        }
-        (given, wanted) if std::mem::discriminant(given) != std::mem::discriminant(wanted) => {
-            misfit(path, What::Type { given: given.describe(), wanted: wanted.describe() });
-        }
-        _ => {}
     }
-}
 
-fn objects(given: &Object, wanted: &Object, path: &mut Vec<String>, misfits: &mut Vec<Misfit>) {
-    // Only a map that stands in the document is known to have nothing else.
-    let written = given.label.is_none() && given.rest == Rest::Closed;
-    if written {
-        for name in wanted.required.iter().filter(|name| given.field(name).is_none()) {
-            misfits.push(Misfit { path: path.clone(), what: What::Missing(name.clone()) });
+    fn misfit(&self, misfits: &mut Vec<Misfit>, what: What) {
+        if misfits.len() <= MAX_PROBLEMS {
+            misfits.push(Misfit { path: self.path.clone(), what });
         }
     }
-    for (name, ty) in &given.fields {
-        match wanted.field(name) {
-            Some(field) => {
-                path.push(name.clone());
-                compare(ty, field, path, misfits);
-                path.pop();
-            }
-            None if written && (wanted.rest == Rest::Closed || is_misspelt(name, given, wanted)) => {
-                let known = wanted.names().map(str::to_owned).collect();
-                misfits
-                    .push(Misfit { path: path.clone(), what: What::Unknown { name: name.clone(), known } });
-            }
-            None => {}
-        }
-    }
-}
 
-/// Whether a key was surely meant to be another: the schema does not say that there is nothing else, but has a name much
-/// like it, which is not given.
-fn is_misspelt(name: &str, given: &Object, wanted: &Object) -> bool {
-    let missing = wanted.names().filter(|name| given.field(name).is_none());
-    wanted.rest == Rest::Unsaid && nearest(name, missing).is_some()
+    fn objects(&mut self, given: &Object, wanted: &Object, misfits: &mut Vec<Misfit>) {
+        // Only a map that stands in the document is known to have nothing else.
+        let written = given.label.is_none() && given.rest == Rest::Closed;
+        if written && self.looks.spend(wanted.required.len() * given.fields.len() / 32) {
+            for name in wanted.required.iter().filter(|name| given.field(name).is_none()) {
+                self.misfit(misfits, What::Missing(name.clone()));
+            }
+        }
+        for (name, ty) in &given.fields {
+            if misfits.len() > MAX_PROBLEMS || !self.looks.spend(1 + wanted.fields.len() / 32) {
+                return;
+            }
+            match wanted.field(name) {
+                Some(field) => {
+                    self.path.push(name.clone());
+                    self.compare(ty, field, misfits);
+                    self.path.pop();
+                }
+                None if written && (wanted.rest == Rest::Closed || self.is_misspelt(name, given, wanted)) => {
+                    let known = wanted.names().map(str::to_owned).collect();
+                    self.misfit(misfits, What::Unknown { name: name.clone(), known });
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Whether a key was surely meant to be another: the schema does not say that there is nothing else, but has a name much
+    /// like it, which is not given.
+    fn is_misspelt(&self, name: &str, given: &Object, wanted: &Object) -> bool {
+        if wanted.rest != Rest::Unsaid || !self.looks.spend(wanted.fields.len() * given.fields.len() / 32) {
+            return false;
+        }
+        let missing = wanted.names().filter(|name| given.field(name).is_none());
+        self.suggestions.nearest(name, missing).is_some()
+    }
 }

@@ -1,12 +1,11 @@
 //! The trigger `record_event`: its fields and filter against the object, what templates see of the event, and loops.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use stepwell_records::filter::{Allowed, Condition, Filter, Subject};
-use stepwell_records::nearest;
 use stepwell_records::schema::Object;
 
+use super::bounds::Type;
 use super::checker::Checker;
 use super::loops;
 use super::scope::Place;
@@ -24,6 +23,9 @@ impl<'w> Checker<'w> {
         if let Some(object) = &object {
             self.path.key("fields");
             for (index, name) in event.fields.iter().enumerate() {
+                if self.enough() {
+                    break;
+                }
                 self.path.index(index);
                 self.listened_field(name, object);
                 self.path.pop();
@@ -43,7 +45,7 @@ impl<'w> Checker<'w> {
         let ty = self.event_type(event, object.as_deref());
         if let Some(when) = &event.when {
             self.place = Place::Trigger;
-            let before = std::mem::replace(&mut self.trigger, Rc::new(ty.clone()));
+            let before = std::mem::replace(&mut self.trigger, Type::from(ty.clone()));
             self.under("when", |me| {
                 me.condition(when);
                 if let (Some(object), Ok(filter)) = (&object, Filter::parse(when, Allowed::BOTH)) {
@@ -83,7 +85,7 @@ impl<'w> Checker<'w> {
                 all.iter().any(|change| event.takes(*change) && !none.iter().any(|(none, _)| none == change));
             // Closed to what is asked for, and open to who says what holds without it.
             let nothing = missing.map(|(_, why)| {
-                Rc::new(Ty::Object(types::Object {
+                Type::from(Ty::Object(types::Object {
                     label: Some((*why).into()),
                     fields: Vec::new(),
                     required: Vec::new(),
@@ -91,7 +93,7 @@ impl<'w> Checker<'w> {
                 }))
             });
             match (there, nothing) {
-                (true, Some(nothing)) => Ty::one_of(vec![record.clone(), nothing], Rule::Every),
+                (true, Some(nothing)) => Type::one_of(vec![record.clone(), nothing], Rule::Every),
                 (false, Some(nothing)) => nothing,
                 (_, None) => record.clone(),
             }
@@ -114,14 +116,14 @@ impl<'w> Checker<'w> {
         Ty::Object(types::Object {
             label: Some("a record event's trigger".into()),
             fields: vec![
-                ("type".into(), Rc::new(Ty::Text)),
-                ("object".into(), Rc::new(Ty::Text)),
-                ("event".into(), Rc::new(Ty::Text)),
-                ("record_id".into(), Rc::new(Ty::Text)),
+                ("type".into(), Type::from(Ty::Text)),
+                ("object".into(), Type::from(Ty::Text)),
+                ("event".into(), Type::from(Ty::Text)),
+                ("record_id".into(), Type::from(Ty::Text)),
                 ("before".into(), before),
                 ("after".into(), after),
-                ("fields".into(), Rc::new(Ty::list(Ty::Text))),
-                ("origin".into(), Rc::new(origin)),
+                ("fields".into(), Type::from(Ty::list(Ty::Text))),
+                ("origin".into(), Type::from(origin)),
             ],
             required: Vec::new(),
             rest: Rest::Closed,
@@ -157,7 +159,7 @@ impl<'w> Checker<'w> {
     fn no_part_of_event(&mut self, at: &str, name: &str, head: &str, object: &Object) {
         let hint = match object.target(name) {
             Ok(_) => format!("write `after.{name}`, or `before.{name}` for what it was"),
-            Err(_) => match nearest(head, EVENT.iter().copied().chain(["before", "after"])) {
+            Err(_) => match self.nearest(head, EVENT.iter().copied().chain(["before", "after"])) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("an event has before, after, {}", EVENT.join(", ")),
             },

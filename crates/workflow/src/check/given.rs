@@ -1,12 +1,11 @@
 //! Values that stand in the document one by one, or that one template gives as a whole.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
 
 use stepwell_records::schema::{Object, System, Target};
 
+use super::bounds::Type;
 use super::checker::Checker;
-use super::infer::walk;
 use super::records::{held, lookup};
 use super::types::{self, Rest, Ty};
 use crate::expr::{Kinds, Mode, Segment};
@@ -30,7 +29,7 @@ impl<'w> Checker<'w> {
     }
 
     /// The type of what such values come to; `label` is who gives it.
-    pub(super) fn type_of_given(&self, given: &Given, label: &str) -> Ty {
+    pub(super) fn type_of_given(&self, given: &Given, label: &str) -> Type {
         match given {
             Given::Each(fields) => self.type_of_fields(fields, label),
             Given::Whole(template) => self.type_of_text(template),
@@ -40,10 +39,13 @@ impl<'w> Checker<'w> {
     /// The fields of a record that one template gives, as far as its type says them.
     pub(super) fn whole_record(&mut self, template: &str, object: &Object, is_new: bool) {
         let ty = self.type_of_text(template);
-        let Ty::Object(given) = ty.bare() else { return };
+        let Ty::Object(given) = &**ty.bare() else { return };
         let is_system = |name: &str| System::ALL.iter().any(|system| system.name() == name);
         let (system, fields): (Vec<_>, Vec<_>) = given.fields.iter().partition(|(name, _)| is_system(name));
         for (name, ty) in fields {
+            if self.enough() {
+                return;
+            }
             self.field_of_whole(name, ty, object);
         }
         if !system.is_empty() {
@@ -66,7 +68,7 @@ impl<'w> Checker<'w> {
         }
     }
 
-    fn field_of_whole(&mut self, name: &str, ty: &Rc<Ty>, object: &Object) {
+    fn field_of_whole(&mut self, name: &str, ty: &Type, object: &Object) {
         let Some(field) = object.field(name) else {
             let unknown = object.target(name).err();
             let message = format!("what this gives has `{name}`, and {} has no such field", object.name);
@@ -74,7 +76,7 @@ impl<'w> Checker<'w> {
             return;
         };
         let parts = field.kind.parts();
-        if let (false, Ty::Object(types::Object { fields, .. })) = (parts.is_empty(), ty.bare()) {
+        if let (false, Ty::Object(types::Object { fields, .. })) = (parts.is_empty(), &**ty.bare()) {
             for (part, _) in fields.iter().filter(|(part, _)| !parts.iter().any(|(known, _)| known == part)) {
                 let message = format!("what this gives has `{name}.{part}`");
                 let unknown = object.target(&format!("{name}.{part}")).err();
@@ -99,9 +101,9 @@ impl<'w> Checker<'w> {
             Given::Each(fields) => lookup(fields, name).is_some(),
             Given::Whole(template) => {
                 let path: Vec<Segment> = name.split('.').map(|key| Segment::Key(key.to_owned())).collect();
-                let ty = Rc::new(self.type_of_text(template));
+                let ty = self.type_of_text(template);
                 // What is no map has been told.
-                !ty.kinds().may_be(Kinds::OBJECT) || walk(&ty, &path, true).is_ok()
+                !ty.kinds().may_be(Kinds::OBJECT) || self.walk(&ty, &path, true).is_ok()
             }
         }
     }
@@ -117,6 +119,9 @@ impl<'w> Checker<'w> {
         let Some(object) = object else { return };
         self.path.key("fields");
         for (index, name) in unchanged.fields.iter().enumerate() {
+            if self.enough() {
+                break;
+            }
             self.path.index(index);
             match object.target(name) {
                 Ok(Target::System(_)) => {

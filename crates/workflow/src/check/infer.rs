@@ -1,10 +1,11 @@
 //! Paths through types, and the types of values that stand in the document.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::bounds::{Budget, Type};
 use super::checker::Checker;
 use super::types::{Object, Rest, Rule, Ty};
 use crate::expr::{Kinds, Segment};
@@ -12,66 +13,62 @@ use crate::model::Fields;
 
 impl Checker<'_> {
     /// The type of a value that may hold templates.
-    pub(super) fn type_of(&self, value: &Value) -> Ty {
-        match value {
+    pub(super) fn type_of(&self, value: &Value) -> Type {
+        Type::from(match value {
             Value::Null => Ty::Any,
             Value::Bool(_) => Ty::Boolean,
             Value::Number(_) => Ty::Number,
-            Value::String(text) => self.type_of_text(text),
+            Value::String(text) => return self.type_of_text(text),
             Value::Array(items) => {
-                let mut types: Vec<Ty> = items.iter().map(|item| self.type_of(item)).collect();
+                let mut types: Vec<Type> = items.iter().map(|item| self.type_of(item)).collect();
                 types.dedup();
                 match types.len() {
-                    1 => Ty::list(types.remove(0)),
+                    1 => Ty::List(types.remove(0)),
                     _ => Ty::list(Ty::Any),
                 }
             }
-            Value::Object(map) => Ty::Object(Object {
-                label: None,
-                fields: map.iter().map(|(key, value)| (key.clone(), Rc::new(self.type_of(value)))).collect(),
-                required: Vec::new(),
-                rest: Rest::Closed,
-            }),
-        }
+            Value::Object(map) => self.type_of_map(map, None),
+        })
     }
 
     /// The type of what `set` gives.
-    pub(super) fn type_of_fields(&self, fields: &Fields, id: &str) -> Ty {
+    pub(super) fn type_of_fields(&self, fields: &Fields, id: &str) -> Type {
+        Type::from(self.type_of_map(fields, Some(format!("`{id}`").into())))
+    }
+
+    fn type_of_map(&self, fields: &Fields, label: Option<Rc<str>>) -> Ty {
         Ty::Object(Object {
-            label: Some(format!("`{id}`").into()),
-            fields: fields.iter().map(|(key, value)| (key.clone(), Rc::new(self.type_of(value)))).collect(),
+            label,
+            fields: fields.iter().map(|(key, value)| (key.clone(), self.type_of(value))).collect(),
             required: Vec::new(),
             rest: Rest::Closed,
         })
     }
 
-    pub(super) fn type_of_text(&self, text: &str) -> Ty {
-        if !text.contains("{{") {
-            return Ty::Text;
+    pub(super) fn type_of_text(&self, text: &str) -> Type {
+        if !text.contains("{{") || !crate::document::is_one_expression(text) {
+            return Type::from(Ty::Text);
         }
-        if !crate::document::is_one_expression(text) {
-            return Ty::Text;
-        }
-        let Some(looked) = self.looked.get(text) else { return Ty::Any };
+        let Some(looked) = self.looked.get(text) else { return Type::from(Ty::Any) };
         // A bare path says more than what kind of value comes out.
         match &looked.path {
-            Some((root, path)) => Ty::clone(&self.type_at(root, path)),
-            None => Ty::of_kinds(looked.gives),
+            Some((root, path)) => self.type_at(root, path),
+            None => Type::from(Ty::of_kinds(looked.gives)),
         }
     }
 
     /// The type of what a path leads to, as far as it is known here.
-    pub(super) fn type_at(&self, root: &str, path: &[Segment]) -> Rc<Ty> {
-        let any = || Rc::new(Ty::Any);
+    pub(super) fn type_at(&self, root: &str, path: &[Segment]) -> Type {
+        let any = || Type::from(Ty::Any);
         let root = match root {
             "trigger" => Some(&self.trigger),
             "error" => self.scope.error.as_ref(),
             "item" => self.scope.item.as_ref(),
-            "index" if self.scope.item.is_some() => return Rc::new(Ty::Number),
+            "index" if self.scope.item.is_some() => return Type::from(Ty::Number),
             "run" | "workflow" | "settings" | "state" | "steps" | "secrets" => return any(),
             name => self.scope.get(name),
         };
-        root.and_then(|root| walk(root, path, true).ok()).unwrap_or_else(any)
+        root.and_then(|root| self.walk(root, path, true).ok()).unwrap_or_else(any)
     }
 
     /// The kinds of what a value comes to, whose templates have just been looked at.
@@ -92,6 +89,11 @@ impl Checker<'_> {
             None => Kinds::TEXT,
         }
     }
+
+    /// The type at the end of a path. `guarded`: what is missing is dealt with by the template.
+    pub(super) fn walk(&self, ty: &Type, path: &[Segment], guarded: bool) -> Result<Type, Miss> {
+        Walk { guarded, looks: &self.looks }.from(ty, path)
+    }
 }
 
 /// Why a path cannot be walked, and at which of its segments.
@@ -101,73 +103,96 @@ pub(super) struct Miss {
 }
 
 pub(super) enum Why {
-    Unknown { label: Option<Rc<str>>, names: Vec<String> },
+    /// These objects do not have it.
+    Unknown(Vec<Type>),
     NoParts(&'static str),
     IsList,
     NotInEvery,
 }
 
-/// The type at the end of a path. `guarded`: what is missing is dealt with by the template.
-pub(super) fn walk(ty: &Rc<Ty>, path: &[Segment], guarded: bool) -> Result<Rc<Ty>, Miss> {
-    let mut here = ty.clone();
-    for (at, segment) in path.iter().enumerate() {
-        if let Ty::Nullable(inner) = &*here {
-            here = inner.clone();
-        }
-        let next = match (&*here, segment) {
-            (Ty::Any, _) => return Ok(Rc::new(Ty::Any)),
-            (Ty::OneOf { of, rule }, _) => return one_of(of, *rule, &path[at..], guarded, at),
-            (Ty::Object(object), Segment::Key(key)) => match (object.field(key), &object.rest) {
-                (Some(field), _) => field.clone(),
-                (None, Rest::Open(rest)) => rest.clone(),
-                (None, Rest::Unsaid) if guarded => Rc::new(Ty::Any),
-                _ => {
-                    let names = object.names().map(str::to_owned).collect();
-                    return Err(Miss { at, why: Why::Unknown { label: object.label.clone(), names } });
-                }
-            },
-            (Ty::List(item), Segment::Index(_)) => item.clone(),
-            (Ty::List(_), Segment::Key(_)) => return Err(Miss { at, why: Why::IsList }),
-            (Ty::Text, Segment::Index(_)) => Rc::new(Ty::Text),
-            (other, _) => return Err(Miss { at, why: Why::NoParts(other.describe()) }),
-        };
-        here = next;
-    }
-    Ok(here)
-}
-
-fn one_of(of: &[Rc<Ty>], rule: Rule, path: &[Segment], guarded: bool, base: usize) -> Result<Rc<Ty>, Miss> {
-    let mut good = Vec::new();
-    let mut bad: Vec<Miss> = Vec::new();
-    for one in of {
-        match walk(one, path, guarded) {
-            Ok(ty) => good.push(ty),
-            Err(miss) => bad.push(Miss { at: miss.at + base, ..miss }),
-        }
-    }
-    if rule == Rule::Every && !bad.is_empty() && !good.is_empty() && !guarded {
-        return Err(Miss { at: base, why: Why::NotInEvery });
-    }
-    if !good.is_empty() {
-        return Ok(Ty::one_of(good, rule));
-    }
-    // The alternatives that have other names where the path fails first: all of their names can be meant.
-    let Some(first) = bad.first() else {
-        return Ok(Rc::new(Ty::Any));
-    };
-    let at = first.at;
-    let mut names: BTreeMap<String, ()> = BTreeMap::new();
-    let mut labels: Vec<Option<Rc<str>>> = Vec::new();
-    for miss in &bad {
-        if let (true, Why::Unknown { label, names: more }) = (miss.at == at, &miss.why) {
-            names.extend(more.iter().map(|name| (name.clone(), ())));
-            labels.push(label.clone());
-        }
-    }
-    if names.is_empty() {
-        return bad.into_iter().next().map_or_else(|| Ok(Rc::new(Ty::Any)), Err);
-    }
+/// Who gives the objects, when it is one, and the names that they have.
+pub(super) fn known(objects: &[Type]) -> (Option<Rc<str>>, Vec<&str>) {
+    let objects: Vec<&Object> = objects.iter().filter_map(|ty| ty.as_object()).collect();
+    let mut labels: Vec<_> = objects.iter().map(|object| object.label.clone()).collect();
     labels.dedup();
     let label = if labels.len() == 1 { labels.remove(0) } else { None };
-    Err(Miss { at, why: Why::Unknown { label, names: names.into_keys().collect() } })
+    let names = match objects.as_slice() {
+        [one] => one.names().collect(),
+        several => several.iter().flat_map(|one| one.names()).collect::<BTreeSet<_>>().into_iter().collect(),
+    };
+    (label, names)
+}
+
+struct Walk<'b> {
+    guarded: bool,
+    looks: &'b Budget,
+}
+
+impl Walk<'_> {
+    fn from(&self, ty: &Type, path: &[Segment]) -> Result<Type, Miss> {
+        let mut here = ty.clone();
+        for (at, segment) in path.iter().enumerate() {
+            here = here.bare().clone();
+            let next = match (&*here, segment) {
+                (Ty::Any, _) => return Ok(here),
+                (Ty::OneOf { of, rule }, _) => return self.one_of(of, *rule, &path[at..], at),
+                (Ty::Object(object), Segment::Key(key)) => {
+                    // A name is found by looking through them all.
+                    if !self.looks.spend(object.fields.len() / 32) {
+                        return Ok(Type::from(Ty::Any));
+                    }
+                    match (object.field(key), &object.rest) {
+                        (Some(field), _) => field.clone(),
+                        (None, Rest::Open(rest)) => rest.clone(),
+                        (None, Rest::Unsaid) if self.guarded => Type::from(Ty::Any),
+                        _ => return Err(Miss { at, why: Why::Unknown(vec![here.clone()]) }),
+                    }
+                }
+                (Ty::List(item), Segment::Index(_)) => item.clone(),
+                (Ty::List(_), Segment::Key(_)) => return Err(Miss { at, why: Why::IsList }),
+                (Ty::Text, Segment::Index(_)) => here.clone(),
+                (other, _) => return Err(Miss { at, why: Why::NoParts(other.describe()) }),
+            };
+            here = next;
+        }
+        Ok(here)
+    }
+
+    /// Each alternative goes its own way, and may come to more of them: only the budget ends that.
+    fn one_of(&self, of: &[Type], rule: Rule, path: &[Segment], base: usize) -> Result<Type, Miss> {
+        let mut good = Vec::new();
+        let mut bad: Vec<Miss> = Vec::new();
+        for one in of {
+            if !self.looks.spend(1) {
+                return Ok(Type::from(Ty::Any));
+            }
+            match self.from(one, path) {
+                Ok(ty) => good.push(ty),
+                Err(miss) => bad.push(Miss { at: miss.at + base, ..miss }),
+            }
+        }
+        if rule == Rule::Every && !bad.is_empty() && !good.is_empty() && !self.guarded {
+            return Err(Miss { at: base, why: Why::NotInEvery });
+        }
+        if !good.is_empty() {
+            return Ok(Type::one_of(good, rule));
+        }
+        // The alternatives that have other names where the path fails first: all of their names can be meant.
+        let Some(first) = bad.first() else {
+            return Ok(Type::from(Ty::Any));
+        };
+        let at = first.at;
+        let same = bad.iter().filter(|miss| miss.at == at);
+        let objects: Vec<Type> = same
+            .filter_map(|miss| match &miss.why {
+                Why::Unknown(objects) => Some(objects.iter().cloned()),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        if objects.iter().filter_map(|ty| ty.as_object()).all(|object| object.fields.is_empty()) {
+            return bad.into_iter().next().map_or_else(|| Ok(Type::from(Ty::Any)), Err);
+        }
+        Err(Miss { at, why: Why::Unknown(objects) })
+    }
 }

@@ -1,7 +1,6 @@
 //! `iterator`: what it goes over, what its items are, and what it comes to.
 
-use std::rc::Rc;
-
+use super::bounds::Type;
 use super::checker::{Checker, failure};
 use super::scope::ListKind;
 use super::types::{self, Rest, Ty};
@@ -9,7 +8,7 @@ use crate::expr::{Kinds, Mode};
 use crate::model::{Fields, Iterate, OnError, RecordSet, Step, StepKind};
 
 impl<'w> Checker<'w> {
-    pub(super) fn iterator(&mut self, iterate: &'w Iterate) -> Rc<Ty> {
+    pub(super) fn iterator(&mut self, iterate: &'w Iterate) -> Type {
         match (&iterate.over, &iterate.search) {
             (Some(_), None) | (None, Some(_)) => {}
             (None, None) => {
@@ -28,18 +27,18 @@ impl<'w> Checker<'w> {
                     .set_hint("leave `tolerate` out, or `atomic`; `on_error: continue` at a step inside goes on without that step");
             });
         }
-        let mut one = Rc::new(Ty::Any);
+        let mut one = Type::from(Ty::Any);
         if let Some(over) = &iterate.over {
             one = self.under("over", |me| {
                 me.value(over, Mode::Value);
-                me.item_of(me.type_of(over))
+                me.item_of(&me.type_of(over))
             });
         }
         if let Some(search) = &iterate.search {
             one = self.under("search", |me| me.record_set(search));
         }
         let item = match iterate.batch {
-            Some(_) => Rc::new(Ty::List(one)),
+            Some(_) => Type::from(Ty::List(one)),
             None => one,
         };
         let mark = self.scope.mark();
@@ -57,15 +56,15 @@ impl<'w> Checker<'w> {
         let failed =
             Ty::object("a failed item", vec![("index", Ty::Number), ("error", failure()), ("item", Ty::Any)]);
         let numbers = ["count", "succeeded", "failed", "skipped"];
-        let mut fields: Vec<(String, Rc<Ty>)> =
-            numbers.iter().map(|name| ((*name).to_owned(), Rc::new(Ty::Number))).collect();
-        fields.push(("results".into(), Rc::new(Ty::List(output))));
-        fields.push(("failures".into(), Rc::new(Ty::list(failed))));
+        let mut fields: Vec<(String, Type)> =
+            numbers.iter().map(|name| ((*name).to_owned(), Type::from(Ty::Number))).collect();
+        fields.push(("results".into(), Type::from(Ty::List(output))));
+        fields.push(("failures".into(), Type::from(Ty::list(failed))));
         if !iterate.totals.is_empty() {
             let names = iterate.totals.keys().map(|name| (name.as_str(), Ty::Number)).collect();
-            fields.push(("totals".into(), Rc::new(Ty::object("`totals`", names))));
+            fields.push(("totals".into(), Type::from(Ty::object("`totals`", names))));
         }
-        Rc::new(Ty::Object(types::Object {
+        Type::from(Ty::Object(types::Object {
             label: Some("an iterator".into()),
             fields,
             required: Vec::new(),
@@ -173,25 +172,24 @@ impl<'w> Checker<'w> {
     }
 
     /// The type of a list's items; tells what is certainly no list.
-    fn item_of(&mut self, over: Ty) -> Rc<Ty> {
-        match over {
-            Ty::Nullable(over) => self.item_of(Ty::clone(&over)),
-            Ty::List(item) => item,
-            Ty::Any | Ty::OneOf { .. } => Rc::new(Ty::Any),
+    fn item_of(&mut self, over: &Type) -> Type {
+        match &**over.bare() {
+            Ty::List(item) => item.clone(),
+            Ty::Any | Ty::OneOf { .. } => Type::from(Ty::Any),
             other => {
                 let message = format!("`over` takes a list, and this is {}", other.describe());
                 let told = self.tell("wrong_type", message);
-                if let Ty::Object(object) = &other
+                if let Ty::Object(object) = other
                     && let Some((name, _)) = object.fields.iter().find(|(_, ty)| matches!(**ty, Ty::List(_)))
                 {
                     told.set_hint(format!("it has a list: `{name}`"));
                 }
-                Rc::new(Ty::Any)
+                Type::from(Ty::Any)
             }
         }
     }
 
-    fn record_set(&mut self, search: &'w RecordSet) -> Rc<Ty> {
+    fn record_set(&mut self, search: &'w RecordSet) -> Type {
         let (view, filter) = (search.view.as_ref(), search.filter.as_ref());
         let object = self.which_records(&search.object, view, filter, &search.sort);
         self.record_type(object.as_deref())

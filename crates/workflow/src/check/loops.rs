@@ -2,8 +2,9 @@
 //! comes to that does not fail, and a trigger that takes every such event. An update may come to a rest, since one that
 //! changes nothing is no event; for the rest there is the engine's guard of the depth.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
+use super::bounds::Budget;
 use super::catalog::{Catalog, WorkflowLookup};
 use crate::model::{RecordChange, RecordEvent, Step, StepKind, Trigger, Workflow, Writers};
 
@@ -92,7 +93,7 @@ fn in_both<'w>(one: &[Deed<'w>], other: &[Deed<'w>]) -> Vec<Deed<'w>> {
 struct Write {
     change: RecordChange,
     object: String,
-    fields: Vec<String>,
+    fields: BTreeSet<String>,
     /// The workflows from the one to the one that writes.
     by: Vec<String>,
 }
@@ -105,30 +106,87 @@ pub(super) struct Edge {
 
 /// A circle through `first`, if there is one.
 pub(super) fn circle(first: &Workflow, others: &[&Workflow], catalog: &dyn Catalog) -> Option<Vec<Edge>> {
-    let mut seen = HashSet::new();
-    walk(first, first, others, catalog, &mut seen)
+    Search { first, others, catalog, deeds: Budget::new(DEEDS) }.circle(first, &mut HashSet::new(), 0)
 }
 
-fn walk<'w>(
-    here: &'w Workflow,
+/// What workflows certainly do is looked at until so many deeds have been, and along chains that are so long: a circle that
+/// is larger is left to the engine's guard.
+const DEEDS: usize = 20_000;
+pub(super) const CHAIN: usize = 32;
+
+struct Search<'w> {
     first: &'w Workflow,
-    others: &[&'w Workflow],
-    catalog: &dyn Catalog,
-    seen: &mut HashSet<&'w str>,
-) -> Option<Vec<Edge>> {
-    for write in certain_writes(here, first, catalog) {
-        if starts(&write, first) {
-            return Some(vec![Edge { write, to: first.name.clone() }]);
-        }
-        for next in others {
-            if starts(&write, next) && seen.insert(&next.name) {
-                let Some(mut rest) = walk(next, first, others, catalog, seen) else { continue };
-                rest.insert(0, Edge { write, to: next.name.clone() });
-                return Some(rest);
+    others: &'w [&'w Workflow],
+    catalog: &'w dyn Catalog,
+    deeds: Budget,
+}
+
+impl<'w> Search<'w> {
+    fn circle(&self, here: &Workflow, seen: &mut HashSet<&'w str>, length: usize) -> Option<Vec<Edge>> {
+        for write in self.certain_writes(here) {
+            if starts(&write, self.first) {
+                return Some(vec![Edge { write, to: self.first.name.clone() }]);
+            }
+            for next in self.others {
+                if length < CHAIN && starts(&write, next) && seen.insert(&next.name) {
+                    let Some(mut rest) = self.circle(next, seen, length + 1) else { continue };
+                    rest.insert(0, Edge { write, to: next.name.clone() });
+                    return Some(rest);
+                }
             }
         }
+        None
     }
-    None
+
+    /// What every run writes that does not fail.
+    fn certain_writes(&self, workflow: &Workflow) -> Vec<Write> {
+        let mut found = Vec::new();
+        let mut seen = HashSet::from([workflow.name.clone()]);
+        self.writes_of(workflow, &mut Vec::new(), &mut seen, &mut found);
+        found
+    }
+
+    /// Each workflow writes the same however often and by whomever it is run: it is looked at the first time.
+    fn writes_of(
+        &self,
+        workflow: &Workflow,
+        by: &mut Vec<String>,
+        seen: &mut HashSet<String>,
+        found: &mut Vec<Write>,
+    ) {
+        let deeds = deeds(&workflow.steps);
+        if by.len() >= CHAIN || !self.deeds.spend(1 + deeds.len()) {
+            return;
+        }
+        by.push(workflow.name.clone());
+        for deed in deeds {
+            match deed {
+                Deed::Create { object, fields } => found.push(Write {
+                    change: RecordChange::Created,
+                    object: object.to_owned(),
+                    fields: fields.into_iter().map(str::to_owned).collect(),
+                    by: by.clone(),
+                }),
+                Deed::Delete { object, record } if exists(workflow, object, record) => found.push(Write {
+                    change: RecordChange::Deleted,
+                    object: object.to_owned(),
+                    fields: BTreeSet::new(),
+                    by: by.clone(),
+                }),
+                Deed::Delete { .. } => {}
+                Deed::Run { workflow: name } if !seen.insert(name.to_owned()) => {}
+                Deed::Run { workflow: name } if name == self.first.name => {
+                    self.writes_of(self.first, by, seen, found);
+                }
+                Deed::Run { workflow: name } => {
+                    if let WorkflowLookup::Found(other) = self.catalog.workflow(name) {
+                        self.writes_of(&other, by, seen, found);
+                    }
+                }
+            }
+        }
+        by.pop();
+    }
 }
 
 /// Whether such a write certainly starts a run of `listener`.
@@ -138,48 +196,6 @@ fn starts(write: &Write, listener: &Workflow) -> bool {
     let own = write.by.last() == Some(&listener.name) && *from == Writers::Others;
     let touched = event.fields.is_empty() || event.fields.iter().any(|name| write.fields.contains(name));
     *listened == write.object && event.takes(write.change) && when.is_none() && !own && touched
-}
-
-/// What every run writes that does not fail.
-fn certain_writes(workflow: &Workflow, first: &Workflow, catalog: &dyn Catalog) -> Vec<Write> {
-    let mut found = Vec::new();
-    writes_of(workflow, first, catalog, &mut Vec::new(), &mut found);
-    found
-}
-
-fn writes_of(
-    workflow: &Workflow,
-    first: &Workflow,
-    catalog: &dyn Catalog,
-    by: &mut Vec<String>,
-    found: &mut Vec<Write>,
-) {
-    by.push(workflow.name.clone());
-    for deed in deeds(&workflow.steps) {
-        match deed {
-            Deed::Create { object, fields } => found.push(Write {
-                change: RecordChange::Created,
-                object: object.to_owned(),
-                fields: fields.into_iter().map(str::to_owned).collect(),
-                by: by.clone(),
-            }),
-            Deed::Delete { object, record } if exists(workflow, object, record) => found.push(Write {
-                change: RecordChange::Deleted,
-                object: object.to_owned(),
-                fields: Vec::new(),
-                by: by.clone(),
-            }),
-            Deed::Delete { .. } => {}
-            Deed::Run { workflow: name } if by.iter().any(|known| known == name) => {}
-            Deed::Run { workflow: name } if name == first.name => writes_of(first, first, catalog, by, found),
-            Deed::Run { workflow: name } => {
-                if let WorkflowLookup::Found(other) = catalog.workflow(name) {
-                    writes_of(&other, first, catalog, by, found);
-                }
-            }
-        }
-    }
-    by.pop();
 }
 
 /// Whether the record that a run deletes is certainly there before: the one whose event started it, unless that was its end,

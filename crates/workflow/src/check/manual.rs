@@ -1,7 +1,6 @@
 //! The trigger `manual`: the records that it is started on, and what templates see of them.
 
-use std::rc::Rc;
-
+use super::bounds::Type;
 use super::checker::Checker;
 use super::steps::schema_or_any;
 use super::types::{self, Rest, Ty};
@@ -15,19 +14,19 @@ impl<'w> Checker<'w> {
             return Ty::object("a manual trigger", vec![("type", Ty::Text), ("input", input)]);
         };
         let object = self.under("trigger", |me| me.under("on", |me| me.object(&on.object)));
-        let mut fields: Vec<(String, Rc<Ty>)> = vec![
-            ("type".into(), Rc::new(Ty::Text)),
-            ("object".into(), Rc::new(Ty::Text)),
-            ("input".into(), Rc::new(input)),
+        let mut fields: Vec<(String, Type)> = vec![
+            ("type".into(), Type::from(Ty::Text)),
+            ("object".into(), Type::from(Ty::Text)),
+            ("input".into(), Type::from(input)),
         ];
         match on.select {
             Select::One => {
-                fields.push(("record_id".into(), Rc::new(Ty::Text)));
+                fields.push(("record_id".into(), Type::from(Ty::Text)));
                 fields.push(("record".into(), self.record_type(object.as_deref())));
             }
             Select::Many => {
-                fields.push(("record_ids".into(), Rc::new(Ty::list(Ty::Text))));
-                fields.push(("count".into(), Rc::new(Ty::Number)));
+                fields.push(("record_ids".into(), Type::from(Ty::list(Ty::Text))));
+                fields.push(("count".into(), Type::from(Ty::Number)));
             }
         }
         Ty::Object(types::Object {

@@ -7,6 +7,7 @@
 //! assert_eq!(checked.problems[0].code, "unknown_reference");
 //! ```
 
+mod bounds;
 mod catalog;
 mod checker;
 mod code;
@@ -32,7 +33,7 @@ mod webhook;
 
 use crate::document::{self, Source};
 use crate::model::Workflow;
-use crate::problem::Problem;
+use crate::problem::{MAX_PROBLEMS, Problem, told};
 
 pub use catalog::{
     ActionInfo, ActionLookup, Catalog, ConnectionLookup, NoCatalog, Rehearsal, StandardObjects, Together,
@@ -47,7 +48,7 @@ pub const MAX_STEPS: usize = 1_000;
 pub struct Checked {
     /// The definition; only when there is no problem.
     pub workflow: Option<Workflow>,
-    /// In the order of the document.
+    /// In the order of the document; after the first [`MAX_PROBLEMS`] one that says that there are more.
     pub problems: Vec<Problem>,
 }
 
@@ -69,7 +70,7 @@ fn check_text(text: &str, name: Option<&str>, catalog: &dyn Catalog) -> Checked 
         problems.extend(name.and_then(|name| wrong_name(&source, &tree, name)));
         let (draft, more) = document::read(&source, &tree);
         problems.extend(more);
-        if let Some(draft) = draft {
+        if let Some(draft) = draft.filter(|_| problems.len() <= MAX_PROBLEMS) {
             problems.extend(checker::problems(&source, &tree, &draft, catalog));
             workflow = Some(draft.workflow);
         }
@@ -80,7 +81,7 @@ fn check_text(text: &str, name: Option<&str>, catalog: &dyn Catalog) -> Checked 
         problems.extend(too_large(&source, workflow));
     }
     problems.sort_by_key(|problem| (problem.line, problem.column));
-    Checked { workflow: workflow.filter(|_| problems.is_empty()), problems }
+    Checked { workflow: workflow.filter(|_| problems.is_empty()), problems: told(problems) }
 }
 
 /// A document is stored as its text, with what it says beside it: that may be more, where aliases repeat things.

@@ -1,16 +1,14 @@
 //! `parallel`: what its steps need, circles among them, and what each of them may use.
 
 use std::collections::{BTreeSet, HashMap};
-use std::rc::Rc;
 
-use stepwell_records::nearest;
-
+use super::bounds::Type;
 use super::checker::Checker;
 use super::types::{Object, Rest, Ty};
 use crate::model::{Parallel, Step};
 
 impl<'w> Checker<'w> {
-    pub(super) fn parallel(&mut self, parallel: &'w Parallel) -> Rc<Ty> {
+    pub(super) fn parallel(&mut self, parallel: &'w Parallel) -> Type {
         let steps = &parallel.steps;
         self.path.key("steps");
         if steps.is_empty() {
@@ -18,7 +16,7 @@ impl<'w> Checker<'w> {
         }
         let needs = self.siblings(steps);
         let order = self.in_order(steps, &needs);
-        let mut done: Vec<Option<Rc<Ty>>> = vec![None; steps.len()];
+        let mut done: Vec<Option<Type>> = vec![None; steps.len()];
         let mut before: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); steps.len()];
         for index in order {
             let mut certain = BTreeSet::new();
@@ -28,7 +26,7 @@ impl<'w> Checker<'w> {
             }
             let mark = self.scope.mark();
             for sibling in &certain {
-                let ty = done[*sibling].clone().unwrap_or_else(|| Rc::new(Ty::Any));
+                let ty = done[*sibling].clone().unwrap_or_else(|| Type::from(Ty::Any));
                 self.scope.add(&steps[*sibling].id, ty);
             }
             before[index] = certain;
@@ -44,12 +42,12 @@ impl<'w> Checker<'w> {
         // All of them are done now, and can be used by their ids.
         let mut fields = Vec::new();
         for (step, ty) in steps.iter().zip(done) {
-            let ty = ty.unwrap_or_else(|| Rc::new(Ty::Any));
+            let ty = ty.unwrap_or_else(|| Type::from(Ty::Any));
             self.scope.add(&step.id, ty.clone());
             fields.push((step.id.clone(), ty));
         }
         let label = self.steps.last().map(|step| format!("`{}`", step.id));
-        Rc::new(Ty::Object(Object {
+        Type::from(Ty::Object(Object {
             label: label.map(Into::into),
             fields,
             required: Vec::new(),
@@ -96,7 +94,7 @@ impl<'w> Checker<'w> {
             positions.keys().copied().filter(|id| *id != step.id && !id.is_empty()).collect();
         let hint = if self.scope.get(need).is_some() {
             Some(format!("`{need}` has run before the `parallel` starts: take it out of `needs`"))
-        } else if let Some(near) = nearest(need, siblings.iter().copied()) {
+        } else if let Some(near) = self.nearest(need, siblings.iter().copied()) {
             Some(format!("did you mean `{near}`?"))
         } else if self.known.contains_key(need) {
             Some("`needs` names steps of the same list only".into())

@@ -1,10 +1,8 @@
 //! Requests to other servers: literal hosts, header names, bodies.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
-use stepwell_records::nearest;
-
+use super::bounds::Type;
 use super::catalog::ConnectionLookup;
 use super::checker::Checker;
 use super::steps::{open_texts, schema_or_any};
@@ -13,7 +11,7 @@ use crate::expr::Mode;
 use crate::model::{Body, HttpRequest, Method, StepKind};
 
 impl<'w> Checker<'w> {
-    pub(super) fn http(&mut self, request: &'w HttpRequest) -> Rc<Ty> {
+    pub(super) fn http(&mut self, request: &'w HttpRequest) -> Type {
         match &request.connection {
             Some(name) => self.through(name, request),
             None => self.under("url", |me| me.url(&request.url)),
@@ -40,10 +38,10 @@ impl<'w> Checker<'w> {
         if let Some(pagination) = &request.pagination {
             let items = self.under("pagination", |me| me.pagination(pagination, request));
             let gives = vec![("items", items), ("pages", Ty::Number)];
-            return Rc::new(Ty::object("an http_request step with `pagination`", gives));
+            return Type::from(Ty::object("an http_request step with `pagination`", gives));
         }
         let body = schema_or_any(request.response.schema.as_ref(), "the `response.schema`");
-        Rc::new(Ty::object(
+        Type::from(Ty::object(
             "an http_request step",
             vec![("status", Ty::Number), ("headers", open_texts()), ("body", body)],
         ))
@@ -57,7 +55,7 @@ impl<'w> Checker<'w> {
             ConnectionLookup::Unknown(names) => {
                 let message =
                     format!("{} goes through `{name}`, but there is no such connection", self.user());
-                let hint = match nearest(name, names.iter().map(String::as_str)) {
+                let hint = match self.nearest(name, names.iter().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("add it: stepwell connection apply connections/{name}.yaml"),
                 };

@@ -1,12 +1,9 @@
 //! `pagination`: the paths in an answer by which its pages are read. One that leads nowhere is no failure of a run but the
 //! end of the pages, so it is told here.
 
-use std::rc::Rc;
-
-use stepwell_records::nearest;
-
+use super::bounds::Type;
 use super::checker::Checker;
-use super::infer::{Why, walk};
+use super::infer::{Why, known};
 use super::steps::{open_texts, schema_or_any};
 use super::types::{Object, Rest, Ty};
 use crate::expr::Segment;
@@ -25,12 +22,12 @@ impl<'w> Checker<'w> {
     /// Gives the type of the items.
     pub(super) fn pagination(&mut self, pagination: &'w Pagination, request: &'w HttpRequest) -> Ty {
         let body = schema_or_any(request.response.schema.as_ref(), "the `response.schema`");
-        let answer = Rc::new(Ty::Object(Object {
+        let answer = Type::from(Ty::Object(Object {
             label: Some("an answer".into()),
             fields: vec![
-                ("status".into(), Rc::new(Ty::Number)),
-                ("headers".into(), Rc::new(open_texts())),
-                ("body".into(), Rc::new(body)),
+                ("status".into(), Type::from(Ty::Number)),
+                ("headers".into(), Type::from(open_texts())),
+                ("body".into(), Type::from(body)),
             ],
             required: Vec::new(),
             rest: Rest::Closed,
@@ -48,13 +45,13 @@ impl<'w> Checker<'w> {
             });
         }
         match items {
-            Some(ty) if matches!(ty.bare(), Ty::List(_)) => ty.bare().clone(),
+            Some(ty) if matches!(**ty.bare(), Ty::List(_)) => Ty::clone(ty.bare()),
             _ => Ty::list(Ty::Any),
         }
     }
 
     /// Tells what is wrong with a path; gives the type of what it leads to.
-    fn answer_path(&mut self, key: &str, path: &str, answer: &Rc<Ty>, wanted: Wanted) -> Option<Rc<Ty>> {
+    fn answer_path(&mut self, key: &str, path: &str, answer: &Type, wanted: Wanted) -> Option<Type> {
         let Some(segments) = answer_path(path) else {
             self.tell("invalid_value", format!("`{key}` is a path in the answer, not {path:?}"))
                 .set_hint("names with `.` between them, and places in a list: `body.pages[0].next`");
@@ -62,7 +59,7 @@ impl<'w> Checker<'w> {
         };
         if !matches!(&segments[0], Segment::Key(first) if first == "body" || first == "headers") {
             let meant = answer_path(&format!("body.{path}"));
-            let there = meant.is_some_and(|segments| walk(answer, &segments, false).is_ok());
+            let there = meant.is_some_and(|segments| self.walk(answer, &segments, false).is_ok());
             let hint = match there {
                 true => format!("it begins with `body`: `body.{path}`"),
                 false => "it begins with `body`: `body.results`".to_owned(),
@@ -70,9 +67,9 @@ impl<'w> Checker<'w> {
             self.tell("invalid_value", format!("`{key}` is a path in the answer")).set_hint(hint);
             return None;
         }
-        match walk(answer, &segments, false) {
+        match self.walk(answer, &segments, false) {
             Ok(ty) => {
-                let fits = match (ty.bare(), wanted) {
+                let fits = match (&**ty.bare(), wanted) {
                     (Ty::Any | Ty::OneOf { .. }, _) | (_, Wanted::Anything) => true,
                     (Ty::List(_), _) => wanted == Wanted::List,
                     (Ty::Object(_), _) => false,
@@ -86,13 +83,14 @@ impl<'w> Checker<'w> {
                 Some(ty)
             }
             Err(miss) => {
-                let (giver, names) = match miss.why {
-                    Why::Unknown { label, names } => (label, names),
+                let (giver, names) = match &miss.why {
+                    Why::Unknown(objects) => known(objects),
                     _ => (None, Vec::new()),
                 };
                 let giver = giver.as_deref().unwrap_or("the `response.schema`");
                 let hint = match &segments[miss.at] {
-                    Segment::Key(wrong) => nearest(wrong, names.iter().map(String::as_str))
+                    Segment::Key(wrong) => self
+                        .nearest(wrong, names.iter().copied())
                         .map(|near| format!("did you mean `{near}` there?")),
                     Segment::Index(_) => None,
                 };

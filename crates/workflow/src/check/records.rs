@@ -1,14 +1,14 @@
 //! Steps that read and write records: objects, fields, values, filters, unique sets.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::Value;
 use stepwell_records::filter::{Allowed, Filter, Operand, Subject};
+use stepwell_records::misfit;
 use stepwell_records::schema::{Field, Kind, Object, System, Target};
-use stepwell_records::{misfit, nearest};
 
+use super::bounds::Type;
 use super::checker::Checker;
 use super::types::{self, Rest, Ty};
 use crate::document::Style;
@@ -39,6 +39,9 @@ impl<'w> Checker<'w> {
         if let Some(object) = &object {
             self.path.key("sort");
             for (index, sort) in sort.iter().enumerate() {
+                if self.enough() {
+                    break;
+                }
                 self.path.index(index);
                 self.sort(sort, object);
                 self.path.pop();
@@ -53,7 +56,7 @@ impl<'w> Checker<'w> {
         if names.iter().any(|name| name == view) {
             return;
         }
-        let hint = match nearest(view, names.iter().map(String::as_str)) {
+        let hint = match self.nearest(view, names.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None if names.is_empty() => {
                 "none is saved: stepwell view save, or `views` in schema.yaml".to_owned()
@@ -64,27 +67,27 @@ impl<'w> Checker<'w> {
         self.tell("unknown_view", message).set_hint(hint);
     }
 
-    pub(super) fn search(&mut self, search: &'w SearchRecords) -> Rc<Ty> {
+    pub(super) fn search(&mut self, search: &'w SearchRecords) -> Type {
         let (view, filter) = (search.view.as_ref(), search.filter.as_ref());
         let object = self.which_records(&search.object, view, filter, &search.sort);
         if let Some(limit) = &search.limit {
             self.under("limit", |me| me.whole_number("limit", limit));
         }
         let record = self.record_type(object.as_deref());
-        Rc::new(Ty::Object(types::Object {
+        Type::from(Ty::Object(types::Object {
             label: Some("a search_records step".into()),
             fields: vec![
-                ("records".into(), Rc::new(Ty::List(record))),
-                ("total".into(), Rc::new(Ty::Number)),
-                ("total_is_exact".into(), Rc::new(Ty::Boolean)),
-                ("index".into(), Rc::new(Ty::Any)),
+                ("records".into(), Type::from(Ty::List(record))),
+                ("total".into(), Type::from(Ty::Number)),
+                ("total_is_exact".into(), Type::from(Ty::Boolean)),
+                ("index".into(), Type::from(Ty::Any)),
             ],
             required: Vec::new(),
             rest: Rest::Closed,
         }))
     }
 
-    pub(super) fn create(&mut self, create: &'w CreateRecord) -> Rc<Ty> {
+    pub(super) fn create(&mut self, create: &'w CreateRecord) -> Type {
         let object = self.object(&create.object);
         self.under("record", |me| {
             me.record(&create.record, object.as_deref(), true);
@@ -92,7 +95,7 @@ impl<'w> Checker<'w> {
         self.written(object)
     }
 
-    pub(super) fn update(&mut self, update: &'w UpdateRecord) -> Rc<Ty> {
+    pub(super) fn update(&mut self, update: &'w UpdateRecord) -> Type {
         let object = self.object(&update.object);
         self.record_id(&update.record_id);
         self.under("record", |me| {
@@ -107,7 +110,7 @@ impl<'w> Checker<'w> {
         self.written(object)
     }
 
-    pub(super) fn delete(&mut self, delete: &'w DeleteRecord) -> Rc<Ty> {
+    pub(super) fn delete(&mut self, delete: &'w DeleteRecord) -> Type {
         let object = self.object(&delete.object);
         self.record_id(&delete.record_id);
         if let Some(version) = &delete.if_version {
@@ -140,7 +143,7 @@ impl<'w> Checker<'w> {
         });
     }
 
-    pub(super) fn upsert(&mut self, upsert: &'w UpsertRecord) -> Rc<Ty> {
+    pub(super) fn upsert(&mut self, upsert: &'w UpsertRecord) -> Type {
         let object = self.object(&upsert.object);
         self.under("record", |me| {
             me.record(&upsert.record, object.as_deref(), true);
@@ -149,6 +152,9 @@ impl<'w> Checker<'w> {
             self.under("match", |me| me.unique_set(upsert, object));
             self.path.key("create_only");
             for (index, name) in upsert.create_only.iter().enumerate() {
+                if self.enough() {
+                    break;
+                }
                 self.path.index(index);
                 if let Err(unknown) = object.target(name) {
                     self.tell("unknown_field", unknown.message).hint = unknown.hint;
@@ -165,11 +171,11 @@ impl<'w> Checker<'w> {
         self.written(object)
     }
 
-    fn written(&mut self, object: Option<Arc<Object>>) -> Rc<Ty> {
+    fn written(&mut self, object: Option<Arc<Object>>) -> Type {
         let record = self.record_type(object.as_deref());
-        Rc::new(Ty::Object(types::Object {
+        Type::from(Ty::Object(types::Object {
             label: Some("a record write".into()),
-            fields: vec![("record".into(), record), ("outcome".into(), Rc::new(Ty::Text))],
+            fields: vec![("record".into(), record), ("outcome".into(), Type::from(Ty::Text))],
             required: Vec::new(),
             rest: Rest::Closed,
         }))
@@ -181,7 +187,7 @@ impl<'w> Checker<'w> {
             Ok(object) => Some(object.clone()),
             Err(_) => {
                 let names: Vec<&str> = schema.objects().map(|object| object.name.as_str()).collect();
-                let hint = match nearest(name, names.iter().copied()) {
+                let hint = match self.nearest(name, names.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("objects are {}", names.join(", ")),
                 };
@@ -193,23 +199,24 @@ impl<'w> Checker<'w> {
         }
     }
 
-    pub(super) fn record_type(&mut self, object: Option<&Object>) -> Rc<Ty> {
+    pub(super) fn record_type(&mut self, object: Option<&Object>) -> Type {
         let Some(object) = object else {
-            return Rc::new(Ty::Any);
+            return Type::from(Ty::Any);
         };
         if let Some(ty) = self.records.get(&object.name) {
             return ty.clone();
         }
-        let mut fields: Vec<(String, Rc<Ty>)> = System::ALL
+        let mut fields: Vec<(String, Type)> = System::ALL
             .into_iter()
             .map(|system| {
                 let ty = type_of_kind(system.kind());
                 let ty = if system == System::DeletedAt { ty.nullable() } else { ty };
-                (system.name().to_owned(), Rc::new(ty))
+                (system.name().to_owned(), Type::from(ty))
             })
             .collect();
-        fields.extend(object.fields.iter().map(|field| (field.name.clone(), Rc::new(type_of_field(field)))));
-        let ty = Rc::new(Ty::Object(types::Object {
+        fields
+            .extend(object.fields.iter().map(|field| (field.name.clone(), Type::from(type_of_field(field)))));
+        let ty = Type::from(Ty::Object(types::Object {
             label: Some(format!("a {} record", object.name).into()),
             fields,
             required: Vec::new(),
@@ -236,6 +243,9 @@ impl<'w> Checker<'w> {
 
     fn record_fields(&mut self, record: &'w Fields, object: &Object) {
         for (name, value) in record {
+            if self.enough() {
+                break;
+            }
             self.path.key(name);
             match object.field(name) {
                 None if System::ALL.iter().any(|system| system.name() == name) => {
@@ -332,7 +342,7 @@ impl<'w> Checker<'w> {
                 Some(format!("quote it when it is meant as text: \"{value}\""))
             }
             (Value::String(text), Kind::Select) => options
-                .and_then(|options| nearest(text, options.iter().map(String::as_str)))
+                .and_then(|options| self.nearest(text, options.iter().map(String::as_str)))
                 .map(|near| format!("did you mean `{near}`?")),
             _ => None,
         };
@@ -356,6 +366,9 @@ impl<'w> Checker<'w> {
     fn unique_set(&mut self, upsert: &'w UpsertRecord, object: &Object) {
         let mut known = true;
         for (index, name) in upsert.match_on.iter().enumerate() {
+            if self.enough() {
+                break;
+            }
             self.path.index(index);
             if let Err(unknown) = object.target(name) {
                 known = false;

@@ -2,20 +2,21 @@
 //! certainly run each other for ever.
 
 use std::collections::HashSet;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use stepwell_records::nearest;
-
+use super::bounds::Type;
 use super::catalog::{Catalog, WorkflowLookup};
 use super::checker::Checker;
-use super::loops::{Deed, deeds, deeds_of, may_end_the_run};
+use super::loops::{CHAIN, Deed, deeds, deeds_of, may_end_the_run};
 use super::types::Ty;
 use crate::expr::Mode;
 use crate::model::{RunWorkflow, StepKind, Trigger, Workflow};
 
+/// How many workflows are looked at for a circle.
+const WORKFLOWS: usize = 1_000;
+
 impl<'w> Checker<'w> {
-    pub(super) fn run_workflow(&mut self, run: &'w RunWorkflow) -> Rc<Ty> {
+    pub(super) fn run_workflow(&mut self, run: &'w RunWorkflow) -> Type {
         self.under("input", |me| me.value(&run.input, Mode::Value));
         let own = &self.draft.workflow;
         match self.catalog.workflow(&run.workflow) {
@@ -23,7 +24,7 @@ impl<'w> Checker<'w> {
             WorkflowLookup::Found(workflow) => self.takes(run, &workflow),
             WorkflowLookup::Unknown(names) => {
                 let message = format!("there is no workflow `{}`", run.workflow);
-                let hint = match nearest(&run.workflow, names.iter().map(String::as_str)) {
+                let hint = match self.nearest(&run.workflow, names.iter().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "save it first: `stepwell workflow apply FILE`".into(),
                 };
@@ -31,7 +32,7 @@ impl<'w> Checker<'w> {
             }
             WorkflowLookup::Draft | WorkflowLookup::NotKnown => {}
         }
-        Rc::new(match run.wait {
+        Type::from(match run.wait {
             true => Ty::Any,
             false => Ty::object("a run that is not waited for", vec![("run_id", Ty::Text)]),
         })
@@ -48,9 +49,11 @@ impl<'w> Checker<'w> {
 
     /// A workflow whose runs would certainly run it again and again.
     pub(super) fn run_loop(&mut self, workflow: &'w Workflow) {
+        // What has been seen not to lead back does not, whoever runs it.
+        let mut seen = HashSet::new();
         for (index, step) in workflow.steps.iter().enumerate() {
             let circle = deeds_of(step).into_iter().find_map(|deed| match deed {
-                Deed::Run { workflow: next } => circle(workflow, next, self.catalog),
+                Deed::Run { workflow: next } => circle(workflow, next, self.catalog, &mut seen),
                 _ => None,
             });
             if let Some(circle) = circle {
@@ -79,10 +82,14 @@ impl<'w> Checker<'w> {
 }
 
 /// The names from a workflow by the one that it runs back to it, if every run goes that way.
-fn circle(first: &Workflow, next: &str, catalog: &dyn Catalog) -> Option<Vec<String>> {
-    let mut seen = HashSet::new();
+fn circle(
+    first: &Workflow,
+    next: &str,
+    catalog: &dyn Catalog,
+    seen: &mut HashSet<String>,
+) -> Option<Vec<String>> {
     let mut walk = vec![first.name.clone()];
-    back(first, next, catalog, &mut seen, &mut walk).then_some(walk)
+    back(first, next, catalog, seen, &mut walk).then_some(walk)
 }
 
 fn back(
@@ -96,7 +103,9 @@ fn back(
     if here == first.name {
         return true;
     }
-    if seen.insert(here.to_owned())
+    if walk.len() <= CHAIN
+        && seen.len() < WORKFLOWS
+        && seen.insert(here.to_owned())
         && let WorkflowLookup::Found(workflow) = catalog.workflow(here)
     {
         for next in certain_runs(&workflow) {

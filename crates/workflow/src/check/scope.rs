@@ -1,20 +1,19 @@
 //! Which steps a template may refer to, place by place.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
-use super::types::Ty;
+use super::bounds::Type;
 use crate::model::Step;
 
 /// The names that are certain to have a value here. Entering a list and leaving it again costs what the list holds.
 #[derive(Debug, Default)]
 pub(super) struct Scope<'w> {
-    visible: HashMap<&'w str, Rc<Ty>>,
-    log: Vec<(&'w str, Option<Rc<Ty>>)>,
+    visible: HashMap<&'w str, Type>,
+    log: Vec<(&'w str, Option<Type>)>,
     /// `error`, inside a handler.
-    pub error: Option<Rc<Ty>>,
+    pub error: Option<Type>,
     /// `item`, inside an iterator.
-    pub item: Option<Rc<Ty>>,
+    pub item: Option<Type>,
 }
 
 /// A point to come back to.
@@ -26,7 +25,7 @@ impl<'w> Scope<'w> {
         Mark(self.log.len())
     }
 
-    pub fn add(&mut self, id: &'w str, ty: Rc<Ty>) {
+    pub fn add(&mut self, id: &'w str, ty: Type) {
         let before = self.visible.insert(id, ty);
         self.log.push((id, before));
     }
@@ -45,7 +44,7 @@ impl<'w> Scope<'w> {
         }
     }
 
-    pub fn get(&self, id: &str) -> Option<&Rc<Ty>> {
+    pub fn get(&self, id: &str) -> Option<&Type> {
         self.visible.get(id)
     }
 

@@ -1,7 +1,6 @@
 //! What is looked at in the trigger, in every step, and in the steps that only steer.
 
-use std::rc::Rc;
-
+use super::bounds::Type;
 use super::checker::{Checker, Outcome};
 use super::outside::Sender;
 use super::scope::ListKind;
@@ -14,7 +13,6 @@ use crate::model::{
 };
 use serde_json::Value;
 use stepwell_records::filter::{Allowed, Filter, Subject};
-use stepwell_records::nearest;
 
 /// What `error` has, for `retry.on`.
 const ERROR_FIELDS: &[&str] =
@@ -25,7 +23,7 @@ impl<'w> Checker<'w> {
         if self.draft.broken_trigger {
             return;
         }
-        self.trigger = Rc::new(match trigger {
+        self.trigger = Type::from(match trigger {
             Trigger::Webhook(webhook) => {
                 let body = schema_or_any(webhook.body_schema.as_ref(), "the trigger's `body_schema`");
                 super::webhook::trigger(body, &[])
@@ -119,7 +117,7 @@ impl<'w> Checker<'w> {
                 if ERROR_FIELDS.contains(&head) {
                     return;
                 }
-                let hint = match nearest(head, ERROR_FIELDS.iter().copied()) {
+                let hint = match self.nearest(head, ERROR_FIELDS.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("a failure has {}", ERROR_FIELDS.join(", ")),
                 };
@@ -147,20 +145,20 @@ impl<'w> Checker<'w> {
             StepKind::Filter(filter) => {
                 self.not_here("filter");
                 self.under("when", |me| me.condition(&filter.when));
-                Rc::new(Ty::Any)
+                Type::from(Ty::Any)
             }
             StepKind::Set(set) => {
                 self.under("values", |me| me.given("values", &set.values, Mode::Value));
-                Rc::new(self.type_of_given(&set.values, &step.id))
+                self.type_of_given(&set.values, &step.id)
             }
             StepKind::SetState(set) => {
                 self.under("values", |me| me.kept(&set.values));
-                Rc::new(self.type_of_given(&set.values, &step.id))
+                self.type_of_given(&set.values, &step.id)
             }
             StepKind::Stop(stop) => {
                 self.not_here("stop");
                 self.stop(stop);
-                return Outcome { output: Rc::new(Ty::Any), ends: true };
+                return Outcome { output: Type::from(Ty::Any), ends: true };
             }
             StepKind::RunWorkflow(run) => self.run_workflow(run),
             StepKind::WaitForInput(wait) => self.wait_for_input(wait),
@@ -208,17 +206,17 @@ impl<'w> Checker<'w> {
         }
     }
 
-    fn wait_for_input(&mut self, wait: &'w WaitForInput) -> Rc<Ty> {
+    fn wait_for_input(&mut self, wait: &'w WaitForInput) -> Type {
         for (key, text, mode) in [("title", &wait.title, Mode::Line), ("message", &wait.message, Mode::Body)]
         {
             if let Some(text) = text {
                 self.under(key, |me| me.template(text, mode));
             }
         }
-        Rc::new(schema_or_any(wait.schema.as_ref(), "the step's `schema`"))
+        Type::from(schema_or_any(wait.schema.as_ref(), "the step's `schema`"))
     }
 
-    fn delay(&mut self, delay: &'w Delay) -> Rc<Ty> {
+    fn delay(&mut self, delay: &'w Delay) -> Type {
         match (&delay.span, &delay.until) {
             (Some(_), None) | (None, Some(_)) => {}
             (None, None) => {
@@ -268,7 +266,7 @@ impl<'w> Checker<'w> {
                 }
             });
         }
-        Rc::new(Ty::object("a delay", vec![("until", Ty::Text)]))
+        Type::from(Ty::object("a delay", vec![("until", Ty::Text)]))
     }
 
     fn stop(&mut self, stop: &'w Stop) {
@@ -319,20 +317,20 @@ impl<'w> Checker<'w> {
                 outputs.push(output);
             }
         }
-        Outcome { output: Ty::one_of(outputs, Rule::Every), ends: all_end }
+        Outcome { output: Type::one_of(outputs, Rule::Every), ends: all_end }
     }
 
-    pub(super) fn arm_output(&mut self, last: Rc<Ty>, output: Option<&'w Value>) -> Rc<Ty> {
+    pub(super) fn arm_output(&mut self, last: Type, output: Option<&'w Value>) -> Type {
         match output {
             None => last,
             Some(value) => {
                 self.under("output", |me| me.value(value, Mode::Value));
-                Rc::new(self.type_of(value))
+                self.type_of(value)
             }
         }
     }
 
-    fn email(&mut self, email: &'w SendEmail) -> Rc<Ty> {
+    fn email(&mut self, email: &'w SendEmail) -> Type {
         if email.text.is_none() && email.html.is_none() {
             self.tell("missing_key", "the e-mail has neither `text` nor `html`")
                 .set_hint("add one of them, or both");
@@ -372,7 +370,7 @@ impl<'w> Checker<'w> {
             }
         }
         self.under("headers", |me| me.headers(&email.headers, Mode::Line, Sender::Mail));
-        Rc::new(Ty::object(
+        Type::from(Ty::object(
             "a send_email step",
             vec![("message_id", Ty::Text), ("accepted", Ty::list(Ty::Text))],
         ))
@@ -431,7 +429,7 @@ pub(super) fn open(ty: Ty) -> Ty {
         label: None,
         fields: Vec::new(),
         required: Vec::new(),
-        rest: super::types::Rest::Open(Rc::new(ty)),
+        rest: super::types::Rest::Open(Type::from(ty)),
     })
 }
 

@@ -1,17 +1,15 @@
 //! What templates refer to: whether it has certainly run, and whether it gives what is asked for.
 
-use std::rc::Rc;
-
 use serde_json::Value;
-use stepwell_records::nearest;
 
+use super::bounds::Type;
 use super::checker::{Checker, Looked};
-use super::infer::{Miss, Why, walk};
+use super::infer::{Miss, Why, known};
 use super::scope::{Known, ListKind, Place};
 
 use super::types::Ty;
 use crate::expr::{Mode, Reference, Segment, Template};
-use crate::model::{Fields, StepKind};
+use crate::model::{Fields, StepKind, Workflow};
 
 /// What the run and the workflow say of themselves.
 const RUN: &[&str] = &["id", "started_at"];
@@ -28,6 +26,9 @@ impl<'w> Checker<'w> {
             Value::String(text) => self.template(text, mode),
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
+                    if self.enough() {
+                        return;
+                    }
                     self.path.index(index);
                     self.value(item, mode);
                     self.path.pop();
@@ -40,6 +41,9 @@ impl<'w> Checker<'w> {
 
     pub(super) fn fields(&mut self, fields: &'w Fields, mode: Mode) {
         for (key, value) in fields {
+            if self.enough() {
+                return;
+            }
             self.under(key, |me| me.value(value, mode));
         }
     }
@@ -52,6 +56,9 @@ impl<'w> Checker<'w> {
         match Template::compile(text, mode) {
             Ok(template) => {
                 for reference in template.references() {
+                    if self.enough() {
+                        return;
+                    }
                     let reference = Reference { at: start(reference, text), ..reference.clone() };
                     self.reference(&reference, text);
                 }
@@ -99,13 +106,13 @@ impl<'w> Checker<'w> {
             "steps" | "secrets" => return,
             _ => reference.path.as_slice(),
         };
-        if let Err(miss) = walk(&root, rest, reference.guarded) {
+        if let Err(miss) = self.walk(&root, rest, reference.guarded) {
             self.tell_miss(miss, reference, written);
         }
     }
 
     /// The type of what a reference starts with; nothing when there is no such thing, which has been told.
-    fn root(&mut self, reference: &Reference, written: &str) -> Option<Rc<Ty>> {
+    fn root(&mut self, reference: &Reference, written: &str) -> Option<Type> {
         let root = reference.root.as_str();
         let user = self.user();
         match (self.place, root) {
@@ -136,10 +143,10 @@ impl<'w> Checker<'w> {
         match root {
             "trigger" => return Some(self.trigger.clone()),
             "run" => return self.run_values(reference, written),
-            "workflow" => return Some(Rc::new(texts("the workflow", WORKFLOW))),
+            "workflow" => return Some(Type::from(texts("the workflow", WORKFLOW))),
             "settings" => return self.setting(reference, written),
             // What is kept is known when a run reads it.
-            "state" => return Some(Rc::new(Ty::Any)),
+            "state" => return Some(Type::from(Ty::Any)),
             "secrets" => return self.secret_name(reference, written),
             "steps" => return self.step_by_name(reference, written),
             "error" => {
@@ -151,7 +158,7 @@ impl<'w> Checker<'w> {
                 return self.scope.error.clone();
             }
             "item" if self.scope.item.is_some() => return self.scope.item.clone(),
-            "index" if self.scope.item.is_some() => return Some(Rc::new(Ty::Number)),
+            "index" if self.scope.item.is_some() => return Some(Type::from(Ty::Number)),
             "item" | "index" => {
                 let message = format!("{user} uses `{written}`, which exists only inside an iterator");
                 self.tell_reference(reference, written, "unknown_reference", message, None);
@@ -170,7 +177,7 @@ impl<'w> Checker<'w> {
                 names.sort_unstable();
                 names.extend(["trigger", "run", "workflow", "steps", "settings", "secrets", "state"]);
                 names.extend(self.scope.item.iter().flat_map(|_| ["item", "index"]));
-                let hint = match nearest(root, names.iter().copied()) {
+                let hint = match self.nearest(root, names.iter().copied()) {
                     Some(near) => format!("did you mean `{}`?", replaced(written, root, near)),
                     None => format!("there are {}", listed(names.iter().copied())),
                 };
@@ -236,11 +243,11 @@ impl<'w> Checker<'w> {
     }
 
     /// `steps.ID.status` and `.error` exist for every step, whether it has run or not.
-    fn step_by_name(&mut self, reference: &Reference, written: &str) -> Option<Rc<Ty>> {
+    fn step_by_name(&mut self, reference: &Reference, written: &str) -> Option<Type> {
         let user = self.user();
         let Some(Segment::Key(id)) = reference.path.first() else {
             if reference.path.is_empty() {
-                return Some(Rc::new(Ty::Any));
+                return Some(Type::from(Ty::Any));
             }
             let message = format!("{user} uses `{written}`; steps are found by their ids");
             self.tell_reference(
@@ -253,8 +260,9 @@ impl<'w> Checker<'w> {
             return None;
         };
         if !self.known.contains_key(id.as_str()) {
-            let hint =
-                nearest(id, self.known.keys().copied()).map(|near| format!("did you mean `steps.{near}`?"));
+            let hint = self
+                .nearest(id, self.known.keys().copied())
+                .map(|near| format!("did you mean `steps.{near}`?"));
             let message = format!("{user} uses `{written}`, but there is no step `{id}`");
             self.tell_reference(reference, written, "unknown_reference", message, hint);
             return None;
@@ -262,7 +270,7 @@ impl<'w> Checker<'w> {
         if let Some(Segment::Key(part)) = reference.path.get(1)
             && !STEP.contains(&part.as_str())
         {
-            let hint = match nearest(part, STEP.iter().copied()) {
+            let hint = match self.nearest(part, STEP.iter().copied()) {
                 Some(near) => format!("did you mean `steps.{id}.{near}`?"),
                 None => format!("for what the step gives, write `{id}.{part}`"),
             };
@@ -284,26 +292,18 @@ impl<'w> Checker<'w> {
             let hint = if itself { without } else { format!("put `{id}` before {user}, or {without}") };
             self.tell_reference(reference, written, "not_yet_run", message, Some(hint));
         }
-        Some(Rc::new(Ty::Any))
+        Some(Type::from(Ty::Any))
     }
 
     /// `run`, with the links of the steps that wait for a person.
-    fn run_values(&mut self, reference: &Reference, written: &str) -> Option<Rc<Ty>> {
-        let mut run = texts("the run", RUN);
-        let every = self.draft.workflow.every_step();
-        let waits: Vec<(&str, Ty)> = every
-            .iter()
-            .filter(|step| matches!(step.kind, StepKind::WaitForInput(_)))
-            .map(|step| (step.id.as_str(), Ty::Text))
-            .collect();
-        let ids: Vec<String> = waits.iter().map(|(id, _)| (*id).to_owned()).collect();
-        if let (Ty::Object(run), false) = (&mut run, waits.is_empty()) {
-            let links = Ty::object("`run.input_links` (a link for each `wait_for_input`)", waits);
-            run.fields.push(("input_links".to_owned(), Rc::new(links)));
-        }
+    fn run_values(&mut self, reference: &Reference, written: &str) -> Option<Type> {
+        let run = self.run.get_or_insert_with(|| run_type(&self.draft.workflow)).clone();
         if let [Segment::Key(links), Segment::Key(id), ..] = reference.path.as_slice()
             && links == "input_links"
-            && ids.contains(id)
+            && self
+                .known
+                .get(id.as_str())
+                .is_some_and(|known| matches!(known.step.kind, StepKind::WaitForInput(_)))
             && let Some(iterator) = self.iterator_around(id)
             && self.steps.iter().all(|step| step.id != iterator)
         {
@@ -315,7 +315,7 @@ impl<'w> Checker<'w> {
             self.tell_reference(reference, written, "not_yet_run", message, Some(hint));
             return None;
         }
-        Some(Rc::new(run))
+        Some(run)
     }
 
     /// The iterator whose steps for each item a step is among.
@@ -330,33 +330,33 @@ impl<'w> Checker<'w> {
         }
     }
 
-    fn setting(&mut self, reference: &Reference, written: &str) -> Option<Rc<Ty>> {
+    fn setting(&mut self, reference: &Reference, written: &str) -> Option<Type> {
         if let (Some(names), Some(Segment::Key(name))) = (self.catalog.settings(), reference.path.first())
             && !names.contains(name)
             && !reference.guarded
         {
-            let hint = match nearest(name, names.iter().map(String::as_str)) {
+            let hint = match self.nearest(name, names.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `settings.{near}`?"),
                 None => format!("add it to the workspace: stepwell setting set {name} VALUE"),
             };
             let message = format!("{} uses `{written}`, but there is no such setting", self.user());
             self.tell_reference(reference, written, "unknown_reference", message, Some(hint));
         }
-        Some(Rc::new(Ty::Any))
+        Some(Type::from(Ty::Any))
     }
 
-    fn secret_name(&mut self, reference: &Reference, written: &str) -> Option<Rc<Ty>> {
+    fn secret_name(&mut self, reference: &Reference, written: &str) -> Option<Type> {
         if let (Some(names), Some(Segment::Key(name))) = (self.catalog.secrets(), reference.path.first())
             && !names.contains(name)
         {
-            let hint = match nearest(name, names.iter().map(String::as_str)) {
+            let hint = match self.nearest(name, names.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `secrets.{near}`?"),
                 None => format!("add it to the workspace: stepwell secret set {name}"),
             };
             let message = format!("{} uses `{written}`, but there is no such secret", self.user());
             self.tell_reference(reference, written, "unknown_reference", message, Some(hint));
         }
-        Some(Rc::new(Ty::Text))
+        Some(Type::from(Ty::Text))
     }
 
     fn tell_miss(&mut self, miss: Miss, reference: &Reference, written: &str) {
@@ -370,13 +370,14 @@ impl<'w> Checker<'w> {
             path
         };
         let (code, message, hint) = match miss.why {
-            Why::Unknown { label, names } => {
+            Why::Unknown(objects) => {
+                let (label, names) = known(&objects);
                 let giver = label.as_deref().map_or_else(|| format!("`{}`", upto(miss.at)), str::to_owned);
                 let wrong = match &reference.path[miss.at] {
                     Segment::Key(key) => key.as_str(),
                     Segment::Index(_) => "",
                 };
-                let near = nearest(wrong, names.iter().map(String::as_str));
+                let near = self.nearest(wrong, names.iter().copied());
                 let hint = near.map(|near| {
                     let mut right = format!("{}.{near}", upto(miss.at));
                     reference.path[miss.at + 1..].iter().for_each(|segment| push(&mut right, segment));
@@ -385,7 +386,7 @@ impl<'w> Checker<'w> {
                 let gives = if names.is_empty() {
                     "gives nothing".to_owned()
                 } else {
-                    format!("gives {}", listed(names.iter().map(String::as_str)))
+                    format!("gives {}", listed(names.iter().copied()))
                 };
                 ("unknown_path", format!("{user} uses `{written}`; {giver} {gives}"), hint)
             }
@@ -433,6 +434,19 @@ impl<'w> Checker<'w> {
         let (from, to) = self.place_in(reference.at, written.len());
         self.tell_at(from, to, code, message).hint = hint;
     }
+}
+
+/// What `run` has: with a link for each step that waits for a person.
+fn run_type(workflow: &Workflow) -> Type {
+    let mut run = texts("the run", RUN);
+    let every = workflow.every_step();
+    let waits = every.iter().filter(|step| matches!(step.kind, StepKind::WaitForInput(_)));
+    let waits: Vec<(&str, Ty)> = waits.map(|step| (step.id.as_str(), Ty::Text)).collect();
+    if let (Ty::Object(run), false) = (&mut run, waits.is_empty()) {
+        let links = Ty::object("`run.input_links` (a link for each `wait_for_input`)", waits);
+        run.fields.push(("input_links".to_owned(), Type::from(links)));
+    }
+    Type::from(run)
 }
 
 fn texts(label: &str, names: &[&str]) -> Ty {

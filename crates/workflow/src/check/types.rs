@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::bounds::Type;
 use crate::expr::Kinds;
 
 /// The type of a value, as far as it is certain.
@@ -14,12 +15,12 @@ pub(super) enum Ty {
     Number,
     Boolean,
     Object(Object),
-    List(Rc<Ty>),
+    List(Type),
     /// It, or null. Its parts are those of the value.
-    Nullable(Rc<Ty>),
+    Nullable(Type),
     /// One of these; which one is decided in a run.
     OneOf {
-        of: Vec<Rc<Ty>>,
+        of: Vec<Type>,
         rule: Rule,
     },
 }
@@ -37,7 +38,7 @@ pub(super) enum Rule {
 pub(super) struct Object {
     /// Who gives it, as messages say: "normalize-lead 1.2.0".
     pub label: Option<Rc<str>>,
-    pub fields: Vec<(String, Rc<Ty>)>,
+    pub fields: Vec<(String, Type)>,
     pub required: Vec<String>,
     pub rest: Rest,
 }
@@ -50,7 +51,7 @@ pub(super) enum Rest {
     /// A schema that lists fields and does not say: other paths are taken for mistakes, unless `default()` is given.
     Unsaid,
     /// Anything of this type.
-    Open(Rc<Ty>),
+    Open(Type),
 }
 
 /// How far into a schema types are made; deeper is any.
@@ -62,27 +63,14 @@ impl Ty {
     pub fn object(label: &str, fields: Vec<(&str, Ty)>) -> Ty {
         Ty::Object(Object {
             label: Some(label.into()),
-            fields: fields.into_iter().map(|(name, ty)| (name.to_owned(), Rc::new(ty))).collect(),
+            fields: fields.into_iter().map(|(name, ty)| (name.to_owned(), Type::from(ty))).collect(),
             required: Vec::new(),
             rest: Rest::Closed,
         })
     }
 
     pub fn list(item: Ty) -> Ty {
-        Ty::List(Rc::new(item))
-    }
-
-    /// One type for several; one alone is itself.
-    pub fn one_of(mut of: Vec<Rc<Ty>>, rule: Rule) -> Rc<Ty> {
-        if of.len() == 1
-            && let Some(only) = of.pop()
-        {
-            return only;
-        }
-        if of.is_empty() {
-            return Rc::new(Ty::Any);
-        }
-        Rc::new(Ty::OneOf { of, rule })
+        Ty::List(Type::from(item))
     }
 
     /// The type that a JSON Schema describes; `label` is who gives it.
@@ -99,15 +87,14 @@ impl Ty {
     pub fn nullable(self) -> Ty {
         match self {
             Ty::Any | Ty::Nullable(_) => self,
-            other => Ty::Nullable(Rc::new(other)),
+            other => Ty::Nullable(Type::from(other)),
         }
     }
 
-    /// Without the null that it may be instead.
-    pub fn bare(&self) -> &Ty {
+    pub fn as_object(&self) -> Option<&Object> {
         match self {
-            Ty::Nullable(inner) => inner.bare(),
-            other => other,
+            Ty::Object(object) => Some(object),
+            _ => None,
         }
     }
 
@@ -154,7 +141,7 @@ impl Ty {
 }
 
 impl Object {
-    pub fn field(&self, name: &str) -> Option<&Rc<Ty>> {
+    pub fn field(&self, name: &str) -> Option<&Type> {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, ty)| ty)
     }
 
@@ -183,15 +170,15 @@ impl<'s> SchemaReader<'s> {
         }
         for word in ["anyOf", "oneOf", "allOf"] {
             if let Some(Value::Array(parts)) = map.get(word) {
-                let mut of: Vec<Rc<Ty>> = parts
+                let mut of: Vec<Type> = parts
                     .iter()
                     .filter(|part| part.get("type").and_then(Value::as_str) != Some("null"))
-                    .map(|part| Rc::new(self.ty(part, depth + 1)))
+                    .map(|part| Type::from(self.ty(part, depth + 1)))
                     .collect();
                 if map.contains_key("properties") {
-                    of.push(Rc::new(self.object(map, depth)));
+                    of.push(Type::from(self.object(map, depth)));
                 }
-                let ty = Ty::clone(&Ty::one_of(of, Rule::Some));
+                let ty = Ty::clone(&Type::one_of(of, Rule::Some));
                 let null = parts.iter().any(|part| part.get("type").and_then(Value::as_str) == Some("null"));
                 return if null { ty.nullable() } else { ty };
             }
@@ -230,32 +217,32 @@ impl<'s> SchemaReader<'s> {
     }
 
     fn object(&mut self, map: &'s serde_json::Map<String, Value>, depth: usize) -> Ty {
-        let fields: Vec<(String, Rc<Ty>)> = match map.get("properties") {
+        let fields: Vec<(String, Type)> = match map.get("properties") {
             Some(Value::Object(properties)) => properties
                 .iter()
-                .map(|(name, schema)| (name.clone(), Rc::new(self.ty(schema, depth + 1))))
+                .map(|(name, schema)| (name.clone(), Type::from(self.ty(schema, depth + 1))))
                 .collect(),
             _ => Vec::new(),
         };
         let mut rest = match map.get("additionalProperties") {
             Some(Value::Bool(false)) => Rest::Closed,
-            Some(Value::Bool(true)) => Rest::Open(Rc::new(Ty::Any)),
-            Some(schema @ Value::Object(_)) => Rest::Open(Rc::new(self.ty(schema, depth + 1))),
-            _ if fields.is_empty() => Rest::Open(Rc::new(Ty::Any)),
+            Some(Value::Bool(true)) => Rest::Open(Type::from(Ty::Any)),
+            Some(schema @ Value::Object(_)) => Rest::Open(Type::from(self.ty(schema, depth + 1))),
+            _ if fields.is_empty() => Rest::Open(Type::from(Ty::Any)),
             _ => Rest::Unsaid,
         };
         if let Some(Value::Object(patterns)) = map.get("patternProperties") {
             // Which names fit which pattern is decided in a run: any other name may be one of them.
-            let mut of: Vec<Rc<Ty>> =
-                patterns.values().map(|schema| Rc::new(self.ty(schema, depth + 1))).collect();
+            let mut of: Vec<Type> =
+                patterns.values().map(|schema| Type::from(self.ty(schema, depth + 1))).collect();
             match &rest {
                 // A name that fits none of them is refused.
                 Rest::Closed => {}
                 Rest::Open(other) => of.push(other.clone()),
-                Rest::Unsaid => of.push(Rc::new(Ty::Any)),
+                Rest::Unsaid => of.push(Type::from(Ty::Any)),
             }
             if !patterns.is_empty() {
-                rest = Rest::Open(Ty::one_of(of, Rule::Some));
+                rest = Rest::Open(Type::one_of(of, Rule::Some));
             }
         }
         let required = match map.get("required") {
@@ -308,12 +295,13 @@ mod tests {
             let Ty::Object(object) = Ty::of_schema(&schema, "x") else { panic!("no object") };
             object.rest
         };
-        let open = |ty: Ty| Rest::Open(Rc::new(ty));
+        let open = |ty: Ty| Rest::Open(Type::from(ty));
         let numbers = json!({"^n_": {"type": "number"}});
         let closed = rest(json!({"patternProperties": numbers, "additionalProperties": false}));
         assert_eq!(closed, open(Ty::Number));
         let both = json!({"^n_": {"type": "number"}, "^t_": {"type": "string"}});
-        let one_of = |of: Vec<Ty>| Ty::OneOf { of: of.into_iter().map(Rc::new).collect(), rule: Rule::Some };
+        let one_of =
+            |of: Vec<Ty>| Ty::OneOf { of: of.into_iter().map(Type::from).collect(), rule: Rule::Some };
         let two = rest(json!({"patternProperties": both, "additionalProperties": false}));
         assert_eq!(two, open(one_of(vec![Ty::Number, Ty::Text])));
         let other = rest(json!({"patternProperties": numbers, "additionalProperties": {"type": "string"}}));

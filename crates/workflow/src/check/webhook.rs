@@ -1,7 +1,6 @@
 //! The trigger `webhook`: who may call it, how repeats are told, and the handshake.
 
-use std::rc::Rc;
-
+use super::bounds::Type;
 use super::checker::Checker;
 use super::scope::Place;
 use super::steps::open;
@@ -60,7 +59,7 @@ impl<'w> Checker<'w> {
 
     /// The body of a handshake need not fit the schema of the others.
     fn handshake(&mut self, handshake: &'w Handshake, auth: &Auth) {
-        let whole = std::mem::replace(&mut self.trigger, Rc::new(trigger(Ty::Any, &[])));
+        let whole = std::mem::replace(&mut self.trigger, Type::from(trigger(Ty::Any, &[])));
         self.under("challenge", |me| {
             me.template(&handshake.challenge, Mode::Value);
             if !handshake.challenge.contains("{{") {
@@ -82,7 +81,7 @@ impl<'w> Checker<'w> {
         }
         let more: &[&'static str] =
             if handshake.hmac.is_some() { &["challenge", "challenge_hmac"] } else { &["challenge"] };
-        self.trigger = Rc::new(trigger(Ty::Any, more));
+        self.trigger = Type::from(trigger(Ty::Any, more));
         if let Some(answer) = &handshake.respond {
             self.under("respond", |me| me.answer(answer));
         }

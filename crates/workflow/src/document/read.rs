@@ -12,7 +12,7 @@ use super::path::{Path, Segment};
 use super::source::Source;
 use super::tree::{Data, Entry, Node, quoted};
 use crate::model::Workflow;
-use crate::problem::Problem;
+use crate::problem::{Problem, Problems, told};
 
 /// A definition as far as it could be read.
 #[derive(Debug)]
@@ -31,9 +31,13 @@ pub fn read(source: &Source<'_>, tree: &Node) -> (Option<Draft>, Vec<Problem>) {
         let message =
             format!("a workflow is a map with `name`, `trigger` and `steps`, not {}", tree.describe());
         reader.tell(tree, "wrong_type", message);
-        return (None, reader.problems);
+        return (None, reader.problems.into_found());
     };
     let mut document = reader.fields(tree, entries, TOP.name, &[TOP.fields], &[]).0;
+    if reader.problems.is_over() {
+        // It has been left half read.
+        return (None, reader.problems.into_found());
+    }
     document.entry("name").or_insert_with(|| json!(""));
     document.entry("steps").or_insert_with(|| json!([]));
     let broken_trigger = !document.contains_key("trigger");
@@ -43,11 +47,11 @@ pub fn read(source: &Source<'_>, tree: &Node) -> (Option<Draft>, Vec<Problem>) {
         Err(error) => {
             // The table and the types disagree: say what the types say rather than nothing.
             reader.tell(tree, "invalid_value", error.to_string());
-            return (None, reader.problems);
+            return (None, reader.problems.into_found());
         }
     };
     let draft = Draft { workflow, broken: reader.broken, broken_trigger };
-    (Some(draft), reader.problems)
+    (Some(draft), reader.problems.into_found())
 }
 
 /// Reads a document of another kind, which has a table of its own. Nothing comes of one with problems.
@@ -60,12 +64,12 @@ pub fn read_as(source: &Source<'_>, tree: &Node, form: &'static Form) -> (Option
             reader.refuse(tree, "wrong_type", message)
         }
     };
-    (value.filter(|_| reader.problems.is_empty()), reader.problems)
+    (value.filter(|_| reader.problems.is_empty()), told(reader.problems.into_found()))
 }
 
 pub(super) struct Reader<'n, 't> {
     pub(super) source: &'n Source<'t>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Problems,
     pub(super) path: Path<'n>,
     /// The ids of the steps around the place, innermost last.
     steps: Vec<&'n str>,
@@ -76,7 +80,7 @@ impl<'n, 't> Reader<'n, 't> {
     fn new(source: &'n Source<'t>) -> Self {
         Reader {
             source,
-            problems: Vec::new(),
+            problems: Problems::default(),
             path: Path::default(),
             steps: Vec::new(),
             broken: HashSet::new(),
@@ -85,7 +89,8 @@ impl<'n, 't> Reader<'n, 't> {
 
     /// The value as JSON for the definition; nothing when it does not fit, which has been told then.
     fn value(&mut self, node: &'n Node, shape: &'static Shape) -> Option<Value> {
-        if node.data == Data::Broken {
+        // With so many problems nothing comes of the document.
+        if node.data == Data::Broken || self.problems.is_over() {
             return None;
         }
         if !shape.takes(node) {
@@ -203,6 +208,9 @@ impl<'n, 't> Reader<'n, 't> {
         let mut values = Map::new();
         let mut complete = true;
         for entry in entries {
+            if self.problems.is_over() {
+                break;
+            }
             if tables.len() > 1 && entry.key == "type" {
                 continue;
             }
@@ -332,6 +340,9 @@ impl<'n, 't> Reader<'n, 't> {
     fn step_list(&mut self, items: &'n [Node]) -> Option<Value> {
         let mut steps = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
+            if self.problems.is_over() {
+                break;
+            }
             self.path.index(index);
             steps.push(self.step(item));
             self.path.pop();
@@ -417,9 +428,7 @@ impl<'n, 't> Reader<'n, 't> {
 
     pub(super) fn push(&mut self, problem: Problem) -> &mut Problem {
         let step = self.steps.last().copied();
-        self.problems.push(problem.path(&self.path).step(step));
-        let last = self.problems.len() - 1;
-        &mut self.problems[last]
+        self.problems.push(problem.path(&self.path).step(step))
     }
 }
 
