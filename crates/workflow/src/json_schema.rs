@@ -27,7 +27,8 @@ pub struct Schema {
     cost: Cost,
     /// What the names of properties are held against by the validator.
     of_names: Vec<Arc<Pattern>>,
-    has_patterns: bool,
+    /// All of them.
+    patterns: Vec<Arc<Pattern>>,
 }
 
 /// Why a schema is none that can be used.
@@ -84,7 +85,7 @@ pub fn compile(schema: &Value) -> Result<Schema, Unfit> {
         }
         known.insert(found.pattern.to_owned(), Arc::new(one));
     }
-    let has_patterns = !of_values.is_empty() || !of_names.is_empty();
+    let patterns = of_values.values().chain(of_names.values()).cloned().collect();
     let validator = jsonschema::options()
         .should_validate_formats(true)
         .offline()
@@ -114,7 +115,7 @@ pub fn compile(schema: &Value) -> Result<Schema, Unfit> {
             pointer: error.instance_path().as_str().to_owned(),
             hint: None,
         })?;
-    Ok(Schema { validator, cost, of_names: of_names.into_values().collect(), has_patterns })
+    Ok(Schema { validator, cost, of_names: of_names.into_values().collect(), patterns })
 }
 
 /// Whether a schema is compiled in no time that others would notice: a small one, without patterns.
@@ -178,24 +179,40 @@ impl Schema {
         }
     }
 
-    /// Whether all of it takes no longer than others can wait for: short texts, or nothing that reads them closely.
+    /// Whether all of it takes no longer than others can wait for: few values, and short texts for all the patterns.
     pub fn is_quick(&self, body: &Value) -> bool {
         const VALUES: usize = 2_000;
         const BYTES: usize = 16 << 10;
-        if self.has_patterns || self.cost.per_value > 500 {
-            return false;
-        }
-        let (mut values, mut bytes) = (0, 0);
+        const STEPS: u64 = 1_000_000;
+        let (mut values, mut bytes, mut steps) = (0, 0, self.cost.per_value);
+        let mut reads = |text: &str| {
+            bytes += text.len();
+            for pattern in &self.patterns {
+                // As often as anything is looked at for one value.
+                steps = pattern.steps(text).saturating_mul(self.cost.per_value).saturating_add(steps);
+                if steps > STEPS {
+                    return false;
+                }
+            }
+            bytes <= BYTES
+        };
         let mut open = vec![body];
         while let Some(value) = open.pop() {
             values += 1;
-            match value {
-                Value::String(text) => bytes += text.len(),
-                Value::Array(items) => open.extend(items),
-                Value::Object(fields) => open.extend(fields.values()),
-                _ => {}
-            }
-            if values + open.len() > VALUES || bytes > BYTES {
+            let read = match value {
+                Value::String(text) => reads(text),
+                Value::Array(items) => {
+                    open.extend(items);
+                    true
+                }
+                Value::Object(fields) => {
+                    open.extend(fields.values());
+                    fields.keys().all(|name| reads(name))
+                }
+                _ => true,
+            };
+            let looked_at = self.cost.per_value.saturating_mul((values + open.len()) as u64);
+            if !read || values + open.len() > VALUES || looked_at > STEPS {
                 return false;
             }
         }

@@ -129,7 +129,7 @@ impl Pattern {
     }
 
     /// At most, for one text.
-    fn steps(&self, text: &str) -> u64 {
+    pub(super) fn steps(&self, text: &str) -> u64 {
         let length = text.len() as u64 + 1;
         match &self.engine {
             Engine::Count(_) => length,

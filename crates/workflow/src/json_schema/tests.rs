@@ -123,8 +123,19 @@ fn honest_patterns_and_bodies_fit() {
         &json!({"type": "object", "properties": {"text": {"type": "string", "maxLength": 20_000_000}}}),
     );
     assert_eq!(codes(&open, &json!({"text": "a".repeat(10 << 20)})), []);
-    assert!(!open.is_quick(&json!({"text": "a".repeat(10 << 20)})) && open.is_quick(&json!({"text": "a"})));
-    assert!(!mails.is_quick(&json!([])));
+}
+
+#[test]
+fn what_takes_long_is_known_before() {
+    let mails = schema(&json!({"items": {"pattern": r"^[^@\s]+@[^@\s]+\.[a-z]{2,}$"}}));
+    assert!(mails.is_quick(&json!(["ada.lovelace@example.com"])));
+    assert!(!mails.is_quick(&json!(vec!["ada.lovelace@example.com"; 1_900])));
+    let open = schema(&json!({"type": "object", "properties": {"text": {"type": "string"}}}));
+    assert!(open.is_quick(&json!({"text": "a"})));
+    assert!(!open.is_quick(&json!({"text": "a".repeat(1 << 20)})) && !open.is_quick(&json!(vec![1; 3_000])));
+    let around = text(r"(?=.*\d)(?=.*[a-z]).{8,}");
+    assert!(around.is_quick(&json!("correct horse 1")) && !around.is_quick(&json!("a".repeat(1_500))));
+    assert!(!text("a[ab]{3000}[c-z]").is_quick(&json!("a".repeat(1_500))));
 }
 
 #[test]
