@@ -75,7 +75,7 @@ impl Search<'_> {
                         chunks.go_on(read.largest);
                         examined += read.examined;
                         for stored in read.rows {
-                            gathered.add(stored.row()?).await?;
+                            gathered.add(stored.row(&self.work)?).await?;
                         }
                         match read.last {
                             Some(last) if read.examined == asked => {
@@ -106,6 +106,7 @@ impl Search<'_> {
             chunks.go_on(largest);
             for (id, value) in some.iter().zip(stored) {
                 if let Some(value) = value {
+                    self.work.read(value.len());
                     gathered.add(Row::decode(*id, &value)?).await?;
                 }
             }

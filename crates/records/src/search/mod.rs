@@ -282,7 +282,10 @@ impl Search<'_> {
 
     /// Whether a row is wanted. A large record and many conditions take long, so others have their turns meanwhile.
     async fn matches(&self, row: &Row) -> Result<bool, RecordsError> {
-        let Some(asked) = &self.asked else { return Ok(true) };
+        let Some(asked) = &self.asked else {
+            self.work.take_turns().await;
+            return Ok(true);
+        };
         let mut asking = asked.begin();
         loop {
             self.work.take_turns().await;

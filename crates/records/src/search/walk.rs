@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::kept::Filling;
 use super::plan::{Holds, Stretch};
-use super::work::Chunks;
+use super::work::{Chunks, Work};
 use super::{Found, MAX_COUNTED, MAX_TOTAL, Search};
 use crate::error::RecordsError;
 use crate::index::{id_of_unique, value_of_sort_bytes};
@@ -56,7 +56,7 @@ impl Search<'_> {
                             false => self.cut_short(found, stretch, looked_at).ok_or_else(|| self.too_much()),
                         };
                     }
-                    let row = stored.row()?;
+                    let row = stored.row(&self.work)?;
                     looked_at = Some(row.id);
                     if !self.matches(&row).await? {
                         continue;
@@ -202,7 +202,8 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub fn row(&self) -> Result<Row, RecordsError> {
+    pub fn row(&self, work: &Work) -> Result<Row, RecordsError> {
+        work.read(self.value.len());
         Row::decode(self.id, &self.value)
     }
 }
