@@ -1,6 +1,6 @@
 //! JSON Schemas, compiled and held against values: never fetching anything, in memory and time that have a bound.
 //!
-//! What the schemas of a schema cost is told by [`schema_cost`](crate::schema_cost). Patterns and `uniqueItems` are checked
+//! What the schemas of a schema cost is told by [`crate::schema_cost`]. Patterns and `uniqueItems` are checked
 //! here rather than by the validator, which counts neither how long the texts are nor how alike the items.
 
 mod account;

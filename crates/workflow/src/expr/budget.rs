@@ -13,7 +13,7 @@ use crate::depth::MAX_DEPTH;
 pub const MAX_STEPS: u64 = 1_000_000;
 
 /// Bytes of the values that one rendering makes on its way, copies and what is thrown away again included; of lists and
-/// objects about what they are as JSON, and of each value in them at least [`LEAST`].
+/// objects about what they are as JSON, and of each value in them at least `LEAST`.
 pub const MAX_MADE: u64 = 16 << 20;
 
 /// A value takes 32 bytes of memory even where its JSON is one digit: so what is made takes no more than four times
