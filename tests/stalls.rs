@@ -145,6 +145,56 @@ async fn callers_that_wait_for_results_keep_nobody_out() {
     drop(held);
 }
 
+/// They hold all that strangers may; calls of the API go through.
+#[tokio::test]
+async fn bodies_of_strangers_leave_room_for_those_with_a_key() {
+    let (server, _folder) = server(&["--dev"], &[("STEPWELL_LIMITS__BODIES_BYTES", "32MiB")]);
+    server.activate("takes", TAKES).await;
+    server.activate("rests", RESTS).await;
+    server
+        .activate(
+            "by-hand",
+            "name: by-hand\ntrigger: { type: manual }\nsteps: [{ id: a, type: set, values: { b: 1 } }]\n",
+        )
+        .await;
+    let most = 8 << 20;
+    // Those whose callers wait for the result hold nothing.
+    let mut held = Vec::new();
+    for n in 1..=4 {
+        let body = format!("\"{}\"", "x".repeat(7 << 20));
+        held.push(sends(&server, &(post("/hooks/default/rests", body.len()) + &body)).await);
+        let waiting = async || {
+            server.get("/api/v1/runs?status=waiting").await.expect(200)["runs"].as_array().unwrap().len()
+        };
+        let all_waiting = async {
+            while waiting().await < n {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), all_waiting).await.expect("all of them are taken");
+    }
+    for _ in 0..2 {
+        held.push(sends(&server, &(post("/hooks/default/takes", most) + &" ".repeat(most - 1))).await);
+    }
+    // What is sent is read in its own time.
+    // More than the little that is left.
+    let large = json!({ "n": "x".repeat(300 << 10) });
+    let refused = async {
+        loop {
+            let answer = server.post("/hooks/default/takes", &large).await;
+            if answer.status.as_u16() == 503 {
+                return answer.code();
+            }
+            answer.expect(200);
+        }
+    };
+    let code =
+        tokio::time::timeout(Duration::from_secs(20), refused).await.expect("strangers have their half");
+    assert_eq!(code, "too_busy");
+    server.post("/api/v1/workflows/by-hand/run", &large).await.expect(202);
+    drop(held);
+}
+
 #[tokio::test]
 async fn running_out_of_open_files_ends_nothing_and_passes() {
     let mut server = Server::dev();
@@ -205,9 +255,12 @@ async fn a_head_that_stalls_is_hung_up_on() {
 async fn no_body_is_read_for_who_may_not_send_it() {
     let server = Server::start(&[]);
     server.activate("asks", ASKS).await;
-    for (path, status) in
-        [("/hooks/default/nobody", 404), ("/hooks/default/asks", 401), ("/api/v1/records/person", 401)]
-    {
+    for (path, status) in [
+        ("/hooks/default/nobody", 404),
+        ("/hooks/default/asks", 401),
+        ("/api/v1/records/person", 401),
+        ("/inputs/default/no-link", 404),
+    ] {
         // The body never comes; the answer does.
         let mut stream = sends(&server, &post(path, 1 << 20)).await;
         let mut head = [0; 12];

@@ -41,18 +41,20 @@ pub async fn give(
     request: Request,
 ) -> Answer<Response> {
     let headers = request.headers().clone();
-    let bytes = body::read(&app, Sender::Stranger, &headers, request.into_body(), INPUT_BODY).await?;
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.starts_with("application/x-www-form-urlencoded") {
+    let is_form = kind.starts_with("application/x-www-form-urlencoded");
+    // A body is read only for somebody who has a link that is good, and may be used now.
+    let (workspace, form) = match form(&app, &workspace, &token).await {
+        Ok(found) => found,
+        Err(error) if is_form => return Ok(refused(&error)),
+        Err(error) => return Err(error.into()),
+    };
+    let bytes = body::read(&app, Sender::Stranger, &headers, request.into_body(), INPUT_BODY).await?;
+    if !is_form {
         let data = body::json_or(&bytes, "the input", json!({}))?;
-        let workspace = of(&app, &workspace).await?;
         let taken = workspace.runs().give_input_by_link(&token, data).await?;
         return Ok(Json(taken).into_response());
     }
-    let (workspace, form) = match form(&app, &workspace, &token).await {
-        Ok(found) => found,
-        Err(error) => return Ok(refused(&error)),
-    };
     let fields: Vec<(String, String)> = url::form_urlencoded::parse(&bytes).into_owned().collect();
     let data = match given(&form, &fields) {
         Ok(data) => data,
