@@ -214,9 +214,7 @@ pub(crate) async fn leave(
         }
         Stand::Out => {}
     }
-    line.go_on(ctx, tx, told).await?;
-    line.go_on_replacing(ctx, tx, told).await?;
-    line.write(tx)
+    line.moves_up(ctx, tx, told).await
 }
 
 /// The runs of one key in a transaction.
@@ -250,6 +248,13 @@ impl<'a> Line<'a> {
     /// Whether one more may be under way, and nobody waits for that.
     fn has_room(&self) -> bool {
         self.counts.waiting == 0 && self.counts.held < self.counts.limit
+    }
+
+    /// Somebody is gone: those who come next have their turn.
+    async fn moves_up(&mut self, ctx: &Ctx, tx: &mut Txn, told: &mut Vec<Told>) -> Result<(), Refused> {
+        self.go_on(ctx, tx, told).await?;
+        self.go_on_replacing(ctx, tx, told).await?;
+        self.write(tx)
     }
 
     /// Deals with the first in line, as many as one transaction takes: those that were replaced are told to end, the

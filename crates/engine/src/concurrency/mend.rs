@@ -95,9 +95,7 @@ pub(crate) async fn take_out(ctx: &Ctx, run: RunId) -> Result<(), Refused> {
                 if tx.get(row).await?.is_some_and(|value| is_of_run(row, &value)) {
                     let mut line = Line::read(ctx, &mut tx, workflow, key).await?;
                     line.take_away(&mut tx, row.clone(), is_held);
-                    line.go_on(ctx, &mut tx, &mut told).await?;
-                    line.go_on_replacing(ctx, &mut tx, &mut told).await?;
-                    line.write(&mut tx)?;
+                    line.moves_up(ctx, &mut tx, &mut told).await?;
                 }
                 Ok::<Vec<Told>, Refused>(told)
             })
@@ -131,9 +129,7 @@ async fn mend(ctx: &Ctx, workflow: &str, key: &str) -> Result<(), Refused> {
                 for lost in some {
                     line.mend_row(&mut tx, *lost, runs.get(lost).copied()).await?;
                 }
-                line.go_on(ctx, &mut tx, &mut told).await?;
-                line.go_on_replacing(ctx, &mut tx, &mut told).await?;
-                line.write(&mut tx)?;
+                line.moves_up(ctx, &mut tx, &mut told).await?;
                 Ok::<Vec<Told>, Refused>(told)
             })
         });
