@@ -54,9 +54,27 @@ struct Taken {
 
 impl Room {
     pub fn new(bytes: usize) -> Self {
-        let units = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        let units = Self::units(bytes);
         let of = |units| Arc::new(Semaphore::new(units));
-        Self { all: of(units), strangers: of((units / 2).max(1)), bytes }
+        Self { all: of(units), strangers: of(Self::of_strangers(units)), bytes }
+    }
+
+    fn units(bytes: usize) -> usize {
+        (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS)
+    }
+
+    fn of_strangers(units: usize) -> usize {
+        (units / 2).max(1)
+    }
+
+    /// The bytes that all bodies take now, and those of strangers among them.
+    pub fn taken(&self) -> (u64, u64) {
+        let bytes = |units: usize, left: usize| (units.saturating_sub(left) * UNIT) as u64;
+        let units = Self::units(self.bytes);
+        (
+            bytes(units, self.all.available_permits()),
+            bytes(Self::of_strangers(units), self.strangers.available_permits()),
+        )
     }
 
     /// Takes what a body of `bytes` needs besides what it has.
@@ -322,12 +340,15 @@ mod tests {
         let read = |sender, n: usize| async move {
             read_into(room, sender, &HeaderMap::new(), Body::from(vec![b'x'; n]), 8 << 20).await
         };
+        assert_eq!(room.taken(), (0, 0));
         let theirs = read(Sender::Stranger, 500 << 10).await.unwrap();
+        assert_eq!(room.taken(), (448 << 10, 448 << 10));
         let problem = read(Sender::Stranger, 300 << 10).await.unwrap_err();
         assert_eq!((problem.status.as_u16(), problem.code.as_str()), (503, "too_busy"));
         assert!(problem.detail.contains("524288"), "{}", problem.detail);
         let ours = read(Sender::Known, 500 << 10).await.unwrap();
         drop(theirs);
+        assert_eq!(room.taken(), (448 << 10, 0));
         // Those with a key may have all of it, and what was refused has left nothing behind.
         let more = read(Sender::Known, 500 << 10).await.unwrap();
         assert!(read(Sender::Stranger, 300 << 10).await.is_err());

@@ -112,6 +112,7 @@ fn engine_metrics(app: &App, text: &mut String) {
     use std::fmt::Write;
     let s = app.engine().stats();
     let (connections_open, connections_cut) = app.connections().counts();
+    let (bodies, bodies_of_strangers) = app.room().taken();
     let counters = [
         ("runs_started", "Runs started", s.runs_started),
         ("runs_completed", "Runs completed", s.runs_completed),
@@ -145,6 +146,16 @@ fn engine_metrics(app: &App, text: &mut String) {
     ];
     let gauges = [
         ("http_connections_open", "Connections open", connections_open),
+        (
+            "http_bodies_bytes",
+            "Memory that bodies of requests take of limits.bodies_bytes, small ones not counted",
+            bodies,
+        ),
+        (
+            "http_bodies_of_strangers_bytes",
+            "The part of it that those without a key take, who may have half",
+            bodies_of_strangers,
+        ),
         ("runs_running", "Runs being driven", s.runs_running),
         ("runs_queued", "Runs waiting for a slot", s.runs_queued),
         ("calls_waiting", "Requests that wait for their turn at a connection", s.calls_waiting),
