@@ -95,9 +95,13 @@ mod tests {
         }
     }
 
-    async fn soon<T>(work: impl Future<Output = io::Result<T>>) -> Option<T> {
-        let result = tokio::time::timeout(Duration::from_millis(100), work).await;
-        result.ok().map(Result::unwrap)
+    /// It is given up after a moment.
+    async fn waits(work: impl Future<Output = io::Result<Vec<SocketAddr>>>) -> bool {
+        tokio::time::timeout(Duration::from_millis(100), work).await.is_err()
+    }
+
+    async fn ends(work: impl Future<Output = io::Result<Vec<SocketAddr>>>) {
+        tokio::time::timeout(Duration::from_secs(60), work).await.expect("it is served").unwrap();
     }
 
     #[tokio::test]
@@ -106,20 +110,22 @@ mod tests {
         let find = gate.clone();
         let lookups = Lookups::new(3, 2, move |name| find.find(name));
         for name in ["slow-1", "slow-2"] {
-            assert_eq!(soon(lookups.addresses("a", name)).await, None);
+            assert!(waits(lookups.addresses("a", name)).await, "{name}");
         }
-        assert_eq!(soon(lookups.addresses("a", "quick")).await, None, "nobody waits, and both go on");
-        assert!(soon(lookups.addresses("b", "quick")).await.is_some(), "others are served");
-        assert_eq!(soon(lookups.addresses("b", "slow-3")).await, None);
-        assert_eq!(soon(lookups.addresses("c", "quick")).await, None, "as long as there is a place");
+        assert!(waits(lookups.addresses("a", "quick")).await, "nobody waits, and both go on");
+        ends(lookups.addresses("b", "quick")).await;
+        assert!(waits(lookups.addresses("b", "slow-3")).await);
+        assert!(waits(lookups.addresses("c", "quick")).await, "as long as there is a place");
         assert_eq!(lookups.all.available_permits(), 0);
         // Work of others goes on all the while.
-        assert_eq!(soon(async { Ok(tokio::task::spawn_blocking(|| 1).await.unwrap()) }).await, Some(1));
+        assert_eq!(tokio::task::spawn_blocking(|| 1).await.unwrap(), 1);
         gate.open();
         for workspace in ["a", "b", "c"] {
-            assert!(soon(lookups.addresses(workspace, "slow-4")).await.is_some(), "{workspace}");
+            ends(lookups.addresses(workspace, "slow-4")).await;
         }
-        assert_eq!(lookups.all.available_permits(), 3);
+        // Each gives its place back when it has told what it found.
+        let all = tokio::time::timeout(Duration::from_secs(60), lookups.all.acquire_many(3)).await;
+        all.expect("every place is free again").unwrap();
     }
 
     #[tokio::test]
@@ -127,12 +133,12 @@ mod tests {
         let gate = Arc::new(Gate::default());
         let find = gate.clone();
         let lookups = Lookups::new(8, 1, move |name| find.find(name));
-        assert_eq!(soon(lookups.addresses("busy", "slow")).await, None);
+        assert!(waits(lookups.addresses("busy", "slow")).await);
         for n in 0..KEPT {
             lookups.places_of(&n.to_string());
         }
         assert!(lookups.each.lock().unwrap().len() < 10);
-        assert_eq!(soon(lookups.addresses("busy", "quick")).await, None, "it has not got a new one");
+        assert!(waits(lookups.addresses("busy", "quick")).await, "it has not got a new one");
         gate.open();
     }
 
