@@ -1,5 +1,6 @@
 //! Benchmarks of Stepwell against bare lower bounds. `docs/performance.md` says what is measured and how to run it.
 
+mod alone;
 mod bare;
 mod bare_rows;
 mod check;
@@ -92,6 +93,9 @@ enum Command {
     /// The same of the floor; without a module it only opens its data and listens.
     #[command(hide = true)]
     Floor { data: PathBuf, module: Option<PathBuf> },
+    /// The engine's own work for web forms, for a profiler.
+    #[command(hide = true)]
+    Alone { forms: u64 },
     /// Where the product compiles modules.
     #[command(hide = true)]
     Compile,
@@ -140,14 +144,18 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Product { data, send_mail } => server_runtime()?.block_on(product::serve(data, *send_mail)),
         Command::Floor { data, module } => server_runtime()?.block_on(floor::serve(data, module.as_deref())),
+        Command::Alone { forms } => {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(alone::run(*forms))
+        }
         // One thread makes all the requests: what it takes is the same for product and floor, and it leaves them
         // as much of the machine as it can.
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure(&cli)),
     }
 }
 
-/// The runtime of `stepwell serve`.
+/// The runtime of `stepwell serve`, and its pages of memory, for both sides.
 fn server_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    rustix::thread::disable_transparent_huge_pages(true)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("server").build()
 }
 
