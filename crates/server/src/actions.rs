@@ -69,7 +69,7 @@ pub async fn put(
 
 pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: PageQuery = parameters::read(query.as_deref())?;
-    page::answer("actions", workspace.actions().list(page::request(query.limit, query.cursor)?).await?)
+    page::answer("actions", workspace.actions().list(page::request(query.limit, query.cursor)).await?)
 }
 
 pub async fn get(

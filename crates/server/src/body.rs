@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use stepwell_workflow::depth::{MAX_DEPTH, place_of, text_too_deep};
@@ -218,14 +218,21 @@ pub fn json_or<T: DeserializeOwned>(bytes: &[u8], what: &str, empty: T) -> Answe
 
 /// An object of named members. A list of the same values in the right order would be taken for one otherwise.
 pub fn object<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Answer<T> {
-    if bytes.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_body",
-            format!("this is not {what}: it is a list, and an object `{{…}}` is needed"),
-        ));
-    }
-    json(bytes, what)
+    let other = match bytes.trim_ascii_start().first() {
+        Some(b'[') => "a list",
+        Some(b'"') => "a text",
+        Some(b'-' | b'0'..=b'9') => "a number",
+        Some(b't' | b'f') => "true or false",
+        Some(b'n') => "null",
+        _ => return json(bytes, what),
+    };
+    // What is no JSON at all is told as that.
+    json::<IgnoredAny>(bytes, what)?;
+    Err(Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid_body",
+        format!("this is not {what}: it is {other}, and an object `{{…}}` is needed"),
+    ))
 }
 
 /// Like [`object`], with a value of its own for an empty body.
@@ -412,9 +419,20 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_no_object() {
+    fn what_is_no_object_is_told_what_it_is() {
         let problem = object::<Page>(b" [3]", "a page").unwrap_err();
         assert_eq!((problem.status.as_u16(), problem.code.as_str()), (422, "invalid_body"));
+        for (body, is) in
+            [("5", "a number"), ("\"a\"", "a text"), (" true", "true or false"), ("null", "null")]
+        {
+            let problem = object::<Page>(body.as_bytes(), "a page").unwrap_err();
+            assert_eq!(
+                problem.detail,
+                format!("this is not a page: it is {is}, and an object `{{…}}` is needed")
+            );
+        }
+        assert_eq!(object::<Page>(b"nothing", "a page").unwrap_err().code, "invalid_json");
+        assert_eq!(object::<Page>(b"[3", "a page").unwrap_err().code, "invalid_json");
         assert_eq!(object::<Page>(b"{\"limit\": 3}", "a page").unwrap().limit, Some(3));
         assert_eq!(object_or(b" ", "a page", Page { limit: None }).unwrap().limit, None);
     }

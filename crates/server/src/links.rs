@@ -17,10 +17,7 @@ use crate::problem::Answer;
 
 pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: PageQuery = parameters::read(query.as_deref())?;
-    page::answer(
-        "connections",
-        workspace.connections().list(page::request(query.limit, query.cursor)?).await?,
-    )
+    page::answer("connections", workspace.connections().list(page::request(query.limit, query.cursor)).await?)
 }
 
 pub async fn get(Reader(workspace): Reader, Path(name): Path<String>) -> Answer<Json<ConnectionInfo>> {

@@ -11,26 +11,35 @@ use crate::problem::{Answer, Problem};
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
-    pub limit: Option<usize>,
+    pub limit: Option<Limit>,
     pub cursor: Option<String>,
 }
 
 /// The most one page holds.
 pub const MAX_LIMIT: usize = 500;
 
-/// A page's request, with the limit checked.
-pub fn request(limit: Option<usize>, cursor: Option<String>) -> Answer<PageRequest> {
-    Ok(PageRequest { limit: check_limit(limit)?, cursor })
+/// How many a page is to hold, as a query says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Limit(usize);
+
+impl TryFrom<String> for Limit {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        limit.map(Self).ok_or_else(|| format!("a whole number from 1 to {MAX_LIMIT} is needed"))
+    }
 }
 
-pub fn check_limit(limit: Option<usize>) -> Answer<Option<usize>> {
-    match limit {
-        Some(limit) if !(1..=MAX_LIMIT).contains(&limit) => Err(Problem::bad_request(
-            "invalid_query",
-            format!("`limit={limit}` is out of range; a page holds 1 to {MAX_LIMIT}"),
-        )),
-        limit => Ok(limit),
+impl From<Limit> for usize {
+    fn from(limit: Limit) -> usize {
+        limit.0
     }
+}
+
+pub fn request(limit: Option<Limit>, cursor: Option<String>) -> PageRequest {
+    PageRequest { limit: limit.map(Limit::into), cursor }
 }
 
 /// The answer's document.
@@ -45,4 +54,27 @@ pub fn document<T: Serialize>(noun: &str, page: Page<T>) -> Answer<Value> {
     document.insert(noun.to_owned(), items);
     document.insert("next_cursor".to_owned(), json!(page.next_cursor));
     Ok(Value::Object(document))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::read;
+
+    #[test]
+    fn a_page_s_limit_is_a_number_in_range() {
+        let limit = |query| read::<PageQuery>(Some(query)).map(|page| page.limit.map(usize::from));
+        assert_eq!(limit("limit=1").unwrap(), Some(1));
+        assert_eq!(limit("limit=500").unwrap(), Some(500));
+        assert_eq!(limit("cursor=x").unwrap(), None);
+        for wrong in ["limit=0", "limit=501", "limit=-1", "limit=ten", "limit=", "limit=99999999999999999999"]
+        {
+            let problem = limit(wrong).unwrap_err();
+            assert_eq!(problem.code, "invalid_query");
+            assert_eq!(
+                problem.detail, "the query is not understood: limit: a whole number from 1 to 500 is needed",
+                "{wrong}"
+            );
+        }
+    }
 }

@@ -11,7 +11,7 @@ use stepwell_engine::{BulkResult, BulkWrite, RecordPage, RecordQuery, RecordWrit
 use crate::App;
 use crate::auth::{Reader, Writer};
 use crate::body;
-use crate::page;
+use crate::page::Limit;
 use crate::parameters;
 use crate::path::Path;
 use crate::problem::Answer;
@@ -22,7 +22,7 @@ struct ListQuery {
     filter: Option<String>,
     /// Field paths with commas between them; `-` in front turns one round.
     sort: Option<String>,
-    limit: Option<usize>,
+    limit: Option<Limit>,
     cursor: Option<String>,
 }
 
@@ -37,7 +37,7 @@ pub async fn list(
     let query = RecordQuery {
         filter: body::json_parameter("filter", query.filter.as_deref())?,
         sort: sort.collect(),
-        limit: page::check_limit(query.limit)?,
+        limit: query.limit.map(Limit::into),
         cursor: query.cursor,
     };
     Ok(Json(workspace.records().list(&object, query).await?))

@@ -12,7 +12,7 @@ use stepwell_engine::{
 use crate::App;
 use crate::auth::{Reader, Viewer, Writer};
 use crate::body;
-use crate::page;
+use crate::page::{self, Limit};
 use crate::parameters;
 use crate::path::Path;
 use crate::problem::{Answer, Problem};
@@ -23,14 +23,14 @@ use crate::workflows::wait_parameter;
 struct ListQuery {
     workflow: Option<String>,
     status: Option<RunStatus>,
-    limit: Option<usize>,
+    limit: Option<Limit>,
     cursor: Option<String>,
 }
 
 pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: ListQuery = parameters::read(query.as_deref())?;
     let filter = RunFilter { workflow: query.workflow, status: query.status };
-    page::answer("runs", workspace.runs().list(filter, page::request(query.limit, query.cursor)?).await?)
+    page::answer("runs", workspace.runs().list(filter, page::request(query.limit, query.cursor)).await?)
 }
 
 #[derive(Deserialize)]
@@ -66,14 +66,14 @@ struct ItemsQuery {
     step: Option<String>,
     index: Option<u64>,
     status: Option<StepStatus>,
-    limit: Option<usize>,
+    limit: Option<Limit>,
     cursor: Option<String>,
 }
 
 pub async fn items(viewer: Viewer, Path(id): Path<String>, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: ItemsQuery = parameters::read(query.as_deref())?;
     let filter = ItemFilter { step: query.step, index: query.index, status: query.status };
-    let page = page::request(query.limit, query.cursor)?;
+    let page = page::request(query.limit, query.cursor);
     let items = viewer.workspace.runs().items(&id, filter, page).await?;
     viewer.shown(page::document("items", items)?)
 }

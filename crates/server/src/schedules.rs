@@ -11,5 +11,5 @@ use crate::problem::Answer;
 
 pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: PageQuery = parameters::read(query.as_deref())?;
-    page::answer("schedules", workspace.schedules(page::request(query.limit, query.cursor)?).await?)
+    page::answer("schedules", workspace.schedules(page::request(query.limit, query.cursor)).await?)
 }

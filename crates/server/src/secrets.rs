@@ -17,7 +17,7 @@ use crate::problem::{Answer, Problem};
 
 pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: PageQuery = parameters::read(query.as_deref())?;
-    page::answer("secrets", workspace.secrets().list(page::request(query.limit, query.cursor)?).await?)
+    page::answer("secrets", workspace.secrets().list(page::request(query.limit, query.cursor)).await?)
 }
 
 pub async fn get(Reader(workspace): Reader, Path(name): Path<String>) -> Answer<Json<SecretInfo>> {

@@ -24,7 +24,7 @@ struct SettingBody {
 
 pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: PageQuery = parameters::read(query.as_deref())?;
-    page::answer("settings", workspace.settings().list(page::request(query.limit, query.cursor)?).await?)
+    page::answer("settings", workspace.settings().list(page::request(query.limit, query.cursor)).await?)
 }
 
 pub async fn get(Reader(workspace): Reader, Path(name): Path<String>) -> Answer<Json<SettingInfo>> {

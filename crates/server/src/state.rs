@@ -28,7 +28,7 @@ pub async fn list(
     RawQuery(query): RawQuery,
 ) -> Answer<Json<Value>> {
     let query: PageQuery = parameters::read(query.as_deref())?;
-    let page = page::request(query.limit, query.cursor)?;
+    let page = page::request(query.limit, query.cursor);
     let kept = viewer.workspace.workflows().state(&name, page).await?;
     viewer.shown(page::document("state", kept)?)
 }

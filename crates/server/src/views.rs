@@ -11,7 +11,7 @@ use stepwell_engine::ViewInfo;
 use crate::App;
 use crate::auth::{Reader, Writer};
 use crate::body;
-use crate::page;
+use crate::page::{self, Limit};
 use crate::parameters;
 use crate::path::Path;
 use crate::problem::Answer;
@@ -20,13 +20,13 @@ use crate::problem::Answer;
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     object: Option<String>,
-    limit: Option<usize>,
+    limit: Option<Limit>,
     cursor: Option<String>,
 }
 
 pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: ListQuery = parameters::read(query.as_deref())?;
-    let page = page::request(query.limit, query.cursor)?;
+    let page = page::request(query.limit, query.cursor);
     page::answer("views", workspace.views().list(query.object.as_deref(), page).await?)
 }
 

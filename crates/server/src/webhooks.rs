@@ -23,7 +23,7 @@ pub async fn deliveries(
     RawQuery(query): RawQuery,
 ) -> Answer<Json<DeliveryPage>> {
     let query: PageQuery = parameters::read(query.as_deref())?;
-    let page = page::request(query.limit, query.cursor)?;
+    let page = page::request(query.limit, query.cursor);
     Ok(Json(workspace.deliveries().list(&path, page).await?))
 }
 

@@ -78,7 +78,7 @@ pub async fn check(
 
 pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: PageQuery = parameters::read(query.as_deref())?;
-    page::answer("workflows", workspace.workflows().list(page::request(query.limit, query.cursor)?).await?)
+    page::answer("workflows", workspace.workflows().list(page::request(query.limit, query.cursor)).await?)
 }
 
 pub async fn get(
