@@ -145,6 +145,11 @@ async fn a_deleted_record_can_be_restored() {
     assert_eq!(restored["version"], 3);
     server.get(&path).await.expect(200);
     assert_eq!(server.post(&format!("{path}/restore?if_version=1"), &Value::Null).await.code(), "stale");
+    // A condition that nobody would look at is not passed over.
+    let guarded = server.request(Method::DELETE, &path).header("if-match", "\"1\"");
+    let answer = server.send(guarded).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (412, "unknown_condition"));
+    server.get(&path).await.expect(200);
     // Onto a place that is taken.
     assert_eq!(delete(&server, &path).await.0, 200);
     server.post("/api/v1/records/person", &ada).await.expect(201);

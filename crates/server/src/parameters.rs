@@ -1,25 +1,48 @@
-//! Query parameters: each call of the API takes those that the OpenAPI document names, and no others.
+//! Query parameters: each call of the API takes those that the OpenAPI document names, and no others. Nor does one that
+//! writes take the conditions of HTTP, which would be ignored.
 
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use http::{HeaderMap, Method, StatusCode};
 use serde::de::DeserializeOwned;
 use stepwell_engine::innermost;
 
 use crate::openapi;
 use crate::problem::{Answer, Problem};
 
+/// Conditions of a write (RFC 9110, 13.1). There are no entity tags here to hold them against.
+const CONDITIONS: [HeaderName; 3] = [IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE];
+
 /// Middleware: a parameter that a call does not know would be ignored, and so not do what its sender believes.
 pub async fn known_only(request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    if let (Some(query), Some(path)) = (request.uri().query(), path)
+    if let Some(path) = path
         && path.starts_with("/api/")
         && let Some(known) = openapi::parameters(request.method(), &path)
-        && let Err(problem) = check(query, &known)
     {
-        return problem.into_response();
+        let checked = check(request.uri().query().unwrap_or_default(), &known)
+            .and_then(|()| check_conditions(request.method(), request.headers(), &known));
+        if let Err(problem) = checked {
+            return problem.into_response();
+        }
     }
     next.run(request).await
+}
+
+fn check_conditions(method: &Method, headers: &HeaderMap, known: &[&str]) -> Answer<()> {
+    let condition = CONDITIONS.iter().find(|name| !method.is_safe() && headers.contains_key(*name));
+    let Some(name) = condition else { return Ok(()) };
+    let instead = match known.contains(&"if_version") {
+        true => "write `?if_version=N` with the record's `version`",
+        false => "leave it out",
+    };
+    Err(Problem::new(
+        StatusCode::PRECONDITION_FAILED,
+        "unknown_condition",
+        format!("the header `{name}` is not looked at by this call, so nothing was done; {instead}"),
+    ))
 }
 
 fn check(query: &str, known: &[&str]) -> Answer<()> {
@@ -75,5 +98,26 @@ mod tests {
         insta::assert_snapshot!(detail("limt=3", &["limit", "cursor"]), @"there is no query parameter `limt` here; did you mean `limit`?");
         insta::assert_snapshot!(detail("colour=3", &["limit", "cursor"]), @"there is no query parameter `colour` here; this call takes `limit`, `cursor`");
         insta::assert_snapshot!(detail("colour", &[]), @"there is no query parameter `colour` here; this call takes none");
+    }
+
+    #[test]
+    fn a_write_s_condition_that_nobody_looks_at_is_refused() {
+        let detail = |method, name: &HeaderName, known: &[&str]| {
+            let headers = HeaderMap::from_iter([(name.clone(), "\"1\"".parse().unwrap())]);
+            check_conditions(method, &headers, known)
+                .map_err(|problem| (problem.status.as_u16(), problem.detail))
+        };
+        for name in &CONDITIONS {
+            assert_eq!(detail(&Method::GET, name, &[]), Ok(()));
+            assert_eq!(detail(&Method::PUT, name, &[]).unwrap_err().0, 412);
+        }
+        assert_eq!(
+            check_conditions(&Method::PUT, &HeaderMap::new(), &[]).map_err(|problem| problem.code),
+            Ok(())
+        );
+        let (_, said) = detail(&Method::PATCH, &IF_MATCH, &["if_version"]).unwrap_err();
+        insta::assert_snapshot!(said, @"the header `if-match` is not looked at by this call, so nothing was done; write `?if_version=N` with the record's `version`");
+        let (_, said) = detail(&Method::POST, &IF_MATCH, &[]).unwrap_err();
+        insta::assert_snapshot!(said, @"the header `if-match` is not looked at by this call, so nothing was done; leave it out");
     }
 }
