@@ -66,8 +66,7 @@ async fn a_stage_that_is_reached_starts_a_run_and_its_history_tells_why() {
         (&json!("MEETING"), &json!("CLOSED_WON"))
     );
     assert!(input["origin"]["api_key"].as_str().unwrap().starts_with("key_"), "{input}");
-    let metrics = String::from_utf8(server.get("/metrics").await.body).unwrap();
-    assert!(metrics.contains("stepwell_event_runs_total 2"), "{metrics}");
+    assert_eq!(server.metric("stepwell_event_runs_total").await, 2);
 }
 
 #[tokio::test]

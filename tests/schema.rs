@@ -267,9 +267,7 @@ async fn many_records_are_written_at_once_and_each_says_what_came_of_it() {
     assert_eq!(done["restored"], 2);
     // Those of the upsert that changed something, and those created with events.
     for _ in 0..500 {
-        let runs = server.get("/metrics").await;
-        let text = String::from_utf8(runs.body).unwrap();
-        if text.lines().any(|line| line == "stepwell_event_runs_total 692") {
+        if server.metric("stepwell_event_runs_total").await == 692 {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

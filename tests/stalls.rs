@@ -88,14 +88,8 @@ async fn stalled(server: &Server, count: usize) -> Vec<TcpStream> {
     streams
 }
 
-async fn metric(server: &Server, name: &str) -> u64 {
-    let metrics = String::from_utf8(server.get("/metrics").await.body).unwrap();
-    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
-}
-
 async fn taken_by_strangers(server: &Server) -> u64 {
-    metric(server, "stepwell_http_bodies_of_strangers_bytes").await
+    server.metric("stepwell_http_bodies_of_strangers_bytes").await
 }
 
 /// Asks again until it is so.
@@ -117,7 +111,7 @@ async fn hundreds_of_stalled_connections_keep_nobody_out() {
     assert_eq!(server.post("/hooks/default/takes", &json!({ "n": 1 })).await.expect(200), json!({ "n": 1 }));
     // They are connected once the system has taken them in; the server comes to the last of them in its own time.
     comes_true("every connection is kept open", async || {
-        metric(&server, "stepwell_http_connections_open").await >= 240
+        server.metric("stepwell_http_connections_open").await >= 240
     })
     .await;
     drop(held);
@@ -134,7 +128,7 @@ async fn past_the_limit_of_connections_those_that_stall_give_way() {
         let answer = server.post("/hooks/default/takes", &json!({ "n": n })).await.expect(200);
         assert_eq!(answer, json!({ "n": n }));
     }
-    assert!(metric(&server, "stepwell_http_connections_cut_total").await > 0, "some were cut");
+    assert!(server.metric("stepwell_http_connections_cut_total").await > 0, "some were cut");
     drop(held);
 }
 
@@ -150,7 +144,7 @@ async fn callers_that_wait_for_results_keep_nobody_out() {
         if n > 3 {
             assert_eq!(status_of(&mut stream).await, 202);
         }
-        comes_true("its run is taken", async || metric(&server, "stepwell_hooks_accepted_total").await == n)
+        comes_true("its run is taken", async || server.metric("stepwell_hooks_accepted_total").await == n)
             .await;
         held.push(stream);
     }
@@ -166,7 +160,7 @@ async fn callers_that_wait_for_results_keep_nobody_out() {
         let plain = client.post(format!("{}/hooks/default/plain", server.base)).send().await.unwrap();
         assert_eq!(plain.status(), 202);
     }
-    assert_eq!(metric(&server, "stepwell_hook_waits_refused_total").await, 21);
+    assert_eq!(server.metric("stepwell_hook_waits_refused_total").await, 21);
     drop(held);
 }
 

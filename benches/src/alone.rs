@@ -7,33 +7,22 @@ use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use stepwell_engine::outside::{OutboundHttp, OutboundPolicy};
-use stepwell_engine::ports::{CodeRunner, SystemClock, SystemRandom};
-use stepwell_engine::{Engine, EngineConfig, HookRequest, Ports, TextFormat};
+use stepwell_engine::ports::{CodeRunner, SystemClock};
+use stepwell_engine::{HookRequest, TextFormat};
 use stepwell_sandbox::admit::Metadata;
 use stepwell_sandbox::{
     ActionInfo, Call, CallError, ErrorSource, GuestKind, Limits, LoadError, LogLevel, LogLine, Outcome, Usage,
 };
-use stepwell_store::{FileBlobs, MemoryStore};
+use stepwell_store::MemoryStore;
 
-use crate::{forms, setup};
+use crate::{forms, product, setup};
 
 /// Takes so many forms, one after the other, each to its run's end.
 pub async fn run(forms: u64) -> anyhow::Result<()> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = tempfile::tempdir().context("no folder for the data")?;
-    let policy = OutboundPolicy { allow_private: Vec::new(), allow_loopback: true, allow_plain_http: false };
-    let ports = Ports {
-        store: Arc::new(MemoryStore::new()),
-        blobs: Arc::new(FileBlobs::open(dir.path().join("blobs"))?),
-        clock: Arc::new(SystemClock::default()),
-        random: Arc::new(SystemRandom::default()),
-        http: Arc::new(OutboundHttp::new(policy).map_err(|error| anyhow::anyhow!(error.message))?),
-        mail: None,
-        code: Arc::new(Canned),
-        secrets_key: Arc::new([0; 32]),
-    };
-    let engine = Engine::open(EngineConfig::default(), ports).await?;
+    let clock = Arc::new(SystemClock::default());
+    let engine =
+        product::over(Arc::new(MemoryStore::new()), dir.path(), clock, None, Arc::new(Canned)).await?;
     let workspace = engine.workspace("default").await?;
     workspace.actions().put("normalize-lead", Bytes::from_static(b"canned"), false).await?;
     let text = setup::web_form("web-form", &[("respond: accepted", "respond: result")])?;

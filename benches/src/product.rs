@@ -13,7 +13,7 @@ use stepwell_engine::{Engine, EngineConfig, Ports};
 use stepwell_sandbox::admit::{CompileLimits, CompileStrategy};
 use stepwell_sandbox::{Host, HostConfig, Limits};
 use stepwell_server::{App, ServerConfig};
-use stepwell_store::{FileBlobs, SledOptions, SledStore};
+use stepwell_store::{FileBlobs, SledOptions, SledStore, Store};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -50,28 +50,39 @@ pub async fn open(
     mail: Option<Arc<dyn Mailer>>,
     code: Arc<dyn CodeRunner>,
 ) -> anyhow::Result<Opened> {
-    // Only where there was one before does this fail.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-
     let folder = data.to_owned();
     let store =
         tokio::task::spawn_blocking(move || SledStore::open(folder, SledOptions::default())).await??;
     let clock = Arc::new(SystemClock::default());
+    let engine = over(Arc::new(store.clone()), data, clock.clone(), mail, code).await?;
+    Ok(Opened { engine, store, clock })
+}
+
+/// The product's engine over a store, with its blobs in a folder.
+pub async fn over(
+    store: Arc<dyn Store>,
+    data: &Path,
+    clock: Arc<SystemClock>,
+    mail: Option<Arc<dyn Mailer>>,
+    code: Arc<dyn CodeRunner>,
+) -> anyhow::Result<Engine> {
+    // Only where there was one before does this fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+
     let policy = OutboundPolicy { allow_private: Vec::new(), allow_loopback: true, allow_plain_http: false };
     let http =
         OutboundHttp::new(policy).map_err(|error| anyhow::anyhow!("the HTTP client: {}", error.message))?;
     let ports = Ports {
-        store: Arc::new(store.clone()),
+        store,
         blobs: Arc::new(FileBlobs::open(data.join("blobs"))?),
-        clock: clock.clone(),
+        clock,
         random: Arc::new(SystemRandom::default()),
         http: Arc::new(http),
         mail,
         code,
         secrets_key: Arc::new([0; 32]),
     };
-    let engine = Engine::open(EngineConfig::default(), ports).await?;
-    Ok(Opened { engine, store, clock })
+    Ok(Engine::open(EngineConfig::default(), ports).await?)
 }
 
 /// The sandbox with the program's default settings; it compiles in a child process.

@@ -168,6 +168,13 @@ impl Server {
         self.send(self.request(Method::GET, path)).await
     }
 
+    /// What `/metrics` says of a name.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let metrics = String::from_utf8(self.get("/metrics").await.body).unwrap();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(self.request(Method::POST, path).json(body)).await
     }
