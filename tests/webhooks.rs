@@ -288,3 +288,37 @@ async fn a_flood_of_refused_requests_is_kept_in_part() {
     let not_kept = page["not_kept"].as_u64().unwrap();
     assert!(kept <= 456 && kept as u64 + not_kept <= 300 && kept >= 100, "{kept} kept, {not_kept} not");
 }
+
+/// What leaves open which key is meant would lose one of two webhooks, or start two runs for one.
+#[tokio::test]
+async fn a_key_of_repeats_that_could_be_another_is_refused() {
+    let server = Server::dev();
+    server.activate("echo", ECHO).await;
+    let header = ECHO.replace("name: echo", "name: by-header").replace("in/echo", "in/by-header");
+    let of = |what: &str| {
+        let key = format!("respond: result, idempotency_key: '{{{{ {what} }}}}' }}");
+        header.replace("respond: result }", &key)
+    };
+    server.activate("by-header", &of("trigger.headers[\"x-id\"]")).await;
+    let bytes = |bytes: &[u8]| reqwest::header::HeaderValue::from_bytes(bytes).unwrap();
+    let send = async |path: &str, headers: &[(&'static str, &[u8])]| {
+        let request = hook(&server, Method::POST, path).json(&json!({"n": 1}));
+        let request =
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, bytes(value)));
+        let answer = server.send(request).await;
+        (answer.status.as_u16(), if answer.status.is_success() { String::new() } else { answer.code() })
+    };
+    let key = "idempotency-key";
+    let long = [b'x'; 513];
+    let wrong: [&[(&'static str, &[u8])]; 4] =
+        [&[(key, b"a\xff")], &[(key, b"a"), (key, b"b")], &[(key, b""), (key, b"b")], &[(key, &long)]];
+    for headers in wrong {
+        assert_eq!(send("in/echo", headers).await, (400, "invalid_header".into()), "{headers:?}");
+    }
+    for headers in [vec![(key, "é".as_bytes()), (key, "é".as_bytes())], vec![(key, b"" as &[u8])]] {
+        assert_eq!(send("in/echo", &headers).await.0, 200, "{headers:?}");
+    }
+    assert_eq!(send("in/by-header", &[("x-id", b"a\xff")]).await, (422, "invalid_idempotency_key".into()));
+    assert_eq!(send("in/by-header", &[("x-id", b"a"), (key, b"a\xff")]).await.0, 200);
+    assert_eq!(server.get("/api/v1/runs").await.expect(200)["runs"].as_array().unwrap().len(), 3);
+}

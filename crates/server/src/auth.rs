@@ -137,21 +137,24 @@ pub async fn hook_caller(app: &App, headers: &HeaderMap) -> Answer<Option<Caller
 }
 
 fn asked_workspace(headers: &HeaderMap) -> Answer<Option<String>> {
-    headers
-        .get(WORKSPACE_HEADER)
-        .map(|value| {
-            value.to_str().map(str::to_owned).map_err(|_| {
-                Problem::bad_request(
-                    "invalid_header",
-                    "the header Stepwell-Workspace is not a workspace's name",
-                )
-            })
-        })
-        .transpose()
+    let wrong = |why: &str| {
+        Err(Problem::bad_request("invalid_header", format!("the header Stepwell-Workspace {why}")))
+    };
+    let mut values = headers.get_all(WORKSPACE_HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.any(|other| other != value) {
+        return wrong("comes more than once, with different values; send one");
+    }
+    match value.to_str() {
+        Ok(name) => Ok(Some(name.to_owned())),
+        Err(_) => wrong("is not a workspace's name"),
+    }
 }
 
+/// The key, where `Authorization` has one. Of several headers none is chosen.
 fn bearer(headers: &HeaderMap) -> Answer<Option<&str>> {
-    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
     let unreadable = || {
         Problem::new(
             StatusCode::UNAUTHORIZED,
@@ -159,6 +162,9 @@ fn bearer(headers: &HeaderMap) -> Answer<Option<&str>> {
             "the Authorization header is not understood: send `Authorization: Bearer KEY`",
         )
     };
+    if values.any(|other| other != value) {
+        return Err(unreadable());
+    }
     let text = value.to_str().map_err(|_| unreadable())?;
     let (scheme, secret) = text.split_once(' ').ok_or_else(unreadable)?;
     if !scheme.eq_ignore_ascii_case("bearer") || secret.trim().is_empty() {

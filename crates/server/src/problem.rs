@@ -67,7 +67,8 @@ impl Problem {
 }
 
 /// Codes for a request that could not be read at all, as against one that was read and breaks a rule.
-const UNREADABLE: [&str; 5] = ["invalid_json", "too_deep", "invalid_cursor", "invalid_query", "invalid_body"];
+const UNREADABLE: [&str; 6] =
+    ["invalid_json", "too_deep", "invalid_cursor", "invalid_query", "invalid_header", "invalid_body"];
 
 fn status_of(error: &EngineError) -> StatusCode {
     match error.kind {

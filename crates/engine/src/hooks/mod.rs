@@ -30,6 +30,8 @@ use stepwell_workflow::model::{Auth, HmacScheme, Respond, Webhook};
 /// Headers that say who the caller is; they are checked and then gone.
 const SECRET_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 const MAX_IDEMPOTENCY_KEY: usize = 512;
+/// Stands for what was no text in a header or a query: two keys that have it may be different ones.
+const REPLACED: char = '\u{fffd}';
 
 /// When a request came, as far as it matters for who may send it.
 #[derive(Clone, Copy)]
@@ -113,9 +115,11 @@ async fn accept(ctx: &Ctx, request: &HookRequest, sent: Sent) -> Result<Accepted
         reading.await?
     };
     fits(ctx, &flow, &body).await?;
-    let taken = || taken(ctx, &flow, hook, request, body);
+    let given = if hook.idempotency_key.is_some() { None } else { sent_key(hook, request)? };
+    let tells = hook.idempotency_key.is_some() || given.is_some();
+    let taken = || taken(ctx, &flow, request, body, tells);
     let (digest, mut trigger) = if large { pace::aside(taken) } else { taken() };
-    let hook_key = idempotency_key(ctx, hook, request, &mut trigger, digest)?;
+    let hook_key = idempotency_key(ctx, hook, given, &mut trigger, digest)?;
     let listen = !matches!(hook.respond, Respond::Accepted);
     let label = Some(label(&request.method, &hook.path));
     let wanted = Wanted { flow: flow.clone(), trigger, hook: label, hook_key, by_hand: false, listen };
@@ -131,11 +135,10 @@ const LARGE_BODY: usize = 256 << 10;
 fn taken(
     ctx: &Ctx,
     flow: &Compiled,
-    hook: &Webhook,
     request: &HookRequest,
     body: Value,
+    tells: bool,
 ) -> (Option<String>, Value) {
-    let tells = hook.idempotency_key.is_some() || sent_key(hook, request).is_some();
     let digest = tells.then(|| body::digest(request, &body));
     (digest, seen(ctx, flow, trigger(request, body)))
 }
@@ -287,21 +290,43 @@ fn header<'r>(request: &'r HookRequest, name: &str) -> Option<&'r str> {
     found.map(|(_, value)| value.as_str())
 }
 
-/// The key that its sender gave it.
-fn sent_key<'r>(hook: &Webhook, request: &'r HookRequest) -> Option<&'r str> {
+/// The key that its sender gave it; an empty one is none.
+fn sent_key<'r>(hook: &Webhook, request: &'r HookRequest) -> Result<Option<&'r str>, EngineError> {
     // What is signed tells repeats better than what is not.
-    let signed = match &hook.auth {
-        Auth::Hmac(hmac) if hmac.scheme == HmacScheme::StandardWebhooks => header(request, "webhook-id"),
-        _ => None,
+    if let Auth::Hmac(hmac) = &hook.auth
+        && hmac.scheme == HmacScheme::StandardWebhooks
+        && let Some(id) = key_header(request, "webhook-id")?
+    {
+        return Ok(Some(id));
+    }
+    key_header(request, "idempotency-key")
+}
+
+/// A header that is a key: one that leaves open which it is would let a repeat through, or lose what is none.
+fn key_header<'r>(request: &'r HookRequest, name: &str) -> Result<Option<&'r str>, EngineError> {
+    let wrong = |why: &str| {
+        let message = format!("the header `{name}` {why}");
+        EngineError::invalid("invalid_header", message)
     };
-    signed.or_else(|| header(request, "idempotency-key"))
+    let mut keys = request.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+    let Some(key) = keys.next().map(|(_, key)| key.trim()) else { return Ok(None) };
+    if keys.any(|(_, other)| other.trim() != key) {
+        return Err(wrong("comes more than once, with different values; send one"));
+    }
+    if key.contains(REPLACED) {
+        return Err(wrong("is not UTF-8 text; send letters and digits"));
+    }
+    if key.len() > MAX_IDEMPOTENCY_KEY {
+        return Err(wrong(&format!("has {} bytes, at most {MAX_IDEMPOTENCY_KEY}", key.len())));
+    }
+    Ok(Some(key).filter(|key| !key.is_empty()))
 }
 
 /// The key under which a repeat of this request is known: an expression of the trigger, or the header.
 fn idempotency_key(
     ctx: &Ctx,
     hook: &Webhook,
-    request: &HookRequest,
+    given: Option<&str>,
     trigger: &mut Value,
     body_sha256: Option<String>,
 ) -> Result<Option<(Key, hooks::HookKey)>, EngineError> {
@@ -309,19 +334,22 @@ fn idempotency_key(
     let key = match &hook.idempotency_key {
         Some(template) => {
             let scope = scope(ctx, trigger.take());
-            let key = render_text(template, &scope).map_err(|why| {
+            let wrong = |why: &str| {
                 EngineError::invalid("invalid_idempotency_key", format!("`idempotency_key`: {why}"))
-            })?;
+            };
+            let key = render_text(template, &scope).map_err(|why| wrong(&why))?;
             *trigger = unscoped(scope);
+            if key.len() > MAX_IDEMPOTENCY_KEY {
+                return Err(wrong(&format!("it has {} bytes, at most {MAX_IDEMPOTENCY_KEY}", key.len())));
+            }
+            if key.contains(REPLACED) {
+                return Err(wrong("it has bytes that are not UTF-8 text, and could be another one"));
+            }
             Some(key)
         }
-        None => sent_key(hook, request).map(|key| key.trim().to_owned()),
+        None => given.map(str::to_owned),
     };
     let Some(key) = key.filter(|key| !key.is_empty()) else { return Ok(None) };
-    if key.len() > MAX_IDEMPOTENCY_KEY {
-        let message = format!("the idempotency key has {} bytes, at most {MAX_IDEMPOTENCY_KEY}", key.len());
-        return Err(EngineError::invalid("invalid_idempotency_key", message));
-    }
     let row = hooks::HookKey {
         // Filled in when the run gets its id.
         run: RunId::from_bytes([0; 16]),
