@@ -17,7 +17,7 @@ steps:
     schema:
       type: object
       required: [decision]
-      properties: { decision: { enum: [approve, reject] }, amount: { type: integer }, note: { type: string } }
+      properties: { decision: { enum: [approve, reject] }, amount: { type: integer }, note: { type: string }, sure: { type: boolean } }
 output: "{{ approval }}"
 "#;
 
@@ -64,15 +64,21 @@ async fn the_page_behind_a_link_shows_a_form_that_is_taken_once() {
     let wrong = send(&server, "decision=maybe&amount=3").await;
     assert_eq!(wrong.status.as_u16(), 422);
     assert!(wrong.text().contains("decision: ") && wrong.text().contains("value=\"3\""), "{}", wrong.text());
+    for form in
+        ["decision=approve&decision=reject", "decision=approve&sure=0", "decision=approve&amont=3", ""]
+    {
+        let wrong = send(&server, form).await;
+        assert_eq!(wrong.status.as_u16(), 422, "{form}: {}", wrong.text());
+    }
     server.kill();
     // The address is another one now; the link's token is as good.
     let server = Server::on(folder.path(), &["--dev"], &[]).unwrap();
-    let taken = send(&server, "decision=approve&amount=3&note=").await;
+    let taken = send(&server, "decision=approve&amount=3&note=&sure=no").await;
     assert_eq!(taken.status.as_u16(), 200, "{}", taken.text());
     let ended = server.ended(&run).await;
     assert_eq!(
         (&ended["status"], &ended["output"]),
-        (&json!("completed"), &json!({"decision": "approve", "amount": 3}))
+        (&json!("completed"), &json!({"decision": "approve", "amount": 3, "sure": false}))
     );
     let again = send(&server, "decision=reject").await;
     assert_eq!(again.status.as_u16(), 410);

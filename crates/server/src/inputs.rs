@@ -118,36 +118,80 @@ fn refused(error: &EngineError) -> Response {
     page(Problem::from(error.clone()).status, title, &format!("<p>{message}</p>"))
 }
 
-/// What the form gave, as the schema types it.
+/// What the form gave, as the schema types it. What the schema does not name is a mistake of whoever wrote the form.
 fn given(form: &InputForm, fields: &[(String, String)]) -> Result<Value, String> {
-    let value = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
     let Some(inputs) = simple(form.schema.as_ref()) else {
-        let text = value("data").unwrap_or_default();
-        return serde_json::from_str(text).map_err(|error| format!("this is not JSON: {error}"));
+        only(fields, &["data"])?;
+        let text = once(fields, "data")?.ok_or("data: the answer is missing")?;
+        return serde_json::from_str(text).map_err(|error| format!("data: this is not JSON: {error}"));
     };
+    only(fields, &inputs.iter().map(|input| input.name).collect::<Vec<_>>())?;
     let mut data = Map::new();
     for input in inputs {
-        let text = value(input.name);
+        let name = input.name;
+        let text = match input.kind {
+            Kind::Check => last(fields, name),
+            _ => once(fields, name)?,
+        };
         let typed = match (input.kind, text) {
-            (Kind::Check, text) => Some(Value::Bool(text.is_some())),
-            (_, None | Some("")) if !input.required || !matches!(input.kind, Kind::Text | Kind::Long) => None,
+            (_, None) => None,
+            (Kind::Check, Some(text)) => {
+                let checked =
+                    checked(text).ok_or_else(|| format!("{name}: {text:?} is not `yes` or `no`"))?;
+                Some(Value::Bool(checked))
+            }
+            // Of a text that must be given the empty one is one; of anything else it is none.
+            (_, Some("")) if !input.required || !matches!(input.kind, Kind::Text | Kind::Long) => None,
             (Kind::Number, Some(text)) => {
                 let number = text.trim().parse::<i64>().map(Number::from).ok();
                 let number = number.or_else(|| Number::from_f64(text.trim().parse().ok()?));
-                let number = number.ok_or_else(|| format!("{}: {text:?} is no number", input.name))?;
+                let number = number.ok_or_else(|| format!("{name}: {text:?} is no number"))?;
                 Some(Value::Number(number))
             }
             (Kind::Choice, Some(text)) => {
                 let choice = input.choices.iter().find(|choice| shown(choice) == text);
                 Some(choice.cloned().unwrap_or_else(|| text.into()))
             }
-            (_, text) => Some(text.unwrap_or_default().into()),
+            (Kind::Text | Kind::Long, Some(text)) => Some(text.into()),
         };
         if let Some(typed) = typed {
-            data.insert(input.name.to_owned(), typed);
+            data.insert(name.to_owned(), typed);
         }
     }
     Ok(Value::Object(data))
+}
+
+fn only(fields: &[(String, String)], names: &[&str]) -> Result<(), String> {
+    match fields.iter().find(|(name, _)| !names.contains(&name.as_str())) {
+        None => Ok(()),
+        Some((name, _)) => Err(format!("there is no field `{name}` here")),
+    }
+}
+
+fn all<'f>(fields: &'f [(String, String)], name: &str) -> impl Iterator<Item = &'f str> {
+    fields.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str())
+}
+
+fn once<'f>(fields: &'f [(String, String)], name: &str) -> Result<Option<&'f str>, String> {
+    let mut values = all(fields, name);
+    let value = values.next();
+    match values.next() {
+        None => Ok(value),
+        Some(_) => Err(format!("{name}: this comes more than once")),
+    }
+}
+
+/// A box comes twice when it is ticked: a browser says nothing of one that is not, so the page says `no` for it before.
+fn last<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
+    all(fields, name).last()
+}
+
+fn checked(text: &str) -> Option<bool> {
+    match text {
+        "yes" | "true" | "on" => Some(true),
+        "no" | "false" => Some(false),
+        _ => None,
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -220,10 +264,7 @@ fn form_html(form: &InputForm, fields: Option<&[(String, String)]>, told: &[Stri
         let _ = write!(out, "<ul class=\"wrong\">{items}</ul>");
     }
     out.push_str("<form method=\"post\">");
-    let was = |name: &str| {
-        let field = fields.into_iter().flatten().find(|(field, _)| field == name);
-        field.map(|(_, value)| value.as_str())
-    };
+    let was = |name: &str| last(fields.unwrap_or_default(), name);
     match simple(form.schema.as_ref()) {
         Some(inputs) => inputs.iter().for_each(|input| field_html(input, was(input.name), &mut out)),
         None => {
@@ -247,10 +288,11 @@ fn field_html(input: &Input<'_>, was: Option<&str>, out: &mut String) {
     let value = escaped(was.unwrap_or_default());
     let _ = match input.kind {
         Kind::Check => {
-            let checked = if was.is_some() { " checked" } else { "" };
+            let checked = if was.and_then(checked) == Some(true) { " checked" } else { "" };
             write!(
                 out,
-                "<label class=\"check\"><input type=\"checkbox\" name=\"{name}\" value=\"yes\"{checked}> {label}</label>"
+                "<input type=\"hidden\" name=\"{name}\" value=\"no\">\
+                 <label class=\"check\"><input type=\"checkbox\" name=\"{name}\" value=\"yes\"{checked}> {label}</label>"
             )
         }
         Kind::Choice => {
@@ -354,19 +396,46 @@ mod tests {
             ("decision", "approve"),
             ("amount", "1.5"),
             ("n", ""),
+            ("sure", "no"),
             ("sure", "yes"),
             ("note", "a\nb"),
             ("name", ""),
         ]);
         let data = given(&form(schema.clone()), &sent).unwrap();
         assert_eq!(data, json!({"decision": "approve", "amount": 1.5, "sure": true, "note": "a\nb"}));
-        let none = given(&form(schema.clone()), &[]).unwrap();
-        assert_eq!(none, json!({"sure": false}));
-        assert!(given(&form(schema), &fields(&[("n", "many")])).unwrap_err().contains("no number"));
+        assert_eq!(
+            given(&form(schema.clone()), &[]).unwrap(),
+            json!({}),
+            "nothing was said of the box either"
+        );
+        for (text, is) in [("no", false), ("false", false), ("true", true), ("on", true)] {
+            let data = given(&form(schema.clone()), &fields(&[("sure", text)])).unwrap();
+            assert_eq!(data, json!({"sure": is}), "{text}");
+        }
+        for (wrong, says) in [
+            (vec![("n", "many")], "n: \"many\" is no number"),
+            (vec![("sure", "0")], "sure: \"0\" is not `yes` or `no`"),
+            (vec![("n", "1"), ("n", "2")], "n: this comes more than once"),
+            (vec![("m", "1")], "there is no field `m` here"),
+        ] {
+            assert_eq!(given(&form(schema.clone()), &fields(&wrong)).unwrap_err(), says);
+        }
         assert_eq!(given(&form(Value::Null), &[]).unwrap(), json!({}));
         let list = form(json!({"type": "array"}));
         assert_eq!(given(&list, &fields(&[("data", "[1]")])).unwrap(), json!([1]));
-        assert!(given(&list, &fields(&[("data", "[1")])).is_err());
+        for wrong in [vec![], vec![("data", "[1")], vec![("data", "1"), ("more", "2")]] {
+            assert!(given(&list, &fields(&wrong)).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_box_that_is_left_empty_is_said_to_be() {
+        let schema = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}});
+        let html = |sent: &[(&str, &str)]| form_html(&form(schema.clone()), Some(&fields(sent)), &[]);
+        let unticked = html(&[("ok", "no")]);
+        let no = unticked.find("name=\"ok\" value=\"no\"").unwrap();
+        assert!(no < unticked.find("name=\"ok\" value=\"yes\">").unwrap(), "{unticked}");
+        assert!(html(&[("ok", "no"), ("ok", "yes")]).contains("value=\"yes\" checked>"));
     }
 
     #[test]
