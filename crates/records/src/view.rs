@@ -131,10 +131,20 @@ impl Records<'_> {
         sort: &[String],
         problems: &mut Problems,
     ) -> Option<Filter> {
-        if name.trim() != name || name.is_empty() || name.len() > 100 || name.contains(char::is_control) {
+        let is_path = matches!(name, "." | "..");
+        if name.trim() != name
+            || name.is_empty()
+            || name.len() > 100
+            || name.contains(char::is_control)
+            || is_path
+        {
             problems.push(
-                Problem::new("name", format!("{} cannot name a view", crate::filter::quoted(name)))
-                    .hint("a name has 1 to 100 characters"),
+                Problem::new("name", format!("{} cannot name a view", crate::filter::quoted(name))).hint(
+                    match is_path {
+                        true => "in an address it would name another place",
+                        false => "a name has 1 to 100 bytes, no line breaks, and no blanks around it",
+                    },
+                ),
             );
         }
         let under = |problem: crate::filter::FilterProblem| {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Schema;
-use super::checks::{NameOf, check_name, field_type};
-use super::field::{Field, FieldId, Kind, ObjectId};
+use super::checks::{NameOf, check_label, check_name, field_type};
+use super::field::{Field, FieldId, FieldType, Kind, ObjectId};
 use super::object::{Index, IndexState, Object, Path, Target, Unique};
 use super::standard::FIRST_CUSTOM;
 use super::stored::{self, Additions, MAX_OBJECTS, Naming};
@@ -16,9 +16,12 @@ use crate::backfill::{Backfill, Built};
 use crate::error::{Problem, RecordsError};
 use crate::problems::{Problems, clipped, listing};
 use crate::records::Records;
+use crate::size::json_bytes;
 use crate::value::{self, normalise};
 
 const MAX_FIELDS: usize = 300;
+/// Of one default, as JSON: each schema that is read has all of them.
+const MAX_DEFAULT_BYTES: usize = 4096;
 /// Each costs a key on every write of a record that has a value in it.
 const MAX_INDEXES: usize = 16;
 
@@ -87,6 +90,7 @@ impl NewObject {
         check_name(&self.name, &path("name"), NameOf::Object, problems);
         let plural = self.plural.clone().unwrap_or_else(|| format!("{}s", self.name));
         check_name(&plural, &path("plural"), NameOf::Object, problems);
+        check_label(self.label.as_deref(), &path("label"), problems);
         check_free(schema, None, [("name", &self.name), ("plural", &plural)], &path, problems);
         Naming {
             name: self.name.clone(),
@@ -285,7 +289,7 @@ pub(super) struct Change {
     is_new: bool,
 }
 
-/// The default that a field is asked to have.
+/// The default that a field is asked to have, if records can be stored with it.
 pub(super) fn default_of(
     object: &Object,
     field: &Field,
@@ -294,17 +298,51 @@ pub(super) fn default_of(
     problems: &mut Problems,
 ) -> Option<Value> {
     let default = new.default.as_ref().filter(|default| !default.is_null())?;
-    if !field.kind.parts().is_empty() {
+    let mut refuse = |message: String, hint: &str| {
+        problems.push(Problem::new(path("default"), message).hint(hint));
+        None
+    };
+    // The record that it names may be gone when the default is needed.
+    if matches!(field.kind, FieldType::Relation { .. }) {
+        let message = format!("`{}` is a relation, which has no default", field.name);
+        return refuse(message, "give it where the record is made");
+    }
+    let bytes = json_bytes(default);
+    if bytes > MAX_DEFAULT_BYTES {
+        let message = format!("the default has {bytes} bytes, at most {MAX_DEFAULT_BYTES}");
+        return refuse(message, "give a value that long where the record is made");
+    }
+    let default = if !field.kind.parts().is_empty() {
         let change = value::Change::read(object, field, default, problems)?;
-        return Some(change.onto(None)).filter(|value| !value.is_null());
-    }
-    match normalise(&Target::Field { field, part: None }, default) {
-        Ok(value) => Some(value),
-        Err(misfit) => {
-            problems.push(Problem { path: path("default"), message: misfit.message, hint: misfit.hint });
-            None
+        Some(change.onto(None)).filter(|value| !value.is_null())?
+    } else {
+        match normalise(&Target::Field { field, part: None }, default) {
+            Ok(value) => value,
+            Err(misfit) => {
+                problems.push(Problem { path: path("default"), message: misfit.message, hint: misfit.hint });
+                return None;
+            }
         }
+    };
+    let kept = object.unique.iter().filter(|set| set.state.is_kept());
+    if let Some(name) = kept.filter_map(|set| shared(object, field, &default, &set.paths)).next() {
+        problems.push(not_unique(&name, path("default")));
+        return None;
     }
+    Some(default)
+}
+
+/// The path that a unique set consists of, if records have the same there by a field's default.
+fn shared(object: &Object, field: &Field, default: &Value, set: &[Path]) -> Option<String> {
+    let [path] = set else { return None };
+    let value = path.part.as_ref().map_or(Some(default), |part| default.get(part.as_str()));
+    let has_it = path.field == field.id && value.is_some_and(|value| !value.is_null());
+    has_it.then(|| object.path_name(path).to_string())
+}
+
+fn not_unique(name: &str, at: String) -> Problem {
+    let message = format!("`{name}` is unique: only one record could have its default");
+    Problem::new(at, message).hint("leave the default or `unique` out")
 }
 
 impl Change {
@@ -339,6 +377,7 @@ impl Change {
         let path = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") };
         let before = problems.len();
         check_name(&new.name, &path("name"), NameOf::Field, problems);
+        check_label(new.label.as_deref(), &path("label"), problems);
         if self.object.field(&new.name).is_some() {
             let message = format!("{} has a field `{}` already", self.object.name, new.name);
             problems.push(Problem::new(path("name"), message));
@@ -451,6 +490,12 @@ impl Change {
             return;
         }
         let Some(paths) = self.paths(names, at, problems) else { return };
+        let defaults = self.object.fields.iter().filter_map(|field| Some((field, field.default.as_ref()?)));
+        let mut shares = defaults.filter_map(|(field, default)| shared(&self.object, field, default, &paths));
+        if let Some(name) = shares.next() {
+            problems.push(not_unique(&name, at.to_owned()));
+            return;
+        }
         // One that was refused may be tried again.
         self.forget_refused(|unique| unique.paths == paths);
         self.forget_problems(&paths);

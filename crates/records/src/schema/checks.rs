@@ -10,6 +10,7 @@ use crate::error::Problem;
 use crate::problems::{Problems, clipped};
 
 const MAX_OPTIONS: usize = 200;
+const MAX_LABEL: usize = 200;
 
 pub(super) fn field_type(
     schema: &Schema,
@@ -110,6 +111,15 @@ fn check_options(options: &[String], at: &str, problems: &mut Problems) {
         } else if !seen.insert(option) {
             problems.push(Problem::new(at, format!("{} is there twice", crate::filter::quoted(option))));
         }
+    }
+}
+
+/// What people are shown for a name; nothing is said where there is none.
+pub(super) fn check_label(label: Option<&str>, at: &str, problems: &mut Problems) {
+    let Some(label) = label else { return };
+    if label.trim().is_empty() || label.len() > MAX_LABEL || label.contains(char::is_control) {
+        let message = format!("{} cannot be a label", crate::filter::quoted(label));
+        problems.push(Problem::new(at, message).hint(format!("a label is a line of 1 to {MAX_LABEL} bytes")));
     }
 }
 

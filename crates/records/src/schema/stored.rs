@@ -13,12 +13,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use stepwell_store::keys::{KeyBuilder, KeyReader, Space};
+use stepwell_store::limits::MAX_VALUE_BYTES;
 use stepwell_store::{Key, Txn, WorkspaceId};
 
 use super::field::{Field, ObjectId};
 use super::object::{Index, Object, Unique};
 use super::{Schema, standard};
-use crate::error::RecordsError;
+use crate::error::{Problem, RecordsError};
 
 /// Objects that one workspace may have.
 pub(super) const MAX_OBJECTS: usize = 300;
@@ -157,6 +158,15 @@ pub(super) fn save(
     additions: &Additions,
 ) -> Result<(), RecordsError> {
     let bytes = serde_json::to_vec(additions).map_err(|error| RecordsError::Misuse(error.to_string()))?;
+    if bytes.len() > MAX_VALUE_BYTES {
+        let name = additions.own.as_ref().map_or("", |own| &own.name);
+        let message = format!(
+            "the definition of the object {name} would take {} bytes, at most {MAX_VALUE_BYTES}",
+            bytes.len()
+        );
+        let problem = Problem::new("", message).hint("shorter defaults, options and labels, or fewer fields");
+        return Err(RecordsError::Schema { problems: vec![problem] });
+    }
     txn.put(key(workspace, object), bytes);
     Ok(())
 }

@@ -394,3 +394,49 @@ async fn a_unique_set_of_four_texts_is_built_whatever_they_are() {
         assert_eq!(bench.create("thing", of(text)).await.unwrap_err().code(), "unique_conflict");
     }
 }
+
+#[tokio::test]
+async fn a_default_is_one_that_records_can_be_stored_with() {
+    let bench = Bench::new();
+    let told = async |wrong: Value| {
+        let made = bench.run(async |records| records.add_field("person", &field(wrong.clone())).await).await;
+        let RecordsError::Schema { problems } = made.unwrap_err() else { panic!("{wrong}") };
+        let problem = &problems[0];
+        format!("{}: {} ({})", problem.path, problem.message, problem.hint.as_deref().unwrap_or_default())
+    };
+    let company = uuid::Uuid::nil().to_string();
+    let relation = json!({"name": "owner", "type": "relation", "object": "company", "default": company});
+    assert_snapshot!(told(relation).await, @"default: `owner` is a relation, which has no default (give it where the record is made)");
+    let long = json!({"name": "bio", "type": "text", "default": "x".repeat(4095)});
+    assert_snapshot!(told(long).await, @"default: the default has 4097 bytes, at most 4096 (give a value that long where the record is made)");
+    let unique = json!({"name": "badge", "type": "text", "default": "A1", "unique": true});
+    assert_snapshot!(told(unique).await, @"unique: `badge` is unique: only one record could have its default (leave the default or `unique` out)");
+    let part =
+        json!({"name": "work", "type": "emails", "default": {"primaryEmail": "a@b.de"}, "unique": true});
+    assert_snapshot!(told(part).await, @"unique: `work.primaryEmail` is unique: only one record could have its default (leave the default or `unique` out)");
+    let label = json!({"name": "a", "type": "text", "label": "a\nb"});
+    assert_snapshot!(told(label).await, @r#"label: "a\nb" cannot be a label (a label is a line of 1 to 200 bytes)"#);
+    // The other part may be the same in all, and a set of several tells records apart.
+    let other = field(json!({
+        "name": "work", "type": "emails", "default": {"additionalEmails": ["a@b.de"]}, "unique": true,
+    }));
+    bench.run(async |records| records.add_field("person", &other).await).await.unwrap();
+    let team = field(json!({"name": "team", "type": "text", "default": "sales"}));
+    bench.run(async |records| records.add_field("person", &team).await).await.unwrap();
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    bench.run(async |records| records.add_unique("person", &set(&["team", "city"])).await).await.unwrap();
+    let refused = bench.run(async |records| records.add_unique("person", &set(&["team"])).await).await;
+    assert_eq!(refused.unwrap_err().code(), "invalid_schema");
+}
+
+#[tokio::test]
+async fn the_definition_of_an_object_fits_its_row() {
+    let bench = Bench::new();
+    let fields: Vec<Value> = (0..200)
+        .map(|n| json!({"name": format!("f{n}"), "type": "text", "default": "x".repeat(4000)}))
+        .collect();
+    let large = object(json!({"name": "large", "fields": fields}));
+    let made = bench.run(async |records| records.create_object(&large).await).await;
+    let RecordsError::Schema { problems } = made.unwrap_err() else { panic!("it is refused") };
+    assert_snapshot!(problems[0].message, @"the definition of the object large would take 813479 bytes, at most 524288");
+}

@@ -226,7 +226,11 @@ async fn a_view_is_a_filter_with_a_name() {
     let refused = bench
         .run(async |records| records.save_view("person", "", Some(&wrong), &["-ctiy".into()]).await)
         .await;
-    assert_snapshot!(refused.unwrap_err(), @r#"this view cannot be stored: name: "" cannot name a view (a name has 1 to 100 characters); filter.[1].equals: `equals` is no operand (write `is`); sort: person has no field `ctiy` (did you mean `city`?)"#);
+    assert_snapshot!(refused.unwrap_err(), @r#"this view cannot be stored: name: "" cannot name a view (a name has 1 to 100 bytes, no line breaks, and no blanks around it); filter.[1].equals: `equals` is no operand (write `is`); sort: person has no field `ctiy` (did you mean `city`?)"#);
+    for dots in [".", ".."] {
+        let refused = bench.run(async |records| records.save_view("person", dots, None, &[]).await).await;
+        assert!(refused.is_err_and(|why| why.to_string().contains("another place")), "{dots}");
+    }
     let listed = bench.run(async |records| records.views("person").await).await.unwrap();
     assert_eq!((listed.len(), &listed[0].filter.as_ref().unwrap().to_json()), (1, &filter));
     assert!(bench.run(async |records| records.delete_view("person", "from Pa").await).await.unwrap());

@@ -4,7 +4,7 @@ use super::Planner;
 use crate::error::Problem;
 use crate::problems::clipped;
 use crate::schema::change::{Change, NewField, default_of};
-use crate::schema::checks::{NameOf, check_name, field_type};
+use crate::schema::checks::{NameOf, check_label, check_name, field_type};
 use crate::schema::field::{Field, FieldType};
 use crate::schema::object::{IndexState, Path};
 
@@ -87,6 +87,7 @@ impl Planner {
         let Some(known) = change.object.field(&name).cloned() else { return };
         let before = self.problems.len();
         let at = |key: &str| format!("{path}.{key}");
+        check_label(wanted.label.as_deref(), &at("label"), &mut self.problems);
         let kind = field_type(&self.schema, &change.object, wanted, &at, &mut self.problems);
         let Some(kind) = kind.filter(|_| self.problems.len() == before) else { return };
         let kind = match (&known.kind, kind) {

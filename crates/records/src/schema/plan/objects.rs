@@ -6,7 +6,7 @@ use super::Planner;
 use crate::error::Problem;
 use crate::problems::clipped;
 use crate::schema::change::{Change, NewObject, check_free};
-use crate::schema::checks::{NameOf, check_name};
+use crate::schema::checks::{NameOf, check_label, check_name};
 use crate::schema::field::{Field, FieldType, ObjectId};
 use crate::schema::standard::FIRST_CUSTOM;
 use crate::schema::stored::{Additions, MAX_OBJECTS, Naming};
@@ -43,6 +43,7 @@ impl Planner {
             return;
         };
         check_name(&plural, &format!("{path}.plural"), NameOf::Object, &mut self.problems);
+        check_label(wanted.label.as_deref(), &format!("{path}.label"), &mut self.problems);
         let key = |key: &str| format!("{path}.{key}");
         let names = [("name", &wanted.name), ("plural", &plural)];
         check_free(&self.schema, Some(change.object.id), names, &key, &mut self.problems);
@@ -60,6 +61,7 @@ impl Planner {
         let plural = wanted.plural.clone().unwrap_or_else(|| format!("{}s", wanted.name));
         let label = wanted.label.clone().unwrap_or_else(|| wanted.name.clone());
         check_name(&plural, &format!("{path}.plural"), NameOf::Object, &mut self.problems);
+        check_label(wanted.label.as_deref(), &format!("{path}.label"), &mut self.problems);
         let key = |key: &str| format!("{path}.{key}");
         let names = [("name", &wanted.name), ("plural", &plural)];
         check_free(&self.schema, Some(change.object.id), names, &key, &mut self.problems);
