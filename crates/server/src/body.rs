@@ -16,6 +16,7 @@ use stepwell_workflow::model::Millis;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::App;
+use crate::distinct;
 use crate::problem::{Answer, Problem};
 use crate::stream::Stalled;
 
@@ -193,7 +194,7 @@ fn broken(error: &axum::Error) -> Problem {
 pub fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Answer<T> {
     check_depth(bytes, "the body")?;
     check_weight(bytes)?;
-    serde_json::from_slice(bytes).map_err(|e| {
+    distinct::check(bytes).and_then(|()| serde_json::from_slice(bytes)).map_err(|e| {
         if bytes.is_empty() {
             return Problem::bad_request(
                 "invalid_json",
@@ -268,9 +269,12 @@ fn check_weight(bytes: &[u8]) -> Answer<()> {
 pub fn json_parameter(name: &str, text: Option<&str>) -> Answer<Option<Value>> {
     text.map(|text| {
         check_depth(text.as_bytes(), &format!("the parameter `{name}`"))?;
-        serde_json::from_str(text).map_err(|e| {
-            Problem::bad_request("invalid_query", format!("the parameter `{name}` is not JSON: {e}"))
-        })
+        let wrong = |what: &str, e| {
+            Problem::bad_request("invalid_query", format!("the parameter `{name}` is {what}: {e}"))
+        };
+        let value = serde_json::from_str(text).map_err(|e| wrong("not JSON", e))?;
+        distinct::check(text.as_bytes()).map_err(|e| wrong("ambiguous", e))?;
+        Ok(value)
     })
     .transpose()
 }
@@ -386,6 +390,15 @@ mod tests {
         assert_eq!(problem.status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(problem.detail.contains("`limt`"), "{}", problem.detail);
         assert!(json::<Value>(b"", "a record").unwrap_err().detail.contains("empty"));
+        let twice = "{\"a\": 1, \"a\": 2}";
+        let problem = json::<Value>(twice.as_bytes(), "a record").unwrap_err();
+        assert_eq!(problem.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(
+            problem.detail,
+            "this is not a record: the member \"a\" is there twice at line 1 column 12"
+        );
+        let problem = json_parameter("filter", Some(twice)).unwrap_err();
+        assert!(problem.detail.contains("`filter` is ambiguous: the member \"a\""), "{}", problem.detail);
     }
 
     #[test]
