@@ -78,6 +78,9 @@ fn is_template(text: &str) -> bool {
 
 /// The expression of a request, over what its run knew and what it gives itself.
 pub(crate) async fn eval(ctx: &Ctx, request: EvalRequest) -> Result<Value, EngineError> {
+    if request.item.is_some() && request.run.is_none() {
+        return Err(EngineError::invalid("invalid_body", "`item` is one of a run: give `run` as well"));
+    }
     let mut seen = Seen { now: ctx.core.ports.clock.now(), ..Seen::default() };
     if let Some(id) = &request.run {
         let run: RunId = crate::api::run_id(id)?;

@@ -14,7 +14,7 @@ use crate::App;
 use crate::auth::{Reader, Writer};
 use crate::body::{self, Sender};
 use crate::page::{self, PageQuery};
-use crate::parameters;
+use crate::parameters::{self, Whole};
 use crate::path::Path;
 use crate::problem::{Answer, Problem};
 
@@ -35,9 +35,9 @@ struct VersionQuery {
 #[serde(deny_unknown_fields)]
 struct TestQuery {
     version: Option<String>,
-    fuel: Option<u64>,
-    memory_bytes: Option<u64>,
-    wall_ms: Option<u64>,
+    fuel: Option<Whole<u64>>,
+    memory_bytes: Option<Whole<u64>>,
+    wall_ms: Option<Whole<u64>>,
 }
 
 /// `name` or `name@version`, as workflows write it.
@@ -128,9 +128,9 @@ pub async fn test(
     let bytes = body::whole(&app, request).await?;
     let input: Value = body::json(&bytes, "the action's input")?;
     let limits = LimitsPatch {
-        fuel: query.fuel,
-        memory_bytes: query.memory_bytes,
-        wall_ms: query.wall_ms,
+        fuel: query.fuel.map(|n| n.0),
+        memory_bytes: query.memory_bytes.map(|n| n.0),
+        wall_ms: query.wall_ms.map(|n| n.0),
         ..LimitsPatch::default()
     };
     Ok(Json(workspace.actions().test(&reference(&name, query.version.as_deref()), input, limits).await?))

@@ -6,7 +6,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use http::{HeaderMap, Method, StatusCode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::str::FromStr;
 use stepwell_engine::innermost;
 
 use crate::openapi;
@@ -69,6 +71,19 @@ pub fn read<T: DeserializeOwned>(query: Option<&str>) -> Answer<T> {
     })
 }
 
+/// A whole number from 0 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String", bound = "T: FromStr")]
+pub struct Whole<T>(pub T);
+
+impl<T: FromStr> TryFrom<String> for Whole<T> {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        text.parse().map(Self).map_err(|_| "a whole number is needed")
+    }
+}
+
 fn uri_of(query: Option<&str>) -> http::Uri {
     // A query that came in a request's URI is valid in another.
     format!("/?{}", query.unwrap_or_default()).parse().unwrap_or_default()
@@ -77,19 +92,25 @@ fn uri_of(query: Option<&str>) -> http::Uri {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Page {
-        limit: Option<u32>,
+        limit: Option<Whole<u32>>,
     }
 
     #[test]
     fn query_faults_name_the_parameter() {
-        assert_eq!(read::<Page>(Some("limit=3")).unwrap().limit, Some(3));
+        assert_eq!(read::<Page>(Some("limit=3")).unwrap().limit, Some(Whole(3)));
         assert_eq!(read::<Page>(None).unwrap().limit, None);
-        for (text, says) in [("limt=3", "`limt`"), ("limit=x", "limit")] {
+        let number = "limit: a whole number is needed";
+        for (text, says) in [
+            ("limt=3", "`limt`"),
+            ("limit=x", number),
+            ("limit=", number),
+            ("limit=-1", number),
+            ("limit=4294967296", number),
+        ] {
             let problem = read::<Page>(Some(text)).unwrap_err();
             assert!(problem.detail.contains(says), "{}", problem.detail);
         }

@@ -12,7 +12,7 @@ use crate::App;
 use crate::auth::{Reader, Writer};
 use crate::body;
 use crate::page::Limit;
-use crate::parameters;
+use crate::parameters::{self, Whole};
 use crate::path::Path;
 use crate::problem::Answer;
 
@@ -64,7 +64,7 @@ pub async fn create(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VersionQuery {
-    if_version: Option<u64>,
+    if_version: Option<Whole<u64>>,
 }
 
 pub async fn update(
@@ -76,7 +76,7 @@ pub async fn update(
 ) -> Answer<Json<Value>> {
     let query: VersionQuery = parameters::read(query.as_deref())?;
     let fields = fields(&app, request).await?;
-    Ok(Json(workspace.records().update(&object, &id, fields, query.if_version).await?.record))
+    Ok(Json(workspace.records().update(&object, &id, fields, query.if_version.map(|n| n.0)).await?.record))
 }
 
 pub async fn delete(
@@ -85,7 +85,7 @@ pub async fn delete(
     RawQuery(query): RawQuery,
 ) -> Answer<Json<Value>> {
     let query: VersionQuery = parameters::read(query.as_deref())?;
-    Ok(Json(workspace.records().delete(&object, &id, query.if_version).await?.record))
+    Ok(Json(workspace.records().delete(&object, &id, query.if_version.map(|n| n.0)).await?.record))
 }
 
 pub async fn restore(
@@ -94,7 +94,7 @@ pub async fn restore(
     RawQuery(query): RawQuery,
 ) -> Answer<Json<Value>> {
     let query: VersionQuery = parameters::read(query.as_deref())?;
-    Ok(Json(workspace.records().restore(&object, &id, query.if_version).await?.record))
+    Ok(Json(workspace.records().restore(&object, &id, query.if_version.map(|n| n.0)).await?.record))
 }
 
 /// `{"match": [fields], "record": {...}, "create_only": [fields]}`

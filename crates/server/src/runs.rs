@@ -13,7 +13,7 @@ use crate::App;
 use crate::auth::{Reader, Viewer, Writer};
 use crate::body;
 use crate::page::{self, Limit};
-use crate::parameters;
+use crate::parameters::{self, Whole};
 use crate::path::Path;
 use crate::problem::{Answer, Problem};
 use crate::workflows::wait_parameter;
@@ -64,7 +64,7 @@ pub async fn get(
 #[serde(deny_unknown_fields)]
 struct ItemsQuery {
     step: Option<String>,
-    index: Option<u64>,
+    index: Option<Whole<u64>>,
     status: Option<StepStatus>,
     limit: Option<Limit>,
     cursor: Option<String>,
@@ -72,7 +72,7 @@ struct ItemsQuery {
 
 pub async fn items(viewer: Viewer, Path(id): Path<String>, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: ItemsQuery = parameters::read(query.as_deref())?;
-    let filter = ItemFilter { step: query.step, index: query.index, status: query.status };
+    let filter = ItemFilter { step: query.step, index: query.index.map(|n| n.0), status: query.status };
     let page = page::request(query.limit, query.cursor);
     let items = viewer.workspace.runs().items(&id, filter, page).await?;
     viewer.shown(page::document("items", items)?)

@@ -12,14 +12,14 @@ use crate::App;
 use crate::auth::{Reader, Writer};
 use crate::body;
 use crate::page::{self, PageQuery};
-use crate::parameters;
+use crate::parameters::{self, Whole};
 use crate::path::Path;
 use crate::problem::Answer;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VersionQuery {
-    version: Option<u32>,
+    version: Option<Whole<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +87,7 @@ pub async fn get(
     RawQuery(query): RawQuery,
 ) -> Answer<Json<WorkflowDetail>> {
     let query: VersionQuery = parameters::read(query.as_deref())?;
-    Ok(Json(workspace.workflows().get(&name, query.version).await?))
+    Ok(Json(workspace.workflows().get(&name, query.version.map(|n| n.0)).await?))
 }
 
 pub async fn graph(
@@ -96,7 +96,7 @@ pub async fn graph(
     RawQuery(query): RawQuery,
 ) -> Answer<Json<Value>> {
     let query: VersionQuery = parameters::read(query.as_deref())?;
-    Ok(Json(workspace.workflows().graph(&name, query.version).await?))
+    Ok(Json(workspace.workflows().graph(&name, query.version.map(|n| n.0)).await?))
 }
 
 pub async fn activate(
@@ -105,7 +105,7 @@ pub async fn activate(
     RawQuery(query): RawQuery,
 ) -> Answer<Json<WorkflowInfo>> {
     let query: VersionQuery = parameters::read(query.as_deref())?;
-    Ok(Json(workspace.workflows().activate(&name, query.version).await?))
+    Ok(Json(workspace.workflows().activate(&name, query.version.map(|n| n.0)).await?))
 }
 
 pub async fn deactivate(Writer(workspace): Writer, Path(name): Path<String>) -> Answer<Json<WorkflowInfo>> {

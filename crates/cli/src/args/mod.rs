@@ -42,14 +42,22 @@ pub struct Global {
     )]
     pub server: String,
     /// The API key; for a server on this host the CLI also reads the one in its data folder
-    #[arg(long, global = true, env = "STEPWELL_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(long, global = true, env = "STEPWELL_KEY", hide_env_values = true, value_name = "KEY", value_parser = in_header)]
     pub key: Option<String>,
     /// The workspace, where the key does not fix it
-    #[arg(long, global = true, env = "STEPWELL_WORKSPACE", value_name = "NAME")]
+    #[arg(long, global = true, env = "STEPWELL_WORKSPACE", value_name = "NAME", value_parser = in_header)]
     pub workspace: Option<String>,
     /// JSON for programs instead of text for people
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+/// What is sent in a header of each request.
+fn in_header(text: &str) -> Result<String, String> {
+    match text.chars().find(|c| !matches!(c, ' '..='~')) {
+        None => Ok(text.to_owned()),
+        Some(c) => Err(format!("it may not have {c:?}")),
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -300,6 +300,11 @@ fn csv_records(
 
 /// A column that would be lost, or would push another one out.
 fn check_heads(heads: &[String]) -> Result<(), String> {
+    if let [only] = heads
+        && let Some(between) = [';', '\t', '|'].into_iter().find(|c| only.contains(*c))
+    {
+        return Err(format!("its first line has {between:?} between the names; write commas"));
+    }
     for (at, head) in heads.iter().enumerate() {
         if head.is_empty() {
             return Err(format!("column {} has no name", at + 1));
@@ -409,6 +414,7 @@ mod tests {
             assert!(told(mixed).starts_with("the column `city.x` is a part of"), "{mixed}: {}", told(mixed));
         }
         assert_eq!(told("city,,zip"), "column 2 has no name");
+        assert_eq!(told("city;zip"), "its first line has ';' between the names; write commas");
     }
 
     /// What an import of lines 11 to 18 comes to, when the server answers so.

@@ -36,14 +36,14 @@ use serde_json::Value;
 #[error("{0}")]
 pub struct Bad(pub String);
 
-/// JSON given on the command line, or `@FILE`, or `-` for stdin.
+/// JSON given on the command line, or `@FILE`, or `-` for stdin; `name` is that of the argument as its help has it.
 pub fn json_argument(name: &str, text: &str) -> anyhow::Result<Value> {
     let (source, body) = match text.strip_prefix('@') {
         Some(path) => {
-            (format!("--{name} {path}"), files::given(path.as_ref()).with_context(|| format!("--{name}"))?)
+            (format!("{name} {path}"), files::given(path.as_ref()).with_context(|| name.to_owned())?)
         }
-        None if text == "-" => (format!("--{name} -"), std::io::read_to_string(std::io::stdin())?),
-        None => (format!("--{name}"), text.to_owned()),
+        None if text == "-" => (format!("{name} -"), std::io::read_to_string(std::io::stdin())?),
+        None => (name.to_owned(), text.to_owned()),
     };
     serde_json::from_str(&body).map_err(|e| anyhow::anyhow!("{source} is not JSON: {e}"))
 }

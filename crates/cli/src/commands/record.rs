@@ -14,7 +14,7 @@ pub async fn main(command: Record, global: &Global) -> anyhow::Result<()> {
         Record::List { object, filter, sort, limit, cursor } => {
             let mut request = client.get(&["records", &object]).query(&[("limit", limit.to_string())]);
             if let Some(filter) = filter {
-                let filter = json_argument("filter", &filter)?;
+                let filter = json_argument("--filter", &filter)?;
                 request = request.query(&[("filter", filter.to_string())]);
             }
             for (name, value) in [("sort", sort), ("cursor", cursor)] {
@@ -72,7 +72,7 @@ pub async fn main(command: Record, global: &Global) -> anyhow::Result<()> {
 
 /// The fields of one record.
 fn fields_of(text: &str) -> anyhow::Result<Value> {
-    let fields = json_argument("fields", text)?;
+    let fields = json_argument("FIELDS", text)?;
     if fields.is_array() {
         anyhow::bail!("a record is one JSON object; `stepwell record import` takes many, a line each");
     }

@@ -117,7 +117,7 @@ pub async fn main(command: Run, global: &Global) -> anyhow::Result<()> {
         }
         Run::Input { id, data, step } => {
             let id = client.run_id(&id).await?;
-            let mut body = json!({ "data": super::json_argument("data", &data)? });
+            let mut body = json!({ "data": super::json_argument("--data", &data)? });
             if let Some(step) = step {
                 body["step"] = step.into();
             }

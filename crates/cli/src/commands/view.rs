@@ -33,7 +33,7 @@ pub async fn main(command: View, global: &Global) -> anyhow::Result<()> {
             return output::json(&view);
         }
         View::Save { object, name, filter, sort } => {
-            let filter = filter.map(|filter| json_argument("filter", &filter)).transpose()?;
+            let filter = filter.map(|filter| json_argument("--filter", &filter)).transpose()?;
             let body = json!({ "filter": filter, "sort": sort });
             let request = client.request(Method::PUT, &["views", &object, &name]).json(&body);
             let view: ViewInfo = client.json(request).await?;

@@ -59,7 +59,7 @@ pub async fn main(command: Workflow, global: &Global) -> anyhow::Result<()> {
             Ok(())
         }
         Workflow::Run { name, input, records, filter, dry_run, wait } => {
-            let input = selected(json_argument("input", &input)?, &records, filter.as_deref())?;
+            let input = selected(json_argument("--input", &input)?, &records, filter.as_deref())?;
             if dry_run {
                 return super::dry_run::main(&Client::new(global)?, &name, &input, global).await;
             }
@@ -140,7 +140,7 @@ pub fn listening(info: &WorkflowInfo) -> String {
 fn selected(input: Value, records: &[String], filter: Option<&str>) -> anyhow::Result<Value> {
     Ok(match (records, filter) {
         ([], None) => input,
-        ([], Some(filter)) => json!({ "filter": json_argument("filter", filter)?, "input": input }),
+        ([], Some(filter)) => json!({ "filter": json_argument("--filter", filter)?, "input": input }),
         ([one], _) => json!({ "record_id": one, "input": input }),
         (many, _) => json!({ "record_ids": many, "input": input }),
     })
