@@ -1,6 +1,6 @@
 //! Iterators over a search: the ids are listed, page by page, into rows beside the run; at its turn a record is read as
 //! it is then, and asked again whether it is one of those that were searched.
-use super::records::{RecordDone, refused};
+use super::records::{MAX_FOUND_BYTES, RecordDone, found_too_large, is_cut, refused};
 use crate::core::Ctx;
 use crate::id::RunId;
 use crate::tables::items;
@@ -100,8 +100,11 @@ pub(crate) async fn item(
     };
     let filter = Filter::All(std::iter::once(filter).chain(call.filter.clone()).collect());
     let view = call.view.clone();
-    let query = Query { view, filter: Some(filter), limit: Some(MAX_LIMIT), ..Query::default() };
+    let limit = Some(MAX_LIMIT);
+    let max_bytes = Some(MAX_FOUND_BYTES);
+    let query = Query { view, filter: Some(filter), limit, max_bytes, ..Query::default() };
     let page = match records.search(&call.object, &query, execute.started_at).await {
+        Ok(page) if is_cut(&page, MAX_LIMIT) => return Ok(Err(found_too_large("a smaller `batch`"))),
         Ok(page) => page,
         // The object itself is gone: so are its records.
         Err(RecordsError::UnknownObject { .. }) => return done(Value::Null),

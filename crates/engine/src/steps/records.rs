@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stepwell_records::schema::Schema;
 use stepwell_records::{
-    EventJson, Guard, Origin, Query, Records, RecordsError, Unchanged, Upsert, WriteContext, Written,
-    record_id,
+    DEFAULT_LIMIT, EventJson, Guard, Origin, Page, Query, Records, RecordsError, Unchanged, Upsert,
+    WriteContext, Written, record_id,
 };
 use stepwell_store::keys::{KeyBuilder, Space};
 use stepwell_store::{Key, Refused, Stamp, Txn};
@@ -107,9 +107,13 @@ pub(crate) async fn execute(
                 filter: call.filter.clone(),
                 sort: call.sort.clone(),
                 limit: call.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+                max_bytes: Some(MAX_FOUND_BYTES),
                 ..Query::default()
             };
             return match records.search(&call.object, &query, execute.started_at).await {
+                Ok(page) if is_cut(&page, query.limit.unwrap_or(DEFAULT_LIMIT)) => {
+                    Ok(Err(found_too_large("a smaller `limit`, and the others in a later step")))
+                }
                 Ok(page) => {
                     let mut output = Map::new();
                     output.insert("records".into(), Value::Array(page.records));
@@ -155,6 +159,21 @@ pub(crate) async fn execute(
         Ok(written) => Ok(Ok(done(written))),
         Err(error) => refused(error),
     }
+}
+
+/// Records that a step has at once, as JSON and about: 500 may be stored that would take the memory of all else.
+pub(super) const MAX_FOUND_BYTES: usize = 16 << 20;
+
+/// Whether there are more that were asked for, which had no room.
+pub(super) fn is_cut(page: &Page, limit: usize) -> bool {
+    page.records.len() < limit && page.next_cursor.is_some()
+}
+
+pub(super) fn found_too_large(instead: &str) -> Failure {
+    let most = MAX_FOUND_BYTES >> 20;
+    let message =
+        format!("the records take more than the {most} MiB that a step may have at once; ask for {instead}");
+    Failure::engine("output_too_large", message)
 }
 
 /// Ten bytes that are the same in every attempt and different for every step of every run.

@@ -253,6 +253,46 @@ output: "{{ all.results }}"
     });
 }
 
+/// Of records as large as they may be, 500 would take 125 MiB.
+#[test]
+fn records_that_together_are_too_large_are_not_had_at_once() {
+    let text = r#"
+name: large
+trigger: { type: manual }
+steps:
+  - { id: found, type: search_records, object: note, limit: "{{ trigger.input.limit }}" }
+  - id: each
+    type: iterator
+    search: { object: note }
+    batch: BATCH
+    do: [{ id: n, type: set, values: { n: "{{ item | length }}" } }]
+    output: "{{ n.n }}"
+output: "{{ each.results }}"
+"#;
+    in_world(async |world| {
+        let small = text.replace("BATCH", "20");
+        let large = text.replace("BATCH", "71").replace("name: large", "name: larger");
+        let (engine, workspace) = world.set_up(&[], &[&small, &large]).await;
+        for n in 0..71 {
+            let note = json!({ "title": format!("n{n}"), "body": "x".repeat(250 << 10) });
+            workspace.records().create("note", note.as_object().unwrap().clone()).await.unwrap();
+        }
+        let done = ended(&workspace, "large", json!({ "limit": 20 })).await;
+        assert_eq!(value(&done.output), json!([20, 20, 20, 11]), "{:?}", done.summary.error);
+        let failed = ended(&workspace, "large", json!({ "limit": 71 })).await.summary.error.unwrap();
+        assert_eq!((failed.code.as_str(), failed.step.as_deref()), ("output_too_large", Some("found")));
+        assert!(
+            failed.message.contains("16 MiB") && failed.message.contains("`limit`"),
+            "{}",
+            failed.message
+        );
+        let failed = ended(&workspace, "larger", json!({ "limit": 20 })).await.summary.error.unwrap();
+        assert_eq!(failed.code, "output_too_large");
+        assert!(failed.message.contains("`batch`"), "{}", failed.message);
+        engine.close().await;
+    });
+}
+
 #[test]
 fn progress_survives_crashes_and_every_item_has_its_effect_once() {
     let text = r#"
