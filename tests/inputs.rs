@@ -57,8 +57,9 @@ async fn the_page_behind_a_link_shows_a_form_that_is_taken_once() {
         }
     }
     let send = async |server: &Server, form: &str| {
-        let request =
-            server.request(Method::POST, &link).header("content-type", "application/x-www-form-urlencoded");
+        let request = server
+            .request(Method::POST, &link)
+            .header("content-type", "Application/x-www-form-urlencoded; charset=utf-8");
         server.send(request.body(form.to_owned())).await
     };
     let wrong = send(&server, "decision=maybe&amount=3").await;
@@ -136,6 +137,18 @@ async fn a_key_that_may_only_read_is_shown_no_link() {
         "/api/v1/workflows/order/state".into(),
         "/api/v1/workflows/order/state/link".into(),
     ];
+    // Why a run failed, and what came in at a webhook, may quote anything.
+    let loud = "name: loud
+trigger: { type: webhook, path: loud, respond: result }
+steps: [{ id: a, type: stop, status: failed, message: 'not {{ trigger.body.link }}' }]
+";
+    server.activate("loud", loud).await;
+    server.post("/hooks/default/loud", &json!({ "link": link })).await;
+    let deliveries = "/api/v1/webhooks/loud/deliveries";
+    let id = server.get(deliveries).await.expect(200)["deliveries"][0]["id"].as_str().unwrap().to_owned();
+    let paths: Vec<String> = (paths.into_iter())
+        .chain(["/api/v1/runs?workflow=loud".to_owned(), format!("{deliveries}/{id}")])
+        .collect();
     for path in &paths {
         assert!(server.get(path).await.expect(200).to_string().contains(&whole), "{path}");
     }

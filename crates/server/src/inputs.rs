@@ -9,15 +9,18 @@ use axum::response::{Html, IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_FRAME_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Number, Value, json};
+use std::collections::{HashMap, HashSet};
 use stepwell_engine::{EngineError, ErrorKind, InputForm, Workspace};
 
 use crate::App;
 use crate::body::{self, Sender};
+use crate::distinct;
 use crate::path::Path;
 use crate::problem::{Answer, Problem};
 
 /// An input may have 256 KiB; a form writes it down less densely. Whoever sends it has no key, and perhaps no link.
 const INPUT_BODY: usize = 1 << 20;
+const FORM: &str = "application/x-www-form-urlencoded";
 
 pub async fn show(
     State(app): State<App>,
@@ -42,7 +45,12 @@ pub async fn give(
 ) -> Answer<Response> {
     let headers = request.headers().clone();
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let is_form = kind.starts_with("application/x-www-form-urlencoded");
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_form = kind == FORM;
+    if kind.starts_with("multipart/") {
+        let message = format!("`{kind}` is not read here; send a form as `{FORM}`, or JSON");
+        return Err(Problem::bad_request("invalid_body", message));
+    }
     // A body is read only for somebody who has a link that is good, and may be used now.
     let (workspace, form) = match form(&app, &workspace, &token).await {
         Ok(found) => found,
@@ -55,16 +63,14 @@ pub async fn give(
         let taken = workspace.runs().give_input_by_link(&token, data).await?;
         return Ok(Json(taken).into_response());
     }
-    let fields: Vec<(String, String)> = url::form_urlencoded::parse(&bytes).into_owned().collect();
-    let data = match given(&form, &fields) {
+    let sent = Sent::read(&bytes);
+    let again = |told: &[String]| {
+        let html = form_html(&form, Some(&sent), told);
+        Ok(page(StatusCode::UNPROCESSABLE_ENTITY, &form.title, &html))
+    };
+    let data = match given(&form, &sent) {
         Ok(data) => data,
-        Err(why) => {
-            return Ok(page(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                &form.title,
-                &form_html(&form, Some(&fields), &[why]),
-            ));
-        }
+        Err(why) => return again(&[why]),
     };
     match workspace.runs().give_input_by_link(&token, data).await {
         Ok(_) => Ok(page(StatusCode::OK, &form.title, "<p>Thank you: your answer has been taken.</p>")),
@@ -77,8 +83,7 @@ pub async fn give(
                     format!("{field}: {}", problem.message)
                 }
             });
-            let told: Vec<String> = told.collect();
-            Ok(page(StatusCode::UNPROCESSABLE_ENTITY, &form.title, &form_html(&form, Some(&fields), &told)))
+            again(&told.collect::<Vec<String>>())
         }
         Err(error) => Ok(refused(&error)),
     }
@@ -118,21 +123,64 @@ fn refused(error: &EngineError) -> Response {
     page(Problem::from(error.clone()).status, title, &format!("<p>{message}</p>"))
 }
 
+/// The fields of a form that somebody posted.
+struct Sent(HashMap<String, Vec<String>>);
+
+impl Sent {
+    fn read(body: &[u8]) -> Sent {
+        let mut fields = HashMap::<String, Vec<String>>::new();
+        for (name, value) in url::form_urlencoded::parse(body) {
+            fields.entry(name.into_owned()).or_default().push(value.into_owned());
+        }
+        Sent(fields)
+    }
+
+    /// Why this is no form with fields of these names alone, in UTF-8.
+    fn only<'s>(&self, names: impl Iterator<Item = &'s str>) -> Result<(), String> {
+        let names: HashSet<&str> = names.collect();
+        if let Some(name) = self.0.keys().find(|name| !names.contains(name.as_str())) {
+            let name: String = name.chars().take(60).collect();
+            return Err(format!("there is no field `{name}` here"));
+        }
+        let unread = |values: &Vec<String>| values.iter().any(|value| value.contains('\u{fffd}'));
+        match self.0.iter().find(|(_, values)| unread(values)) {
+            None => Ok(()),
+            Some((name, _)) => Err(format!("{name}: this is not UTF-8 text")),
+        }
+    }
+
+    fn once(&self, name: &str) -> Result<Option<&str>, String> {
+        match self.0.get(name).map(Vec::as_slice) {
+            None => Ok(None),
+            Some([value]) => Ok(Some(value)),
+            Some(_) => Err(format!("{name}: this comes more than once")),
+        }
+    }
+
+    /// A box comes twice when it is ticked: a browser says nothing of one that is not, so the page says `no` before it.
+    fn last(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(|values| values.last()).map(String::as_str)
+    }
+}
+
 /// What the form gave, as the schema types it. What the schema does not name is a mistake of whoever wrote the form.
-fn given(form: &InputForm, fields: &[(String, String)]) -> Result<Value, String> {
+fn given(form: &InputForm, sent: &Sent) -> Result<Value, String> {
     let Some(inputs) = simple(form.schema.as_ref()) else {
-        only(fields, &["data"])?;
-        let text = once(fields, "data")?.ok_or("data: the answer is missing")?;
-        return serde_json::from_str(text).map_err(|error| format!("data: this is not JSON: {error}"));
+        sent.only(std::iter::once("data"))?;
+        let text = sent.once("data")?.ok_or("data: the answer is missing")?;
+        let value = serde_json::from_str(text).map_err(|error| format!("data: this is not JSON: {error}"))?;
+        distinct::check(text.as_bytes()).map_err(|error| format!("data: {error}"))?;
+        return Ok(value);
     };
-    only(fields, &inputs.iter().map(|input| input.name).collect::<Vec<_>>())?;
+    sent.only(inputs.iter().map(|input| input.name))?;
     let mut data = Map::new();
     for input in inputs {
         let name = input.name;
         let text = match input.kind {
-            Kind::Check => last(fields, name),
-            _ => once(fields, name)?,
+            Kind::Check => sent.last(name),
+            _ => sent.once(name)?,
         };
+        let choice = |text: &str| input.choices.iter().find(|choice| shown(choice) == text).cloned();
         let typed = match (input.kind, text) {
             (_, None) => None,
             (Kind::Check, Some(text)) => {
@@ -140,18 +188,15 @@ fn given(form: &InputForm, fields: &[(String, String)]) -> Result<Value, String>
                     checked(text).ok_or_else(|| format!("{name}: {text:?} is not `yes` or `no`"))?;
                 Some(Value::Bool(checked))
             }
-            // Of a text that must be given the empty one is one; of anything else it is none.
-            (_, Some("")) if !input.required || !matches!(input.kind, Kind::Text | Kind::Long) => None,
+            (Kind::Choice, Some("")) => choice(""),
+            (Kind::Choice, Some(text)) => Some(choice(text).unwrap_or_else(|| text.into())),
+            (Kind::Number, Some("")) => None,
             (Kind::Number, Some(text)) => {
-                let number = text.trim().parse::<i64>().map(Number::from).ok();
-                let number = number.or_else(|| Number::from_f64(text.trim().parse().ok()?));
-                let number = number.ok_or_else(|| format!("{name}: {text:?} is no number"))?;
+                let number = number(text.trim()).ok_or_else(|| format!("{name}: {text:?} is no number"))?;
                 Some(Value::Number(number))
             }
-            (Kind::Choice, Some(text)) => {
-                let choice = input.choices.iter().find(|choice| shown(choice) == text);
-                Some(choice.cloned().unwrap_or_else(|| text.into()))
-            }
+            // The empty text is one where a text must be given, and else none.
+            (Kind::Text | Kind::Long, Some("")) if !input.required => None,
             (Kind::Text | Kind::Long, Some(text)) => Some(text.into()),
         };
         if let Some(typed) = typed {
@@ -161,29 +206,9 @@ fn given(form: &InputForm, fields: &[(String, String)]) -> Result<Value, String>
     Ok(Value::Object(data))
 }
 
-fn only(fields: &[(String, String)], names: &[&str]) -> Result<(), String> {
-    match fields.iter().find(|(name, _)| !names.contains(&name.as_str())) {
-        None => Ok(()),
-        Some((name, _)) => Err(format!("there is no field `{name}` here")),
-    }
-}
-
-fn all<'f>(fields: &'f [(String, String)], name: &str) -> impl Iterator<Item = &'f str> {
-    fields.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str())
-}
-
-fn once<'f>(fields: &'f [(String, String)], name: &str) -> Result<Option<&'f str>, String> {
-    let mut values = all(fields, name);
-    let value = values.next();
-    match values.next() {
-        None => Ok(value),
-        Some(_) => Err(format!("{name}: this comes more than once")),
-    }
-}
-
-/// A box comes twice when it is ticked: a browser says nothing of one that is not, so the page says `no` for it before.
-fn last<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
-    all(fields, name).last()
+fn number(text: &str) -> Option<Number> {
+    let whole = text.parse::<i64>().map(Number::from).or_else(|_| text.parse::<u64>().map(Number::from));
+    whole.ok().or_else(|| Number::from_f64(text.parse().ok()?))
 }
 
 fn checked(text: &str) -> Option<bool> {
@@ -254,7 +279,7 @@ fn shown(choice: &Value) -> String {
     choice.as_str().map_or_else(|| choice.to_string(), str::to_owned)
 }
 
-fn form_html(form: &InputForm, fields: Option<&[(String, String)]>, told: &[String]) -> String {
+fn form_html(form: &InputForm, sent: Option<&Sent>, told: &[String]) -> String {
     let mut out = String::new();
     for line in form.message.iter().flat_map(|message| message.trim().split("\n\n")) {
         let _ = write!(out, "<p>{}</p>", escaped(line.trim()).replace('\n', "<br>"));
@@ -264,7 +289,7 @@ fn form_html(form: &InputForm, fields: Option<&[(String, String)]>, told: &[Stri
         let _ = write!(out, "<ul class=\"wrong\">{items}</ul>");
     }
     out.push_str("<form method=\"post\">");
-    let was = |name: &str| last(fields.unwrap_or_default(), name);
+    let was = |name: &str| sent.and_then(|sent| sent.last(name));
     match simple(form.schema.as_ref()) {
         Some(inputs) => inputs.iter().for_each(|input| field_html(input, was(input.name), &mut out)),
         None => {
@@ -383,8 +408,9 @@ mod tests {
         }
     }
 
-    fn fields(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    fn fields(pairs: &[(&str, &str)]) -> Sent {
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        Sent::read(form.as_bytes())
     }
 
     #[test]
@@ -404,10 +430,12 @@ mod tests {
         let data = given(&form(schema.clone()), &sent).unwrap();
         assert_eq!(data, json!({"decision": "approve", "amount": 1.5, "sure": true, "note": "a\nb"}));
         assert_eq!(
-            given(&form(schema.clone()), &[]).unwrap(),
+            given(&form(schema.clone()), &fields(&[])).unwrap(),
             json!({}),
             "nothing was said of the box either"
         );
+        let large = given(&form(schema.clone()), &fields(&[("n", "12345678901234567890")])).unwrap();
+        assert_eq!(large, json!({"n": 12_345_678_901_234_567_890u64}));
         for (text, is) in [("no", false), ("false", false), ("true", true), ("on", true)] {
             let data = given(&form(schema.clone()), &fields(&[("sure", text)])).unwrap();
             assert_eq!(data, json!({"sure": is}), "{text}");
@@ -417,15 +445,29 @@ mod tests {
             (vec![("sure", "0")], "sure: \"0\" is not `yes` or `no`"),
             (vec![("n", "1"), ("n", "2")], "n: this comes more than once"),
             (vec![("m", "1")], "there is no field `m` here"),
+            (vec![("name", "\u{fffd}")], "name: this is not UTF-8 text"),
         ] {
             assert_eq!(given(&form(schema.clone()), &fields(&wrong)).unwrap_err(), says);
         }
-        assert_eq!(given(&form(Value::Null), &[]).unwrap(), json!({}));
+        assert_eq!(given(&form(Value::Null), &fields(&[])).unwrap(), json!({}));
         let list = form(json!({"type": "array"}));
         assert_eq!(given(&list, &fields(&[("data", "[1]")])).unwrap(), json!([1]));
-        for wrong in [vec![], vec![("data", "[1")], vec![("data", "1"), ("more", "2")]] {
+        for wrong in [
+            vec![],
+            vec![("data", "[1")],
+            vec![("data", "{\"a\":1,\"a\":2}")],
+            vec![("data", "1"), ("more", "2")],
+        ] {
             assert!(given(&list, &fields(&wrong)).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_choice_is_one_where_the_schema_has_it() {
+        let schema = |choices: Value| json!({"type": "object", "properties": {"c": {"enum": choices}}});
+        let of = |choices| given(&form(schema(choices)), &fields(&[("c", "")])).unwrap();
+        assert_eq!(of(json!(["a", "b"])), json!({}));
+        assert_eq!(of(json!(["a", ""])), json!({"c": ""}));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use stepwell_engine::{
 };
 
 use crate::App;
-use crate::auth::{Reader, Viewer, Writer};
+use crate::auth::{Viewer, Writer};
 use crate::body;
 use crate::page::{self, Limit};
 use crate::parameters::{self, Whole};
@@ -27,10 +27,12 @@ struct ListQuery {
     cursor: Option<String>,
 }
 
-pub async fn list(Reader(workspace): Reader, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
+pub async fn list(viewer: Viewer, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: ListQuery = parameters::read(query.as_deref())?;
     let filter = RunFilter { workflow: query.workflow, status: query.status };
-    page::answer("runs", workspace.runs().list(filter, page::request(query.limit, query.cursor)).await?)
+    let page = page::request(query.limit, query.cursor);
+    // Why a run failed may quote anything.
+    viewer.shown(page::document("runs", viewer.workspace.runs().list(filter, page).await?)?)
 }
 
 #[derive(Deserialize)]

@@ -5,9 +5,8 @@ use axum::extract::RawQuery;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::{Value, json};
-use stepwell_engine::{DeliveryDetail, DeliveryPage};
 
-use crate::auth::{Reader, Writer};
+use crate::auth::{Reader, Viewer, Writer};
 use crate::page::{self, PageQuery};
 use crate::parameters;
 use crate::path::Path;
@@ -18,20 +17,17 @@ pub async fn list(Reader(workspace): Reader) -> Answer<Json<Value>> {
 }
 
 pub async fn deliveries(
-    Reader(workspace): Reader,
+    viewer: Viewer,
     Path(path): Path<String>,
     RawQuery(query): RawQuery,
-) -> Answer<Json<DeliveryPage>> {
+) -> Answer<Json<Value>> {
     let query: PageQuery = parameters::read(query.as_deref())?;
     let page = page::request(query.limit, query.cursor);
-    Ok(Json(workspace.deliveries().list(&path, page).await?))
+    viewer.shown(viewer.workspace.deliveries().list(&path, page).await?)
 }
 
-pub async fn delivery(
-    Reader(workspace): Reader,
-    Path((path, id)): Path<(String, String)>,
-) -> Answer<Json<DeliveryDetail>> {
-    Ok(Json(workspace.deliveries().get(&path, &id).await?))
+pub async fn delivery(viewer: Viewer, Path((path, id)): Path<(String, String)>) -> Answer<Json<Value>> {
+    viewer.shown(viewer.workspace.deliveries().get(&path, &id).await?)
 }
 
 pub async fn replay(Writer(workspace): Writer, Path((path, id)): Path<(String, String)>) -> Answer<Response> {
