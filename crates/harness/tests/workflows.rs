@@ -89,6 +89,27 @@ async fn a_test_gives_the_input_that_a_run_waits_for() {
     assert!(report.text().contains("the input does not fit the schema of `ask`"), "{}", report.text());
 }
 
+/// What is said of a run before it fails says nothing of its failure.
+#[tokio::test]
+async fn a_failure_after_the_last_look_at_how_runs_end_is_told() {
+    let flow = "name: late
+trigger: { type: manual }
+steps:
+  - { id: ask, type: wait_for_input, schema: { type: object } }
+  - { id: s, type: stop, status: failed, message: no }
+";
+    let tried = async |after: &str| {
+        let test = format!(
+            "steps:\n  - trigger: {{}}\n  - expect: {{ status: waiting }}\n  - input: {{ data: {{}} }}\n{after}"
+        );
+        tried(&[("late.yaml", flow), ("tests/t.yaml", &test)]).await.unwrap().passed()
+    };
+    assert!(!tried("").await);
+    assert!(!tried("  - expect: { http: 0 }\n").await);
+    assert!(tried("  - expect: { status: failed }\n").await);
+    assert!(tried("  - expect: { runs: 1 }\n").await);
+}
+
 const TIMED: &str = r#"
 about: A busy peer is asked again, and what waits goes on when time has come.
 at: 2026-03-02T09:00:00Z

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 use stepwell_engine::{EngineError, FailureDetail, Payload, RunDetail, RunStatus};
 
 use super::document::Step;
@@ -38,14 +39,17 @@ impl Expect {
 /// What of the world some expectation has looked at.
 #[derive(Default)]
 pub(super) struct Judge {
-    failures: bool,
+    /// Runs that had failed when an expectation spoke of how runs end.
+    failures: HashSet<String>,
 }
 
 impl Judge {
     /// The problems of one step that expects something.
     pub async fn look(&mut self, step: &Step, world: &World) -> Result<Vec<Problem>, String> {
         let expect: Expect = step.filled(&world.scope)?;
-        self.failures |= expect.knows_of_failures();
+        if expect.knows_of_failures() {
+            self.failures.extend(failed(world).await?.map(|run| run.summary.id));
+        }
         let mut found = Found { step, problems: Vec::new() };
         found.run(&expect, world).await?;
         found.trigger(&expect, world);
@@ -84,17 +88,11 @@ impl Judge {
         if whole {
             problems.extend(world.http.unasked());
         }
-        if !self.failures {
-            let failed =
-                world.runs().await?.into_iter().filter(|run| run.summary.status == RunStatus::Failed);
-            problems.extend(failed.map(|run| {
-                let why = run.summary.error.as_ref().map(told).unwrap_or_default();
-                Problem::new(format!(
-                    "a run of {} failed, which nothing expects: {why}",
-                    run.summary.workflow
-                ))
-            }));
-        }
+        let unseen = failed(world).await?.filter(|run| !self.failures.contains(&run.summary.id));
+        problems.extend(unseen.map(|run| {
+            let why = run.summary.error.as_ref().map(told).unwrap_or_default();
+            Problem::new(format!("a run of {} failed, which nothing expects: {why}", run.summary.workflow))
+        }));
         Ok(problems)
     }
 
@@ -104,6 +102,10 @@ impl Judge {
         (step.kind == "trigger" && next.is_none_or(|next| next.kind != "expect"))
             .then(|| Problem::of(&format!("{}: the trigger started nothing: {error}", step.place)))
     }
+}
+
+async fn failed(world: &World) -> Result<impl Iterator<Item = RunDetail>, String> {
+    Ok(world.runs().await?.into_iter().filter(|run| run.summary.status == RunStatus::Failed))
 }
 
 struct Found<'s> {
