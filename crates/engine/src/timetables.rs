@@ -340,11 +340,16 @@ impl Come {
             }
             newest.push_back(at);
             count += 1;
-            // Of very many only the last ones count, which are not far from now.
-            following = match count == COUNTED {
-                true => after(at.max(now_ms - (at - first))),
-                false => after(at),
-            };
+            following = after(at);
+            // Of very many the last ones are looked for from now, and those between are not counted.
+            if count == COUNTED {
+                let last;
+                (last, following) = latest(at, now_ms, |at| after(at).map(|at| (at, due(at) <= now_ms)));
+                count += last.len() as u64;
+                newest.extend(last);
+                newest.drain(..newest.len().saturating_sub(RUN_ALL));
+                break;
+            }
         }
         if schedule.missed == Missed::RunAll {
             let skipped = count - newest.len() as u64;
@@ -357,6 +362,29 @@ impl Come {
         match schedule.missed == Missed::Skip && late {
             true => Some(Come { runs: Vec::new(), next: following, missed: 0, skipped: count }),
             false => Some(Come { runs: vec![last], next: following, missed: count - 1, skipped: count - 1 }),
+        }
+    }
+}
+
+/// The last times behind `at` that are due, [`RUN_ALL`] or somewhat more where there are so many, and the one behind them.
+/// How dense they lie may change a hundredfold from hour to hour, so it is tried from where there are enough of them.
+fn latest(at: i64, now_ms: i64, after: impl Fn(i64) -> Option<(i64, bool)>) -> (Vec<i64>, Option<i64>) {
+    let (mut span, mut too_long) = (RUN_ALL as i64 * 1_000, None);
+    loop {
+        let from = now_ms.saturating_sub(span).max(at);
+        let (mut found, mut following) = (Vec::new(), after(from));
+        while let Some((time, true)) = following.filter(|_| found.len() as u64 <= COUNTED) {
+            found.push(time);
+            following = after(time);
+        }
+        let shorter = span / 2;
+        if found.len() as u64 > COUNTED {
+            too_long = Some(span);
+            span = shorter;
+        } else if found.len() >= RUN_ALL || from == at || too_long.is_some_and(|most| most - span <= 1_000) {
+            return (found, following.map(|(time, _)| time));
+        } else {
+            span = too_long.map_or(span.saturating_mul(2), |most| span.midpoint(most));
         }
     }
 }
@@ -374,6 +402,16 @@ fn trigger(schedule: &Schedule, at_ms: i64, previous_ms: Option<i64>, missed: u6
 
 /// For a run or a test by hand: `{"scheduled_at": …}`, or now.
 pub(crate) fn trigger_by_hand(ctx: &Ctx, schedule: &Schedule, input: &Value) -> Result<Value, EngineError> {
+    let only_a_time = match input {
+        Value::Null => true,
+        Value::Object(members) => members.keys().all(|name| name == "scheduled_at"),
+        _ => false,
+    };
+    if !only_a_time {
+        let message =
+            "a schedule takes `{\"scheduled_at\": \"2026-01-31T02:00:00Z\"}` or `{}`, and nothing else";
+        return Err(EngineError::invalid("invalid_event", message));
+    }
     let at = match input.get("scheduled_at") {
         None => ctx.now_ms(),
         Some(given) => {

@@ -208,6 +208,32 @@ fn of_very_many_missed_times_the_newest_are_run() {
     });
 }
 
+/// Ten thousand times on a Monday, and then none for days: the last one is still the last.
+#[test]
+fn of_very_many_missed_times_that_lie_unevenly_the_newest_are_run() {
+    for (missed, runs_then) in [("run_once", 1), ("run_all", 1000)] {
+        let world = World::new(1);
+        let every = format!("cron: '*/2 * 9-16 * * TUE', missed: {missed}");
+        runtime().block_on(async {
+            let (engine, _) = world.set_up(&[], &[&flow(&every)]).await;
+            engine.close().await;
+        });
+        // From a Monday to the Friday behind it.
+        world.time.fetch_add(4 * 24 * HOUR * 1000, SeqCst);
+        runtime().block_on(async {
+            let (engine, workspace) = world.open().await;
+            sleep(30).await;
+            assert_eq!(engine.stats().schedule_runs, runs_then, "{missed}");
+            let page = PageRequest { limit: Some(1), cursor: None };
+            let last = workspace.runs().list(Default::default(), page).await.unwrap().items.remove(0);
+            let last = workspace.runs().get(&last.id).await.unwrap();
+            let at = serde_json::to_value(&last.input).unwrap()["scheduled_at"].clone();
+            assert_eq!(at, "2026-09-22T16:59:58Z", "{missed}");
+            engine.close().await;
+        });
+    }
+}
+
 /// A row that cannot be read is its own schedule's trouble alone.
 #[test]
 fn a_damaged_schedule_stops_no_other() {
@@ -384,6 +410,9 @@ fn a_schedule_is_run_by_hand_for_a_time() {
         assert_eq!(flows.run("ticking", json!({}), wait).await.unwrap().status, RunStatus::Completed);
         let wrong = flows.run("ticking", json!({ "scheduled_at": "tomorrow" }), wait).await.unwrap_err();
         assert_eq!(wrong.code, "invalid_event");
+        for wrong in [json!({ "scheduled_att": "2026-01-01T00:00:00Z" }), json!([1]), json!(1)] {
+            assert_eq!(flows.run("ticking", wrong, wait).await.unwrap_err().code, "invalid_event");
+        }
         engine.close().await;
     });
 }
