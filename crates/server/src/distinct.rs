@@ -81,7 +81,7 @@ mod tests {
         check(br#"{"a": {"a": 1, "b": [{"a": 1.5}, {"a": null}, "a", true, -1]}, "b": {"a": ""}}"#).unwrap();
         for (text, column) in [
             (r#"{"a": 1, "a": 1}"#, 12),
-            (r#"[{"x": {"a": 1, "\u0061": 2}}]"#, 25),
+            (r#"[{"x": {"a": 1, "\u0061": 2}}]"#, 24),
             (r#"{"": 1, "": 2}"#, 10),
         ] {
             let error = check(text.as_bytes()).unwrap_err();

@@ -343,7 +343,9 @@ fn idempotency_key(
                 return Err(wrong(&format!("it has {} bytes, at most {MAX_IDEMPOTENCY_KEY}", key.len())));
             }
             if key.contains(REPLACED) {
-                return Err(wrong("it has bytes that are not UTF-8 text, and could be another one"));
+                return Err(wrong(
+                    "it has U+FFFD, which stands for bytes that are not UTF-8 text, so it could be another one",
+                ));
             }
             Some(key)
         }
