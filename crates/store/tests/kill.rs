@@ -64,7 +64,9 @@ fn rows(task: u32, n: u64) -> Vec<(Key, Value)> {
 }
 
 fn open(folder: &str) -> Arc<SledStore> {
-    let options = SledOptions { cache_bytes: 16 << 20, disk_floor: 0, ..SledOptions::default() };
+    // Sled moves what is alive about while it is killed.
+    let clean_every = Duration::from_millis(2);
+    let options = SledOptions { cache_bytes: 16 << 20, disk_floor: 0, clean_every, ..SledOptions::default() };
     Arc::new(SledStore::open(folder, options).unwrap())
 }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stepwell_store::keys::{KeyBuilder, Space};
 use stepwell_store::{Key, OpenError, Refused, SledOptions, SledStore, Store, Txn, Want, WorkspaceId};
@@ -333,4 +334,39 @@ async fn a_range_with_few_rows_is_read_at_once_however_many_it_might_have_had() 
         put(&store, n, b"x").await.unwrap();
     }
     assert_eq!(read_at_once(&store).await, (false, 100));
+}
+
+/// Rows that come in order lie in sled's file beside scattered ones, which stay for longer and would keep its segments.
+#[tokio::test]
+async fn rule_4_the_room_of_what_is_gone_is_used_again() {
+    const ROUNDS: u32 = 1_500;
+    const KEPT: u32 = 30;
+    const EACH: u32 = 12;
+    let size = async |clean_every: Duration| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SledStore::open(folder.path(), SledOptions { clean_every, ..options() }).unwrap();
+        let row = |n: u32| KeyBuilder::new(Space::Runs, WS).u32(n).build();
+        let index = |n: u32| {
+            KeyBuilder::new(Space::RecordIndexes, WS).u32(n.wrapping_mul(2_654_435_761) >> 4).u32(n).build()
+        };
+        for round in 0..ROUNDS {
+            let mut tx = Txn::begin(Arc::new(store.clone()), WS.shard());
+            for n in round * EACH..(round + 1) * EACH {
+                tx.put(row(n), noise(u64::from(n), 900));
+                tx.put(index(n), "");
+                if let Some(old) = n.checked_sub(KEPT * EACH) {
+                    tx.delete(row(old));
+                    if old % 4 > 0 {
+                        tx.delete(index(old));
+                    }
+                }
+            }
+            tx.commit().await.unwrap();
+        }
+        store.close().await;
+        fs::metadata(folder.path().join("rows/db")).unwrap().len() >> 20
+    };
+    let never = size(Duration::from_secs(3600)).await;
+    let often = size(Duration::from_millis(1)).await;
+    assert!(often < never / 2, "{often} MiB, and {never} without cleaning");
 }

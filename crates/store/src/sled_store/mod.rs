@@ -51,6 +51,8 @@ pub struct SledOptions {
     pub readers: usize,
     /// Ends the process when a commit takes longer than this.
     pub watchdog: Duration,
+    /// How often sled frees a segment of its file of what is still alive in it, so that the room is used again (rule 4).
+    pub clean_every: Duration,
 }
 
 impl Default for SledOptions {
@@ -60,6 +62,7 @@ impl Default for SledOptions {
             disk_floor: 256 << 20,
             readers: 2,
             watchdog: Duration::from_secs(30),
+            clean_every: Duration::from_millis(100),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
+use super::SledOptions;
 use super::ballast::Ballast;
 use super::folder::{Folder, OpenError, write_durably};
 use crate::blobs::sync_folder;
@@ -17,26 +18,28 @@ pub(super) struct Opened {
 }
 
 /// Opens sled's folder, or makes it. On a full disk it gives the ballast up for it.
-pub(super) fn open(folder: &Folder, cache_bytes: u64, ballast: &mut Ballast) -> Result<Opened, OpenError> {
-    match open_once(folder, cache_bytes) {
-        Err(OpenError::Io { error, .. }) if is_full(&error) && ballast.let_go() => {
-            open_once(folder, cache_bytes)
-        }
+pub(super) fn open(
+    folder: &Folder,
+    options: &SledOptions,
+    ballast: &mut Ballast,
+) -> Result<Opened, OpenError> {
+    match open_once(folder, options) {
+        Err(OpenError::Io { error, .. }) if is_full(&error) && ballast.let_go() => open_once(folder, options),
         opened => opened,
     }
 }
 
-fn open_once(folder: &Folder, cache_bytes: u64) -> Result<Opened, OpenError> {
+fn open_once(folder: &Folder, options: &SledOptions) -> Result<Opened, OpenError> {
     let rows = folder.rows();
     let failed = |error| OpenError::of(&rows, error);
     if rows.exists() {
         remove_unfinished_snapshots(&rows).map_err(failed)?;
         restore_conf(folder).map_err(failed)?;
     }
-    let db = match try_open(&rows, cache_bytes) {
+    let db = match try_open(&rows, options) {
         Ok(db) => db,
         Err(Failure::System(error)) => return Err(failed(error)),
-        Err(Failure::Data(reason)) => retry_without_snapshots(folder, cache_bytes, reason)?,
+        Err(Failure::Data(reason)) => retry_without_snapshots(folder, options, reason)?,
     };
     let data = File::options().write(true).open(rows.join("db")).map_err(failed)?;
     // Rule 1: sled makes its files and their names durable at no time by itself.
@@ -61,10 +64,15 @@ impl Failure {
     }
 }
 
-fn try_open(rows: &Path, cache_bytes: u64) -> Result<sled::Db, Failure> {
+fn try_open(rows: &Path, options: &SledOptions) -> Result<sled::Db, Failure> {
     // The file's own lock may still be held for a moment by a thread of sled's that is ending.
     for _ in 0..50 {
-        let config = sled::Config::new().path(rows).cache_capacity(cache_bytes).flush_every_ms(None);
+        // The thread that flushes from time to time is the one that cleans; nothing waits for its flushes.
+        let clean_every = u64::try_from(options.clean_every.as_millis()).unwrap_or(u64::MAX).max(1);
+        let config = sled::Config::new()
+            .path(rows)
+            .cache_capacity(options.cache_bytes)
+            .flush_every_ms(Some(clean_every));
         match catch_unwind(AssertUnwindSafe(|| config.open())) {
             Ok(Ok(db)) => return Ok(db),
             Ok(Err(sled::Error::Io(error))) if error.to_string().contains("could not acquire lock") => {
@@ -131,7 +139,11 @@ fn make_durable(folder: &Folder, data: &File) -> io::Result<()> {
 }
 
 /// Snapshots only save sled time at the start: without them it reads its whole log.
-fn retry_without_snapshots(folder: &Folder, cache_bytes: u64, reason: String) -> Result<sled::Db, OpenError> {
+fn retry_without_snapshots(
+    folder: &Folder,
+    options: &SledOptions,
+    reason: String,
+) -> Result<sled::Db, OpenError> {
     let rows = folder.rows();
     let failed = |error| OpenError::of(&rows, error);
     let aside = folder.path().join("rows.as-found");
@@ -141,7 +153,7 @@ fn retry_without_snapshots(folder: &Folder, cache_bytes: u64, reason: String) ->
         copy_folder(&rows, &aside).map_err(failed)?;
     }
     remove_matching(&rows, |name| name.starts_with("snap.")).map_err(failed)?;
-    match try_open(&rows, cache_bytes) {
+    match try_open(&rows, options) {
         Ok(db) => Ok(db),
         Err(Failure::System(error)) => Err(failed(error)),
         Err(Failure::Data(reason)) => Err(OpenError::Damaged { folder: rows, reason, copied: true }),

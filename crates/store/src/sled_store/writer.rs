@@ -125,7 +125,7 @@ impl Writer {
 
     /// Opens sled, begins a new term, and lets readers in. Answers the number of the last commit.
     fn open_sled(&mut self) -> Result<u64, OpenError> {
-        let opened = open::open(&self.folder, self.options.cache_bytes, &mut self.ballast)?;
+        let opened = open::open(&self.folder, &self.options, &mut self.ballast)?;
         let damaged = |reason| OpenError::Damaged { folder: self.folder.rows(), reason, copied: false };
         let last = rows::last_seq(&opened.db).map_err(|refused| damaged(refused.to_string()))?;
         // Sled opens what is left of a damaged file without a word.
@@ -392,7 +392,7 @@ impl Writer {
         self.progress.end();
     }
 
-    /// Rule 4: sled's own periodic flush is off.
+    /// Rule 4: sled's own periodic flush says nobody when it was done.
     fn flush_idle(&mut self) {
         self.dirty = false;
         let Some(opened) = &self.sled else { return };
