@@ -62,7 +62,7 @@ impl Default for SledOptions {
             disk_floor: 256 << 20,
             readers: 2,
             watchdog: Duration::from_secs(30),
-            clean_every: Duration::from_millis(100),
+            clean_every: Duration::from_millis(50),
         }
     }
 }
