@@ -403,6 +403,8 @@ steps:
     assert_eq!(ok(on(&server, &["eval", "a.n * trigger.input.by", "--run", id])), "42\n");
     ok(on(&server, &["setting", "set", "rate", "4"]));
     assert_eq!(ok(on(&server, &["eval", "settings.rate", "--run", id])), "3\n", "as it was then");
+    let twice = on(&server, &["record", "create", "note", r#"{"title": "a", "title": "b"}"#]);
+    assert!(twice.stderr.contains("FIELDS: the member \"title\" is there twice"), "{}", twice.stderr);
     let alone = server.post("/api/v1/eval", &json!({ "expression": "1", "item": "each[1]" })).await;
     assert_eq!((alone.status.as_u16(), alone.code().as_str()), (400, "invalid_body"));
     let of_item = ["eval", "b.record.title ~ index ~ a.n", "--run", id, "--item", "each[1]"];

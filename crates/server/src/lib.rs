@@ -7,7 +7,7 @@ mod auth;
 mod body;
 mod connections;
 mod dev;
-mod distinct;
+pub mod distinct;
 mod eval;
 mod events;
 mod guard;

@@ -261,7 +261,9 @@ fn json_record(line: &[u8]) -> Result<Value, String> {
     let line = std::str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned())?;
     let hint = "each line is one record, whole";
     match serde_json::from_str(line) {
-        Ok(record @ Value::Object(_)) => Ok(record),
+        Ok(record @ Value::Object(_)) => {
+            stepwell_server::distinct::check(line.as_bytes()).map(|()| record).map_err(|e| e.to_string())
+        }
         Ok(_) => Err(format!("it is no record: an object of its fields; {hint}")),
         Err(error) if error.is_eof() => Err(format!("it is not JSON: {error}; {hint}")),
         Err(error) => Err(format!("it is not JSON: {error}")),
@@ -483,6 +485,8 @@ mod tests {
                 (5, Err("it is no record".to_owned()))
             ]
         );
+        let twice = json_record(b"{\"a\": 1, \"a\": 2}").unwrap_err();
+        assert!(twice.starts_with("the member \"a\" is there twice"), "{twice}");
         let pretty = json_record(b"{").unwrap_err();
         assert!(pretty.ends_with("each line is one record, whole"), "{pretty}");
         let endless = std::io::Cursor::new(vec![b'x'; LONGEST_LINE as usize + 2]);

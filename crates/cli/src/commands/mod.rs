@@ -45,5 +45,7 @@ pub fn json_argument(name: &str, text: &str) -> anyhow::Result<Value> {
         None if text == "-" => (format!("{name} -"), std::io::read_to_string(std::io::stdin())?),
         None => (name.to_owned(), text.to_owned()),
     };
-    serde_json::from_str(&body).map_err(|e| anyhow::anyhow!("{source} is not JSON: {e}"))
+    let value = serde_json::from_str(&body).map_err(|e| anyhow::anyhow!("{source} is not JSON: {e}"))?;
+    stepwell_server::distinct::check(body.as_bytes()).with_context(|| source)?;
+    Ok(value)
 }
