@@ -15,8 +15,6 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Cli, Command};
 use client::ClientError;
 
@@ -29,7 +27,7 @@ const FAILED: u8 = 1;
 const UNREACHABLE: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(said) => return tell(&said),
     };

@@ -7,10 +7,11 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
-use stepwell_engine::{Caller, DEFAULT_WORKSPACE, Scope, Workspace};
+use stepwell_engine::{Caller, DEFAULT_WORKSPACE, Page, Scope, Workspace};
 use stepwell_workflow::machine::hide_links;
 
 use crate::App;
+use crate::page;
 use crate::problem::{Answer, Problem};
 
 /// The header by which admin keys and `--dev` choose a workspace.
@@ -51,12 +52,21 @@ impl Viewer {
     /// The document that it is shown.
     pub fn shown(&self, of: impl Serialize) -> Answer<Json<Value>> {
         let shown = serde_json::to_value(of);
-        let mut shown =
+        let shown =
             shown.map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", e.to_string()))?;
+        Ok(self.without_links(shown))
+    }
+
+    /// The page of a list that it is shown.
+    pub fn page<T: Serialize>(&self, noun: &str, page: Page<T>) -> Answer<Json<Value>> {
+        page::document(noun, page).map(|document| self.without_links(document))
+    }
+
+    fn without_links(&self, mut document: Value) -> Json<Value> {
         if !self.may_answer {
-            hide_links(&mut shown);
+            hide_links(&mut document);
         }
-        Ok(Json(shown))
+        Json(document)
     }
 }
 

@@ -12,11 +12,11 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use stepwell_workflow::depth::{MAX_DEPTH, place_of, text_too_deep};
+use stepwell_workflow::distinct;
 use stepwell_workflow::model::Millis;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::App;
-use crate::distinct;
 use crate::problem::{Answer, Problem};
 use crate::stream::Stalled;
 
@@ -194,7 +194,7 @@ fn broken(error: &axum::Error) -> Problem {
 pub fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Answer<T> {
     check_depth(bytes, "the body")?;
     check_weight(bytes)?;
-    distinct::check(bytes).and_then(|()| serde_json::from_slice(bytes)).map_err(|e| {
+    distinct::from_slice(bytes).map_err(|e| {
         if bytes.is_empty() {
             return Problem::bad_request(
                 "invalid_json",
@@ -269,12 +269,10 @@ fn check_weight(bytes: &[u8]) -> Answer<()> {
 pub fn json_parameter(name: &str, text: Option<&str>) -> Answer<Option<Value>> {
     text.map(|text| {
         check_depth(text.as_bytes(), &format!("the parameter `{name}`"))?;
-        let wrong = |what: &str, e| {
+        distinct::from_slice(text.as_bytes()).map_err(|e| {
+            let what = if e.is_data() { "ambiguous" } else { "not JSON" };
             Problem::bad_request("invalid_query", format!("the parameter `{name}` is {what}: {e}"))
-        };
-        let value = serde_json::from_str(text).map_err(|e| wrong("not JSON", e))?;
-        distinct::check(text.as_bytes()).map_err(|e| wrong("ambiguous", e))?;
-        Ok(value)
+        })
     })
     .transpose()
 }

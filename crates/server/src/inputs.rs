@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Number, Value, json};
 use std::collections::{HashMap, HashSet};
 use stepwell_engine::{EngineError, ErrorKind, InputForm, Workspace};
+use stepwell_workflow::distinct;
 
 use crate::App;
 use crate::body::{self, Sender};
-use crate::distinct;
 use crate::path::Path;
 use crate::problem::{Answer, Problem};
 
@@ -168,9 +168,10 @@ fn given(form: &InputForm, sent: &Sent) -> Result<Value, String> {
     let Some(inputs) = simple(form.schema.as_ref()) else {
         sent.only(std::iter::once("data"))?;
         let text = sent.once("data")?.ok_or("data: the answer is missing")?;
-        let value = serde_json::from_str(text).map_err(|error| format!("data: this is not JSON: {error}"))?;
-        distinct::check(text.as_bytes()).map_err(|error| format!("data: {error}"))?;
-        return Ok(value);
+        return distinct::from_slice(text.as_bytes()).map_err(|error| match error.is_data() {
+            true => format!("data: {error}"),
+            false => format!("data: this is not JSON: {error}"),
+        });
     };
     sent.only(inputs.iter().map(|input| input.name))?;
     let mut data = Map::new();

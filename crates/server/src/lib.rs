@@ -7,7 +7,6 @@ mod auth;
 mod body;
 mod connections;
 mod dev;
-pub mod distinct;
 mod eval;
 mod events;
 mod guard;

@@ -12,5 +12,5 @@ use crate::problem::Answer;
 pub async fn list(viewer: Viewer, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
     let query: PageQuery = parameters::read(query.as_deref())?;
     let page = viewer.workspace.mailbox(page::request(query.limit, query.cursor)).await?;
-    viewer.shown(page::document("mailbox", page)?)
+    viewer.page("mailbox", page)
 }

@@ -32,7 +32,7 @@ pub async fn list(viewer: Viewer, RawQuery(query): RawQuery) -> Answer<Json<Valu
     let filter = RunFilter { workflow: query.workflow, status: query.status };
     let page = page::request(query.limit, query.cursor);
     // Why a run failed may quote anything.
-    viewer.shown(page::document("runs", viewer.workspace.runs().list(filter, page).await?)?)
+    viewer.page("runs", viewer.workspace.runs().list(filter, page).await?)
 }
 
 #[derive(Deserialize)]
@@ -77,7 +77,7 @@ pub async fn items(viewer: Viewer, Path(id): Path<String>, RawQuery(query): RawQ
     let filter = ItemFilter { step: query.step, index: query.index.map(|n| n.0), status: query.status };
     let page = page::request(query.limit, query.cursor);
     let items = viewer.workspace.runs().items(&id, filter, page).await?;
-    viewer.shown(page::document("items", items)?)
+    viewer.page("items", items)
 }
 
 pub async fn cancel(Writer(workspace): Writer, Path(id): Path<String>) -> Answer<Json<RunSummary>> {

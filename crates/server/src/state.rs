@@ -30,7 +30,7 @@ pub async fn list(
     let query: PageQuery = parameters::read(query.as_deref())?;
     let page = page::request(query.limit, query.cursor);
     let kept = viewer.workspace.workflows().state(&name, page).await?;
-    viewer.shown(page::document("state", kept)?)
+    viewer.page("state", kept)
 }
 
 pub async fn get(viewer: Viewer, Path((name, key)): Path<(String, String)>) -> Answer<Json<Value>> {

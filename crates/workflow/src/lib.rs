@@ -3,6 +3,7 @@
 pub mod check;
 pub mod connection;
 pub mod depth;
+pub mod distinct;
 pub mod document;
 pub mod expr;
 pub mod graph;

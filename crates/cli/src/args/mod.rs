@@ -14,7 +14,10 @@ pub use workflows::{
     Connection, GraphFormat, Mailbox, Schedule, Secret, Setting, StateChange, Webhook, Workflow,
 };
 
-use clap::{Args, Parser, Subcommand};
+use std::any::TypeId;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Runs workflows whose code steps are sandboxed WebAssembly modules.
 #[derive(Debug, Parser)]
@@ -24,6 +27,28 @@ pub struct Cli {
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The command line of this process.
+    pub fn read() -> clap::error::Result<Self> {
+        let mut command = no_empty_names(Self::command());
+        let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// What stands in its place is a name, an id or JSON and never empty; an empty name would make the path of a request
+/// that of its list.
+fn no_empty_names(command: clap::Command) -> clap::Command {
+    let text = |arg: &clap::Arg| {
+        arg.is_positional()
+            && arg.get_value_parser().type_id() == TypeId::of::<String>()
+            && arg.get_possible_values().is_empty()
+    };
+    command
+        .mut_args(|arg| if text(&arg) { arg.value_parser(NonEmptyStringValueParser::new()) } else { arg })
+        .mut_subcommands(no_empty_names)
 }
 
 const EXIT_CODES: &str = "\
@@ -121,6 +146,23 @@ pub enum Command {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    #[test]
+    fn names_are_not_empty() {
+        let refused = |line: &[&str]| {
+            let line = std::iter::once("stepwell").chain(line.iter().copied());
+            super::no_empty_names(super::Cli::command()).try_get_matches_from(line).unwrap_err().kind()
+        };
+        for line in [
+            &["run", "show", ""][..],
+            &["record", "get", "person", ""],
+            &["workflow", "run", ""],
+            &["connection", "delete", ""],
+        ] {
+            assert_eq!(refused(line), ErrorKind::InvalidValue, "{line:?}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -8,6 +8,7 @@ use anyhow::Context;
 use serde_json::{Map, Value, json};
 use stepwell_engine::{BulkResult, BulkRow};
 use stepwell_records::json_bytes;
+use stepwell_workflow::distinct;
 
 use super::Bad;
 use crate::client::{Client, ClientError};
@@ -260,11 +261,10 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 fn json_record(line: &[u8]) -> Result<Value, String> {
     let line = std::str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned())?;
     let hint = "each line is one record, whole";
-    match serde_json::from_str(line) {
-        Ok(record @ Value::Object(_)) => {
-            stepwell_server::distinct::check(line.as_bytes()).map(|()| record).map_err(|e| e.to_string())
-        }
+    match distinct::from_slice(line.as_bytes()) {
+        Ok(record @ Value::Object(_)) => Ok(record),
         Ok(_) => Err(format!("it is no record: an object of its fields; {hint}")),
+        Err(error) if error.is_data() => Err(error.to_string()),
         Err(error) if error.is_eof() => Err(format!("it is not JSON: {error}; {hint}")),
         Err(error) => Err(format!("it is not JSON: {error}")),
     }

@@ -30,6 +30,7 @@ pub mod workspace;
 
 use anyhow::Context;
 use serde_json::Value;
+use stepwell_workflow::distinct;
 
 /// What was asked for was done and came out bad: already told, so only the exit status is left to say it.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +46,8 @@ pub fn json_argument(name: &str, text: &str) -> anyhow::Result<Value> {
         None if text == "-" => (format!("{name} -"), std::io::read_to_string(std::io::stdin())?),
         None => (name.to_owned(), text.to_owned()),
     };
-    let value = serde_json::from_str(&body).map_err(|e| anyhow::anyhow!("{source} is not JSON: {e}"))?;
-    stepwell_server::distinct::check(body.as_bytes()).with_context(|| source)?;
-    Ok(value)
+    distinct::from_slice(body.as_bytes()).map_err(|e| match e.is_data() {
+        true => anyhow::anyhow!("{source}: {e}"),
+        false => anyhow::anyhow!("{source} is not JSON: {e}"),
+    })
 }

@@ -324,8 +324,8 @@ pub(super) fn default_of(
             }
         }
     };
-    let kept = object.unique.iter().filter(|set| set.state.is_kept());
-    if let Some(name) = kept.filter_map(|set| shared(object, field, &default, &set.paths)).next() {
+    let mut kept = object.unique.iter().filter(|set| set.state.is_kept());
+    if let Some(name) = kept.find_map(|set| shared(object, field, &default, &set.paths)) {
         problems.push(not_unique(&name, path("default")));
         return None;
     }

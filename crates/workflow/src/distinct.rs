@@ -1,12 +1,19 @@
 //! Members that are there twice: most readers of JSON keep the last and say nothing, so a filter would lose a condition
 //! (RFC 8259, 4, leaves open what such an object means).
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::collections::HashSet;
 use std::fmt;
 
+/// As serde_json reads it, and an error of the category `Data`, with its place, if an object in it has two members of
+/// one name.
+pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
+    check(json)?;
+    serde_json::from_slice(json)
+}
+
 /// An error, with its place, if an object somewhere in this JSON has two members of one name.
-pub fn check(json: &[u8]) -> serde_json::Result<()> {
+fn check(json: &[u8]) -> serde_json::Result<()> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     Distinct.deserialize(&mut deserializer)?;
     deserializer.end()
