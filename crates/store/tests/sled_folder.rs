@@ -106,13 +106,32 @@ fn an_unknown_format_and_a_strange_folder_are_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     drop(open(path));
-    fs::write(path.join("format"), "stepwell data format 2\n").unwrap();
+    fs::write(path.join("format"), "stepwell data format 3\n").unwrap();
     let message = refusal(path);
-    assert!(message.contains("has the format \"stepwell data format 2\\n\""), "{message}");
+    assert!(message.contains("has the format \"stepwell data format 3\\n\""), "{message}");
     assert!(message.contains("use the version of Stepwell that wrote it"), "{message}");
     fs::remove_file(path.join("format")).unwrap();
     assert!(refusal(path).contains("holds data but no format stamp"));
     assert!(!path.join("format").exists());
+}
+
+#[tokio::test]
+async fn a_folder_from_before_the_write_ahead_log_is_opened_and_stamped_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let stamp = folder.path().join("format");
+    let store = open(folder.path());
+    put(&store, 1, b"old").await.unwrap();
+    store.close().await;
+    fs::write(&stamp, "stepwell data format 1\n").unwrap();
+    for name in ["wal.0", "wal.1"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let store = open(folder.path());
+    assert_eq!(fs::read_to_string(&stamp).unwrap(), "stepwell data format 2\n");
+    assert_eq!(get(&store, 1).await.unwrap(), b"old");
+    put(&store, 2, b"new").await.unwrap();
+    store.close().await;
+    assert_eq!(get(&open(folder.path()), 2).await.unwrap(), b"new");
 }
 
 #[tokio::test]

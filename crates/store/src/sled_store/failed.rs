@@ -1,11 +1,13 @@
 //! What goes wrong while the writer writes, and how those who wait are told.
 use std::any::Any;
 
+use super::folder::OpenError;
 use super::open::panic_text;
 use crate::full::{is_full, text_is_full};
 use crate::types::Refused;
 
-/// Why a batch may not be durable.
+/// Why something may not be durable.
+#[derive(Debug, Clone)]
 pub(super) struct Failed {
     pub(super) reason: String,
     /// Whether the disk was full.
@@ -14,7 +16,7 @@ pub(super) struct Failed {
 
 impl Failed {
     pub(super) fn closed() -> Self {
-        Failed { reason: "sled is closed".into(), full: false }
+        Failed { reason: "the store is closed".into(), full: false }
     }
 
     pub(super) fn panicked(panic: &(dyn Any + Send)) -> Self {
@@ -47,5 +49,12 @@ impl From<std::io::Error> for Failed {
 impl From<Refused> for Failed {
     fn from(refused: Refused) -> Self {
         Failed { reason: refused.to_string(), full: false }
+    }
+}
+
+impl From<OpenError> for Failed {
+    fn from(error: OpenError) -> Self {
+        let full = matches!(&error, OpenError::Io { error, .. } if is_full(error));
+        Failed { reason: error.to_string(), full }
     }
 }

@@ -4,6 +4,7 @@
 //! <data>/lock         held while a process uses the folder; names that process
 //! <data>/format       the format stamp
 //! <data>/commits      how many commits were durable when the store was last at rest
+//! <data>/wal.0, wal.1 the write-ahead log
 //! <data>/rows/        sled's folder
 //! <data>/rows.conf    a copy of sled's `conf`, which sled itself writes carelessly
 //! <data>/ballast      room that is given up for opening sled on a full disk
@@ -19,7 +20,9 @@ use crate::blobs::sync_folder;
 use crate::full::is_full;
 
 /// The format that this program reads and writes.
-const FORMAT: &str = "stepwell data format 1\n";
+const FORMAT: &str = "stepwell data format 2\n";
+/// The one before, without a write-ahead log. A folder of this kind becomes one of the other when it is opened.
+const FORMAT_1: &str = "stepwell data format 1\n";
 
 /// A data folder could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +152,11 @@ impl Folder {
         let stamp = self.path.join("format");
         match fs::read(&stamp) {
             Ok(found) if found == FORMAT.as_bytes() => self.check_rows(),
+            Ok(found) if found == FORMAT_1.as_bytes() => {
+                self.check_rows()?;
+                // Before anything is written that a program which knows only the other one would pass over.
+                write_durably(&stamp, FORMAT.as_bytes()).map_err(|error| OpenError::of(&stamp, error))
+            }
             Ok(found) => {
                 let found = String::from_utf8_lossy(&found[..found.len().min(100)]).into_owned();
                 Err(OpenError::Format { folder: self.path.clone(), found })

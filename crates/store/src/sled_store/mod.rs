@@ -1,19 +1,22 @@
 //! The store on disk: sled 0.34.7, kept by the rules of docs/decisions/001-sled-rules.md. No type of sled's leaks.
 //!
-//! One writer thread groups what waits and makes it durable; a few reader threads serve reads; a watchdog ends
-//! the process if the writer is stuck.
+//! A writer thread groups what waits and makes it durable in a write-ahead log; another one, the mover, brings that to sled;
+//! a few reader threads serve reads; watchdogs end the process if one of the two that write is stuck.
 mod ballast;
 mod cache;
 mod failed;
 mod folder;
+mod mover;
 mod open;
 mod packed;
 mod pieces;
 mod queue;
 mod reader;
+mod recent;
 mod rows;
 mod steps;
 mod threads;
+mod wal;
 mod watchdog;
 mod writer;
 
@@ -33,9 +36,11 @@ use crate::lines::{Lines, Turn};
 use crate::store::Store;
 use crate::types::{Key, Log, Refused, SHARDS, Shard, Stamp, Tx, View, Want};
 use folder::Folder;
+use mover::{Mover, Shared};
 use queue::Queue;
 use reader::Readers;
 use steps::{Real, Steps};
+use threads::MayCallSled;
 use watchdog::Progress;
 use writer::{Request, Writer};
 
@@ -94,8 +99,9 @@ struct Inner {
 #[derive(Default)]
 struct Threads {
     writer: Option<JoinHandle<()>>,
+    mover: Option<JoinHandle<()>>,
     readers: Vec<JoinHandle<()>>,
-    watchdog: Option<JoinHandle<()>>,
+    watchdogs: Vec<JoinHandle<()>>,
 }
 
 impl SledStore {
@@ -106,20 +112,16 @@ impl SledStore {
     }
 
     fn open_with(path: &Path, options: SledOptions, steps: Arc<dyn Steps>) -> Result<Self, OpenError> {
+        let _here = MayCallSled::here();
         let folder = Folder::take(path)?;
         let (requests, readers) = (Arc::<Queue<Request>>::default(), Arc::<Readers>::default());
-        let progress = Progress::new();
         let hints = broadcast::Sender::new(1024);
         let (reader_threads, limit) = (options.readers.max(1), options.watchdog);
-        let writer = Writer::open(
-            folder,
-            options,
-            requests.clone(),
-            readers.clone(),
-            progress.clone(),
-            hints.clone(),
-            steps,
-        )?;
+        let [writing, moving] = [Progress::new(), Progress::new()];
+        let shared = Arc::new(Shared::new(folder, options, readers.clone(), steps));
+        let mover = Mover::open(shared.clone(), moving.clone())?;
+        let writer = Writer::open(shared, &mover, requests.clone(), writing.clone(), hints.clone())?;
+        mover.show();
         let inner = Inner {
             requests,
             readers: readers.clone(),
@@ -137,7 +139,10 @@ impl SledStore {
             let readers = readers.clone();
             threads.readers.push(thread("store-reader").spawn(move || readers.work()).map_err(failed)?);
         }
-        threads.watchdog = Some(watchdog::watch(progress, limit, watchdog::abort).map_err(failed)?);
+        for progress in [writing, moving] {
+            threads.watchdogs.push(watchdog::watch(progress, limit, watchdog::abort).map_err(failed)?);
+        }
+        threads.mover = Some(thread("store-mover").spawn(move || mover.work()).map_err(failed)?);
         threads.writer = Some(thread("store-writer").spawn(move || writer.work()).map_err(failed)?);
         drop(threads);
         Ok(Self(Arc::new(inner)))
@@ -188,13 +193,15 @@ impl Inner {
     fn close(&self) {
         self.requests.close();
         let mut threads = self.threads();
-        // It commits what waits, stops the watchdog, and takes sled from the readers.
-        if threads.writer.take().is_some_and(|writer| writer.join().is_err()) {
-            tracing::error!("the store's writer ended with a panic");
+        // The writer commits what waits, and the mover brings it to sled and takes that from the readers.
+        for thread in [threads.writer.take(), threads.mover.take()].into_iter().flatten() {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store that writes ended with a panic");
+            }
         }
         self.readers.jobs.close();
-        let Threads { readers, watchdog, .. } = std::mem::take(&mut *threads);
-        for thread in readers.into_iter().chain(watchdog) {
+        let Threads { readers, watchdogs, .. } = std::mem::take(&mut *threads);
+        for thread in readers.into_iter().chain(watchdogs) {
             // They catch what sled panics with.
             let _ = thread.join();
         }
@@ -215,7 +222,7 @@ fn closed() -> Refused {
 impl Store for SledStore {
     async fn read(&self, home: Shard, wants: Vec<Want>) -> Result<View, Refused> {
         check_wants(home, &wants)?;
-        if let Some(answer) = self.0.readers.read_here(&wants).await {
+        if let Some(answer) = self.0.readers.read_here(&wants) {
             return answer;
         }
         self.hand_over(move |readers| readers.read(wants)).await

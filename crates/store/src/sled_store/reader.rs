@@ -1,21 +1,19 @@
 //! Reading: on the reader threads, or at once where that cannot block for long (rule 8).
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
-
-use std::collections::BTreeMap;
-use std::ops::{Deref, DerefMut};
-
-use tokio::sync::Notify;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::open::panic_text;
+use super::packed::Stored;
 use super::queue::{Next, Queue};
-use super::rows::{self, Cursor};
+use super::recent::{Recent, Table};
+use super::rows::{self, Cursor, Seen};
 use super::threads::MayCallSled;
 use crate::logs;
-use crate::types::{Log, Refused, Stamp, View, Want};
+use crate::types::{Key, Log, Refused, Stamp, View, Want};
 
-/// How many rows are read before the writer may have the gate in between.
+/// How many rows are read before the writer may have its turn in between.
 const ROWS_A_HOLD: usize = 256;
 /// How many rows a task of tokio's may read itself.
 const ROWS_AT_ONCE: usize = 64;
@@ -25,35 +23,42 @@ const ROWS_TO_TRY: usize = 16;
 
 /// How often a task looks whether another one has read, before it hands over: some microseconds, as a short read takes.
 const SPINS: u32 = 100;
-/// How many batches of the writer's a task waits for, before it hands over.
-const BATCHES: u32 = 3;
 
-/// Sled as readers see it.
-pub(super) struct Current {
-    pub(super) db: sled::Db,
-    pub(super) term: u64,
-    /// The last commit that is applied, and so visible to readers.
-    pub(super) applied: u64,
+/// All that is committed, as readers see it.
+struct Rows {
+    /// Not there while it is opened anew, and when the store is closed.
+    sled: Option<sled::Db>,
+    recent: Recent,
+    /// The last commit of these.
+    at: Stamp,
 }
 
-/// Durable heads of logs, as far as anyone has asked.
-#[derive(Default)]
-pub(super) struct Heads {
-    pub(super) term: u64,
-    pub(super) next: BTreeMap<Log, u64>,
+impl Default for Rows {
+    fn default() -> Self {
+        Self { sled: None, recent: Recent::default(), at: Stamp { term: 0, seq: 0 } }
+    }
+}
+
+impl Rows {
+    fn seen(&self) -> Result<Seen<'_>, Refused> {
+        let tree = self.sled.as_ref();
+        let tree = tree.ok_or_else(|| Refused::Unavailable("sled is not open".into()))?;
+        Ok(Seen { tree, recent: &self.recent })
+    }
 }
 
 type Job = Box<dyn FnOnce(&Readers) + Send>;
 
-/// What readers share with the writer.
+/// What readers share with the threads that write.
 #[derive(Default)]
 pub(super) struct Readers {
-    /// The writer holds it while it applies a batch, so readers never see half of one, and takes the database
-    /// out while it opens it anew.
-    gate: RwLock<Option<Current>>,
-    /// Told each time that the writer has let the gate go.
-    let_go: Notify,
-    heads: Mutex<Heads>,
+    /// Nothing of it changes while somebody reads: what is brought to sled meanwhile is in `recent` until it is there.
+    rows: RwLock<Rows>,
+    /// Sled is being opened anew, and nobody knows yet whether it can be.
+    opening: Mutex<bool>,
+    opened: Condvar,
+    /// Durable heads of logs, as far as anyone has asked.
+    heads: Mutex<BTreeMap<Log, u64>>,
     pub(super) jobs: Queue<Job>,
     /// Set while a task of tokio's reads: one worker thread at most waits for a disk.
     at_once: AtomicBool,
@@ -62,16 +67,73 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn gate_for_writing(&self) -> Gate<'_> {
-        let held = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        Gate { held, _told: Told(&self.let_go) }
+    fn rows(&self) -> RwLockReadGuard<'_, Rows> {
+        self.rows.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gate_for_reading(&self) -> RwLockReadGuard<'_, Option<Current>> {
-        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    fn rows_to_change(&self) -> RwLockWriteGuard<'_, Rows> {
+        self.rows.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn heads(&self) -> MutexGuard<'_, Heads> {
+    /// The rows, when sled is open or cannot be opened.
+    fn rows_when_open(&self) -> RwLockReadGuard<'_, Rows> {
+        loop {
+            let rows = self.rows();
+            if rows.sled.is_some() {
+                return rows;
+            }
+            drop(rows);
+            let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*opening {
+                drop(opening);
+                return self.rows();
+            }
+            let opened = self.opened.wait_while(opening, |opening| *opening);
+            drop(opened.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Whether somebody finds out if sled can be opened anew: those who read wait for that.
+    pub(super) fn set_opening(&self, opening: bool) {
+        *self.opening.lock().unwrap_or_else(PoisonError::into_inner) = opening;
+        self.opened.notify_all();
+    }
+
+    /// Gives readers sled, or takes it from them.
+    pub(super) fn set_sled(&self, sled: Option<sled::Db>) {
+        let before = std::mem::replace(&mut self.rows_to_change().sled, sled);
+        drop(before);
+    }
+
+    /// What a log held when it was opened, and the last commit.
+    pub(super) fn begin(&self, found: Option<Arc<Table>>, at: Stamp) {
+        let mut rows = self.rows_to_change();
+        rows.recent = found.map(Recent::found).unwrap_or_default();
+        rows.at = at;
+    }
+
+    /// What was committed, and is durable.
+    pub(super) fn publish(&self, written: Vec<(Key, Option<Stored>)>, at: Stamp) {
+        let mut rows = self.rows_to_change();
+        for (key, value) in written {
+            rows.recent.write(key, value);
+        }
+        rows.at = at;
+    }
+
+    /// See [`Recent::begin_table`].
+    pub(super) fn begin_table(&self) -> Arc<Table> {
+        self.rows_to_change().recent.begin_table()
+    }
+
+    /// See [`Recent::moved`].
+    pub(super) fn moved(&self) {
+        let moved = self.rows_to_change().recent.moved();
+        // Many rows, which nobody has to wait for.
+        drop(moved);
+    }
+
+    pub(super) fn heads(&self) -> MutexGuard<'_, BTreeMap<Log, u64>> {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -83,21 +145,8 @@ impl Readers {
         }
     }
 
-    /// Reads where it is asked, if it is little and nobody else does so. While a batch is applied it waits for the end of
-    /// that: two threads less are woken than on the way to a reader thread and back.
-    pub(super) async fn read_here(&self, wants: &[Want]) -> Option<Result<View, Refused>> {
-        for _ in 0..BATCHES {
-            let let_go = self.let_go.notified();
-            match self.read_at_once(wants) {
-                AtOnce::Read(view) => return Some(view),
-                AtOnce::Writing => let_go.await,
-                AtOnce::No => return None,
-            }
-        }
-        None
-    }
-
-    fn read_at_once(&self, wants: &[Want]) -> AtOnce {
+    /// Reads where it is asked, if it is little and nobody else does so.
+    pub(super) fn read_here(&self, wants: &[Want]) -> Option<Result<View, Refused>> {
         let rows = |want: &Want| match want {
             Want::Key(_) => (1, 1),
             Want::Range { limit, .. } => (0, *limit),
@@ -105,20 +154,18 @@ impl Readers {
         let add = |(least, most): (usize, usize), (a, b)| (least + a, most.saturating_add(b));
         let (least, most) = wants.iter().map(rows).fold((0, 0), add);
         if least > ROWS_AT_ONCE || !self.takes_place() {
-            return AtOnce::No;
+            return None;
         }
         let _here = MayCallSled::here();
         let allowed = if most > ROWS_AT_ONCE { least + ROWS_TO_TRY } else { most };
-        let read = |gate: &Option<Current>| {
-            guarded(|| read_in_one_hold(gate, wants, allowed)).transpose().map_or(AtOnce::No, AtOnce::Read)
+        let rows = self.rows();
+        let answer = match rows.sled {
+            Some(_) => guarded(|| read_in_one_hold(&rows, wants, allowed)).transpose(),
+            None => None,
         };
-        let answer = match self.gate.try_read() {
-            Ok(gate) => read(&gate),
-            Err(TryLockError::Poisoned(gate)) => read(&gate.into_inner()),
-            Err(TryLockError::WouldBlock) => AtOnce::Writing,
-        };
+        drop(rows);
         self.at_once.store(false, Ordering::Release);
-        if matches!(answer, AtOnce::Read(_)) {
+        if answer.is_some() {
             self.reads_at_once.fetch_add(1, Ordering::Relaxed);
         }
         answer
@@ -139,15 +186,15 @@ impl Readers {
     pub(super) fn read(&self, wants: Vec<Want>) -> Result<View, Refused> {
         self.reads_handed_over.fetch_add(1, Ordering::Relaxed);
         guarded(|| {
-            let mut gate = self.gate_for_reading();
-            let at = stamp(open(&gate)?);
+            let mut rows = self.rows_when_open();
+            let at = rows.at;
             let mut all = Vec::with_capacity(wants.len());
             let mut left = ROWS_A_HOLD;
             for want in wants {
                 let mut cursor = match want {
                     Want::Key(key) => {
                         left = left.saturating_sub(1);
-                        let value = rows::get(&open(&gate)?.db, &key)?;
+                        let value = rows::get(rows.seen()?, &key)?;
                         all.push(value.map(|value| (key, value)).into_iter().collect());
                         continue;
                     }
@@ -155,12 +202,12 @@ impl Readers {
                 };
                 loop {
                     if left == 0 {
-                        drop(gate);
-                        gate = self.gate_for_reading();
+                        drop(rows);
+                        rows = self.rows_when_open();
                         left = ROWS_A_HOLD;
                     }
                     let before = cursor.rows.len();
-                    let done = cursor.advance(&open(&gate)?.db, left)?;
+                    let done = cursor.advance(rows.seen()?, left)?;
                     left = left.saturating_sub(cursor.rows.len() - before);
                     if done {
                         break;
@@ -168,102 +215,44 @@ impl Readers {
                 }
                 all.push(cursor.rows);
             }
+            // Without anything to be read, too: a closed store refuses.
+            rows.seen()?;
             Ok(View { rows: all, at })
         })
     }
 
-    /// The durable head of a log, on a reader thread.
+    /// The durable head of a log, on a thread of the store's own.
     pub(super) fn log_head(&self, log: Log) -> Result<u64, Refused> {
         guarded(|| {
-            let gate = self.gate_for_reading();
-            let current = open(&gate)?;
-            let head = head_on_disk(&current.db, log)?;
-            let mut heads = self.heads();
-            if heads.term != current.term {
-                return Err(Refused::Unavailable("the store is being opened anew".into()));
-            }
-            // The writer notes a head before it applies anything that moves it: if it did, that one counts, and
-            // what was just read may not be durable yet.
-            Ok(*heads.next.entry(log).or_insert(head))
+            let rows = self.rows_when_open();
+            let mut last = Cursor::new(Want::Range { keys: logs::all_rows(log), limit: 1, backwards: true });
+            last.advance(rows.seen()?, 1)?;
+            let head = logs::head_after(last.rows.first())?;
+            drop(rows);
+            // The writer may have appended meanwhile, and told so.
+            Ok(*self.heads().entry(log).or_insert(head))
         })
     }
 
     /// The durable head of a log, if it is known.
     pub(super) fn known_head(&self, log: Log) -> Option<u64> {
-        self.heads().next.get(&log).copied()
+        self.heads().get(&log).copied()
     }
 }
 
-/// What came of a task's own attempt to read.
-enum AtOnce {
-    Read(Result<View, Refused>),
-    /// The writer applies a batch.
-    Writing,
-    /// It is too much, or somebody else reads.
-    No,
-}
-
-/// The gate, held by the writer. Tasks that wait for it are told when it is let go, however that comes about.
-pub(super) struct Gate<'r> {
-    held: RwLockWriteGuard<'r, Option<Current>>,
-    // Dropped after it.
-    _told: Told<'r>,
-}
-
-struct Told<'r>(&'r Notify);
-
-impl Drop for Told<'_> {
-    fn drop(&mut self) {
-        self.0.notify_waiters();
-    }
-}
-
-impl Deref for Gate<'_> {
-    type Target = Option<Current>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.held
-    }
-}
-
-impl DerefMut for Gate<'_> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.held
-    }
-}
-
-/// The head of a log by its last row.
-pub(super) fn head_on_disk(tree: &sled::Tree, log: Log) -> Result<u64, Refused> {
-    let mut last = Cursor::new(Want::Range { keys: logs::all_rows(log), limit: 1, backwards: true });
-    last.advance(tree, 1)?;
-    logs::head_after(last.rows.first())
-}
-
-fn open(gate: &Option<Current>) -> Result<&Current, Refused> {
-    gate.as_ref().ok_or_else(|| Refused::Unavailable("the store is closed or being opened anew".into()))
-}
-
-fn stamp(current: &Current) -> Stamp {
-    Stamp { term: current.term, seq: current.applied }
-}
-
-/// All that is wanted, or nothing where that is more than so many rows.
-fn read_in_one_hold(
-    gate: &Option<Current>,
-    wants: &[Want],
-    mut allowed: usize,
-) -> Result<Option<View>, Refused> {
-    let current = open(gate)?;
+/// All of it, or `None` if it is too many rows.
+fn read_in_one_hold(all: &Rows, wants: &[Want], mut allowed: usize) -> Result<Option<View>, Refused> {
+    let seen = all.seen()?;
     let mut rows = Vec::with_capacity(wants.len());
     for want in wants {
         let found = match want {
             Want::Key(key) => {
-                let value = rows::get(&current.db, key)?;
+                let value = rows::get(seen, key)?;
                 value.map(|value| (key.clone(), value)).into_iter().collect()
             }
             want => {
                 let mut cursor = Cursor::new(want.clone());
-                if !cursor.advance(&current.db, allowed)? {
+                if !cursor.advance(seen, allowed)? {
                     return Ok(None);
                 }
                 cursor.rows
@@ -272,7 +261,7 @@ fn read_in_one_hold(
         allowed = allowed.saturating_sub(found.len());
         rows.push(found);
     }
-    Ok(Some(View { rows, at: stamp(current) }))
+    Ok(Some(View { rows, at: all.at }))
 }
 
 /// Sled gives some errors as panics.

@@ -6,12 +6,13 @@
 //! key with space|0x80, n(2)   3 | crc32 | piece n                a piece of a larger one
 //! key                         4 | crc32 | packed value           a value of which packing leaves at most 4 KB
 //! key                         5 | crc32 | length(4)              one of which it leaves more; its packed bytes in pieces
-//! 00                          1 | crc32 | sequence number(8)     the last commit
+//! 00                          1 | crc32 | sequence number(8)     the last commit that is here
 //! ff, ff key                  1 | crc32 | …                      which keys have pieces: see `pieces.rs`
 //! ```
 //!
 //! The first byte is the format; checksums cover the key too, so that a value under a wrong key shows, and the bytes as
 //! they are written. How a value is packed: `packed.rs`.
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -19,8 +20,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::packed::{Stored, unpack};
 use super::pieces::{Held, MARK, Pieces};
+use super::recent::Recent;
 use super::threads;
-use crate::limits::{CHUNK_BYTES, MAX_TX_ROWS, MAX_VALUE_BYTES};
+use crate::limits::{CHUNK_BYTES, MAX_VALUE_BYTES};
 use crate::types::{Key, Refused, Row, Value, Want};
 
 const WHOLE: u8 = 1;
@@ -37,63 +39,63 @@ pub(super) const PIECE_SPACE: u8 = 0x80;
 /// Below every space.
 const LAST_SEQ: [u8; 1] = [0];
 
-/// What one commit group writes. Sled applies it whole or not at all.
-#[derive(Default)]
-pub(super) struct Group {
-    batch: sled::Batch,
+/// Writes rows as they lie in sled.
+pub(super) struct Sink<'t> {
+    tree: &'t sled::Tree,
     ops: usize,
-    bytes: usize,
-    /// How many deletions of pieces the transaction in hand may bring with it.
+    /// How many deletions of pieces may come with what is written.
     room: usize,
     /// The row being written, so that not each one allocates.
     row: Vec<u8>,
 }
 
-impl Group {
+impl<'t> Sink<'t> {
+    /// `room`: how many pieces that nothing leads to any more are deleted at once; the others are put off.
+    pub(super) fn new(tree: &'t sled::Tree, room: usize) -> Self {
+        threads::check();
+        Self { tree, ops: 0, room, row: Vec::new() }
+    }
+
     pub(super) fn ops(&self) -> usize {
         self.ops
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Before the writes of a transaction that by itself writes so many rows.
-    pub(super) fn begin(&mut self, rows: usize) {
-        self.room = MAX_TX_ROWS.saturating_sub(self.ops + rows);
-    }
-
     /// Writes a value, or deletes it, with what is left of the pieces of the value before.
-    pub(super) fn write(&mut self, key: &Key, value: Option<&Stored>, pieces: &mut Pieces) {
+    pub(super) fn write(
+        &mut self,
+        key: &Key,
+        value: Option<&Stored>,
+        pieces: &mut Pieces,
+    ) -> Result<(), sled::Error> {
         let live = match value {
             Some(Stored { packed, bytes }) if bytes.len() <= CHUNK_BYTES => {
-                self.insert(key, if *packed { PACKED } else { WHOLE }, bytes);
+                self.insert(key, if *packed { PACKED } else { WHOLE }, bytes)?;
                 0
             }
-            Some(value) => self.write_pieces(key, value),
+            Some(value) => self.write_pieces(key, value)?,
             None => {
-                self.remove(key);
+                self.remove(key)?;
                 0
             }
         };
         let was = pieces.of(key);
         let mut held = Held { on_disk: was.on_disk.max(live), live };
         if held == was {
-            return;
+            return Ok(());
         }
         let stale = usize::from(held.on_disk - live);
         if stale <= self.room {
             self.room -= stale;
-            self.remove_pieces(key, live..held.on_disk);
+            self.remove_pieces(key, live..held.on_disk)?;
             held.on_disk = live;
         } else {
             pieces.put_off(key.clone());
         }
-        self.mark(key, held, pieces);
+        self.mark(key, held, pieces)
     }
 
     /// Deletes pieces that nothing leads to any more, about so many.
-    pub(super) fn clean(&mut self, pieces: &mut Pieces, most: usize) {
+    pub(super) fn clean(&mut self, pieces: &mut Pieces, most: usize) -> Result<(), sled::Error> {
         let until = self.ops + most;
         while self.ops < until
             && let Some(key) = pieces.next_stale()
@@ -104,21 +106,25 @@ impl Group {
             if from >= on_disk {
                 continue;
             }
-            self.remove_pieces(&key, from..on_disk);
-            self.mark(&key, Held { on_disk: from, live }, pieces);
+            self.remove_pieces(&key, from..on_disk)?;
+            self.mark(&key, Held { on_disk: from, live }, pieces)?;
             if from > live {
                 pieces.put_off(key);
             }
         }
+        Ok(())
     }
 
-    fn remove_pieces(&mut self, key: &Key, pieces: Range<u16>) {
+    fn remove_pieces(&mut self, key: &Key, pieces: Range<u16>) -> Result<(), sled::Error> {
         for n in pieces {
-            self.remove(&piece_key(key, n));
+            self.remove(&piece_key(key, n))?;
         }
+        Ok(())
     }
 
-    pub(super) fn mark(&mut self, key: &Key, held: Held, pieces: &mut Pieces) {
+    /// Notes how many pieces a key has. Those that it has no more are gone by now: a crash in between may leave a note of
+    /// pieces that are not there, and no pieces without a note.
+    pub(super) fn mark(&mut self, key: &Key, held: Held, pieces: &mut Pieces) -> Result<(), sled::Error> {
         pieces.set(key, held);
         let mark = mark_key(key);
         match held.on_disk {
@@ -126,56 +132,55 @@ impl Group {
             on_disk => {
                 let [a, b] = on_disk.to_be_bytes();
                 let [c, d] = held.live.to_be_bytes();
-                self.insert(&mark, WHOLE, &[a, b, c, d]);
+                self.insert(&mark, WHOLE, &[a, b, c, d])
             }
         }
     }
 
     /// Says that every key that has pieces is marked.
-    pub(super) fn all_marked(&mut self) {
-        self.insert(&[MARK], WHOLE, &[]);
+    pub(super) fn all_marked(&mut self) -> Result<(), sled::Error> {
+        self.insert(&[MARK], WHOLE, &[])
     }
 
-    fn remove(&mut self, key: &[u8]) {
+    fn remove(&mut self, key: &[u8]) -> Result<(), sled::Error> {
         self.ops += 1;
-        self.batch.remove(key);
+        self.tree.remove(key).map(|_| ())
     }
 
-    fn write_pieces(&mut self, key: &Key, value: &Stored) -> u16 {
+    fn write_pieces(&mut self, key: &Key, value: &Stored) -> Result<u16, sled::Error> {
         let mut count = 0;
         for piece in value.bytes.chunks(CHUNK_BYTES) {
-            self.insert(&piece_key(key, count), PIECE, piece);
+            self.insert(&piece_key(key, count), PIECE, piece)?;
             count += 1;
         }
         let mut head = [0; HEADER + 4];
         head[0] = if value.packed { PACKED_HEAD } else { HEAD };
         head[1..HEADER].copy_from_slice(&checksum(key, &value.bytes).to_be_bytes());
         head[HEADER..].copy_from_slice(&(value.bytes.len() as u32).to_be_bytes());
-        self.put(key, &head);
-        count
+        self.put(key, &head)?;
+        Ok(count)
     }
 
-    fn insert(&mut self, key: &[u8], format: u8, payload: &[u8]) {
+    fn insert(&mut self, key: &[u8], format: u8, payload: &[u8]) -> Result<(), sled::Error> {
         let mut row = std::mem::take(&mut self.row);
         row.clear();
         row.push(format);
         row.put_u32(checksum(key, payload));
         row.extend_from_slice(payload);
-        self.put(key, &row);
+        let put = self.put(key, &row);
         self.row = row;
+        put
     }
 
-    fn put(&mut self, key: &[u8], row: &[u8]) {
+    fn put(&mut self, key: &[u8], row: &[u8]) -> Result<(), sled::Error> {
         assert!(row.len() <= MAX_ROW_BYTES, "rule 5: a row of sled's has at most 4 KB");
         self.ops += 1;
-        self.bytes += key.len() + row.len();
-        self.batch.insert(key, row);
+        self.tree.insert(key, row).map(|_| ())
     }
 
-    /// The batch, with the number of its last commit.
-    pub(super) fn into_batch(mut self, last_seq: u64) -> sled::Batch {
-        self.insert(&LAST_SEQ, WHOLE, &last_seq.to_be_bytes());
-        self.batch
+    /// The number of the last commit of all that was written: the last row.
+    pub(super) fn last_seq(&mut self, last_seq: u64) -> Result<(), sled::Error> {
+        self.insert(&LAST_SEQ, WHOLE, &last_seq.to_be_bytes())
     }
 }
 
@@ -299,6 +304,11 @@ fn value_of(tree: &sled::Tree, key: &[u8], row: &[u8]) -> Result<Value, Refused>
     }
 }
 
+/// A value that is not in sled yet.
+fn unwritten(key: &Key, stored: &Stored) -> Result<Value, Refused> {
+    if stored.packed { unpacked(key, &stored.bytes) } else { Ok(stored.bytes.clone()) }
+}
+
 fn unpacked(key: &[u8], packed: &[u8]) -> Result<Value, Refused> {
     unpack(packed).ok_or_else(|| damaged(key, "cannot be unpacked"))
 }
@@ -316,6 +326,13 @@ fn join(tree: &sled::Tree, key: &[u8], length: usize) -> Result<Value, Refused> 
         }
     }
     Ok(value.freeze())
+}
+
+/// All that is committed: what is in sled, and what is not yet.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'s> {
+    pub(super) tree: &'s sled::Tree,
+    pub(super) recent: &'s Recent,
 }
 
 /// Reads a range onwards: at most `most` rows more, of the `limit` that are wanted. Answers whether it is done.
@@ -336,19 +353,40 @@ impl Cursor {
         Self { start: keys.start, end: keys.end, limit, backwards, rows: Vec::new() }
     }
 
-    pub(super) fn advance(&mut self, tree: &sled::Tree, most: usize) -> Result<bool, Refused> {
+    pub(super) fn advance(&mut self, all: Seen<'_>, most: usize) -> Result<bool, Refused> {
         threads::check();
         if self.start >= self.end {
             return Ok(true);
         }
         let stop = self.limit.min(self.rows.len().saturating_add(most));
-        let mut range = tree.range(&self.start[..]..&self.end[..]);
+        let mut recent = all.recent.range(&self.start, &self.end, self.backwards).peekable();
+        let mut in_sled = all.tree.range(&self.start[..]..&self.end[..]);
+        let mut pull = || if self.backwards { in_sled.next_back() } else { in_sled.next() }.transpose();
+        // The next row of sled's, once it is known.
+        let mut older = None;
         while self.rows.len() < stop {
-            let next = if self.backwards { range.next_back() } else { range.next() };
-            let Some(next) = next else { return Ok(true) };
-            let (key, row) = next.map_err(|error| refused(&error))?;
-            let value = value_of(tree, &key, &row)?;
-            self.rows.push((Key::from(&key[..]), value));
+            let row = match older.take() {
+                Some(row) => row,
+                None => pull().map_err(|error| refused(&error))?,
+            };
+            let order = match (recent.peek(), &row) {
+                (None, None) => return Ok(true),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((newer, _)), Some((row, _))) if self.backwards => row[..].cmp(newer),
+                (Some((newer, _)), Some((row, _))) => newer[..].cmp(row),
+            };
+            if let (Ordering::Greater, Some((key, row))) = (order, &row) {
+                let value = value_of(all.tree, key, row)?;
+                self.rows.push((Key::from(&key[..]), value));
+                continue;
+            }
+            if order.is_lt() {
+                older = Some(row);
+            }
+            if let Some((key, Some(stored))) = recent.next() {
+                self.rows.push((key.clone(), unwritten(key, stored)?));
+            }
         }
         if let Some((last, _)) = self.rows.last() {
             if self.backwards {
@@ -362,8 +400,11 @@ impl Cursor {
 }
 
 /// The value of a key.
-pub(super) fn get(tree: &sled::Tree, key: &Key) -> Result<Option<Value>, Refused> {
+pub(super) fn get(all: Seen<'_>, key: &Key) -> Result<Option<Value>, Refused> {
     threads::check();
-    let row = tree.get(&key[..]).map_err(|error| refused(&error))?;
-    row.map(|row| value_of(tree, key, &row)).transpose()
+    if let Some(recent) = all.recent.get(key) {
+        return recent.map(|stored| unwritten(key, stored)).transpose();
+    }
+    let row = all.tree.get(&key[..]).map_err(|error| refused(&error))?;
+    row.map(|row| value_of(all.tree, key, &row)).transpose()
 }

@@ -1,11 +1,21 @@
-//! The steps in which the writer touches the disk. A test looks on, and lets one fail.
+//! The steps in which the writer and the mover touch the disk. A test looks on, and lets one fail.
 use std::fs::File;
 use std::io;
 
 use super::failed::Failed;
 
 pub(super) trait Steps: Send + Sync {
-    /// Before a batch is applied.
+    /// Before a group of commits is written to the log.
+    fn log(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The log is on the disk when this is done.
+    fn sync_log(&self, log: &File) -> io::Result<()> {
+        log.sync_data()
+    }
+
+    /// Before a table is written to sled.
     fn apply(&self) -> Result<(), Failed> {
         Ok(())
     }

@@ -1,41 +1,39 @@
-//! The writer: the one thread that writes. It merges what waits into one batch, applies it, makes it durable, and
-//! then answers all (rules 2, 3, 6 and 7).
+//! The writer: the one thread that commits. It merges what waits into one record of the write-ahead log, makes it durable,
+//! shows it to readers, and then answers all. Bringing it to sled is the mover's affair.
 mod recover;
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, oneshot};
 
-use super::SledOptions;
-use super::ballast::Ballast;
 use super::failed::Failed;
-use super::folder::{Folder, OpenError};
-use super::open::{self, Opened};
-use super::packed::PackedTx;
-use super::pieces::Pieces;
+use super::folder::OpenError;
+use super::mover::{Mover, Shared};
+use super::packed::{PackedTx, Stored};
 use super::queue::{Next, Queue};
-use super::reader::{Current, Readers, head_on_disk};
-use super::rows::{self, Group};
-use super::steps::Steps;
-use super::threads::{self, MayCallSled};
+use super::threads::MayCallSled;
+use super::wal::{Record, Wal};
 use super::watchdog::Progress;
-use crate::full::stays_free;
+use crate::full::{is_full, stays_free};
 use crate::limits::{MAX_TX_BYTES, MAX_TX_ROWS};
 use crate::logs;
 use crate::resolver::Resolver;
 use crate::types::{Key, Log, Refused, Shard, Stamp};
 
-/// After a pause of this length what sled still holds back is flushed.
+/// After a pause of this length what was committed is brought to sled.
 const IDLE: Duration = Duration::from_millis(500);
-/// How long a group waits for more to come in, at most; half of what the last flush took is enough.
-const GATHER: Duration = Duration::from_micros(500);
+/// How long a group waits for more to come in, at most.
+const GATHER: Duration = Duration::from_millis(1);
 /// How often a writer with nothing to do looks whether the disk is still full.
 const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
-/// How many pieces that nothing leads to any more are deleted beside other writes.
-const CLEANED: usize = 128;
+/// Rows and bytes from which on a table is brought to sled, if no other one is on its way.
+const TABLE_ROWS: usize = MAX_TX_ROWS;
+const TABLE_BYTES: usize = MAX_TX_BYTES / 2;
+/// What it has at most.
+const MOST_ROWS: usize = 2 * MAX_TX_ROWS;
+const MOST_BYTES: usize = TABLE_BYTES + MAX_TX_BYTES;
 
 pub(super) struct Request {
     pub(super) tx: PackedTx,
@@ -45,34 +43,38 @@ pub(super) struct Request {
 }
 
 pub(super) struct Writer {
-    folder: Folder,
-    options: SledOptions,
+    shared: Arc<Shared>,
     requests: Arc<Queue<Request>>,
-    readers: Arc<Readers>,
     progress: Arc<Progress>,
     hints: broadcast::Sender<Shard>,
-    steps: Arc<dyn Steps>,
-    sled: Option<Opened>,
-    term: u64,
+    wal: Wal,
     resolver: Resolver,
-    /// Which values are in pieces, admitted commits included.
-    pieces: Pieces,
-    /// The next position of each log that this incarnation has appended to, admitted commits included.
+    /// The next position of each log that anyone has appended to, admitted commits included.
     heads: HashMap<Log, u64>,
     /// The logs that the group in hand appends to.
     moved: Vec<Log>,
     clock: Instant,
-    /// Without it nothing is written: after a disk was full it is made first.
-    ballast: Ballast,
-    /// Whether anything was written since the last idle flush.
-    dirty: bool,
+    /// The rows and bytes of the table that takes what is committed.
+    table: (usize, usize),
+    /// Whether all is in sled, and that is noted.
+    at_rest: bool,
     /// How many requests the last group had, and how long it took to make it durable.
     last_group: (usize, Duration),
     /// How many commits the folder had when it was opened.
     found: u64,
 }
 
-/// A request that is in the batch, and its stamp.
+/// What is committed together.
+#[derive(Default)]
+struct Group {
+    record: Record,
+    rows: Vec<(Key, Option<Stored>)>,
+    /// Rows and bytes, as they count for a table.
+    cost: (usize, usize),
+    admitted: Vec<Admitted>,
+}
+
+/// A request that is in the group, and its stamp.
 struct Admitted {
     stamp: Stamp,
     home: Shard,
@@ -80,42 +82,51 @@ struct Admitted {
 }
 
 impl Writer {
-    /// Opens sled in a folder.
+    /// Opens the log behind sled, which is open.
     pub(super) fn open(
-        folder: Folder,
-        options: SledOptions,
+        shared: Arc<Shared>,
+        mover: &Mover,
         requests: Arc<Queue<Request>>,
-        readers: Arc<Readers>,
         progress: Arc<Progress>,
         hints: broadcast::Sender<Shard>,
-        steps: Arc<dyn Steps>,
     ) -> Result<Self, OpenError> {
-        let _here = MayCallSled::here();
-        let mut writer = Self {
-            ballast: Ballast::of(&folder),
-            folder,
-            options,
+        let folder = shared.folder.path();
+        let open = || Wal::open(folder, mover.last());
+        let opened = match open() {
+            Err(error) if is_full(&error) && shared.ballast().let_go() => open(),
+            opened => opened,
+        };
+        let (wal, found) = opened.map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidData => {
+                OpenError::Damaged { folder: folder.to_owned(), reason: error.to_string(), copied: false }
+            }
+            _ => OpenError::of(folder, error),
+        })?;
+        let at = Stamp { term: 1, seq: wal.last() };
+        let table = found.map(|found| Arc::new(found.table));
+        shared.readers.begin(table.clone(), at);
+        if let Some(table) = &table {
+            tracing::info!(rows = table.len(), "what the write-ahead log holds is brought to sled");
+            shared.submit(table.clone(), at.seq);
+        }
+        if let Err(full) = shared.ballast().keep() {
+            tracing::warn!(%full, "the disk is full: the store can be read, and nothing is written");
+        }
+        Ok(Self {
+            shared: shared.clone(),
             requests,
-            readers,
             progress,
             hints,
-            steps,
-            sled: None,
-            term: 0,
-            resolver: Resolver::new(0, 0),
-            pieces: Pieces::default(),
+            wal,
+            resolver: Resolver::new(at.term, at.seq),
             heads: HashMap::new(),
             moved: Vec::new(),
             clock: Instant::now(),
-            dirty: false,
+            table: (0, 0),
+            at_rest: table.is_none(),
             last_group: (0, Duration::ZERO),
-            found: 0,
-        };
-        writer.found = writer.open_sled()?;
-        if let Err(full) = writer.ballast.keep() {
-            tracing::warn!(%full, "the disk is full: the store can be read, and nothing is written");
-        }
-        Ok(writer)
+            found: at.seq,
+        })
     }
 
     /// How many commits the folder had when it was opened.
@@ -123,250 +134,218 @@ impl Writer {
         self.found
     }
 
-    /// Opens sled, begins a new term, and lets readers in. Answers the number of the last commit.
-    fn open_sled(&mut self) -> Result<u64, OpenError> {
-        let opened = open::open(&self.folder, &self.options, &mut self.ballast)?;
-        let damaged = |reason| OpenError::Damaged { folder: self.folder.rows(), reason, copied: false };
-        let last = rows::last_seq(&opened.db).map_err(|refused| damaged(refused.to_string()))?;
-        // Sled opens what is left of a damaged file without a word.
-        let noted = self.folder.noted_commits();
-        if last < noted {
-            return Err(damaged(format!(
-                "it ends with commit {last}, and commit {noted} was there: what came after is lost"
-            )));
-        }
-        self.pieces = match Pieces::load(&opened.db).map_err(|refused| damaged(refused.to_string()))? {
-            Some(pieces) => pieces,
-            None => mark_all(&opened, last, &*self.steps).map_err(|why| damaged(why.reason))?,
-        };
-        self.term += 1;
-        self.resolver = Resolver::new(self.term, last);
-        self.heads.clear();
-        self.moved.clear();
-        {
-            let mut heads = self.readers.heads();
-            heads.term = self.term;
-            heads.next.clear();
-        }
-        let current = Current { db: opened.db.clone(), term: self.term, applied: last };
-        *self.readers.gate_for_writing() = Some(current);
-        self.sled = Some(opened);
-        Ok(last)
-    }
-
-    /// Takes sled away from readers and closes it.
-    fn close_sled(&mut self) {
-        let current = self.readers.gate_for_writing().take();
-        drop(current);
-        drop(self.sled.take());
-    }
-
     /// The life of the writer thread.
     pub(super) fn work(mut self) {
         let _here = MayCallSled::here();
         loop {
-            let timeout = match self.ballast.is_there() {
-                false => Some(LOOK_FOR_ROOM),
-                true if self.pieces.any_stale() => Some(Duration::ZERO),
-                true => self.dirty.then_some(IDLE),
+            let is_full = !self.shared.ballast().is_there();
+            let timeout = match is_full {
+                true => Some(LOOK_FOR_ROOM),
+                false => (!self.at_rest).then_some(IDLE),
             };
             match self.requests.next(timeout) {
                 Next::Item(first) => {
                     self.gather();
+                    self.progress.begin();
                     self.commit_group(first);
+                    self.progress.end();
                 }
                 // Whoever writes next is told why, if there is none yet.
-                Next::TimedOut if !self.ballast.is_there() => drop(self.ballast.keep()),
-                Next::TimedOut if self.pieces.any_stale() => self.clean_idle(),
-                Next::TimedOut => self.flush_idle(),
+                Next::TimedOut if is_full => drop(self.shared.ballast().keep()),
+                Next::TimedOut => self.rest(),
                 Next::Closed => break,
             }
         }
-        if self.dirty {
-            self.flush_idle();
-        }
+        self.close();
     }
 
-    /// Waits a moment for company, where there was some the last time: a flush costs the same however many share it.
-    /// Whoever writes alone never waits.
+    /// Waits a moment for company, where there was some the last time: a sync costs the same however many share it, and the
+    /// more there were the more it is worth. Whoever writes alone never waits.
     fn gather(&self) {
         let (company, took) = self.last_group;
         if company > 1 && self.requests.len() + 1 < company {
-            std::thread::sleep((took / 2).min(GATHER));
+            let worth = took.saturating_mul(company.min(16) as u32) / 4;
+            std::thread::sleep(worth.min(GATHER));
         }
     }
 
     fn commit_group(&mut self, first: Request) {
-        self.progress.begin();
         let refusal = self.room().err();
-        let mut group = Group::default();
-        let mut admitted = Vec::new();
-        let mut next = Some(first);
-        let mut failed = None;
-        while let Some(request) = next.take() {
-            if let Err(why) = self.admit(request, refusal.as_ref(), &mut group, &mut admitted) {
-                failed = Some(why);
-                break;
-            }
-            let fits = |request: &Request| {
-                group.ops() + request.cost.0 <= MAX_TX_ROWS && group.bytes() + request.cost.1 <= MAX_TX_BYTES
-            };
-            next = self.requests.next_if(fits);
+        if !self.takes(&Group::default(), first.cost)
+            && let Err(why) = self.begin_table_when_done()
+        {
+            // Whoever asked may have gone away.
+            let _ = first.answer.send(Err(why.refused()));
+            return;
         }
-        if admitted.is_empty() && failed.is_none() {
+        let mut group = Group::default();
+        let mut next = Some(first);
+        while let Some(request) = next.take() {
+            self.admit(request, refusal.as_ref(), &mut group);
+            next = self.requests.next_if(|request| self.takes(&group, request.cost));
+        }
+        if group.admitted.is_empty() {
             self.last_group = (0, Duration::ZERO);
-            return self.progress.end();
+            return;
         }
         let began = Instant::now();
-        let written = match failed {
-            Some(why) => Err(why),
-            None => {
-                let room = MAX_TX_ROWS.saturating_sub(group.ops());
-                group.clean(&mut self.pieces, CLEANED.min(room));
-                self.write(group)
-            }
-        };
+        let Group { record, rows, cost, admitted } = group;
+        let written = self.log(record);
         self.last_group = (admitted.len(), began.elapsed());
-        match written {
-            Ok(()) => self.answer(admitted),
-            Err(why) => self.recover(admitted, &why),
+        if let Err(why) = written {
+            return self.recover(admitted, &why.into());
         }
+        self.at_rest = false;
+        self.table = (self.table.0 + cost.0, self.table.1 + cost.1);
+        self.shared.readers.publish(rows, self.resolver.stamp());
+        self.answer(admitted);
+        if (self.table.0 >= TABLE_ROWS || self.table.1 >= TABLE_BYTES) && self.shared.is_done() {
+            self.begin_table();
+        }
+    }
+
+    /// Whether a request finds room in the table and the log, beside what the group has.
+    fn takes(&self, group: &Group, (rows, bytes): (usize, usize)) -> bool {
+        let all = (self.table.0 + group.cost.0 + rows, self.table.1 + group.cost.1 + bytes);
+        let record = group.record.bytes() + Record::grows_by((rows, bytes));
+        rows == 0 || (all.0 <= MOST_ROWS && all.1 <= MOST_BYTES && self.wal.fits(record))
+    }
+
+    /// Hands the table over to be brought to sled. No other one is on its way.
+    fn begin_table(&mut self) {
+        let table = self.shared.readers.begin_table();
+        if table.is_empty() {
+            self.shared.readers.moved();
+        } else {
+            self.shared.submit(table, self.wal.last());
+        }
+        self.table = (0, 0);
+        self.wal.change_files();
+    }
+
+    /// The same when the one before is in sled. An error says why it does not get there.
+    fn begin_table_when_done(&mut self) -> Result<(), Failed> {
+        self.shared.wait_until_done()?;
+        self.begin_table();
+        Ok(())
+    }
+
+    /// Nobody commits: what was committed is brought to sled, and then noted.
+    fn rest(&mut self) {
+        if !self.shared.is_done() {
+            return;
+        }
+        if self.table.0 > 0 {
+            return self.begin_table();
+        }
+        self.shared.folder.note_commits(self.wal.last());
+        self.at_rest = true;
+    }
+
+    /// Brings all to sled, if it can be, so that the log need not be read at the next opening.
+    fn close(&mut self) {
         self.progress.end();
+        let done = match self.table.0 {
+            0 => Ok(()),
+            _ => self.begin_table_when_done(),
+        };
+        let done = done.and_then(|()| self.shared.wait_until_done());
+        match done.and_then(|()| Ok(self.wal.clear()?)) {
+            Ok(()) => self.shared.folder.note_commits(self.wal.last()),
+            Err(why) => tracing::warn!(reason = %why.reason, "the last commits stay in the write-ahead log"),
+        }
     }
 
     /// Whether there is room to write.
-    fn room(&mut self) -> Result<(), String> {
-        self.ballast.keep()?;
-        stays_free(self.folder.path(), self.options.disk_floor)
+    fn room(&self) -> Result<(), String> {
+        self.shared.ballast().keep()?;
+        stays_free(self.shared.folder.path(), self.shared.options.disk_floor)
     }
 
     /// Checks a request and puts it into the group, or answers it.
-    fn admit(
-        &mut self,
-        request: Request,
-        full: Option<&String>,
-        group: &mut Group,
-        admitted: &mut Vec<Admitted>,
-    ) -> Result<(), Failed> {
-        let Request { tx, cost: (rows, _), answer } = request;
+    fn admit(&mut self, request: Request, full: Option<&String>, group: &mut Group) {
+        let Request { tx, cost, answer } = request;
         let verdict = match self.resolver.lost(&tx.rests_on) {
-            Some(key) => Ok(Err(Refused::Conflict { key })),
-            None if tx.writes.is_empty() && tx.append.is_empty() => Ok(Ok(self.resolver.stamp())),
+            Some(key) => Err(Refused::Conflict { key }),
+            None if tx.writes.is_empty() && tx.append.is_empty() => Ok(self.resolver.stamp()),
             None => match self.prepare(&tx, full) {
-                Ok(Ok(())) => {
+                Ok(()) => {
                     let home = tx.home;
-                    let keys = self.put(tx, rows, group);
+                    let keys = self.put(tx, cost, group);
                     let stamp = self.resolver.admit(keys, self.clock.elapsed());
-                    admitted.push(Admitted { stamp, home, answer });
-                    return Ok(());
+                    return group.admitted.push(Admitted { stamp, home, answer });
                 }
-                Ok(Err(refused)) => Ok(Err(refused)),
-                Err(why) => Err(why),
+                Err(refused) => Err(refused),
             },
         };
-        // Whoever asked may have gone away.
-        match verdict {
-            Ok(verdict) => {
-                let _ = answer.send(verdict);
-                Ok(())
-            }
-            Err(why) => {
-                let _ = answer.send(Err(why.refused()));
-                Err(why)
-            }
-        }
+        let _ = answer.send(verdict);
     }
 
-    /// All about taking a transaction in that can fail: nothing has happened if it does. Answers why it is refused
-    /// though it rests on nothing lost.
-    fn prepare(&mut self, tx: &PackedTx, full: Option<&String>) -> Result<Result<(), Refused>, Failed> {
+    /// All about taking a transaction in that can fail: nothing has happened if it does.
+    fn prepare(&mut self, tx: &PackedTx, full: Option<&String>) -> Result<(), Refused> {
         let only_deletes = tx.append.is_empty() && tx.writes.iter().all(|(_, value)| value.is_none());
         if let Some(full) = full
             // Deleting is what makes room, and takes little itself.
-            && !(only_deletes && self.ballast.is_there())
+            && !(only_deletes && self.shared.ballast().is_there())
         {
-            return Ok(Err(Refused::Full(full.clone())));
+            return Err(Refused::Full(full.clone()));
         }
         for (key, _) in &tx.writes {
-            let refused = match logs::pruned_row(key) {
-                Ok(None) => None,
-                Ok(Some((log, position))) => logs::check_prune(position, self.head(log)?).err(),
-                Err(refused) => Some(refused),
-            };
-            if let Some(refused) = refused {
-                return Ok(Err(refused));
+            if let Some((log, position)) = logs::pruned_row(key)? {
+                logs::check_prune(position, self.head(log)?)?;
             }
         }
         for (log, _) in &tx.append {
             self.head(*log)?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Puts the writes of a transaction into the group; answers the keys.
-    fn put(&mut self, tx: PackedTx, rows: usize, group: &mut Group) -> Vec<Key> {
+    fn put(&mut self, tx: PackedTx, cost: (usize, usize), group: &mut Group) -> Vec<Key> {
         let mut keys = Vec::with_capacity(tx.writes.len() + tx.append.len());
-        group.begin(rows);
+        group.cost = (group.cost.0 + cost.0, group.cost.1 + cost.1);
+        let mut write = |key: Key, value: Option<Stored>| {
+            group.record.write(&key, value.as_ref());
+            keys.push(key.clone());
+            group.rows.push((key, value));
+        };
         for (key, value) in tx.writes {
-            group.write(&key, value.as_ref(), &mut self.pieces);
-            keys.push(key);
+            write(key, value);
         }
         for (log, value) in tx.append {
             let head = self.heads.entry(log).or_insert(1);
             let key = logs::row_key(log, *head);
             *head += 1;
             self.moved.push(log);
-            group.write(&key, Some(&value), &mut self.pieces);
-            keys.push(key);
+            write(key, Some(value));
         }
         keys
     }
 
-    fn tree(&self) -> Result<&sled::Tree, Failed> {
-        self.sled.as_ref().map(|opened| &*opened.db).ok_or_else(Failed::closed)
-    }
-
     /// The next position of a log.
-    fn head(&mut self, log: Log) -> Result<u64, Failed> {
+    fn head(&mut self, log: Log) -> Result<u64, Refused> {
         if let Some(&head) = self.heads.get(&log) {
             return Ok(head);
         }
-        let head = head_on_disk(self.tree()?, log)?;
+        let head = self.shared.readers.log_head(log)?;
         self.heads.insert(log, head);
-        // Before anything that moves it is applied: see `Readers::log_head`.
-        self.readers.heads().next.insert(log, head);
         Ok(head)
     }
 
-    /// Applies a group and makes it durable.
-    fn write(&mut self, group: Group) -> Result<(), Failed> {
-        threads::check();
-        let opened = self.sled.as_ref().ok_or_else(Failed::closed)?;
-        self.dirty = true;
-        let ops = group.ops();
-        let seq = self.resolver.stamp().seq;
-        let batch = group.into_batch(seq);
-        let work = || -> Result<(), Failed> {
-            let mut gate = self.readers.gate_for_writing();
-            let current = gate.as_mut().ok_or_else(Failed::closed)?;
-            self.steps.apply()?;
-            current.db.apply_batch(batch)?;
-            self.steps.applied()?;
-            current.applied = seq;
-            drop(gate);
-            flush(opened, &*self.steps)
-        };
-        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Failed::panicked(&*panic)))?;
-        pump(ops, &*self.steps);
-        Ok(())
+    /// Writes a record to the log and makes it durable.
+    fn log(&mut self, record: Record) -> std::io::Result<()> {
+        let steps = &self.shared.steps;
+        steps.log()?;
+        self.wal.append(record, self.resolver.stamp().seq, |file| steps.sync_log(file))
     }
 
     fn answer(&mut self, admitted: Vec<Admitted>) {
-        self.steps.answer();
+        self.shared.steps.answer();
         {
-            let mut heads = self.readers.heads();
+            let mut heads = self.shared.readers.heads();
             for log in self.moved.drain(..) {
-                heads.next.insert(log, self.heads.get(&log).copied().unwrap_or(1));
+                heads.insert(log, self.heads.get(&log).copied().unwrap_or(1));
             }
         }
         let mut news: Option<Shard> = None;
@@ -378,34 +357,6 @@ impl Writer {
             }
         }
     }
-
-    /// Nothing else is to be done: deletes pieces that nothing leads to any more.
-    fn clean_idle(&mut self) {
-        self.progress.begin();
-        let mut group = Group::default();
-        group.clean(&mut self.pieces, CLEANED);
-        if group.ops() > 0
-            && let Err(why) = self.write(group)
-        {
-            self.recover(Vec::new(), &why);
-        }
-        self.progress.end();
-    }
-
-    /// Rule 4: sled's own periodic flush says nobody when it was done.
-    fn flush_idle(&mut self) {
-        self.dirty = false;
-        let Some(opened) = &self.sled else { return };
-        self.progress.begin();
-        let done = catch_unwind(AssertUnwindSafe(|| flush(opened, &*self.steps)))
-            .unwrap_or_else(|panic| Err(Failed::panicked(&*panic)));
-        match done {
-            Ok(()) => self.folder.note_commits(self.resolver.stamp().seq),
-            Err(why) => self.recover(Vec::new(), &why),
-        }
-        pump(160, &*self.steps);
-        self.progress.end();
-    }
 }
 
 /// However the writer ends, nobody waits for it in vain.
@@ -415,46 +366,7 @@ impl Drop for Writer {
         while let Next::Item(request) = self.requests.next(None) {
             drop(request);
         }
-        self.close_sled();
+        self.shared.end();
         self.progress.stop();
-    }
-}
-
-/// Marks every key of a folder that is new, or from before there were marks.
-fn mark_all(opened: &Opened, last: u64, steps: &dyn Steps) -> Result<Pieces, Failed> {
-    let mut pieces = Pieces::default();
-    let mut keys = rows::all_in_pieces(&opened.db)?.into_iter().peekable();
-    loop {
-        let mut group = Group::default();
-        for (key, held) in keys.by_ref().take(MAX_TX_ROWS / 2) {
-            group.mark(&key, held, &mut pieces);
-            if held.on_disk > held.live {
-                pieces.put_off(key);
-            }
-        }
-        let done = keys.peek().is_none();
-        if done {
-            group.all_marked();
-        }
-        let ops = group.ops();
-        opened.db.apply_batch(group.into_batch(last))?;
-        flush(opened, steps)?;
-        pump(ops, steps);
-        if done {
-            return Ok(pieces);
-        }
-    }
-}
-
-/// Rule 1: sled's own flush leaves it to the system when it reaches the disk.
-fn flush(opened: &Opened, steps: &dyn Steps) -> Result<(), Failed> {
-    opened.db.flush()?;
-    Ok(steps.sync(&opened.data)?)
-}
-
-/// Rule 3: lets sled's garbage go. Without it memory and disk grow without end under load.
-fn pump(ops: usize, steps: &dyn Steps) {
-    for _ in 0..(ops / 80).max(1) {
-        steps.pump();
     }
 }

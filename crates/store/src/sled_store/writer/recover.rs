@@ -1,35 +1,25 @@
-//! After sled failed: what was under way may be written or not. It is opened anew, which tells (rule 6).
+//! After writing to the log failed: what was under way may be in it or not. All that was answered is brought to sled, and
+//! the log begun anew; then it is certain that it is not.
 use std::time::{Duration, Instant};
 
-use super::{Admitted, Next, Writer};
-use crate::full::is_full;
-use crate::sled_store::failed::Failed;
-use crate::sled_store::folder::OpenError;
+use super::{Admitted, Failed, Next, Writer};
 
-/// How long to wait before sled is opened again after that failed: at first, and at most.
-const REOPEN: Duration = Duration::from_millis(250);
-const REOPEN_AT_MOST: Duration = Duration::from_secs(2);
+/// How long to wait before the log is begun anew again after that failed: at first, and at most.
+const AGAIN: Duration = Duration::from_millis(250);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(2);
 
 impl Writer {
-    /// Opens sled anew, and answers those who wait by the number of the last commit.
+    /// Begins the log anew, and refuses those who wait.
     pub(super) fn recover(&mut self, admitted: Vec<Admitted>, why: &Failed) {
-        // Opening a large folder takes long, and is progress.
+        // Whatever it takes is progress.
         self.progress.end();
-        tracing::error!(reason = %why.reason, full = why.full, "sled failed; opening it anew");
-        self.close_sled();
+        tracing::error!(reason = %why.reason, full = why.full, "the write-ahead log failed; beginning it anew");
         if why.full {
-            self.ballast.let_go();
+            self.shared.ballast().let_go();
         }
-        let mut pause = REOPEN;
-        let last = loop {
-            let error = match self.reopen() {
-                Ok(last) => break last,
-                Err(error) => Failed {
-                    full: matches!(&error, OpenError::Io { error, .. } if is_full(error)),
-                    reason: error.to_string(),
-                },
-            };
-            tracing::error!(error = %error.reason, "sled cannot be opened yet");
+        let mut pause = AGAIN;
+        while let Err(error) = self.begin_log_anew() {
+            tracing::error!(error = %error.reason, "the write-ahead log cannot be begun anew yet");
             // Those who come now can be told at once: nothing of theirs is written.
             let until = Instant::now() + pause;
             while let Some(left) = until.checked_duration_since(Instant::now()) {
@@ -40,20 +30,23 @@ impl Writer {
                     Next::Closed => return,
                 }
             }
-            pause = (pause * 2).min(REOPEN_AT_MOST);
-        };
-        for Admitted { stamp, home, answer } in admitted {
-            let written = stamp.seq <= last;
-            let _ = answer.send(if written { Ok(stamp) } else { Err(why.refused()) });
-            if written {
-                let _ = self.hints.send(home);
-            }
+            pause = (pause * 2).min(AGAIN_AT_MOST);
         }
-        tracing::info!(last, "sled is open again");
+        // They count what was not written.
+        self.heads.clear();
+        self.moved.clear();
+        for Admitted { answer, .. } in admitted {
+            let _ = answer.send(Err(why.refused()));
+        }
+        tracing::info!("the write-ahead log is begun anew");
     }
 
-    fn reopen(&mut self) -> Result<u64, OpenError> {
-        self.steps.reopen().map_err(|error| OpenError::of(&self.folder.rows(), error))?;
-        self.open_sled()
+    fn begin_log_anew(&mut self) -> Result<(), Failed> {
+        if self.table.0 > 0 {
+            self.begin_table_when_done()?;
+        }
+        self.shared.wait_until_done()?;
+        self.shared.steps.reopen()?;
+        Ok(self.wal.begin_anew()?)
     }
 }
