@@ -225,7 +225,7 @@ impl Store for SledStore {
         if let Some(answer) = self.0.readers.read_here(&wants) {
             return answer;
         }
-        self.hand_over(move |readers| readers.read(wants)).await
+        self.hand_over(move |readers| readers.read(&wants)).await
     }
 
     async fn commit(&self, tx: Tx) -> Result<Stamp, Refused> {

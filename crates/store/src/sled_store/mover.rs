@@ -18,8 +18,12 @@ use super::steps::Steps;
 use super::threads::MayCallSled;
 use super::watchdog::Progress;
 
-/// How many pieces that nothing leads to any more are deleted beside other writes, or at once.
-const CLEANED: usize = 128;
+/// How many pieces that nothing leads to any more are deleted with a table, at most.
+const CLEANED_BESIDE: usize = 700;
+/// And at once, when nothing else is to be done.
+const CLEANED: usize = 256;
+/// How often a mover with nothing to do looks whether sled has failed somebody who read.
+const LOOKS: Duration = Duration::from_millis(250);
 /// How long to wait before what failed is tried again: at first, and at most.
 const AGAIN: Duration = Duration::from_millis(250);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(2);
@@ -136,7 +140,7 @@ impl Mover {
 
     fn open_sled(&mut self) -> Result<(), OpenError> {
         let Shared { folder, options, steps, .. } = &*self.shared;
-        let opened = open::open(folder, options, &mut self.shared.ballast())?;
+        let opened = open::open(folder, options, || self.shared.ballast().let_go())?;
         let damaged = |reason| OpenError::Damaged { folder: folder.rows(), reason, copied: false };
         let last = rows::last_seq(&opened.db).map_err(|refused| damaged(refused.to_string()))?;
         // Sled opens what is left of a damaged file without a word.
@@ -167,19 +171,17 @@ impl Mover {
         loop {
             let next = {
                 let idle = |moving: &mut Moving| moving.job.is_none() && !moving.closing;
-                let moving = self.shared.moving();
-                let moving = match self.pieces.any_stale() {
-                    true => moving,
-                    false => {
-                        self.shared.changed.wait_while(moving, idle).unwrap_or_else(PoisonError::into_inner)
-                    }
-                };
+                let pause = if self.pieces.any_stale() { Duration::ZERO } else { LOOKS };
+                let waited = self.shared.changed.wait_timeout_while(self.shared.moving(), pause, idle);
+                let (moving, _) = waited.unwrap_or_else(PoisonError::into_inner);
                 (moving.job.clone(), moving.closing)
             };
             let done = match next {
                 (Some(job), _) => self.guarded(|mover| mover.write(&job)),
                 (None, true) => break,
-                (None, false) => self.guarded(Self::clean),
+                (None, false) if self.shared.readers.suspects_sled() => self.guarded(Self::try_out),
+                (None, false) if self.pieces.any_stale() => self.guarded(Self::clean),
+                (None, false) => Ok(()),
             };
             if let Err(why) = done
                 && !self.recover(&why)
@@ -187,8 +189,6 @@ impl Mover {
                 break;
             }
         }
-        self.close_sled();
-        self.progress.stop();
     }
 
     /// Sled gives some errors as panics.
@@ -204,7 +204,7 @@ impl Mover {
         let opened = self.sled.as_ref().ok_or_else(Failed::closed)?;
         let steps = &*self.shared.steps;
         steps.apply()?;
-        let mut sink = Sink::new(&opened.db, CLEANED);
+        let mut sink = Sink::new(&opened.db, CLEANED_BESIDE);
         for (key, value) in job.table.changes() {
             sink.write(key, value, &mut self.pieces)?;
         }
@@ -217,6 +217,14 @@ impl Mover {
         self.shared.readers.moved();
         self.shared.change(|moving| (moving.job, moving.failed) = (None, None));
         Ok(())
+    }
+
+    /// Sled has failed somebody who read, though nothing was written: its own cleaning may have met a full disk. Whether it
+    /// still takes anything shows by writing what is there already.
+    fn try_out(&mut self) -> Result<(), Failed> {
+        let opened = self.sled.as_ref().ok_or_else(Failed::closed)?;
+        Sink::new(&opened.db, 0).last_seq(self.last)?;
+        flush(opened, &*self.shared.steps)
     }
 
     /// Nothing else is to be done: deletes pieces that nothing leads to any more.
@@ -294,6 +302,7 @@ impl Drop for Mover {
     fn drop(&mut self) {
         self.shared.end();
         self.close_sled();
+        self.shared.readers.set_opening(false);
         self.progress.stop();
     }
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::SledOptions;
-use super::ballast::Ballast;
 use super::folder::{Folder, OpenError, write_durably};
 use crate::blobs::sync_folder;
 use crate::full::{is_full, text_is_full};
@@ -17,14 +16,14 @@ pub(super) struct Opened {
     pub(super) data: File,
 }
 
-/// Opens sled's folder, or makes it. On a full disk it gives the ballast up for it.
+/// Opens sled's folder, or makes it. On a full disk it gives the ballast up for it; `let_go` answers whether there was any.
 pub(super) fn open(
     folder: &Folder,
     options: &SledOptions,
-    ballast: &mut Ballast,
+    let_go: impl FnOnce() -> bool,
 ) -> Result<Opened, OpenError> {
     match open_once(folder, options) {
-        Err(OpenError::Io { error, .. }) if is_full(&error) && ballast.let_go() => open_once(folder, options),
+        Err(OpenError::Io { error, .. }) if is_full(&error) && let_go() => open_once(folder, options),
         opened => opened,
     }
 }

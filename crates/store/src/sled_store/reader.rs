@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use super::open::panic_text;
 use super::packed::Stored;
@@ -20,6 +21,9 @@ const ROWS_AT_ONCE: usize = 64;
 /// How many it reads to see whether that was all, where more are asked for: a range is often wanted whole and is
 /// nearly empty, such as the objects that a workspace added.
 const ROWS_TO_TRY: usize = 16;
+
+/// How long a read that sled has failed waits for it to be opened anew.
+const OPENED_WITHIN: Duration = Duration::from_secs(3);
 
 /// How often a task looks whether another one has read, before it hands over: some microseconds, as a short read takes.
 const SPINS: u32 = 100;
@@ -47,6 +51,14 @@ impl Rows {
     }
 }
 
+#[derive(Default)]
+struct Opening {
+    /// Sled is being opened anew, and nobody knows yet whether it can be.
+    now: bool,
+    /// How often that became known.
+    known: u64,
+}
+
 type Job = Box<dyn FnOnce(&Readers) + Send>;
 
 /// What readers share with the threads that write.
@@ -54,9 +66,10 @@ type Job = Box<dyn FnOnce(&Readers) + Send>;
 pub(super) struct Readers {
     /// Nothing of it changes while somebody reads: what is brought to sled meanwhile is in `recent` until it is there.
     rows: RwLock<Rows>,
-    /// Sled is being opened anew, and nobody knows yet whether it can be.
-    opening: Mutex<bool>,
+    opening: Mutex<Opening>,
     opened: Condvar,
+    /// Set by a read that sled has failed.
+    suspected: AtomicBool,
     /// Durable heads of logs, as far as anyone has asked.
     heads: Mutex<BTreeMap<Log, u64>>,
     pub(super) jobs: Queue<Job>,
@@ -83,20 +96,48 @@ impl Readers {
                 return rows;
             }
             drop(rows);
-            let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-            if !*opening {
+            let opening = self.opening();
+            if !opening.now {
                 drop(opening);
                 return self.rows();
             }
-            let opened = self.opened.wait_while(opening, |opening| *opening);
+            let opened = self.opened.wait_while(opening, |opening| opening.now);
             drop(opened.unwrap_or_else(PoisonError::into_inner));
         }
     }
 
+    fn opening(&self) -> MutexGuard<'_, Opening> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether somebody finds out if sled can be opened anew: those who read wait for that.
     pub(super) fn set_opening(&self, opening: bool) {
-        *self.opening.lock().unwrap_or_else(PoisonError::into_inner) = opening;
+        {
+            let mut now = self.opening();
+            now.known += u64::from(now.now && !opening);
+            now.now = opening;
+        }
         self.opened.notify_all();
+    }
+
+    /// Whether sled has failed somebody who read, since this was asked the last time.
+    pub(super) fn suspects_sled(&self) -> bool {
+        self.suspected.swap(false, Ordering::Relaxed)
+    }
+
+    /// Reads, and once more if sled has failed and was opened anew.
+    fn mended<T>(&self, read: impl Fn() -> Result<T, Refused>) -> Result<T, Refused> {
+        let known = self.opening().known;
+        match guarded(&read) {
+            Err(Refused::Unavailable(_)) if self.rows().sled.is_some() || self.opening().now => {
+                self.suspected.store(true, Ordering::Relaxed);
+                let same = |opening: &mut Opening| opening.known == known;
+                let waited = self.opened.wait_timeout_while(self.opening(), OPENED_WITHIN, same);
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+                guarded(read)
+            }
+            answer => answer,
+        }
     }
 
     /// Gives readers sled, or takes it from them.
@@ -160,7 +201,11 @@ impl Readers {
         let allowed = if most > ROWS_AT_ONCE { least + ROWS_TO_TRY } else { most };
         let rows = self.rows();
         let answer = match rows.sled {
-            Some(_) => guarded(|| read_in_one_hold(&rows, wants, allowed)).transpose(),
+            Some(_) => match guarded(|| read_in_one_hold(&rows, wants, allowed)).transpose() {
+                // A reader thread waits until sled is mended.
+                Some(Err(Refused::Unavailable(_))) => None,
+                answer => answer,
+            },
             None => None,
         };
         drop(rows);
@@ -183,9 +228,9 @@ impl Readers {
     }
 
     /// Reads on a reader thread, giving way to the writer now and then.
-    pub(super) fn read(&self, wants: Vec<Want>) -> Result<View, Refused> {
+    pub(super) fn read(&self, wants: &[Want]) -> Result<View, Refused> {
         self.reads_handed_over.fetch_add(1, Ordering::Relaxed);
-        guarded(|| {
+        self.mended(|| {
             let mut rows = self.rows_when_open();
             let at = rows.at;
             let mut all = Vec::with_capacity(wants.len());
@@ -194,11 +239,11 @@ impl Readers {
                 let mut cursor = match want {
                     Want::Key(key) => {
                         left = left.saturating_sub(1);
-                        let value = rows::get(rows.seen()?, &key)?;
-                        all.push(value.map(|value| (key, value)).into_iter().collect());
+                        let value = rows::get(rows.seen()?, key)?;
+                        all.push(value.map(|value| (key.clone(), value)).into_iter().collect());
                         continue;
                     }
-                    want => Cursor::new(want),
+                    want => Cursor::new(want.clone()),
                 };
                 loop {
                     if left == 0 {
@@ -223,7 +268,7 @@ impl Readers {
 
     /// The durable head of a log, on a thread of the store's own.
     pub(super) fn log_head(&self, log: Log) -> Result<u64, Refused> {
-        guarded(|| {
+        self.mended(|| {
             let rows = self.rows_when_open();
             let mut last = Cursor::new(Want::Range { keys: logs::all_rows(log), limit: 1, backwards: true });
             last.advance(rows.seen()?, 1)?;

@@ -225,9 +225,17 @@ impl Writer {
 
     /// The same when the one before is in sled. An error says why it does not get there.
     fn begin_table_when_done(&mut self) -> Result<(), Failed> {
-        self.shared.wait_until_done()?;
+        self.wait_until_done()?;
         self.begin_table();
         Ok(())
+    }
+
+    /// Waits for the mover, which has a watchdog of its own.
+    fn wait_until_done(&self) -> Result<(), Failed> {
+        self.progress.end();
+        let done = self.shared.wait_until_done();
+        self.progress.begin();
+        done
     }
 
     /// Nobody commits: what was committed is brought to sled, and then noted.
@@ -244,12 +252,11 @@ impl Writer {
 
     /// Brings all to sled, if it can be, so that the log need not be read at the next opening.
     fn close(&mut self) {
-        self.progress.end();
         let done = match self.table.0 {
             0 => Ok(()),
             _ => self.begin_table_when_done(),
         };
-        let done = done.and_then(|()| self.shared.wait_until_done());
+        let done = done.and_then(|()| self.wait_until_done());
         match done.and_then(|()| Ok(self.wal.clear()?)) {
             Ok(()) => self.shared.folder.note_commits(self.wal.last()),
             Err(why) => tracing::warn!(reason = %why.reason, "the last commits stay in the write-ahead log"),
@@ -328,7 +335,11 @@ impl Writer {
         if let Some(&head) = self.heads.get(&log) {
             return Ok(head);
         }
-        let head = self.shared.readers.log_head(log)?;
+        // Sled may be being opened anew, which takes as long as it takes.
+        self.progress.end();
+        let head = self.shared.readers.log_head(log);
+        self.progress.begin();
+        let head = head?;
         self.heads.insert(log, head);
         Ok(head)
     }

@@ -11,8 +11,6 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(2);
 impl Writer {
     /// Begins the log anew, and refuses those who wait.
     pub(super) fn recover(&mut self, admitted: Vec<Admitted>, why: &Failed) {
-        // Whatever it takes is progress.
-        self.progress.end();
         tracing::error!(reason = %why.reason, full = why.full, "the write-ahead log failed; beginning it anew");
         if why.full {
             self.shared.ballast().let_go();
@@ -20,6 +18,7 @@ impl Writer {
         let mut pause = AGAIN;
         while let Err(error) = self.begin_log_anew() {
             tracing::error!(error = %error.reason, "the write-ahead log cannot be begun anew yet");
+            self.progress.end();
             // Those who come now can be told at once: nothing of theirs is written.
             let until = Instant::now() + pause;
             while let Some(left) = until.checked_duration_since(Instant::now()) {
@@ -45,7 +44,7 @@ impl Writer {
         if self.table.0 > 0 {
             self.begin_table_when_done()?;
         }
-        self.shared.wait_until_done()?;
+        self.wait_until_done()?;
         self.shared.steps.reopen()?;
         Ok(self.wal.begin_anew()?)
     }
