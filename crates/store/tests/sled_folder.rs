@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use stepwell_store::keys::{KeyBuilder, Space};
 use stepwell_store::{Key, OpenError, Refused, SledOptions, SledStore, Store, Txn, Want, WorkspaceId};
 
@@ -214,6 +215,32 @@ async fn below_the_floor_only_deleting_is_possible() {
     tx.delete(key(1));
     tx.commit().await.unwrap();
     assert_eq!(get(&store, 1).await, None);
+}
+
+#[tokio::test]
+async fn rule_1_what_sled_writes_is_written_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let marked = |path: &Path| {
+        let file = fs::File::open(path).unwrap();
+        ioctl_getflags(&file).is_ok_and(|flags| flags.contains(IFlags::SYNC))
+    };
+    // Where the file system can.
+    let other = folder.path().join("other");
+    fs::write(&other, "").unwrap();
+    let can = ioctl_setflags(fs::File::open(&other).unwrap(), IFlags::SYNC).is_ok() && marked(&other);
+    let path = folder.path().join("data");
+    let store = open(&path);
+    put(&store, 1, b"x").await.unwrap();
+    store.close().await;
+    for file in ["rows", "rows/db", "rows/conf"] {
+        assert_eq!(marked(&path.join(file)), can, "{file}");
+    }
+    // A folder that was copied, or is from before the mark.
+    for file in ["rows", "rows/db"].into_iter().filter(|_| can) {
+        ioctl_setflags(fs::File::open(path.join(file)).unwrap(), IFlags::empty()).unwrap();
+    }
+    drop(open(&path));
+    assert_eq!((marked(&path.join("rows")), marked(&path.join("rows/db"))), (can, can));
 }
 
 #[tokio::test]

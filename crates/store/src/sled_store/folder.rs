@@ -152,11 +152,7 @@ impl Folder {
         let stamp = self.path.join("format");
         match fs::read(&stamp) {
             Ok(found) if found == FORMAT.as_bytes() => self.check_rows(),
-            Ok(found) if found == FORMAT_1.as_bytes() => {
-                self.check_rows()?;
-                // Before anything is written that a program which knows only the other one would pass over.
-                write_durably(&stamp, FORMAT.as_bytes()).map_err(|error| OpenError::of(&stamp, error))
-            }
+            Ok(found) if found == FORMAT_1.as_bytes() => self.check_rows(),
             Ok(found) => {
                 let found = String::from_utf8_lossy(&found[..found.len().min(100)]).into_owned();
                 Err(OpenError::Format { folder: self.path.clone(), found })
@@ -168,6 +164,16 @@ impl Folder {
                 write_durably(&stamp, FORMAT.as_bytes()).map_err(|error| OpenError::of(&stamp, error))
             }
             Err(error) => Err(OpenError::of(&stamp, error)),
+        }
+    }
+
+    /// Stamps a folder of the format before anew: before anything is written that a program which knows only that one would
+    /// pass over.
+    pub(super) fn stamp(&self) -> io::Result<()> {
+        let stamp = self.path.join("format");
+        match fs::read(&stamp)? == FORMAT.as_bytes() {
+            true => Ok(()),
+            false => write_durably(&stamp, FORMAT.as_bytes()),
         }
     }
 

@@ -257,4 +257,6 @@ impl Store for SledStore {
 }
 
 #[cfg(test)]
+mod power_cut_tests;
+#[cfg(test)]
 mod tests;

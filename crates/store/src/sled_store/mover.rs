@@ -84,7 +84,7 @@ impl Shared {
 
     /// Hands a table over. There is no other one on its way.
     pub(super) fn submit(&self, table: Arc<Table>, last: u64) {
-        self.change(|moving| moving.job = Some(Job { table, last }));
+        self.change(|moving| (moving.job, moving.failed) = (Some(Job { table, last }), None));
     }
 
     /// Whether all that was handed over is in sled.
@@ -117,13 +117,22 @@ pub(super) struct Mover {
     pieces: Pieces,
     /// The last commit that is in sled for good.
     last: u64,
+    /// Whether it failed the last time, too.
+    failed_before: bool,
 }
 
 impl Mover {
     /// Opens sled in the folder. It is not shown to readers yet.
     pub(super) fn open(shared: Arc<Shared>, progress: Arc<Progress>) -> Result<Self, OpenError> {
         let noted = shared.folder.noted_commits();
-        let mut mover = Self { shared, progress, sled: None, pieces: Pieces::default(), last: noted };
+        let mut mover = Self {
+            shared,
+            progress,
+            sled: None,
+            pieces: Pieces::default(),
+            last: noted,
+            failed_before: false,
+        };
         mover.open_sled()?;
         Ok(mover)
     }
@@ -176,6 +185,9 @@ impl Mover {
                 let (moving, _) = waited.unwrap_or_else(PoisonError::into_inner);
                 (moving.job.clone(), moving.closing)
             };
+            if (next.0.is_some() || self.pieces.any_stale()) && !self.has_room() {
+                break;
+            }
             let done = match next {
                 (Some(job), _) => self.guarded(|mover| mover.write(&job)),
                 (None, true) => break,
@@ -183,10 +195,21 @@ impl Mover {
                 (None, false) if self.pieces.any_stale() => self.guarded(Self::clean),
                 (None, false) => Ok(()),
             };
-            if let Err(why) = done
-                && !self.recover(&why)
-            {
-                break;
+            match done {
+                Ok(()) => self.failed_before = false,
+                Err(why) if self.recover(&why) => self.failed_before = true,
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Waits until there is a ballast, without which nothing is written. Answers `false` when the store is closed meanwhile.
+    fn has_room(&self) -> bool {
+        loop {
+            let Err(full) = self.shared.ballast().keep() else { return true };
+            self.shared.change(|moving| moving.failed = Some(Failed { reason: full, full: true }));
+            if self.closes_within(AGAIN) {
+                return false;
             }
         }
     }
@@ -224,7 +247,11 @@ impl Mover {
     fn try_out(&mut self) -> Result<(), Failed> {
         let opened = self.sled.as_ref().ok_or_else(Failed::closed)?;
         Sink::new(&opened.db, 0).last_seq(self.last)?;
-        flush(opened, &*self.shared.steps)
+        flush(opened, &*self.shared.steps)?;
+        // It does: opening it anew would help nobody.
+        self.shared.readers.set_opening(true);
+        self.shared.readers.set_opening(false);
+        Ok(())
     }
 
     /// Nothing else is to be done: deletes pieces that nothing leads to any more.
@@ -265,16 +292,13 @@ impl Mover {
         self.show();
         self.shared.readers.set_opening(false);
         tracing::info!(last = self.last, "sled is open again");
-        self.shared.change(|moving| moving.failed = Some(why.clone()));
-        // What failed is tried again, on a full disk when there is room.
-        loop {
-            if self.closes_within(AGAIN) {
-                return false;
-            }
-            if !why.full || self.shared.ballast().keep().is_ok() {
-                return true;
-            }
+        // What failed is tried again: at once, and if that fails too now and then.
+        if !self.failed_before {
+            self.shared.change(|moving| moving.failed = None);
+            return true;
         }
+        self.shared.change(|moving| moving.failed = Some(why.clone()));
+        !self.closes_within(AGAIN)
     }
 
     fn reopen(&mut self) -> Result<(), OpenError> {

@@ -67,20 +67,27 @@ impl<'t> Sink<'t> {
         value: Option<&Stored>,
         pieces: &mut Pieces,
     ) -> Result<(), sled::Error> {
-        let live = match value {
-            Some(Stored { packed, bytes }) if bytes.len() <= CHUNK_BYTES => {
-                self.insert(key, if *packed { PACKED } else { WHOLE }, bytes)?;
-                0
-            }
-            Some(value) => self.write_pieces(key, value)?,
-            None => {
-                self.remove(key)?;
-                0
-            }
-        };
         let was = pieces.of(key);
+        let live = match value {
+            Some(Stored { bytes, .. }) if bytes.len() > CHUNK_BYTES => {
+                bytes.len().div_ceil(CHUNK_BYTES) as u16
+            }
+            _ => 0,
+        };
         let mut held = Held { on_disk: was.on_disk.max(live), live };
-        if held == was {
+        if held.on_disk > was.on_disk {
+            // Noted before they are there: a crash in between may leave a note of pieces that are not there, and no pieces
+            // without a note.
+            self.mark(key, held, pieces)?;
+        }
+        match value {
+            Some(value) if live > 0 => self.write_pieces(key, value)?,
+            Some(Stored { packed, bytes }) => {
+                self.insert(key, if *packed { PACKED } else { WHOLE }, bytes)?
+            }
+            None => self.remove(key)?,
+        }
+        if held.on_disk > was.on_disk || held == was {
             return Ok(());
         }
         let stale = usize::from(held.on_disk - live);
@@ -122,8 +129,7 @@ impl<'t> Sink<'t> {
         Ok(())
     }
 
-    /// Notes how many pieces a key has. Those that it has no more are gone by now: a crash in between may leave a note of
-    /// pieces that are not there, and no pieces without a note.
+    /// Notes how many pieces a key has: before more are written, and when those that it has no more are gone.
     pub(super) fn mark(&mut self, key: &Key, held: Held, pieces: &mut Pieces) -> Result<(), sled::Error> {
         pieces.set(key, held);
         let mark = mark_key(key);
@@ -147,18 +153,15 @@ impl<'t> Sink<'t> {
         self.tree.remove(key).map(|_| ())
     }
 
-    fn write_pieces(&mut self, key: &Key, value: &Stored) -> Result<u16, sled::Error> {
-        let mut count = 0;
-        for piece in value.bytes.chunks(CHUNK_BYTES) {
-            self.insert(&piece_key(key, count), PIECE, piece)?;
-            count += 1;
+    fn write_pieces(&mut self, key: &Key, value: &Stored) -> Result<(), sled::Error> {
+        for (n, piece) in (0..).zip(value.bytes.chunks(CHUNK_BYTES)) {
+            self.insert(&piece_key(key, n), PIECE, piece)?;
         }
         let mut head = [0; HEADER + 4];
         head[0] = if value.packed { PACKED_HEAD } else { HEAD };
         head[1..HEADER].copy_from_slice(&checksum(key, &value.bytes).to_be_bytes());
         head[HEADER..].copy_from_slice(&(value.bytes.len() as u32).to_be_bytes());
-        self.put(key, &head)?;
-        Ok(count)
+        self.put(key, &head)
     }
 
     fn insert(&mut self, key: &[u8], format: u8, payload: &[u8]) -> Result<(), sled::Error> {

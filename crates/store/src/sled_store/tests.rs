@@ -13,7 +13,7 @@ use super::{SledOptions, SledStore};
 use crate::keys::{KeyBuilder, Space};
 use crate::store::Store;
 use crate::txn::Txn;
-use crate::types::{Key, Refused, Want, WorkspaceId};
+use crate::types::{Key, Log, Refused, Want, WorkspaceId};
 
 const WS: WorkspaceId = WorkspaceId(1);
 
@@ -270,6 +270,37 @@ async fn after_an_error_of_the_log_nothing_is_written_of_what_is_refused() {
             answers_are_true(group, fault).await;
         }
     }
+}
+
+#[tokio::test]
+async fn after_an_error_of_the_log_what_was_refused_can_be_done_again_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let steps = Watched::failing(2, Fault::LogSync, folder.path());
+    let store: Arc<dyn Store> = Arc::new(open(folder.path(), steps.clone()));
+    let count = async || {
+        let mut tx = Txn::begin(store.clone(), WS.shard());
+        let before = tx.get(&key(1)).await.unwrap().map_or(0, |count| count[0]);
+        tx.put(key(1), vec![before + 1]);
+        tx.append(Log(WS), vec![before + 1]);
+        tx.commit().await.map(|_| before + 1)
+    };
+    assert_eq!(count().await, Ok(1));
+    assert!(matches!(count().await, Err(Refused::Unavailable(_))));
+    for n in 2..5 {
+        assert_eq!(count().await, Ok(n));
+        assert_eq!(store.log_head(Log(WS)).await, Ok(u64::from(n) + 1));
+    }
+}
+
+#[tokio::test]
+async fn what_has_failed_and_was_mended_is_not_told_to_those_who_come_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let steps = Watched::failing(1, Fault::ErrorBefore, folder.path());
+    let store = open(folder.path(), steps.clone());
+    for n in 0..40 {
+        put(&store, n * TABLE..(n + 1) * TABLE).await.unwrap();
+    }
+    assert_eq!(steps.reopened.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

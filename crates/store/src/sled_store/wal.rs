@@ -4,6 +4,7 @@
 //! ```text
 //! magic(4) | crc32(4) | use(8) | before(8) | last(8) | bytes(4)     a record: a group of commits, from `before` to `last`
 //! kind(1) | bytes of the key(2) | bytes of the value(4) | key | value     each of its rows; kind: see below
+//! magic(4) | crc32(4) | use(8)     the last block of a file, so that records are missed whose first one is damaged
 //! ```
 //!
 //! A record begins at a multiple of [`BLOCK`], so writing one touches no block of those before it. `use` is drawn anew
@@ -26,7 +27,10 @@ use crate::types::Key;
 /// How large each of the files is, from the beginning on: writing into it never needs room.
 pub(super) const FILE_BYTES: usize = 2 << 20;
 const BLOCK: usize = 4096;
+/// The last block has a note of what the file is used for.
+const RECORD_BYTES: usize = FILE_BYTES - BLOCK;
 const MAGIC: u32 = 0x5357_574c;
+const NOTE: u32 = 0x5357_574e;
 const HEADER: usize = 36;
 const ROW_HEADER: usize = 7;
 /// Where the checksummed part of a record begins.
@@ -37,7 +41,7 @@ const WHOLE: u8 = 1;
 const PACKED: u8 = 2;
 
 // A transaction of any size fits into a file that is empty.
-const _: () = assert!(HEADER + MAX_TX_BYTES + MAX_TX_ROWS * ROW_HEADER + BLOCK <= FILE_BYTES);
+const _: () = assert!(HEADER + MAX_TX_BYTES + MAX_TX_ROWS * ROW_HEADER + BLOCK <= RECORD_BYTES);
 const _: () = assert!(MAX_KEY_BYTES <= u16::MAX as usize);
 
 /// What a group of commits writes, as it will be in the log.
@@ -96,27 +100,33 @@ impl Wal {
     /// Opens the log, or makes it; `in_sled` is the last commit that sled has. What is found in it has to be in sled before
     /// [`change_files`](Self::change_files), and that before anything is written.
     pub(super) fn open(folder: &Path, in_sled: u64) -> io::Result<(Self, Option<Found>)> {
-        let mut halves = Vec::new();
-        let mut open = |name: &str| {
+        let mut halves = FILES.map(|_| None);
+        let mut files = FILES.map(|_| None);
+        for (n, name) in FILES.iter().enumerate() {
             let path = folder.join(name);
             match std::fs::read(&path) {
                 Ok(bytes) if bytes.len() == FILE_BYTES => {
-                    halves.push(read(&bytes.into()));
-                    File::options().write(true).open(&path)
+                    halves[n] = read(&bytes.into());
+                    let file = File::options().write(true).open(&path)?;
+                    // What was just read may not be on the disk yet; nobody sees it before it is.
+                    file.sync_data()?;
+                    files[n] = Some(file);
                 }
-                // It is used from the moment on that it is whole.
-                Ok(_) => {
-                    halves.push(None);
-                    make(&path)
+                Ok(bytes) => {
+                    return Err(damaged(format!("{name} has {} bytes instead of {FILE_BYTES}", bytes.len())));
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    halves.push(None);
-                    make(&path)
-                }
-                Err(error) => Err(error),
+                // It gets its name when it is whole.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
-        };
-        let files = [open(FILES[0])?, open(FILES[1])?];
+        }
+        let gone = files.iter().position(Option::is_none);
+        if let Some(gone) = gone.filter(|_| halves.iter().any(Option::is_some)) {
+            return Err(damaged(format!("{} is missing", FILES[gone])));
+        }
+        let [first, second] = files;
+        let open = |file: Option<File>, n: usize| file.map_or_else(|| make(&folder.join(FILES[n])), Ok);
+        let files = [open(first, 0)?, open(second, 1)?];
         sync_folder(folder)?;
         let before = |half: &Option<Half>| half.as_ref().map(|half| half.before);
         let current = usize::from(before(&halves[1]) > before(&halves[0]));
@@ -128,7 +138,7 @@ impl Wal {
 
     /// Whether a record of so many bytes fits into the file that is written to.
     pub(super) fn fits(&self, bytes: usize) -> bool {
-        self.at + bytes <= FILE_BYTES
+        self.at + bytes <= RECORD_BYTES
     }
 
     /// Writes a record, whose last commit is `last`. It is durable when `sync` is done.
@@ -152,6 +162,9 @@ impl Wal {
             return Err(io::Error::other("the write-ahead log's file is full"));
         }
         let file = &self.files[self.current];
+        if self.at == 0 {
+            file.write_all_at(&note(self.of_use), RECORD_BYTES as u64)?;
+        }
         file.write_all_at(&bytes, self.at as u64)?;
         sync(file)?;
         self.at += bytes.len();
@@ -179,6 +192,7 @@ impl Wal {
     /// Leaves nothing for the next opening to look at. All that it holds is in sled.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         for file in &self.files {
+            file.write_all_at(&[0; 16], RECORD_BYTES as u64)?;
             file.write_all_at(&[0; HEADER], 0)?;
             file.sync_data()?;
         }
@@ -228,7 +242,12 @@ struct Whole {
 }
 
 fn read(file: &Bytes) -> Option<Half> {
-    let first = whole(file, 0)?;
+    let Some(first) = whole(file, 0) else {
+        let of_use = noted(file)?;
+        let mut left = (BLOCK..RECORD_BYTES).step_by(BLOCK).filter_map(|at| whole(file, at));
+        let later = left.find(|later| later.of_use == of_use)?;
+        return Some(Half { before: later.before, last: later.before, records: Vec::new(), has_hole: true });
+    };
     let mut half = Half { before: first.before, last: first.before, records: Vec::new(), has_hole: false };
     let mut at = 0;
     while let Some(next) =
@@ -239,9 +258,25 @@ fn read(file: &Bytes) -> Option<Half> {
         at = (at + next.bytes).next_multiple_of(BLOCK);
     }
     // One is written when those before it are durable: behind one that is not whole there is none.
-    let mut behind = (at..file.len()).step_by(BLOCK).filter_map(|at| whole(file, at));
+    let mut behind = (at..RECORD_BYTES).step_by(BLOCK).filter_map(|at| whole(file, at));
     half.has_hole = behind.any(|later| later.of_use == first.of_use && later.last > half.last);
     Some(half)
+}
+
+/// What the last block says of a use.
+fn note(of_use: u64) -> [u8; 16] {
+    let mut note = [0; 16];
+    note[..4].copy_from_slice(&NOTE.to_be_bytes());
+    note[8..].copy_from_slice(&of_use.to_be_bytes());
+    let sum = crc32fast::hash(&note[8..]);
+    note[4..8].copy_from_slice(&sum.to_be_bytes());
+    note
+}
+
+fn noted(file: &[u8]) -> Option<u64> {
+    let found = file.get(RECORD_BYTES..)?.first_chunk::<16>()?;
+    let of_use = u64::from_be_bytes(*found.last_chunk()?);
+    (*found == note(of_use)).then_some(of_use)
 }
 
 fn whole(file: &[u8], at: usize) -> Option<Whole> {
@@ -470,8 +505,24 @@ mod tests {
         assert_eq!(error(3), "what came after commit 4 cannot be read");
         std::fs::write(&newer, &new).unwrap();
 
+        // The first one, too.
+        let mut broken = new.clone();
+        broken[50] ^= 1;
+        std::fs::write(&newer, &broken).unwrap();
+        for in_sled in 2..=4 {
+            assert_eq!(error(in_sled), "what came after commit 4 cannot be read");
+        }
+        std::fs::write(&newer, &new[..FILE_BYTES - 1]).unwrap();
+        assert!(error(3).ends_with("has 2097151 bytes instead of 2097152"));
+        std::fs::remove_file(&newer).unwrap();
+        assert!(error(3).ends_with("is missing"));
+        std::fs::write(&newer, &new).unwrap();
+
         // The older one is needed as long as sled has not all of it.
-        for broken in [&vec![0; FILE_BYTES], &[&old[..BLOCK], &vec![1; FILE_BYTES - BLOCK]].concat()] {
+        let torn = [&old[..BLOCK], &vec![1; FILE_BYTES - BLOCK]].concat();
+        let mut first_gone = old.clone();
+        first_gone[..BLOCK].fill(0);
+        for broken in [&vec![0; FILE_BYTES], &torn, &first_gone] {
             std::fs::write(&older, broken).unwrap();
             assert_eq!(error(2), "the rows end with commit 2, and the write-ahead log begins after 3");
             let found = Wal::open(folder.path(), 3).unwrap().1.unwrap();

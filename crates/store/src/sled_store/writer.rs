@@ -58,6 +58,8 @@ pub(super) struct Writer {
     table: (usize, usize),
     /// Whether all is in sled, and that is noted.
     at_rest: bool,
+    /// Commits of which nobody knows whether the log has them.
+    doubtful: Vec<Admitted>,
     /// How many requests the last group had, and how long it took to make it durable.
     last_group: (usize, Duration),
     /// How many commits the folder had when it was opened.
@@ -91,7 +93,10 @@ impl Writer {
         hints: broadcast::Sender<Shard>,
     ) -> Result<Self, OpenError> {
         let folder = shared.folder.path();
-        let open = || Wal::open(folder, mover.last());
+        let open = || {
+            shared.folder.stamp()?;
+            Wal::open(folder, mover.last())
+        };
         let opened = match open() {
             Err(error) if is_full(&error) && shared.ballast().let_go() => open(),
             opened => opened,
@@ -124,6 +129,7 @@ impl Writer {
             clock: Instant::now(),
             table: (0, 0),
             at_rest: table.is_none(),
+            doubtful: Vec::new(),
             last_group: (0, Duration::ZERO),
             found: at.seq,
         })
@@ -259,7 +265,11 @@ impl Writer {
         let done = done.and_then(|()| self.wait_until_done());
         match done.and_then(|()| Ok(self.wal.clear()?)) {
             Ok(()) => self.shared.folder.note_commits(self.wal.last()),
-            Err(why) => tracing::warn!(reason = %why.reason, "the last commits stay in the write-ahead log"),
+            Err(why) => {
+                tracing::warn!(reason = %why.reason, "the last commits stay in the write-ahead log");
+                // The next opening finds out; nobody is told what may not be true.
+                std::mem::forget(std::mem::take(&mut self.doubtful));
+            }
         }
     }
 

@@ -15,6 +15,7 @@ impl Writer {
         if why.full {
             self.shared.ballast().let_go();
         }
+        self.doubtful = admitted;
         let mut pause = AGAIN;
         while let Err(error) = self.begin_log_anew() {
             tracing::error!(error = %error.reason, "the write-ahead log cannot be begun anew yet");
@@ -25,7 +26,7 @@ impl Writer {
                 match self.requests.next(Some(left)) {
                     Next::Item(request) => drop(request.answer.send(Err(error.refused()))),
                     Next::TimedOut => {}
-                    // The process ends without knowing; the next one will.
+                    // Closing finds out.
                     Next::Closed => return,
                 }
             }
@@ -34,7 +35,9 @@ impl Writer {
         // They count what was not written.
         self.heads.clear();
         self.moved.clear();
-        for Admitted { answer, .. } in admitted {
+        // What is read from here on rests on nothing of it.
+        self.shared.readers.publish(Vec::new(), self.resolver.stamp());
+        for Admitted { answer, .. } in self.doubtful.drain(..) {
             let _ = answer.send(Err(why.refused()));
         }
         tracing::info!("the write-ahead log is begun anew");
