@@ -8,27 +8,51 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use stepwell_engine::ports::{CodeRunner, SystemClock};
-use stepwell_engine::{HookRequest, TextFormat};
+use stepwell_engine::{Engine, HookRequest, TextFormat, Workspace};
 use stepwell_sandbox::admit::Metadata;
 use stepwell_sandbox::{
     ActionInfo, Call, CallError, ErrorSource, GuestKind, Limits, LoadError, LogLevel, LogLine, Outcome, Usage,
 };
-use stepwell_store::MemoryStore;
+use stepwell_store::{MemoryStore, Store};
+use tempfile::TempDir;
 
 use crate::{forms, product, setup};
 
 /// Takes so many forms, one after the other, each to its run's end.
 pub async fn run(forms: u64) -> anyhow::Result<()> {
-    let dir = tempfile::tempdir().context("no folder for the data")?;
-    let clock = Arc::new(SystemClock::default());
-    let engine =
-        product::over(Arc::new(MemoryStore::new()), dir.path(), clock, None, Arc::new(Canned)).await?;
-    let workspace = engine.workspace("default").await?;
-    workspace.actions().put("normalize-lead", Bytes::from_static(b"canned"), false).await?;
-    let text = setup::web_form("web-form", &[("respond: accepted", "respond: result")])?;
-    workspace.workflows().put_draft("web-form", &text, TextFormat::Yaml).await?;
-    workspace.workflows().activate("web-form", None).await?;
+    let alone = Alone::over(Arc::new(MemoryStore::new())).await?;
     for _ in 0..forms {
+        alone.post(forms::next()).await?;
+    }
+    let stats = alone.engine.stats();
+    anyhow::ensure!(stats.runs_completed == forms, "{stats:?}");
+    println!("{forms} runs, {} keys", stats.keys_written);
+    alone.close().await;
+    Ok(())
+}
+
+/// An engine whose modules are answered for.
+pub struct Alone {
+    engine: Engine,
+    workspace: Workspace,
+    _dir: TempDir,
+}
+
+impl Alone {
+    /// With the web form, which answers when its run is over.
+    pub async fn over(store: Arc<dyn Store>) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir().context("no folder for the data")?;
+        let clock = Arc::new(SystemClock::default());
+        let engine = product::over(store, dir.path(), clock, None, Arc::new(Canned)).await?;
+        let workspace = engine.workspace("default").await?;
+        workspace.actions().put("normalize-lead", Bytes::from_static(b"canned"), false).await?;
+        let text = setup::web_form("web-form", &[("respond: accepted", "respond: result")])?;
+        workspace.workflows().put_draft("web-form", &text, TextFormat::Yaml).await?;
+        workspace.workflows().activate("web-form", None).await?;
+        Ok(Self { engine, workspace, _dir: dir })
+    }
+
+    pub async fn post(&self, form: Vec<u8>) -> anyhow::Result<()> {
         let request = HookRequest {
             method: "POST".into(),
             path: "web-form".into(),
@@ -36,16 +60,16 @@ pub async fn run(forms: u64) -> anyhow::Result<()> {
                 ("host".into(), "127.0.0.1:8080".into()),
                 ("content-type".into(), "application/json".into()),
             ],
-            body: forms::next().into(),
+            body: form.into(),
             ..HookRequest::default()
         };
-        workspace.hook(request).await?;
+        self.workspace.hook(request).await?;
+        Ok(())
     }
-    let stats = engine.stats();
-    anyhow::ensure!(stats.runs_completed == forms, "{stats:?}");
-    println!("{forms} runs, {} keys", stats.keys_written);
-    engine.close().await;
-    Ok(())
+
+    pub async fn close(self) {
+        self.engine.close().await;
+    }
 }
 
 /// What normalize-lead says of the forms that are posted here.

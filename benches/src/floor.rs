@@ -1,5 +1,6 @@
 //! The floor: what nobody can do without who answers a form durably with what a sandboxed module made of it. One HTTP
-//! handler, one call, three rows (run, result, person), one commit. No workflow, no schema, no history, no index.
+//! handler, one call, one commit: of three rows (run, result, person), or of all that the web form's flow leaves behind.
+//! No workflow, no schema, no look-up.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,21 +19,26 @@ use uuid::Uuid;
 use crate::bare::{Bare, Ready};
 use crate::floor_store::FloorStore;
 use crate::nodes;
+use crate::rows::Rows;
 
 struct Floor {
     store: FloorStore,
     ready: Ready,
+    /// What the flow writes, where that is to be written.
+    rows: Option<Rows>,
 }
 
 /// Serves until stdin ends.
-pub async fn serve(data: &Path, component: Option<&Path>) -> anyhow::Result<()> {
+pub async fn serve(data: &Path, component: Option<&Path>, rows: Option<&Path>) -> anyhow::Result<()> {
     let store = FloorStore::open(data)?;
     let mut router = Router::new().route("/healthz", get(async || "ok"));
     // Ticks as long as it lives.
     let bare = Bare::new()?;
     if let Some(component) = component {
         let ready = bare.load(&std::fs::read(component)?)?;
-        let form = Router::new().route("/form", post(take)).with_state(Arc::new(Floor { store, ready }));
+        let rows = rows.map(|rows| anyhow::Ok(serde_json::from_slice(&std::fs::read(rows)?)?)).transpose()?;
+        let form =
+            Router::new().route("/form", post(take)).with_state(Arc::new(Floor { store, ready, rows }));
         router = router.merge(form);
     }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -58,6 +64,10 @@ async fn answer(floor: &Floor, body: &[u8]) -> anyhow::Result<Value> {
     let lead: Value = serde_json::from_str(&output)?;
     let email = lead["email"].as_str().context("no address")?;
     let id = Uuid::now_v7();
+    if let Some(rows) = &floor.rows {
+        floor.store.commit(rows.with(email)).await?;
+        return Ok(json!({"run_id": id.to_string()}));
+    }
     let person = json!({
         "name": {"firstName": lead["firstName"], "lastName": lead["lastName"]},
         "emails": {"primaryEmail": email},

@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::load::{Round, round};
 use crate::nodes::Node;
 use crate::report::{Aim, Report};
+use crate::rows::Rows;
 use crate::{Bench, forms, setup};
 
 const NAME: &str = "flow";
@@ -51,16 +52,24 @@ pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
         Product::new(Node::product_with_mail(&bench.dir.join("mailing")).await?, module).await?,
     ];
     let floor = Node::floor(&bench.dir.join("floor"), bench.guest).await?;
+    let rows = Rows::of_a_form().await?;
+    let file = bench.dir.join("rows.json");
+    std::fs::write(&file, serde_json::to_vec(&rows)?)?;
+    let same_rows = Node::floor_with(&bench.dir.join("floor-rows"), bench.guest, &file).await?;
 
     let (rounds, time) = bench.effort.pick((5, Duration::from_secs(1)), (2, Duration::from_millis(200)));
     for clients in [1, 16] {
         let mut floor_clients = Client::connect_all(floor.address, clients).await?;
+        let mut same_clients = Client::connect_all(same_rows.address, clients).await?;
         let mut against = Vec::new();
+        let mut against_same = Vec::new();
         let mut measured: [Vec<Round>; VARIANTS.len()] = Default::default();
         // The first round of each side fills caches and does not count.
         for number in 0..=rounds {
             let base =
                 round(&floor, &mut floor_clients, "/form", forms::next, time, async { Ok(()) }).await?;
+            let same =
+                round(&same_rows, &mut same_clients, "/form", forms::next, time, async { Ok(()) }).await?;
             for (variant, measured) in VARIANTS.iter().zip(&mut measured) {
                 let Product { node, control } = &mut products[usize::from(variant.sent)];
                 let mut clients = Client::connect_all(node.address, clients).await?;
@@ -71,13 +80,22 @@ pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
             }
             if number > 0 {
                 against.push(base);
+                against_same.push(same);
             }
         }
         let plural = if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") };
+        let [first, ..] = &measured;
+        let (count, bytes) = rows.size();
+        let what = |kind: &str| {
+            format!("web form, {plural}: {kind} (floor: the same {count} rows, {bytes} bytes, and no more)")
+        };
+        let of = |rounds: &[Round], of: fn(&Round) -> f64| -> Vec<f64> { rounds.iter().map(of).collect() };
+        let rates = (of(first, Round::per_second), of(&against_same, Round::per_second));
+        bench.report.compare(NAME, what("runs to their end"), "/s", (&rates.0, &rates.1), None);
+        let times = (of(first, Round::processor_us), of(&against_same, Round::processor_us));
+        bench.report.compare(NAME, what("processor time a run"), "µs", (&times.0, &times.1), None);
         for (variant, measured) in VARIANTS.iter().zip(&measured) {
-            let pairs = |of: fn(&Round) -> f64| -> (Vec<f64>, Vec<f64>) {
-                (measured.iter().map(of).collect(), against.iter().map(of).collect())
-            };
+            let pairs = |which: fn(&Round) -> f64| (of(measured, which), of(&against, which));
             let what = |kind: &str| format!("{}, {plural}: {kind}", variant.what);
             let (ours, base) = pairs(Round::per_second);
             bench.report.compare(NAME, what("runs to their end"), "/s", (&ours, &base), variant.aim);
@@ -90,6 +108,7 @@ pub async fn run(bench: Bench<'_>) -> anyhow::Result<()> {
         }
     }
     floor.stop().await?;
+    same_rows.stop().await?;
     for (Product { node, mut control }, mail) in products.into_iter().zip(["caught", "sent"]) {
         per_run(bench.report, &mut control, mail).await?;
         drop(control);

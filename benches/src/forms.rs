@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-const COMPANIES: u64 = 200;
+pub const COMPANIES: u64 = 200;
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 

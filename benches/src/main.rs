@@ -20,6 +20,7 @@ mod memory;
 mod nodes;
 mod product;
 mod report;
+mod rows;
 mod search;
 mod setup;
 mod start;
@@ -92,7 +93,12 @@ enum Command {
     },
     /// The same of the floor; without a module it only opens its data and listens.
     #[command(hide = true)]
-    Floor { data: PathBuf, module: Option<PathBuf> },
+    Floor {
+        data: PathBuf,
+        module: Option<PathBuf>,
+        /// What it writes for a form; three rows of its own otherwise.
+        rows: Option<PathBuf>,
+    },
     /// The engine's own work for web forms, for a profiler.
     #[command(hide = true)]
     Alone { forms: u64 },
@@ -143,7 +149,9 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Product { data, send_mail } => server_runtime()?.block_on(product::serve(data, *send_mail)),
-        Command::Floor { data, module } => server_runtime()?.block_on(floor::serve(data, module.as_deref())),
+        Command::Floor { data, module, rows } => {
+            server_runtime()?.block_on(floor::serve(data, module.as_deref(), rows.as_deref()))
+        }
         Command::Alone { forms } => {
             tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(alone::run(*forms))
         }

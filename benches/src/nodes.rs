@@ -52,6 +52,12 @@ impl Node {
         Self::start(&[OsStr::new("floor"), data.as_os_str(), guest.component_file.as_os_str()]).await
     }
 
+    /// The floor that writes these rows for each form.
+    pub async fn floor_with(data: &Path, guest: &Guest, rows: &Path) -> anyhow::Result<Self> {
+        let component = guest.component_file.as_os_str();
+        Self::start(&[OsStr::new("floor"), data.as_os_str(), component, rows.as_os_str()]).await
+    }
+
     /// The floor without a module.
     pub async fn empty_floor(data: &Path) -> anyhow::Result<Self> {
         Self::start(&[OsStr::new("floor"), data.as_os_str()]).await

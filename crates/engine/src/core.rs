@@ -29,7 +29,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use stepwell_records::RecordsError;
-use stepwell_store::{Log, Refused, Shard, WorkspaceId};
+use stepwell_store::{Log, Refused, Shard, Tx, WorkspaceId};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -173,7 +173,7 @@ impl Ctx {
     }
 }
 
-/// At so many looks in a row a store cannot be read before who writes many things says of what is under way that nobody
+/// At so many looks in a row a store is away before who writes many things says of what is under way that nobody
 /// knows whether it is written.
 pub(crate) const AWAY: usize = 4;
 
@@ -187,17 +187,30 @@ impl Core {
         Ok(())
     }
 
-    /// Answers when the store was looked at so many times in a row, a second apart, and could not be read. What it had
-    /// under way when it failed is written or not, and it answers when it knows; that may be when somebody has made room
-    /// on a disk.
+    /// Answers when the store was looked at so many times in a row, a second apart, and could not be read, or refused to
+    /// commit nothing at all. What it had under way when it failed is written or not, and it answers when it knows; that
+    /// may be when somebody has made room on a disk.
     pub(crate) async fn store_is_away(&self, looks: usize) {
         let mut away = 0;
         while away < looks {
             self.ports.clock.sleep(STORE_PAUSE).await;
-            match self.healthy().await {
-                Err(error) if error.kind == ErrorKind::Unavailable => away += 1,
-                _ => away = 0,
-            }
+            let is_away = match self.healthy().await {
+                Err(error) => error.kind == ErrorKind::Unavailable,
+                Ok(()) => self.refuses_nothing_at_all().await,
+            };
+            away = if is_away { away + 1 } else { 0 };
+        }
+    }
+
+    /// Whether a commit that writes nothing is refused: even a full disk takes one.
+    async fn refuses_nothing_at_all(&self) -> bool {
+        let home = WorkspaceId::NAMES.shard();
+        let nothing = Tx { home, rests_on: Vec::new(), writes: Vec::new(), append: Vec::new() };
+        tokio::select! {
+            biased;
+            stamp = self.ports.store.commit(nothing) => stamp.is_err(),
+            // It may only be slow.
+            () = self.ports.clock.sleep(STORE_PAUSE) => false,
         }
     }
 

@@ -185,14 +185,17 @@ impl Mover {
                 let (moving, _) = waited.unwrap_or_else(PoisonError::into_inner);
                 (moving.job.clone(), moving.closing)
             };
-            if (next.0.is_some() || self.pieces.any_stale()) && !self.has_room() {
-                break;
-            }
+            let writes = next.0.is_some() || self.pieces.any_stale();
             let done = match next {
-                (Some(job), _) => self.guarded(|mover| mover.write(&job)),
                 (None, true) => break,
-                (None, false) if self.shared.readers.suspects_sled() => self.guarded(Self::try_out),
-                (None, false) if self.pieces.any_stale() => self.guarded(Self::clean),
+                _ if self.shared.readers.suspects_sled() => self.guarded(Self::try_out),
+                // Without a ballast nothing is written.
+                _ if writes && !self.has_ballast() => match self.closes_within(AGAIN) {
+                    true => break,
+                    false => continue,
+                },
+                (Some(job), _) => self.guarded(|mover| mover.write(&job)),
+                (None, false) if writes => self.guarded(Self::clean),
                 (None, false) => Ok(()),
             };
             match done {
@@ -203,15 +206,14 @@ impl Mover {
         }
     }
 
-    /// Waits until there is a ballast, without which nothing is written. Answers `false` when the store is closed meanwhile.
-    fn has_room(&self) -> bool {
-        loop {
-            let Err(full) = self.shared.ballast().keep() else { return true };
-            self.shared.change(|moving| moving.failed = Some(Failed { reason: full, full: true }));
-            if self.closes_within(AGAIN) {
-                return false;
-            }
+    /// Whether there is a ballast, or room for one. Those who wait are told if not.
+    fn has_ballast(&self) -> bool {
+        let kept = self.shared.ballast().keep();
+        if let Err(full) = &kept {
+            let failed = Failed { reason: full.clone(), full: true };
+            self.shared.change(|moving| moving.failed = Some(failed));
         }
+        kept.is_ok()
     }
 
     /// Sled gives some errors as panics.

@@ -545,7 +545,7 @@ mod tests {
         let sum = crc32fast::hash(&fake[SUMMED..]);
         fake[4..8].copy_from_slice(&sum.to_be_bytes());
         let front = BLOCK - HEADER - ROW_HEADER - 3;
-        let mut value: Vec<u8> = (0..front).map(|n| (n * n >> 3) as u8).collect();
+        let mut value: Vec<u8> = (0..front).map(|n| ((n * n) >> 3) as u8).collect();
         value.extend(fake);
         let mut record = Record::default();
         record.write(&key(2), Some(&Stored { packed: false, bytes: value.into() }));
