@@ -148,8 +148,14 @@ fn restore_conf(folder: &Folder) -> io::Result<()> {
     let conf = folder.rows().join("conf");
     let saved = match fs::read(folder.saved_conf()) {
         Ok(saved) => saved,
-        // The process ended before the first opening was done: nothing was acknowledged yet.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        // The process ended before the first opening was done: nothing was acknowledged yet. Sled writes this before it makes
+        // its file of rows; without that one it may be half of it.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return match conf.exists() && !folder.rows().join("db").exists() {
+                true => fs::remove_file(&conf),
+                false => Ok(()),
+            };
+        }
         Err(error) => return Err(error),
     };
     if fs::read(&conf).ok().as_ref() != Some(&saved) {
